@@ -1,0 +1,200 @@
+"""`rlaif judge`: pairs -> votes -> judgments z.
+
+Each pair is shown to the judge in both orders, because judges favour a place (RLAIF, 2309.00267, section 2.2.1: a large
+one gives the same place twice on 18 % of pairs, a small one on 56 %), and z is the mean of P(response_a is preferred)
+over the votes of both orders.
+
+Every vote is stored as it arrives (`rlaif.store`); a run killed at any moment goes on where it was, asks nothing twice,
+and writes the same `judgments.jsonl` as one that was never killed, as does a run split over many processes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlaif.judges import Judge, JudgeConfig, Question, ask, load_judge
+from rlaif.metrics import log_odds
+from rlaif.parallel import is_main, process_count, run_batches, wait_for_everyone
+from rlaif.records import ORDERS, Judgment, Order, Pair, Vote
+from rlaif.sources import read_pairs, write_jsonl
+from rlaif.store import Store, write_manifest
+
+__all__ = ["AnnotateConfig", "Annotation", "annotate", "combine_votes", "judge_pairs"]
+
+
+@dataclass
+class AnnotateConfig(JudgeConfig):
+    """Pairs in, judgments out."""
+
+    pairs: str | None = field(
+        default=None, metadata={"help": "Pairs: .jsonl, .parquet, a datasets folder or a Hub id."}
+    )
+    output: str | None = field(
+        default=None, metadata={"help": "Folder for votes/, judgments.jsonl, report.json and manifest.json."}
+    )
+    split: str | None = field(default=None, metadata={"help": "Split of the source, where it has several."})
+    limit: int | None = field(default=None, metadata={"help": "Judge only the first so many pairs."})
+    orders: str = field(
+        default="both",
+        metadata={
+            "help": "'both' shows each pair in both orders; 'ab' and 'ba' in one only, at half the cost and with the "
+            "judge's position bias in every z.",
+            "choices": ["both", "ab", "ba"],
+        },
+    )
+    samples: int = field(
+        default=1, metadata={"help": "Votes for each order. More than one needs a temperature above 0."}
+    )
+    combine: str = field(
+        default="mean",
+        metadata={
+            "help": "How votes become z: 'mean' of the probabilities (as RLAIF does), or the sigmoid of the mean "
+            "'log_odds', in which a certain vote outweighs hesitant ones.",
+            "choices": ["mean", "log_odds"],
+        },
+    )
+    by: str | None = field(
+        default=None, metadata={"help": "A column of the source; the report then has numbers for each of its values."}
+    )
+    retry_unjudged: bool = field(
+        default=False,
+        metadata={"help": "Ask again also what was answered but could not be read. What got no answer always is."},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What judging some pairs gave.
+
+    `judgments` stand in the pairs' order; `asked` votes were asked for now (by all processes), `reused` were stored
+    before. `mass` is the mean probability of the two verdict labels together, where the judge tells it: far below 1,
+    the judge would rather have said something else, and its z means little.
+    """
+
+    judgments: list[Judgment]
+    asked: int
+    reused: int
+    mass: float | None = None
+
+
+def combine_votes(
+    pair: Pair, votes: Sequence[Vote], orders: Sequence[Order] = ORDERS, combine: str = "mean"
+) -> Judgment:
+    """The judgment on `pair` from its votes: z = mean over orders of the mean over samples of P(a is preferred).
+
+    Every order must have a readable vote: with only one, z would carry the position bias that the other was to cancel,
+    so the judgment is then None, for the reason of the vote that failed.
+    """
+    judgment = Judgment(pair=pair, z=None, reason="never asked", votes=len(votes))
+    if votes:
+        judgment = dataclasses.replace(judgment, judge=votes[0].judge, template=votes[0].template)
+    seen = {order: [vote.p_a for vote in votes if vote.order == order and vote.p_a is not None] for order in orders}
+    for order in orders:
+        if not seen[order]:
+            reasons = [vote.reason for vote in votes if vote.order == order]
+            return dataclasses.replace(judgment, reason=f"order {order}: {reasons[0] if reasons else 'never asked'}")
+    if combine == "mean":
+        by_order = {order: float(np.mean(values)) for order, values in seen.items()}
+        z = float(np.mean(list(by_order.values())))
+    else:
+        odds = {order: float(np.mean(log_odds(values))) for order, values in seen.items()}
+        by_order = {order: _sigmoid(value) for order, value in odds.items()}
+        z = _sigmoid(float(np.mean(list(odds.values()))))
+    return dataclasses.replace(judgment, z=z, reason=None, z_ab=by_order.get("ab"), z_ba=by_order.get("ba"))
+
+
+def _sigmoid(x: float) -> float:
+    return float(0.5 * (1.0 + np.tanh(0.5 * x)))
+
+
+def judge_pairs(
+    pairs: Sequence[Pair],
+    judge: Judge,
+    folder: str | Path,
+    *,
+    orders: Sequence[Order] = ORDERS,
+    samples: int = 1,
+    combine: str = "mean",
+    retry_unjudged: bool = False,
+    label: str = "judging",
+) -> Annotation:
+    """Judgments on `pairs`, in their order, each vote stored under `folder`/votes as it arrives.
+
+    Args:
+        pairs: what to judge. A pair that cannot be judged (an empty response, two equal ones) is not asked about: its
+            judgment says why.
+        judge: who.
+        folder: where the votes are kept; votes found there are not asked for again.
+        orders: which orders to show.
+        samples: votes for each order.
+        combine: "mean" or "log_odds".
+        retry_unjudged: ask again what was answered but could not be read.
+        label: the progress bar's title.
+    """
+    questions: dict[str, Question] = {}  # pairs with the same content share their votes
+    keys: list[list[str]] = []
+    for pair in pairs:
+        asked = [] if pair.problem() else [ask(judge, pair, order, s) for order in orders for s in range(samples)]
+        keys.append([question.key for question in asked])
+        questions.update((question.key, question) for question in asked)
+
+    def again(row: Mapping[str, Any]) -> bool:
+        return row["p_first"] is None and (retry_unjudged or not row["bought"])
+
+    masses: list[float] = []
+    with Store(folder, "votes") as store:
+        missing = sum(key not in store or again(store.rows[key]) for key in questions)
+        if missing:
+            run_batches(
+                judge.plan(list(questions.values())),
+                store,
+                lambda batches: ([vote.row() for vote in votes] for votes in judge.answer(batches)),
+                again,
+                label,
+                "vote",
+            )
+        wait_for_everyone()
+        if process_count() > 1:
+            store.refresh()
+        judgments = []
+        for pair, pair_keys in zip(pairs, keys, strict=True):
+            votes = [Vote.from_row(store.rows[key]) for key in pair_keys]
+            judgment = combine_votes(pair, votes, orders, combine)
+            masses += [vote.mass for vote in votes if vote.mass is not None]
+            if problem := pair.problem():
+                judgment = dataclasses.replace(judgment, reason=problem)
+            flags = ("marker",) if judge.template.markers_in(pair) else ()
+            judgments.append(dataclasses.replace(judgment, judge=judge.name, template=judge.template.hash, flags=flags))
+    mass = float(np.mean(masses)) if masses else None
+    return Annotation(judgments, missing, len(questions) - missing, mass)
+
+
+def annotate(config: AnnotateConfig) -> Annotation:
+    """Runs `rlaif judge`: reads the pairs, asks, and writes judgments.jsonl and manifest.json (main process only)."""
+    if not config.pairs or not config.output:
+        raise ValueError("pairs and output must be set; expected --pairs SOURCE --output FOLDER.")
+    if config.samples < 1 or (config.samples > 1 and config.judge != "api"):
+        raise ValueError(f"samples is {config.samples}; a {config.judge} judge gives the same vote every time, use 1.")
+    if config.samples > 1 and config.temperature == 0.0:
+        raise ValueError("samples > 1 at temperature 0 asks the same thing again; set --temperature above 0.")
+    pairs = read_pairs(config.pairs, config.split)[: config.limit]
+    orders: tuple[Order, ...] = {"both": ORDERS, "ab": ("ab",), "ba": ("ba",)}[config.orders]
+    done = judge_pairs(
+        pairs,
+        load_judge(config),
+        config.output,
+        orders=orders,
+        samples=config.samples,
+        combine=config.combine,
+        retry_unjudged=config.retry_unjudged,
+    )
+    if is_main():
+        write_jsonl(Path(config.output) / "judgments.jsonl", (judgment.row() for judgment in done.judgments))
+        write_manifest(config.output, "rlaif judge", dataclasses.asdict(config), [config.pairs])
+    return done

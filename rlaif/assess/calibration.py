@@ -1,0 +1,46 @@
+"""Calibration: of the pairs that were called with probability p, does a share p come out that way?"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+__all__ = ["reliability", "wilson"]
+
+
+def wilson(share: float, n: int, quantile: float = 1.959963984540054) -> tuple[float, float]:
+    """The 95 % interval of a share of n (Wilson 1927): unlike the normal one, right for a share of 0 or 1 too."""
+    if n == 0:
+        return float("nan"), float("nan")
+    q2 = quantile * quantile
+    centre = (share + q2 / (2 * n)) / (1 + q2 / n)
+    half = quantile / (1 + q2 / n) * math.sqrt(share * (1 - share) / n + q2 / (4 * n * n))
+    # Rounding may leave the end of a share of 0 or 1 a hair inside of it.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+def reliability(p: ArrayLike, y: ArrayLike, bins: int = 10) -> list[dict[str, Any]]:
+    """The points of a reliability diagram, in the bins of `rlaif.metrics.ece`.
+
+    Args:
+        p: P(first is preferred): (N,).
+        y: 1 where the first is better, 0 where not (a soft label where that is the truth): (N,).
+        bins: bins of equal count.
+
+    Returns:
+        One row a bin, confidence rising: mean `p` in [0.5, 1] of the side that was called better, the share `y` of
+        pairs in which it was, its interval `low`, `high`, and the number `n`.
+    """
+    q, t = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    t = np.where(q < 0.5, 1.0 - t, t)
+    q = np.maximum(q, 1.0 - q)
+    rows = []
+    for part in np.array_split(np.argsort(q, kind="stable"), bins):
+        if part.size:
+            share = float(t[part].mean())
+            low, high = wilson(share, part.size)
+            rows.append({"p": float(q[part].mean()), "y": share, "low": low, "high": high, "n": int(part.size)})
+    return rows

@@ -1,0 +1,58 @@
+"""Where the truth about a pair comes from: a gold reward (a Python function) or the label that the pair carries.
+
+Truth is written as y: 1 where the first response is better, 0 where the second is, 0.5 for a tie, None where nobody
+knows.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+
+from rlaif.records import Pair, Prompt, last_user_text
+
+__all__ = ["GoldReward", "load_gold", "truth_of"]
+
+GoldReward = Callable[[Prompt, str], float]
+
+_Y_OF_LABEL = {"a": 1.0, "b": 0.0, "tie": 0.5}
+
+
+def load_gold(name: str) -> GoldReward:
+    """The gold reward `module:function`, checked at every call: it must return a finite number.
+
+    Raises:
+        ValueError: the name has another form, or cannot be imported; later, from the function itself, that it returned
+            something other than a finite number.
+    """
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise ValueError(f"gold is {name!r}; expected module:function, as in rlaif.sandbox:gold_reward.")
+    try:
+        function = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"gold {name!r} cannot be imported ({error}); expected module:function with the module on PYTHONPATH."
+        ) from None
+    if not callable(function):
+        raise ValueError(f"gold {name!r} is a {type(function).__name__}; expected a function (prompt, response).")
+
+    def gold(prompt: Prompt, response: str) -> float:
+        value = function(prompt, response)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(
+                f"gold {name!r} returned {value!r} for the prompt {last_user_text(prompt)[:60]!r}; expected a finite "
+                "float. Mend the function, or leave such prompts out."
+            )
+        return float(value)
+
+    return gold
+
+
+def truth_of(pair: Pair, gold: GoldReward | None = None) -> float | None:
+    """y of a pair: by `gold` where it is given, else by the pair's label; None without either."""
+    if gold is None:
+        return None if pair.label is None else _Y_OF_LABEL[pair.label]
+    a, b = gold(pair.prompt, pair.response_a), gold(pair.prompt, pair.response_b)
+    return 0.5 if a == b else float(a > b)

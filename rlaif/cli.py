@@ -1,0 +1,142 @@
+"""`rlaif <command>`: parses, calls one function, prints. A command's modules are imported only when it is called."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlaif import __version__
+from rlaif.config import parse, run
+
+__all__ = ["main"]
+
+_USAGE = """usage: rlaif <command> [--config file.yaml] [--name value ...]
+
+learning from AI feedback: a judge's probability z, carried from annotation to training
+
+  sandbox    write the prompts and demonstrations of the bundled small world
+  sample     prompts -> candidate pairs, from one policy or two
+  judge      pairs -> judgments z, in both orders, every vote kept
+  build      judgments -> preference dataset with splits by prompt
+  evaluate   policies side by side: rewards, win rates, KL, a page with plots
+
+`rlaif <command> --help` lists its settings. Reward models and policies are trained by the programs in reward_models/
+and recipes/. Under `accelerate launch -m rlaif <command>` the work is split over the processes.
+"""
+
+
+def _sandbox(arguments: Sequence[str]) -> None:
+    from rlaif.sandbox.write import SandboxConfig, write_sandbox
+
+    (config,) = parse(SandboxConfig, args=arguments, program="rlaif sandbox")
+    for path, rows in write_sandbox(config).items():
+        print(f"{rows} rows in {path}")
+
+
+def _sample(arguments: Sequence[str]) -> None:
+    import dataclasses
+
+    from rlaif.parallel import is_main
+    from rlaif.sample import SampleConfig, sample
+
+    (config,) = parse(SampleConfig, args=arguments, program="rlaif sample")
+    start = time.perf_counter()
+    counts = sample(config)
+    if is_main():
+        _report(config.output, {**dataclasses.asdict(counts), "seconds": time.perf_counter() - start})
+
+
+def _judge(arguments: Sequence[str]) -> None:
+    from rlaif.annotate import AnnotateConfig, annotate
+    from rlaif.assess.agreement import assess_judgments
+    from rlaif.parallel import is_main
+    from rlaif.records import Judgment
+
+    (config,) = parse(AnnotateConfig, args=arguments, program="rlaif judge")
+    start = time.perf_counter()
+    done = annotate(config)
+    if is_main():
+        report = assess_judgments(done.judgments)
+        if config.by:
+            groups: dict[str, list[Judgment]] = {}
+            for judgment in done.judgments:
+                groups.setdefault(str(judgment.pair.extra.get(config.by)), []).append(judgment)
+            report["by"] = {name: assess_judgments(judgments) for name, judgments in sorted(groups.items())}
+        if done.mass is not None:
+            report["label_mass"] = done.mass
+        report |= {"votes_asked": done.asked, "votes_reused": done.reused, "seconds": time.perf_counter() - start}
+        _report(config.output, report)
+
+
+def _build(arguments: Sequence[str]) -> None:
+    from rlaif.preferences import BuildConfig, build
+
+    (config,) = parse(BuildConfig, args=arguments, program="rlaif build")
+    start = time.perf_counter()
+    _report(config.output, {**build(config), "seconds": time.perf_counter() - start})
+
+
+def _evaluate(arguments: Sequence[str]) -> None:
+    from rlaif.evaluate import EvaluateConfig, evaluate
+
+    (config,) = parse(EvaluateConfig, args=arguments, program="rlaif evaluate")
+    _print(evaluate(config))
+
+
+def _report(folder: str, report: dict[str, Any]) -> None:
+    from rlaif.sources import write_json
+
+    write_json(Path(folder) / "report.json", report)
+    _print(report)
+    print(f"in {folder}")
+
+
+def _print(report: dict[str, Any], indent: str = "") -> None:
+    """One `name  value` line a number, nested names indented."""
+    for name, value in report.items():
+        if isinstance(value, list):
+            continue  # points of a plot: they stand in report.json
+        if isinstance(value, dict) and value:
+            print(f"{indent}{name}")
+            _print(value, indent + "  ")
+        else:
+            if isinstance(value, float):
+                value = f"{value:.4g}"
+            elif not isinstance(value, str):
+                value = json.dumps(value)
+            print(f"{indent}{name:<{max(28 - len(indent), 1)}} {value}")
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "sandbox": _sandbox,
+    "sample": _sample,
+    "judge": _judge,
+    "build": _build,
+    "evaluate": _evaluate,
+}
+
+
+def main() -> None:
+    """The `rlaif` program."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(_USAGE, end="")
+        return
+    if arguments[0] == "--version":
+        print(__version__)
+        return
+
+    def command() -> None:
+        if arguments[0] not in COMMANDS:
+            import difflib
+
+            close = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(COMMANDS)}."
+            raise ValueError(f"{arguments[0]!r} is not a command; {hint}")
+        COMMANDS[arguments[0]](arguments[1:])
+
+    run(command)

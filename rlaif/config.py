@@ -1,0 +1,96 @@
+"""Settings: dataclasses filled from `--config file.yaml` and the command line, which wins.
+
+TRL's `TrlParser` does the parsing. What is added here: an unknown key names the closest known one, a file that is
+missing or is no mapping is one clear line, and numbers that YAML reads as text ("1e-5") are not a surprise.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+__all__ = ["fail", "parse", "run", "warn"]
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the program with one line on stderr and exit status 1."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    raise SystemExit(1)
+
+
+def warn(message: str) -> None:
+    """One line on stderr about something that a user should know and that ends nothing; main process only."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"warning: {' '.join(message.split())}", file=sys.stderr, flush=True)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a program: a user's mistake (ValueError) ends it in one line, anything else in a traceback."""
+    try:
+        main()
+    except ValueError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted; what was stored is kept, and the same command goes on from there.")
+
+
+def parse(
+    *types: Any, args: Sequence[str] | None = None, program: str | None = None, description: str | None = None
+) -> tuple[Any, ...]:
+    """The dataclasses `types` from the command line and `--config`; a ValueError for anything that does not fit."""
+    from trl import TrlParser
+
+    args = list(sys.argv[1:] if args is None else args)
+    parser = TrlParser(types, prog=program, description=description)
+    known = sorted({action.dest for action in parser._actions if action.dest != "help"} | {"config", "env"})
+    if "--config" in args:
+        at = args.index("--config") + 1
+        if at == len(args):
+            raise ValueError("--config has no value; expected the path of a YAML file.")
+        _check_config(args[at], known)
+    parser.error = _complain(known)
+    parsed, rest = _split(parser.parse_args_and_config(args=args, return_remaining_strings=True))
+    for word in rest:
+        if word.startswith("-"):
+            raise ValueError(_unknown(word, known))
+    if rest:
+        raise ValueError(f"got {rest[0]!r} without an option before it; expected --name value.")
+    return parsed
+
+
+def _split(output: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[str]]:
+    return output[:-1], list(output[-1])
+
+
+def _check_config(path: str, known: Sequence[str]) -> None:
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            config = yaml.safe_load(file)
+    except OSError as error:
+        raise ValueError(f"--config {path} cannot be read ({error.strerror}); expected a YAML file.") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"--config {path} is not YAML: {error}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"--config {path} holds a {type(config).__name__}; expected `name: value` lines.")
+    for key in config:
+        if key not in known:
+            raise ValueError(f"{path}: {_unknown(str(key), known)}")
+
+
+def _unknown(key: str, known: Sequence[str]) -> str:
+    name = key.lstrip("-").split("=")[0].replace("-", "_")
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
+    return f"{name!r} is not a setting of this program; {hint}"
+
+
+def _complain(known: Sequence[str]) -> Callable[[str], NoReturn]:
+    def error(message: str) -> NoReturn:
+        raise ValueError(f"{message}; run with --help for every setting.")
+
+    return error

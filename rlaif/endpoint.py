@@ -1,0 +1,337 @@
+"""An OpenAI-compatible endpoint: bounded concurrency, retries that respect Retry-After, and errors as values.
+
+What endpoints differ in is found out once and remembered: whether they give log-probabilities, whether they want
+`max_tokens` or `max_completion_tokens`, whether they take `temperature` and `seed`.
+
+The key comes from an environment variable only and is written nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from rlaif.records import Message
+
+__all__ = ["Endpoint", "EndpointDownError", "NoReplyError", "Reply", "stream"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_PATIENCE = 900.0  # seconds that a question may spend waiting out rate limits
+_GIVE_UP_AFTER = 20  # questions in a row without a reply: the endpoint is down, and asking on would only mark failures
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A model's answer. `logprobs` holds, for each generated token, the token and its alternatives' log-probabilities.
+
+    `complete` is False where the model was cut off at `max_tokens`.
+    """
+
+    text: str
+    logprobs: list[tuple[str, dict[str, float]]] | None
+    usage: dict[str, int]
+    seconds: float
+    complete: bool
+
+
+class NoReplyError(Exception):
+    """No usable answer to one question after all retries; the message is the reason."""
+
+
+class EndpointDownError(ValueError):
+    """Nothing can be had from this endpoint: a refused key, a wrong address, a server that is gone."""
+
+
+class Endpoint:
+    """A model behind an OpenAI-compatible chat-completions endpoint.
+
+    Args:
+        model: the name that the endpoint knows it by.
+        base_url: its address, ending in /v1; None for OPENAI_BASE_URL or else OpenAI's own.
+        api_key_env: the environment variable that holds the key. An endpoint of your own may need none.
+        concurrency: calls in flight.
+        max_retries: tries after a failed call. Rate limits are waited out instead and do not count.
+        timeout: seconds for one call.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str | None = None,
+        api_key_env: str = "OPENAI_API_KEY",
+        concurrency: int = 32,
+        max_retries: int = 8,
+        timeout: float = 120.0,
+    ) -> None:
+        if concurrency < 1:
+            raise ValueError(f"concurrency is {concurrency}; expected at least 1 call in flight.")
+        self.model = model
+        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+        self.concurrency = concurrency
+        self.max_retries = max_retries
+        self.timeout = timeout
+        self._key_env = api_key_env
+        self._client: Any = None
+        self._unsupported: set[str] = set()
+        self._probe: asyncio.Lock | None = None
+        self._probed = False
+        self._answered = 0
+        self._silent = 0
+
+    @property
+    def gives_logprobs(self) -> bool:
+        """Whether log-probabilities may still be asked for (True until the probe says otherwise)."""
+        return "logprobs" not in self._unsupported
+
+    def open(self) -> None:
+        """Makes the client for the event loop that is about to run."""
+        import openai
+
+        key = os.environ.get(self._key_env)
+        if not key and "api.openai.com" in self.base_url:
+            raise ValueError(
+                f"the environment variable {self._key_env} is not set; expected the key for {self.base_url}. Export "
+                "it, or name another variable with --api_key_env."
+            )
+        self._client = openai.AsyncOpenAI(
+            api_key=key or "none", base_url=self.base_url, max_retries=0, timeout=self.timeout
+        )
+        self._probe = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.close()
+
+    async def chat(
+        self,
+        messages: list[Message],
+        *,
+        temperature: float,
+        max_tokens: int,
+        logprobs: bool = False,
+        seed: int | None = None,
+        top_p: float | None = None,
+        accept: Callable[[Reply], bool] = lambda reply: True,
+    ) -> Reply:
+        """The model's answer to `messages`.
+
+        Args:
+            messages: the conversation.
+            temperature, max_tokens, seed, top_p: sampling; what the endpoint refuses is left out from then on.
+            logprobs: ask for the 20 likeliest tokens at each place, if the endpoint has them.
+            accept: an answer that it refuses is asked for again, up to three times; then it is returned as it is.
+
+        Raises:
+            NoReplyError: no answer after all retries.
+            EndpointDownError: there is no point in asking this endpoint anything.
+        """
+        wanted: dict[str, Any] = {"temperature": temperature, "seed": seed, "max_tokens": max_tokens}
+        if top_p is not None:
+            wanted["top_p"] = top_p
+        if logprobs:
+            wanted |= {"logprobs": True, "top_logprobs": 20}
+        if not self._probed:
+            # The first question goes alone, so that what the endpoint refuses is found out once and not by all.
+            assert self._probe is not None
+            async with self._probe:
+                if not self._probed:
+                    return await self._persist(messages, wanted, accept)
+        return await self._persist(messages, wanted, accept)
+
+    async def _persist(self, messages: list[Message], wanted: dict[str, Any], accept: Callable[[Reply], bool]) -> Reply:
+        """One question with its retries."""
+        import openai
+
+        failed = refused = limited = 0
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            wait = min(8.0, 0.5 * 2**failed) * random.uniform(0.5, 1.0)
+            try:
+                reply = await self._once(messages, wanted)
+            except openai.RateLimitError as error:
+                if "insufficient_quota" in str(error):
+                    raise EndpointDownError(f"{self.base_url} has no quota left for this key: {_line(error)}") from None
+                limited += 1
+                wait = _retry_after(error) or min(30.0, 0.5 * 2 ** min(limited, 6))
+                # Everybody was told to come back after the same time: spread the crowd.
+                wait *= random.uniform(1.0, 1.5)
+                if time.monotonic() + wait > deadline:
+                    raise self._no_reply(f"rate limited for {_PATIENCE:.0f} s: {_line(error)}") from None
+            except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+                raise EndpointDownError(
+                    f"{self.base_url} refused the key in {self._key_env} ({_line(error)}); set the right one and run "
+                    "the same command again."
+                ) from None
+            except (
+                openai.APIConnectionError,
+                openai.InternalServerError,
+                openai.ConflictError,
+                _BadBodyError,
+            ) as error:
+                failed += 1
+                if not self._answered and failed > 3 and isinstance(error, openai.APIConnectionError):
+                    raise EndpointDownError(
+                        f"no connection to {self.base_url} ({_line(error)}); is the server running, and is the address "
+                        "right? It usually ends in /v1."
+                    ) from None
+                if failed > self.max_retries:
+                    raise self._no_reply(f"no answer after {failed} tries: {_line(error)}") from None
+                wait = _retry_after(error) or wait
+            except openai.APIStatusError as error:
+                # 400, 404, 413, 422: asking again the same way would fail the same way.
+                if not self._answered and self._silent >= 4:
+                    raise EndpointDownError(
+                        f"{self.base_url} refused every question so far, the last with: {_line(error)}; check the "
+                        f"model name ({self.model!r}) and the settings."
+                    ) from None
+                raise self._no_reply(f"refused with status {error.status_code}: {_line(error)}") from None
+            else:
+                self._answered += 1
+                self._silent = 0
+                if reply.text.strip():
+                    if accept(reply) or refused == 3:
+                        return reply
+                    refused += 1
+                else:
+                    failed += 1
+                    if failed > self.max_retries or not reply.complete:
+                        return reply
+            await asyncio.sleep(wait)
+
+    def _no_reply(self, reason: str) -> Exception:
+        self._silent += 1
+        if self._silent >= _GIVE_UP_AFTER:
+            return EndpointDownError(
+                f"{self.base_url} left {self._silent} questions in a row unanswered, the last with: {reason}. What it "
+                "answered before is stored; run the same command again when it is back."
+            )
+        return NoReplyError(reason)
+
+    async def _once(self, messages: list[Message], wanted: Mapping[str, Any]) -> Reply:
+        """One call, in the endpoint's dialect; learns the dialect from what is refused."""
+        import openai
+
+        while True:
+            settings = {k: v for k, v in wanted.items() if k not in self._unsupported and v is not None}
+            if "max_tokens" in self._unsupported:
+                settings["max_completion_tokens"] = wanted["max_tokens"]
+            if "logprobs" in self._unsupported:
+                settings.pop("top_logprobs", None)
+            start = time.perf_counter()
+            try:
+                answer = await self._client.chat.completions.create(model=self.model, messages=messages, **settings)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                refused = _refused_setting(str(error), settings)
+                if refused is None:
+                    raise
+                self._unsupported.add(refused)
+                continue
+            except ValueError as error:  # a body that is not JSON, or not a completion
+                raise _BadBodyError(f"an unreadable body: {_line(error)}") from None
+            break
+        self._probed = True
+        try:
+            choice = answer.choices[0]
+            text = choice.message.content or ""
+        except (AttributeError, IndexError, TypeError):
+            raise _BadBodyError("a body without choices") from None
+        places = None
+        if settings.get("logprobs"):
+            content = getattr(choice.logprobs, "content", None)
+            if content is None and text:
+                self._unsupported.add("logprobs")  # taken, but not given
+            elif content is not None:
+                places = [(p.token, {t.token: t.logprob for t in p.top_logprobs or []}) for p in content]
+        usage = answer.usage
+        return Reply(
+            text=text,
+            logprobs=places,
+            usage={
+                "prompt_tokens": int(getattr(usage, "prompt_tokens", 0) or 0),
+                "completion_tokens": int(getattr(usage, "completion_tokens", 0) or 0),
+            },
+            seconds=round(time.perf_counter() - start, 3),
+            complete=choice.finish_reason != "length",
+        )
+
+
+class _BadBodyError(Exception):
+    """An answer came, but its body could not be read."""
+
+
+def _refused_setting(message: str, settings: Mapping[str, Any]) -> str | None:
+    """Which of our optional settings a 400 is about, by its message."""
+    text = message.lower()
+    for name, words in (
+        ("logprobs", ("logprobs", "log probabilities")),
+        ("max_tokens", ("max_tokens", "max_completion_tokens")),
+        ("temperature", ("temperature",)),
+        ("seed", ("seed",)),
+        ("top_p", ("top_p",)),
+    ):
+        if name in settings and any(word in text for word in words):
+            return name
+    return None
+
+
+def _retry_after(error: Any) -> float | None:
+    """Seconds that the endpoint asked us to wait, if it said so."""
+    response = getattr(error, "response", None)
+    value = response.headers.get("retry-after") if response is not None else None
+    try:
+        return max(0.0, float(value)) if value else None
+    except ValueError:
+        return None  # an HTTP date: rare, and our own back-off does as well
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def stream(
+    endpoint: Endpoint, function: Callable[[Item], Awaitable[Result]], items: Sequence[Item]
+) -> Iterator[Result]:
+    """`function` of every item, `endpoint.concurrency` at a time, in the order in which they finish.
+
+    The event loop runs only while the caller waits for the next result. When the caller stops, or a call raises, the
+    calls in flight are cancelled.
+    """
+    loop = asyncio.new_event_loop()
+    waiting = iter(items)
+    running: set[asyncio.Task[Result]] = set()
+
+    async def some() -> set[asyncio.Task[Result]]:
+        for item in waiting:
+            running.add(asyncio.ensure_future(function(item)))
+            if len(running) >= endpoint.concurrency:
+                break
+        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED) if running else (set(), None)
+        return done
+
+    async def stop() -> None:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await endpoint.close()
+
+    async def start() -> None:
+        endpoint.open()
+
+    try:
+        loop.run_until_complete(start())
+        while done := loop.run_until_complete(some()):
+            running -= done
+            # Results first, so that an error loses none of those that came with it.
+            for task in sorted(done, key=lambda t: t.exception() is not None):
+                yield task.result()
+    finally:
+        if endpoint._client is not None:
+            loop.run_until_complete(stop())
+        loop.close()

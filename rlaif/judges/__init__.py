@@ -1,0 +1,113 @@
+"""Judges: who compares two responses, and how they are asked. `load_judge` makes one from settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rlaif.judges.base import Judge, Question, ask
+
+__all__ = ["Judge", "JudgeConfig", "Question", "ask", "load_judge"]
+
+
+@dataclass
+class JudgeConfig:
+    """Which judge, and how it is asked."""
+
+    judge: str = field(
+        default="local",
+        metadata={
+            "help": "Kind of judge: 'local' (a transformers causal LM), 'api' (an OpenAI-compatible endpoint), "
+            "'scripted' (a Python function).",
+            "choices": ["local", "api", "scripted"],
+        },
+    )
+    judge_model: str | None = field(
+        default=None,
+        metadata={
+            "help": "local: folder or Hub id; api: the endpoint's model name; scripted: 'package.module:function' "
+            "taking (prompt, first, second) and returning P(first is better)."
+        },
+    )
+    template: str = field(
+        default="helpful", metadata={"help": "Built-in template (helpful, harmless, compact) or a YAML file of yours."}
+    )
+    judge_revision: str | None = field(default=None, metadata={"help": "local: branch, tag or commit on the Hub."})
+    judge_dtype: str = field(
+        default="auto", metadata={"help": "local: auto (as stored), float32, bfloat16 or float16."}
+    )
+    judge_load_in_4bit: bool = field(default=False, metadata={"help": "local: quantize with bitsandbytes (NF4)."})
+    judge_device_map: str | None = field(
+        default=None, metadata={"help": "local: 'auto' spreads a large judge over all GPUs of one process."}
+    )
+    judge_tokens: int = field(
+        default=16384,
+        metadata={"help": "local: tokens in one forward pass, padding included; fewer if memory runs out."},
+    )
+    base_url: str | None = field(
+        default=None, metadata={"help": "api: the endpoint's address, ending in /v1. Default: OpenAI's own."}
+    )
+    api_key_env: str = field(
+        default="OPENAI_API_KEY", metadata={"help": "api: the environment variable that holds the key."}
+    )
+    concurrency: int = field(default=32, metadata={"help": "api: calls in flight, in each process."})
+    max_retries: int = field(
+        default=8, metadata={"help": "api: tries after a failed call, with back-off; rate limits are waited out."}
+    )
+    timeout: float = field(default=120.0, metadata={"help": "api: seconds before a call counts as failed."})
+    logprobs: str = field(
+        default="auto",
+        metadata={
+            "help": "api: 'auto' reads the labels' log-probabilities where the endpoint gives them (asked once), "
+            "'never' reads the text.",
+            "choices": ["auto", "never"],
+        },
+    )
+    temperature: float = field(default=0.0, metadata={"help": "api: sampling temperature of the verdict."})
+    max_tokens: int = field(
+        default=16, metadata={"help": "api: longest answer. Judges that reason before they answer need more."}
+    )
+
+
+def load_judge(config: JudgeConfig) -> Judge:
+    """The judge that `config` describes. A local model's weights are loaded only when there is something to ask."""
+    from rlaif.judges.prompts import load_template
+
+    if not config.judge_model:
+        raise ValueError("judge_model is not set; expected a model (local, api) or a function (scripted).")
+    if config.judge == "scripted":
+        from rlaif.judges.scripted import ScriptedJudge
+
+        return ScriptedJudge(config.judge_model)
+    template = load_template(config.template)
+    if config.judge == "api":
+        from rlaif.endpoint import Endpoint
+        from rlaif.judges.api import ApiJudge
+
+        endpoint = Endpoint(
+            model=config.judge_model,
+            base_url=config.base_url,
+            api_key_env=config.api_key_env,
+            concurrency=config.concurrency,
+            max_retries=config.max_retries,
+            timeout=config.timeout,
+        )
+        return ApiJudge(
+            endpoint,
+            template,
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
+            logprobs=config.logprobs == "auto",
+        )
+    if config.judge != "local":
+        raise ValueError(f"judge is {config.judge!r}; expected local, api or scripted.")
+    from rlaif.judges.local import LocalJudge
+
+    return LocalJudge(
+        config.judge_model,
+        template,
+        revision=config.judge_revision,
+        dtype=config.judge_dtype,
+        load_in_4bit=config.judge_load_in_4bit,
+        device_map=config.judge_device_map,
+        tokens=config.judge_tokens,
+    )

@@ -1,0 +1,201 @@
+"""A transformers causal LM as judge: z from the log-probabilities of the two verdict labels.
+
+    P(first) = P(label 1 | question) / (P(label 1 | question) + P(label 2 | question))
+
+as in RLAIF (Lee et al., 2309.00267, section 2.2), each label scored whole: the sum over its tokens. One forward pass a
+question where the labels are single tokens, with `logits_to_keep` so that the vocabulary is only multiplied out where
+a verdict is read.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+from rlaif.batching import plan_batches, split_on_oom
+from rlaif.judges.base import Question, vote
+from rlaif.judges.prompts import Template
+from rlaif.language_models import load_causal_lm, load_tokenizer, model_fingerprint
+from rlaif.records import Message, Vote
+
+__all__ = ["LocalJudge"]
+
+
+class LocalJudge:
+    """See the module's docstring.
+
+    Args:
+        model: folder or Hub id of a causal LM; its chat template is used where there is one, else the messages' text.
+        template: how it is asked.
+        revision, dtype, load_in_4bit, device_map: as in `load_causal_lm`.
+        tokens: tokens in one forward pass, padding included.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        template: Template,
+        *,
+        revision: str | None = None,
+        dtype: str = "auto",
+        load_in_4bit: bool = False,
+        device_map: str | None = None,
+        tokens: int = 16384,
+    ) -> None:
+        self.name = model
+        self.template = template
+        self.parameters: Mapping[str, Any] = {
+            "kind": "local",
+            "model": model_fingerprint(model, revision),
+            "dtype": dtype,
+            "load_in_4bit": load_in_4bit,
+        }
+        self._load = partial(
+            load_causal_lm,
+            model,
+            revision=revision,
+            dtype=dtype,
+            load_in_4bit=load_in_4bit,
+            device_map=device_map,
+        )
+        self._revision = revision
+        self._tokens = tokens
+        self._ids: dict[str, list[int]] = {}
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return load_tokenizer(self.name, self._revision)
+
+    @cached_property
+    def model(self) -> Any:
+        """The model, loaded when first asked."""
+        return self._load()
+
+    @cached_property
+    def context(self) -> int:
+        """The longest question that the model can read, in tokens."""
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(self.name, revision=self._revision).get_text_config()
+        return int(getattr(config, "max_position_embeddings", None) or self.tokenizer.model_max_length)
+
+    def render(self, messages: list[Message]) -> str:
+        """A question as the text that the model is given."""
+        if self.tokenizer.chat_template:
+            return str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        return "\n\n".join(m["content"] for m in messages)
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of a rendered question; a chat template writes its own special tokens, plain text gets them here."""
+        return list(self.tokenizer(text, add_special_tokens=not self.tokenizer.chat_template)["input_ids"])
+
+    def label_ids(self, text: str) -> list[list[int]]:
+        """The tokens of each label as they would follow `text`. Every question ends alike, so one is enough.
+
+        Raises:
+            ValueError: one label's tokens begin the other's, so that they do not exclude each other.
+        """
+        space = "" if self.tokenizer.chat_template or text.endswith((" ", "\n")) else " "
+        before = self.encode(text)
+        ids = []
+        for label in self.template.labels:
+            after = self.encode(text + space + label)
+            # A tokenizer may merge the label's first character into the text's last token; then it is taken alone.
+            kept = after[: len(before)] == before and len(after) > len(before)
+            alone = self.tokenizer(space + label, add_special_tokens=False)["input_ids"]
+            ids.append(after[len(before) :] if kept else list(alone))
+        short, long = sorted(ids, key=len)
+        if long[: len(short)] == short:
+            raise ValueError(
+                f"the labels {self.template.labels} become the tokens {ids} in {self.name}, one the beginning of the "
+                "other; choose labels that differ in their first token."
+            )
+        return ids
+
+    def plan(self, questions: Sequence[Question]) -> list[list[Question]]:
+        """Batches by token budget, longest first."""
+        for question in questions:
+            if question.key not in self._ids:
+                self._ids[question.key] = self.encode(self.render(question.messages))
+        batches = plan_batches([len(self._ids[q.key]) for q in questions], self._tokens)
+        return [[questions[index] for index in batch] for batch in batches]
+
+    def answer(self, batches: list[list[Question]]) -> Iterator[list[Vote]]:
+        """One vote a question; one that is longer than the model's context, or does not fit, has a reason instead."""
+        labels = self.label_ids(self.render(batches[0][0].messages))
+        room = self.context - max(map(len, labels)) + 1
+        for batch in batches:
+            fits = [q for q in batch if len(self._ids[q.key]) <= room]
+            votes = [
+                vote(
+                    self,
+                    q,
+                    None,
+                    f"the question has {len(self._ids[q.key])} tokens, but the judge reads {room} at most",
+                )
+                for q in batch
+                if len(self._ids[q.key]) > room
+            ]
+            start = time.perf_counter()
+            try:
+                scored = split_on_oom(lambda part: self._label_logps(part, labels), fits) if fits else []
+            except (RuntimeError, MemoryError) as error:
+                reason = f"the model failed on it: {' '.join(str(error).split())[:200]}"
+                votes += [vote(self, q, None, reason, bought=False) for q in fits]
+            else:
+                seconds = round((time.perf_counter() - start) / max(len(fits), 1), 6)
+                votes += [self._vote(q, *logps, seconds) for q, logps in zip(fits, scored, strict=True)]
+            yield votes
+
+    def _vote(self, question: Question, first: float, second: float, seconds: float) -> Vote:
+        if not (math.isfinite(first) and math.isfinite(second)):
+            return vote(self, question, None, f"the labels' log-probabilities are {first} and {second}")
+        return vote(
+            self,
+            question,
+            1.0 / (1.0 + math.exp(min(second - first, 700.0))),
+            method="logprobs",
+            mass=round(math.exp(first) + math.exp(second), 6),
+            usage={"prompt_tokens": len(self._ids[question.key])},
+            seconds=seconds,
+        )
+
+    def _label_logps(self, questions: Sequence[Question], labels: list[list[int]]) -> list[tuple[float, float]]:
+        """log P(label) of both labels after each question.
+
+        A label l_1..l_n is read from the row question + l_1..l_{n-1}: its last n positions predict l_1..l_n. Labels
+        of one token share one row, the question itself.
+        """
+        import torch
+
+        tails = sorted({tuple(label[:-1]) for label in labels})
+        rows = [self._ids[q.key] + list(tail) for q in questions for tail in tails]
+        longest = max(map(len, rows))
+        pad = self.tokenizer.pad_token_id
+        # Left padding, so that every row ends at the same place and only its last positions need logits.
+        ids_BT = torch.tensor([[pad] * (longest - len(row)) + row for row in rows], device=self.model.device)
+        mask_BT = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=self.model.device)
+        keep = max(map(len, labels))
+        with torch.inference_mode():
+            logits_BKV = self.model(
+                input_ids=ids_BT,
+                attention_mask=mask_BT,
+                # Without these, padding would shift absolute positions.
+                position_ids=(mask_BT.cumsum(-1) - 1).clamp(min=0),
+                logits_to_keep=keep,
+                use_cache=False,
+            ).logits
+        logps_BKV = logits_BKV[:, -keep:].float().log_softmax(-1)
+        scored = []
+        for at in range(len(questions)):
+            pair = []
+            for label in labels:
+                row = logps_BKV[at * len(tails) + tails.index(tuple(label[:-1]))]
+                steps = row[keep - len(label) :]
+                pair.append(float(steps.gather(-1, torch.tensor(label, device=row.device)[:, None]).double().sum()))
+            scored.append((pair[0], pair[1]))
+        return scored

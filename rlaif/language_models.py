@@ -1,0 +1,149 @@
+"""Loading language models and tokenizers, the same way for the judge, the sampler, the evaluation and the trainers.
+
+A model is a Hub id or a folder; a folder that holds a LoRA adapter loads its base model and the adapter on top.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rlaif.rendering import padding_token
+
+__all__ = ["device", "load_causal_lm", "load_tokenizer", "model_fingerprint", "quantization", "quiet"]
+
+_MODEL_FILES = {".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences loading chatter (weight bars, "newly initialized" notes) where it says nothing a user could act on."""
+    from transformers.utils import logging as hf_logging
+
+    level = hf_logging.get_verbosity()
+    bars = hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity(logging.ERROR)
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+def device() -> Any:
+    """The device of this process: its own GPU under a launcher, else the first accelerator, else the CPU."""
+    from accelerate import PartialState
+
+    if "RANK" not in os.environ:
+        return PartialState(cpu=os.environ.get("ACCELERATE_USE_CPU", "").lower() in {"1", "true", "yes"}).device
+    import datetime
+
+    return PartialState(timeout=datetime.timedelta(days=30)).device
+
+
+def load_tokenizer(model: str | Path, revision: str | None = None) -> Any:
+    """The tokenizer of a model folder or Hub id, with a padding token that is not its EOS.
+
+    Raises:
+        ValueError: there is none. Nothing is guessed: another model's tokenizer gives nonsense without an error.
+    """
+    from transformers import AutoTokenizer
+
+    path = Path(model)
+    if path.is_dir() and not any((path / n).exists() for n in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")):
+        raise ValueError(
+            f"the model folder {model} holds no tokenizer (tokenizer.json); expected the files that "
+            "`tokenizer.save_pretrained` writes. Copy them from the base model."
+        )
+    with quiet():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(model), revision=revision)
+        except (OSError, ValueError) as error:
+            raise ValueError(_unreadable("tokenizer", model, error)) from None
+    tokenizer.pad_token = padding_token(tokenizer)
+    return tokenizer
+
+
+def quantization(load_in_4bit: bool, compute_dtype: Any = None) -> Any:
+    """The bitsandbytes settings of QLoRA (2305.14314): 4-bit NormalFloat, double quantization; None where not asked."""
+    if not load_in_4bit:
+        return None
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute_dtype or (torch.bfloat16 if torch.cuda.is_available() else torch.float32),
+    )
+
+
+def load_causal_lm(
+    model: str | Path,
+    *,
+    dtype: str = "auto",
+    load_in_4bit: bool = False,
+    device_map: str | None = None,
+    revision: str | None = None,
+) -> Any:
+    """A causal LM in evaluation mode on this process's device.
+
+    Args:
+        model: folder or Hub id; an adapter's folder loads its base model too.
+        dtype: "auto" (as stored), "float32", "bfloat16" or "float16".
+        load_in_4bit: quantize with bitsandbytes while loading.
+        device_map: "auto" spreads a model too large for one device over all of them.
+        revision: branch, tag or commit on the Hub.
+    """
+    from transformers import AutoModelForCausalLM
+
+    config = quantization(load_in_4bit)
+    where = device()
+    if device_map is None and config is not None:
+        device_map = {"": where}  # type: ignore[assignment]
+    with quiet():
+        try:
+            loaded = AutoModelForCausalLM.from_pretrained(
+                str(model), dtype=dtype, quantization_config=config, device_map=device_map, revision=revision
+            )
+        except (OSError, ValueError) as error:
+            raise ValueError(_unreadable("causal language model", model, error)) from None
+    if device_map is None:
+        loaded = loaded.to(where)
+    return loaded.eval()
+
+
+def model_fingerprint(model: str | Path, revision: str | None = None) -> str:
+    """What tells this model from another: the Hub id and revision, or a hash of a folder's content.
+
+    Of each file its size and its first and last MiB are read, so that 100 GB take no longer than 100 MB; weights that
+    were trained further differ in both.
+    """
+    path = Path(model)
+    if not path.is_dir():
+        return f"{model}@{revision or 'main'}"
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.iterdir() if p.suffix in _MODEL_FILES):
+        size = file.stat().st_size
+        digest.update(f"{file.name}:{size}".encode())
+        with file.open("rb") as handle:
+            digest.update(handle.read(1 << 20))
+            handle.seek(max(size - (1 << 20), 0))
+            digest.update(handle.read(1 << 20))
+    return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def _unreadable(what: str, model: str | Path, error: Exception) -> str:
+    first = " ".join(str(error).split())[:200]
+    return (
+        f"no {what} could be loaded from {model} ({first}); expected a folder written by `save_pretrained` or the id "
+        "of a model on the Hub that can be reached from here."
+    )

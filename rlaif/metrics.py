@@ -1,0 +1,114 @@
+"""The arithmetic of every number that is reported: agreement, order bias, calibration, intervals. Pure numpy.
+
+Shapes: one axis, N pairs. z is P(a is preferred); y is 1 where a is better, 0 where b is, 0.5 for a tie. Rows with NaN
+in z (unjudged) are the caller's to leave out and to count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "accuracy",
+    "agreement",
+    "bootstrap",
+    "brier",
+    "ece",
+    "log_odds",
+    "order_consistency",
+    "soft_nll",
+    "win_rate",
+]
+
+Array = NDArray[np.float64]
+
+
+def _array(*values: ArrayLike) -> tuple[Array, ...]:
+    arrays = tuple(np.asarray(v, dtype=np.float64) for v in values)
+    for array in arrays:
+        if array.ndim != 1 or array.shape != arrays[0].shape:
+            raise ValueError(f"expected arrays of one axis and equal length, got shapes {[a.shape for a in arrays]}.")
+        if np.isnan(array).any():
+            raise ValueError("got NaN; leave unjudged pairs out (and count them) before measuring.")
+    return arrays
+
+
+def log_odds(p: ArrayLike, epsilon: float = 1e-6) -> Array:
+    """log(p / (1 - p)), with p kept within [epsilon, 1 - epsilon] so that a certain judge stays finite."""
+    (q,) = _array(np.atleast_1d(p))
+    q = np.clip(q, epsilon, 1.0 - epsilon)
+    return np.asarray(np.log(q) - np.log1p(-q))
+
+
+def accuracy(z: ArrayLike, y: ArrayLike) -> Array:
+    """Per pair: 1 where z and y prefer the same side, 0 where not, 0.5 where z is a tie. y must not hold ties: (N,)."""
+    p, t = _array(z, y)
+    if (t == 0.5).any():
+        raise ValueError("got ties in y; leave them out (and count them) before measuring agreement.")
+    return np.where(p == 0.5, 0.5, (p > 0.5) == (t > 0.5)).astype(np.float64)
+
+
+def agreement(z: ArrayLike, y: ArrayLike) -> float:
+    """Share of pairs on which z and y prefer the same side; a tied z counts one half (a coin would)."""
+    return float(accuracy(z, y).mean()) if np.size(z) else float("nan")
+
+
+def order_consistency(z_ab: ArrayLike, z_ba: ArrayLike) -> float:
+    """Share of pairs whose preferred response is the same in both orders. Both are P(a preferred), (N,)."""
+    p, q = _array(z_ab, z_ba)
+    return float(np.mean(np.sign(p - 0.5) == np.sign(q - 0.5))) if p.size else float("nan")
+
+
+def soft_nll(z: ArrayLike, p: ArrayLike) -> float:
+    """Mean of -[z log p + (1 - z) log(1 - p)]: the reward model's p against the judge's (or a label's) z, in nats."""
+    t, q = _array(z, p)
+    q = np.clip(q, 1e-12, 1.0 - 1e-12)
+    return float(-np.mean(t * np.log(q) + (1.0 - t) * np.log1p(-q)))
+
+
+def brier(p: ArrayLike, y: ArrayLike) -> float:
+    """Mean of (p - y)^2, in [0, 1]; Brier (1950) for two classes, one of them written."""
+    q, t = _array(p, y)
+    return float(np.mean((q - t) ** 2))
+
+
+def ece(p: ArrayLike, y: ArrayLike, bins: int = 10) -> float:
+    """Expected calibration error: the mean over pairs of |mean y - mean p| in the pair's bin.
+
+    Bins hold equally many pairs (not equal widths), so that none is empty or decided by three pairs. Of each pair the
+    side with p >= 0.5 is scored, so that the number does not depend on which response was called a.
+    """
+    q, t = _array(p, y)
+    if not q.size:
+        return float("nan")
+    t = np.where(q < 0.5, 1.0 - t, t)
+    q = np.maximum(q, 1.0 - q)
+    order = np.argsort(q, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if part.size]
+    return float(sum(abs(t[part].mean() - q[part].mean()) * part.size for part in parts) / q.size)
+
+
+def win_rate(first: ArrayLike, second: ArrayLike) -> Array:
+    """Per prompt: 1 where first > second, 0 where less, 0.5 where equal: (N,)."""
+    a, b = _array(first, second)
+    return np.asarray(0.5 * (np.sign(a - b) + 1.0))
+
+
+def bootstrap(
+    statistic: Callable[..., float], *values: ArrayLike, samples: int = 1000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval of `statistic(*values)`, rows drawn with replacement, together over all of `values`.
+
+    Resampling the rows together is what makes a comparison of two systems on the same prompts a paired one.
+    """
+    arrays = _array(*values)
+    n = arrays[0].size
+    if n == 0:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    drawn = [statistic(*(a[rows] for a in arrays)) for rows in rng.integers(0, n, size=(samples, n))]
+    low, high = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    return float(low), float(high)

@@ -1,0 +1,89 @@
+"""Splitting work over the processes of `accelerate launch` so that their number cannot change the result.
+
+The work is planned once, in whole batches, the same way in every process; process r of n takes batches r, r + n, ...
+A batch is computed alike wherever it runs and whatever was finished before, so one process, eight, or a run that was
+killed and resumed give the same numbers.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from rlaif.config import warn
+from rlaif.store import Store
+
+__all__ = ["HasKey", "is_main", "process_count", "process_index", "run_batches", "wait_for_everyone"]
+
+
+class HasKey(Protocol):
+    """Anything that a store can hold the answer to."""
+
+    @property
+    def key(self) -> str: ...
+
+
+Work = TypeVar("Work", bound=HasKey)
+
+
+def process_index() -> int:
+    """This process's rank, 0 without a launcher."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def process_count() -> int:
+    """How many processes the launcher started, 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this process prints and writes the results."""
+    return process_index() == 0
+
+
+def wait_for_everyone() -> None:
+    """Returns when every process got here. Without a launcher at once, and without importing torch."""
+    if process_count() > 1:
+        from accelerate import PartialState
+
+        # Judging one share may take hours longer than another: the default of ten minutes would kill the run.
+        PartialState(timeout=datetime.timedelta(days=30)).wait_for_everyone()
+
+
+def run_batches(
+    batches: Sequence[Sequence[Work]],
+    store: Store,
+    answer: Callable[[list[list[Work]]], Iterable[Sequence[Mapping[str, Any]]]],
+    again: Callable[[Mapping[str, Any]], bool],
+    label: str,
+    unit: str,
+) -> None:
+    """Answers what `store` does not hold yet, this process's share of `batches`, storing rows as they arrive.
+
+    Args:
+        batches: all the work, planned identically in every process.
+        store: receives the rows; what it holds is not asked for.
+        answer: takes batches and yields, in any order, rows to store.
+        again: whether a stored row has to be asked for once more (no answer came the last time).
+        label: the progress bar's title.
+        unit: what it counts.
+    """
+    from tqdm.auto import tqdm
+
+    if store.torn:
+        warn(
+            f"{len(store.torn)} line(s) in the store are cut off or unreadable (first: {store.torn[0]}), as a killed "
+            "run leaves them; they stay as they are, and what they answered is asked again."
+        )
+    todo = []
+    for batch in batches[process_index() :: process_count()]:
+        left = [work for work in batch if work.key not in store or again(store.rows[work.key])]
+        if left:
+            todo.append(left)
+    total = sum(map(len, todo))
+    with tqdm(total=total, desc=label, unit=unit, disable=not is_main() or not total, mininterval=1.0) as bar:
+        for rows in answer(todo) if todo else ():
+            store.append(rows)
+            bar.update(len(rows))

@@ -1,0 +1,301 @@
+"""`rlaif build`: judgments -> a preference dataset, and `load_preferences`, which the trainers read it with.
+
+The dataset is a folder of Parquet files that `datasets.load_dataset` and TRL take as they are. Splits are decided by a
+hash of the prompt (or of a column), so that no prompt is ever in two of them, whatever is added or left out later.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlaif.config import warn
+from rlaif.records import Judgment, Message, Preference, check_probability, check_prompt, content_hash, prompt_hash
+from rlaif.sources import read_judgments, read_pairs, write_json
+from rlaif.store import write_manifest
+
+__all__ = ["SPLITS", "BuildConfig", "build", "load_preferences", "select", "split_of"]
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass
+class BuildConfig:
+    """Judgments in, a preference dataset out."""
+
+    judgments: str | None = field(
+        default=None,
+        metadata={"help": "What `rlaif judge` wrote (its folder), or any source of pairs with a `z` column."},
+    )
+    output: str | None = field(default=None, metadata={"help": "Folder of the dataset."})
+    split: str | None = field(default=None, metadata={"help": "Split of the source, where it has several."})
+    z_from: str = field(
+        default="judge",
+        metadata={
+            "help": "'judge' takes the judgments' z; 'label' takes the pairs' own labels as z = 1 or 0 (people's "
+            "preferences instead of a judge's).",
+            "choices": ["judge", "label"],
+        },
+    )
+    tie_band: float = field(
+        default=0.0,
+        metadata={"help": "Leave out pairs with |z - 0.5| up to this as ties. z = 0.5 prefers nothing and always is."},
+    )
+    min_confidence: float = field(
+        default=0.5, metadata={"help": "Leave out pairs with max(z, 1 - z) below this as unsure."}
+    )
+    consistent: bool = field(
+        default=False, metadata={"help": "Leave out pairs on which the two orders prefer different responses."}
+    )
+    split_by: str = field(
+        default="prompt", metadata={"help": "What must not be in two splits: 'prompt', or a column of the source."}
+    )
+    validation: float = field(default=0.05, metadata={"help": "Share of prompts in the validation split."})
+    test: float = field(default=0.1, metadata={"help": "Share of prompts in the test split."})
+    seed: int = field(default=0, metadata={"help": "Another seed draws other splits."})
+
+
+def split_of(key: str, validation: float, test: float, seed: int = 0) -> str:
+    """The split of everything that shares `key`: its hash as a number u in [0, 1); test below `test`, and so on."""
+    u = int(content_hash("split", seed, key)[:13], 16) / 16**13
+    if u < test:
+        return "test"
+    return "validation" if u < test + validation else "train"
+
+
+def select(
+    judgments: Iterable[Judgment], *, tie_band: float = 0.0, min_confidence: float = 0.5, consistent: bool = False
+) -> tuple[list[Preference], Counter[str]]:
+    """The preferences that the judgments express, and how many were left out for which reason."""
+    kept: list[Preference] = []
+    left_out: Counter[str] = Counter()
+    for judgment in judgments:
+        z = judgment.z
+        if z is None:
+            left_out["unjudged"] += 1
+        elif judgment.pair.problem():
+            left_out["empty or equal responses"] += 1
+        elif round(abs(z - 0.5), 9) <= tie_band:
+            left_out["tie"] += 1
+        elif max(z, 1.0 - z) < min_confidence:
+            left_out["unsure"] += 1
+        elif consistent and _flips(judgment):
+            left_out["the orders disagree"] += 1
+        else:
+            kept.append(Preference.from_judgment(judgment))
+    return kept, left_out
+
+
+def _flips(judgment: Judgment) -> bool:
+    if judgment.z_ab is None or judgment.z_ba is None:
+        raise ValueError(f"pair {judgment.pair.id} was judged in one order only; `consistent` needs both.")
+    return (judgment.z_ab - 0.5) * (judgment.z_ba - 0.5) <= 0.0
+
+
+def build(config: BuildConfig) -> dict[str, Any]:
+    """Runs `rlaif build`; writes the dataset, report.json and manifest.json and returns the report."""
+    if not config.judgments or not config.output:
+        raise ValueError("judgments and output must be set; expected --judgments SOURCE --output FOLDER.")
+    if not (config.validation >= 0.0 and config.test >= 0.0 and config.validation + config.test < 1.0):
+        raise ValueError(
+            f"validation and test are {config.validation} and {config.test}; expected shares that leave room for train."
+        )
+    if not 0.0 <= config.tie_band < 0.5 or not 0.5 <= config.min_confidence <= 1.0:
+        raise ValueError(
+            f"tie_band is {config.tie_band} and min_confidence {config.min_confidence}; expected them in [0, 0.5) and "
+            "[0.5, 1]."
+        )
+    judgments = _labelled(config) if config.z_from == "label" else read_judgments(config.judgments, config.split)
+    kept, left_out = select(
+        judgments, tie_band=config.tie_band, min_confidence=config.min_confidence, consistent=config.consistent
+    )
+    if not kept:
+        raise ValueError(f"no preference is left of {len(judgments)} judgments ({dict(left_out)}); nothing written.")
+    splits: dict[str, list[Preference]] = {name: [] for name in SPLITS}
+    for preference in kept:
+        splits[split_of(_split_key(preference, config.split_by), config.validation, config.test, config.seed)].append(
+            preference
+        )
+    report = {
+        "judgments": len(judgments),
+        "preferences": len(kept),
+        "left_out": dict(left_out),
+        "splits": {name: len(rows) for name, rows in splits.items()},
+        "split_by": config.split_by,
+        "mean_confidence": sum(p.z for p in kept) / len(kept),
+    }
+    _write(Path(config.output), splits, report)
+    write_json(Path(config.output) / "report.json", report)
+    write_manifest(config.output, "rlaif build", dataclasses.asdict(config), [config.judgments])
+    return report
+
+
+def _labelled(config: BuildConfig) -> list[Judgment]:
+    assert config.judgments is not None
+    pairs = read_pairs(config.judgments, config.split)
+    value = {"a": 1.0, "b": 0.0, "tie": 0.5}
+    return [
+        Judgment(pair=pair, z=value[pair.label], judge="label")
+        if pair.label
+        else Judgment(pair=pair, z=None, reason="no label")
+        for pair in pairs
+    ]
+
+
+def _split_key(preference: Preference, split_by: str) -> str:
+    if split_by == "prompt":
+        return prompt_hash(preference.prompt)
+    if split_by not in preference.extra:
+        raise ValueError(
+            f"split_by is {split_by!r}, but pair {preference.id} has no such column; expected 'prompt' or one of "
+            f"{', '.join(preference.extra) or 'none'}."
+        )
+    return str(preference.extra[split_by])
+
+
+def _write(folder: Path, splits: Mapping[str, Sequence[Preference]], report: Mapping[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    conversational = isinstance(next(p for rows in splits.values() for p in rows).prompt, list)
+    turns = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    text = turns if conversational else pa.string()
+    schema = pa.schema(
+        [("id", pa.string()), ("prompt", text), ("chosen", text), ("rejected", text)]
+        + [(name, pa.float64()) for name in ("z", "margin", "z_first", "z_second")]
+        + [(name, pa.string()) for name in ("judge", "template", "chosen_model", "rejected_model", "label")]
+    )
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    for old in data.glob("*.parquet"):
+        old.unlink()  # a split that is empty now must not keep the rows of an earlier build
+    for name, preferences in splits.items():
+        if not preferences:
+            continue
+        rows = []
+        for preference in preferences:
+            row = {column: getattr(preference, column) for column in schema.names}
+            if conversational:
+                for side in ("chosen", "rejected"):
+                    row[side] = [{"role": "assistant", "content": row[side]}]
+            rows.append(row)
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), data / f"{name}-00000-of-00001.parquet")
+    (folder / "README.md").write_text(_card(splits, report), encoding="utf-8")
+
+
+def _card(splits: Mapping[str, Sequence[Preference]], report: Mapping[str, Any]) -> str:
+    files = "".join(f"  - split: {name}\n    path: data/{name}-*.parquet\n" for name, rows in splits.items() if rows)
+    first = next(p for rows in splits.values() for p in rows)
+    left_out = "".join(f"| left out: {reason} | {count} |\n" for reason, count in report["left_out"].items())
+    sizes = "".join(f"| {name} | {count} |\n" for name, count in report["splits"].items())
+    return (
+        f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}tags:\n- preference\n- rlaif\n---\n"
+        "# Preferences\n\n"
+        "`chosen` and `rejected` are two responses to `prompt`; `z` = P(`chosen` is preferred), in (0.5, 1], and "
+        "`margin` = 2z - 1. `z_first` and `z_second` are the same probability with `chosen` shown to the judge first "
+        "and second; their difference is the judge's position bias on the pair. `label` is what was known from "
+        "elsewhere about which one is better (`chosen`, `rejected`, `tie`), empty where nothing was.\n\n"
+        f"Judge: `{first.judge}`, prompt template `{first.template}`. Splits by hash of `{report['split_by']}`.\n\n"
+        f"| rows | |\n|---|---|\n| judgments read | {report['judgments']} |\n{left_out}{sizes}"
+    )
+
+
+def load_preferences(source: str | Path, split: str) -> Any:
+    """A split of a preference dataset, checked and in one shape, as a `datasets.Dataset`.
+
+    Args:
+        source: a folder that `rlaif build` or `save_to_disk` wrote, a .jsonl or .parquet file (which is one split), or
+            a Hub id. `chosen` and `rejected` may be texts, assistant turns, or whole conversations.
+        split: "train", "validation" or "test".
+
+    Returns:
+        Columns `id`, `prompt` (all strings or all messages), `chosen` and `rejected` (the responses' texts), `z`
+        (1.0 where the source has none), `margin` (2z - 1 where it has none) and `label`. Rows with an empty response
+        are left out, and the warning says how many.
+
+    Raises:
+        ValueError: a column is missing, z is not a probability, or no row is left.
+    """
+    import datasets
+
+    rows = _load(source, split)
+    columns = rows.column_names
+    for column in ("chosen", "rejected"):
+        if column not in columns:
+            raise ValueError(
+                f"{source} has no {column!r}; expected prompt, chosen, rejected (and z), got {', '.join(columns)}. "
+                "Run `rlaif build` on judgments, or rename the columns."
+            )
+    shaped, empty = [], 0
+    for at, row in enumerate(rows):
+        try:
+            one = _one_shape(row, at)
+        except ValueError as error:
+            raise ValueError(f"{source}, split {split}, row {at}: {error}") from None
+        if not one["chosen"].strip() or not one["rejected"].strip():
+            empty += 1
+        else:
+            shaped.append(one)
+    if empty:
+        warn(f"{source}, split {split}: {empty} of {len(rows)} rows have an empty response and are left out.")
+    if not shaped:
+        raise ValueError(f"{source}, split {split}, has no usable row; expected at least one preference.")
+    kinds = {isinstance(row["prompt"], str) for row in shaped}
+    if len(kinds) > 1:
+        raise ValueError(f"{source} mixes prompts that are strings with prompts that are messages; use one kind.")
+    return datasets.Dataset.from_list(shaped)
+
+
+def _load(source: str | Path, split: str) -> Any:
+    import datasets
+
+    from rlaif.sources import read_rows
+
+    path = Path(source)
+    if path.is_file():
+        return datasets.Dataset.from_list([row for _, row in read_rows(path)])
+    there = [name for name in SPLITS if any(path.glob(f"data/{name}-*.parquet"))]
+    if there:
+        import pyarrow.parquet as pq
+
+        if split not in there:
+            raise ValueError(f"{source} has the splits {', '.join(there)}, not {split!r}; give it a larger share.")
+        # Read as it is: `load_dataset` would copy it into a cache first.
+        return datasets.Dataset(pq.read_table(sorted(path.glob(f"data/{split}-*.parquet"))))
+    return datasets.Dataset.from_list([row for _, row in read_rows(source, split)])
+
+
+def _one_shape(row: Mapping[str, Any], at: int) -> dict[str, Any]:
+    sides = {}
+    turns: list[Message] | None = None
+    for side in ("chosen", "rejected"):
+        value = row[side]
+        if isinstance(value, list) and value:
+            if value[-1]["role"] != "assistant":
+                raise ValueError(f"{side} ends with the role {value[-1]['role']!r}; expected an assistant turn.")
+            turns = [dict(turn) for turn in value[:-1]] or turns
+            value = value[-1]["content"]
+        if not isinstance(value, str):
+            raise ValueError(f"{side} is {type(value).__name__}; expected text or a list of messages.")
+        sides[side] = value
+    # Where chosen holds a whole conversation, its first turns are the prompt, with what a `prompt` column leaves out.
+    prompt = turns or row.get("prompt")
+    if prompt is None:
+        raise ValueError("there is no 'prompt', and chosen is not a conversation; add the column.")
+    z = row.get("z", 1.0)
+    if z is None:
+        raise ValueError("z is empty; expected a probability. `rlaif build` leaves unjudged pairs out.")
+    z = check_probability(z)
+    assert z is not None
+    return {
+        "id": str(row.get("id") or at),
+        "prompt": check_prompt(prompt),
+        **sides,
+        "z": z,
+        "margin": float(row["margin"]) if row.get("margin") is not None else 2.0 * z - 1.0,
+        "label": row.get("label"),
+    }

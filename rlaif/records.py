@@ -1,0 +1,316 @@
+"""The records that everything else exchanges, and the one orientation of z.
+
+    pair        two responses to one prompt
+    vote        one call of one judge on one pair, shown in one order
+    judgment    the votes on a pair combined: z = P(response_a is preferred), or None and the reason
+    preference  a judgment turned to training data: z = P(chosen is preferred), in (0.5, 1]
+
+In the notation of Tan et al., "Large Language Models for Data Annotation" (2402.13446), z = A(q + x1 + x2 + p): the
+annotator A reads the task q, two candidates x1 and x2 and a prompt p. Here A is the judge, p its template.
+
+A judgment that failed is a state (`z is None`, with a reason), never a number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = [
+    "ORDERS",
+    "Judgment",
+    "Label",
+    "Message",
+    "Order",
+    "Pair",
+    "Preference",
+    "Prompt",
+    "Vote",
+    "check_probability",
+    "check_prompt",
+    "complement",
+    "content_hash",
+    "last_user_text",
+    "prompt_hash",
+]
+
+Message = dict[str, str]
+Prompt = str | list[Message]
+Label = Literal["a", "b", "tie"]
+Order = Literal["ab", "ba"]  # which response the judge was shown first
+ORDERS: tuple[Order, Order] = ("ab", "ba")
+
+_DECIMALS = 9  # z is kept to 1e-9, so that 1 - (1 - z) == z holds exactly and files have the same bytes everywhere
+
+
+def content_hash(*parts: Any) -> str:
+    """The SHA-256 of a JSON value, as 32 hex digits (128 bits); the same on every machine."""
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def prompt_hash(prompt: Prompt) -> str:
+    """The hash that decides a prompt's split; a string and the one user message that holds it hash alike."""
+    if isinstance(prompt, list) and len(prompt) == 1 and prompt[0]["role"] == "user":
+        prompt = prompt[0]["content"]
+    return content_hash(prompt)
+
+
+def complement(z: float | None) -> float | None:
+    """1 - z, exact at 9 decimals: `complement(complement(z)) == z`. None stays None."""
+    return None if z is None else round(1.0 - z, _DECIMALS)
+
+
+def check_probability(z: float | None, name: str = "z") -> float | None:
+    """`z` to 9 decimals; a ValueError unless it is None or a number in [0, 1] (NaN is not)."""
+    if z is None:
+        return None
+    if isinstance(z, bool) or not isinstance(z, int | float) or math.isnan(z) or not 0.0 <= z <= 1.0:
+        raise ValueError(
+            f"{name} is {z!r}; expected a probability in [0, 1]. Convert other scales before they get here "
+            "(and write null, not a number, where there is no judgment)."
+        )
+    return round(float(z), _DECIMALS)
+
+
+def check_prompt(prompt: Any) -> Prompt:
+    """`prompt` itself if it is a non-empty string or a non-empty list of {"role", "content"}; else a ValueError."""
+    if isinstance(prompt, str):
+        if not prompt.strip():
+            raise ValueError("prompt is empty; expected text or a list of messages. Remove the row or fill it in.")
+        return prompt
+    if isinstance(prompt, list) and prompt:
+        for message in prompt:
+            if not (
+                isinstance(message, Mapping)
+                and isinstance(message.get("role"), str)
+                and isinstance(message.get("content"), str)
+            ):
+                raise ValueError(
+                    f"prompt holds {str(message)[:80]!r}; expected messages like "
+                    '{"role": "user", "content": "..."}. Flatten tool calls and images to text first.'
+                )
+        return [{"role": m["role"], "content": m["content"]} for m in prompt]
+    raise ValueError(
+        f"prompt is {type(prompt).__name__} {str(prompt)[:60]!r}; expected a string or a list of "
+        '{"role": ..., "content": ...} messages.'
+    )
+
+
+def last_user_text(prompt: Prompt) -> str:
+    """The text of the last user message (of the prompt itself where it is a string)."""
+    if isinstance(prompt, str):
+        return prompt
+    return next((m["content"] for m in reversed(prompt) if m["role"] == "user"), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two responses to one prompt.
+
+    `label` is what is known from elsewhere (a person, a gold reward): the better response, or "tie". `extra` carries
+    every other column of the source through to the judgment, untouched.
+    """
+
+    prompt: Prompt
+    response_a: str
+    response_b: str
+    id: str = ""
+    model_a: str | None = None
+    model_b: str | None = None
+    label: Label | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prompt", check_prompt(self.prompt))
+        for name in ("response_a", "response_b"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(
+                    f"{name} is {type(getattr(self, name)).__name__}; expected the response's text as a string."
+                )
+        if self.label not in (None, "a", "b", "tie"):
+            raise ValueError(f'label is {self.label!r}; expected "a", "b", "tie" or null (the better response).')
+        if not self.id:
+            object.__setattr__(self, "id", content_hash(self.prompt, self.response_a, self.response_b)[:16])
+
+    def swap(self) -> Pair:
+        """The same pair with its responses exchanged; `pair.swap().swap() == pair`."""
+        label: Label | None = {"a": "b", "b": "a"}.get(self.label or "", self.label)  # type: ignore[assignment]
+        return dataclasses.replace(
+            self,
+            response_a=self.response_b,
+            response_b=self.response_a,
+            model_a=self.model_b,
+            model_b=self.model_a,
+            label=label,
+        )
+
+    def problem(self) -> str | None:
+        """Why this pair cannot be judged, or None. Such a pair is never asked: it becomes an unjudged judgment."""
+        for name in ("response_a", "response_b"):
+            if not getattr(self, name).strip():
+                return f"{name} is empty"
+        if self.response_a == self.response_b:
+            return "both responses are equal"
+        return None
+
+    def row(self) -> dict[str, Any]:
+        """The pair as one JSON object, its own columns before `extra`'s."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "extra"}
+        own = {"id": own.pop("id"), **{k: v for k, v in own.items() if v is not None}}
+        return {**own, **{k: v for k, v in self.extra.items() if k not in own}}
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One call of one judge: the answer to "is the response shown first the better one?".
+
+    `p_first` is P(the response shown first is preferred), or None with a `reason`; `order` says which one was first.
+    `method` says how it was read: "logprobs" (the verdict labels' probabilities) or "text" (the written verdict, then
+    0 or 1). `mass` is the probability of the two labels together, where it is known: far below 1, the judge wanted to
+    say something else. `bought` is False where no answer came at all (so asking again costs nothing twice).
+    """
+
+    key: str
+    pair_id: str
+    judge: str
+    template: str
+    order: Order
+    sample: int
+    p_first: float | None
+    reason: str | None = None
+    method: str | None = None
+    mass: float | None = None
+    text: str | None = None
+    usage: Mapping[str, int] | None = None
+    seconds: float | None = None
+    bought: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "p_first", check_probability(self.p_first, "p_first"))
+        if self.order not in ORDERS:
+            raise ValueError(f"order is {self.order!r}; expected 'ab' or 'ba'.")
+        if (self.p_first is None) == (self.reason is None):
+            raise ValueError("a vote has either p_first or a reason why there is none; got both or neither.")
+
+    @property
+    def p_a(self) -> float | None:
+        """P(response_a is preferred): `p_first` turned back to the pair's own orientation."""
+        return self.p_first if self.order == "ab" else complement(self.p_first)
+
+    def row(self) -> dict[str, Any]:
+        """The vote as one JSON object."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Vote:
+        """The vote of one stored row; unknown columns of a later version are ignored."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{k: v for k, v in row.items() if k in known})
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """The votes on one pair, combined: z = P(response_a is preferred) in [0, 1], or None and why.
+
+    `z_ab` and `z_ba` are P(response_a is preferred) as seen in each order alone; their difference is the judge's
+    position bias on this pair.
+    """
+
+    pair: Pair
+    z: float | None
+    reason: str | None = None
+    z_ab: float | None = None
+    z_ba: float | None = None
+    votes: int = 0
+    judge: str | None = None
+    template: str | None = None
+    flags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("z", "z_ab", "z_ba"):
+            object.__setattr__(self, name, check_probability(getattr(self, name), name))
+        if (self.z is None) == (self.reason is None):
+            raise ValueError("a judgment has either z or a reason why there is none; got both or neither.")
+
+    def swap(self) -> Judgment:
+        """The same judgment of the swapped pair: z becomes 1 - z. `j.swap().swap() == j`."""
+        return dataclasses.replace(
+            self,
+            pair=self.pair.swap(),
+            z=complement(self.z),
+            # What stood first in order "ab" now stands first in order "ba".
+            z_ab=complement(self.z_ba),
+            z_ba=complement(self.z_ab),
+        )
+
+    def row(self) -> dict[str, Any]:
+        """The judgment as one JSON object: the pair's columns, then the judgment's."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "pair"}
+        return {**self.pair.row(), **own, "flags": list(self.flags)}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Judgment:
+        """The judgment of one stored row."""
+        own = {f.name for f in dataclasses.fields(cls)} - {"pair"}
+        pair_fields = {f.name for f in dataclasses.fields(Pair)} - {"extra"}
+        pair = Pair(
+            **{k: row[k] for k in pair_fields if k in row},
+            extra={k: v for k, v in row.items() if k not in own | pair_fields},
+        )
+        values = {k: row[k] for k in own if k in row}
+        return cls(pair=pair, **{**values, "flags": tuple(values.get("flags") or ())})
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """One row of a preference dataset: z = P(chosen is preferred), in (0.5, 1].
+
+    `margin` = 2z - 1 in (0, 1] is P(chosen) - P(rejected), the scale of Llama 2's small margins (2307.09288, table
+    27). `z_first` and `z_second` are P(chosen is preferred) with chosen shown first and second.
+    `label` is the outside label turned the same way: "chosen", "rejected", "tie" or None.
+    """
+
+    id: str
+    prompt: Prompt
+    chosen: str
+    rejected: str
+    z: float
+    margin: float
+    z_first: float | None
+    z_second: float | None
+    judge: str | None
+    template: str | None
+    chosen_model: str | None
+    rejected_model: str | None
+    label: Literal["chosen", "rejected", "tie"] | None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_judgment(cls, judgment: Judgment) -> Preference:
+        """The preference that a judgment with z != 0.5 expresses."""
+        if judgment.z is None or judgment.z == 0.5:
+            raise ValueError(f"pair {judgment.pair.id} has z = {judgment.z}: it prefers neither response.")
+        j = judgment if judgment.z > 0.5 else judgment.swap()
+        assert j.z is not None
+        return cls(
+            id=j.pair.id,
+            prompt=j.pair.prompt,
+            chosen=j.pair.response_a,
+            rejected=j.pair.response_b,
+            z=j.z,
+            margin=round(2.0 * j.z - 1.0, _DECIMALS),
+            z_first=j.z_ab,
+            z_second=j.z_ba,
+            judge=j.judge,
+            template=j.template,
+            chosen_model=j.pair.model_a,
+            rejected_model=j.pair.model_b,
+            label={"a": "chosen", "b": "rejected"}.get(j.pair.label or "", j.pair.label),  # type: ignore[arg-type]
+            extra=j.pair.extra,
+        )

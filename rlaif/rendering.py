@@ -1,0 +1,173 @@
+"""The one way a prompt and a response become tokens, for the reward model, DPO, PPO and scoring.
+
+A reward model that is scored in another format than it was trained in gives other numbers (a missing EOS alone costs a
+correlation of 0.77 on a small model). So the format is a value, `Rendering`: chosen once from the tokenizer, used by
+every program, written into the checkpoint (`rlaif.json`) and compared when that is loaded.
+
+    kind    for                                     tokens
+    chat    a tokenizer with a chat template        the template's own text of prompt + response
+    plain   a decoder without one                   prompt + response, with the prompt's messages joined by newlines
+    pair    an encoder (CLS/SEP, no EOS)            [CLS] prompt [SEP] response [SEP], with segment ids
+
+Decoders always end in EOS: it is the token that a reward model's score is read from, so it must be there and must not
+be the padding token (see `padding_token`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rlaif.records import Message, Prompt
+
+__all__ = ["Encoded", "Rendering", "as_messages", "padding_token"]
+
+Kind = Literal["chat", "plain", "pair"]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The tokens of one conversation: `prompt_ids` (what generation is given) and `response_ids`, EOS included.
+
+    `segments` are an encoder's token types (0 prompt, 1 response), one for each of `ids`; None for a decoder.
+    """
+
+    prompt_ids: list[int]
+    response_ids: list[int]
+    segments: list[int] | None = None
+
+    @property
+    def ids(self) -> list[int]:
+        """The whole sequence."""
+        return self.prompt_ids + self.response_ids
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids) + len(self.response_ids)
+
+
+def as_messages(prompt: Prompt) -> list[Message]:
+    """A prompt as chat messages: a string is what the user said."""
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+
+
+def padding_token(tokenizer: Any) -> str:
+    """A token that pads without ever being the last real one: the tokenizer's own, or one that is not its EOS.
+
+    `AutoModelForSequenceClassification` reads the score at the rightmost token that is not padding. With pad = EOS it
+    would skip the EOS; with any other token it is right, because every rendering ends in EOS.
+    """
+    if not tokenizer.eos_token:
+        if not tokenizer.pad_token:
+            raise ValueError("the tokenizer has neither a padding nor an EOS token; set one in its config.")
+        return str(tokenizer.pad_token)
+    for token in (tokenizer.pad_token, tokenizer.unk_token, tokenizer.bos_token):
+        if token and token != tokenizer.eos_token:
+            return str(token)
+    return str(tokenizer.convert_ids_to_tokens(0 if tokenizer.eos_token_id != 0 else 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """How conversations become tokens. `tokenizer_hash` and `template_hash` tell one tokenizer from another."""
+
+    kind: Kind
+    template_hash: str | None
+    tokenizer_hash: str
+    eos_token: str | None
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Rendering:
+        """The rendering that fits a tokenizer: its chat template, else an encoder's pair, else plain text and EOS."""
+        template = tokenizer.chat_template
+        if template:
+            kind: Kind = "chat"
+            if not tokenizer.eos_token:
+                raise ValueError("the tokenizer has a chat template but no EOS token; set `eos_token` in its config.")
+        elif tokenizer.eos_token is None and tokenizer.sep_token is not None:
+            kind = "pair"
+        elif tokenizer.eos_token is not None:
+            kind = "plain"
+        else:
+            raise ValueError(
+                "the tokenizer has no chat template, no EOS and no SEP token, so the end of a response cannot be "
+                "marked; set `eos_token` in its tokenizer_config.json."
+            )
+        return cls(
+            kind=kind,
+            template_hash=_sha(str(template)) if template else None,
+            tokenizer_hash=_sha(_fingerprint(tokenizer)),
+            eos_token=tokenizer.eos_token,
+        )
+
+    def row(self) -> dict[str, Any]:
+        """What `rlaif.json` keeps."""
+        return dataclasses.asdict(self)
+
+    def check(self, saved: Mapping[str, Any], source: str) -> None:
+        """A ValueError that names the difference unless `saved` (from `source`) is this rendering."""
+        for name, want in saved.items():
+            got = getattr(self, name, want)
+            if got != want:
+                raise ValueError(
+                    f"{source} was trained with rendering {name} = {want!r}, but its tokenizer now gives {got!r}; "
+                    "scores would not be comparable. Restore the tokenizer files that were saved with it."
+                )
+
+    def encode_prompt(self, tokenizer: Any, prompt: Prompt) -> list[int]:
+        """The tokens that a policy is given to go on from: shape (P,)."""
+        if self.kind == "chat":
+            text = tokenizer.apply_chat_template(as_messages(prompt), add_generation_prompt=True, tokenize=False)
+            return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(tokenizer(self.plain_prompt(prompt))["input_ids"])
+
+    def encode(self, tokenizer: Any, prompt: Prompt, response: str) -> Encoded:
+        """The tokens of a prompt and its response: `prompt_ids` (P,), `response_ids` (R,), ending in EOS.
+
+        The response's tokens follow the prompt's exactly as they would in generation: they are encoded apart, so that
+        no token straddles the border and the policy is trained on the prefix that it is later given.
+        """
+        if self.kind == "pair":
+            both = tokenizer(self.plain_prompt(prompt), response)
+            ids: list[int] = list(both["input_ids"])
+            segments = list(both.get("token_type_ids") or [0] * len(ids))
+            border = len(tokenizer(self.plain_prompt(prompt))["input_ids"])
+            return Encoded(ids[:border], ids[border:], segments)
+        prompt_ids = self.encode_prompt(tokenizer, prompt)
+        tail = response if self.kind == "plain" else self._chat_tail(tokenizer, prompt, response)
+        response_ids = list(tokenizer(tail, add_special_tokens=False)["input_ids"])
+        eos = tokenizer.eos_token_id
+        if eos in response_ids and self.kind == "chat":
+            # A template may write more after the end of the turn (a newline, say): the sequence ends where
+            # generation would have stopped.
+            response_ids = response_ids[: len(response_ids) - response_ids[::-1].index(eos)]
+        if not response_ids or response_ids[-1] != eos:
+            response_ids.append(eos)
+        return Encoded(prompt_ids, response_ids)
+
+    def plain_prompt(self, prompt: Prompt) -> str:
+        """A prompt as text, for tokenizers without a chat template: contents one under the other."""
+        return prompt if isinstance(prompt, str) else "\n".join(m["content"] for m in prompt)
+
+    def _chat_tail(self, tokenizer: Any, prompt: Prompt, response: str) -> str:
+        """What the chat template writes after the generation prompt: the response and the end of the turn."""
+        messages = as_messages(prompt)
+        start = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        whole = tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": response}], tokenize=False)
+        if whole.startswith(start):
+            return str(whole[len(start) :])
+        # Some templates render the generation prompt and the finished turn differently (an empty "thinking" block):
+        # go on from what the policy will see, so take the response as it is and end it.
+        return response + str(tokenizer.eos_token)
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _fingerprint(tokenizer: Any) -> str:
+    """A text that changes when the tokenization does: a probe's tokens, the vocabulary's size, the special tokens."""
+    probe = "Which response is better, 1 or 2?\nThe naïve café — 東京 — costs €3.50; def f(x): return x**2"
+    return repr((tokenizer(probe)["input_ids"], len(tokenizer), sorted(map(str, tokenizer.all_special_tokens))))

@@ -1,0 +1,227 @@
+"""Reading and writing rows: JSONL, Parquet, a `datasets` folder or a Hub id, all through `read_rows`.
+
+A row that cannot be used is an error that names its place, never a silent gap.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlaif.records import Judgment, Pair, Prompt, check_prompt
+
+__all__ = ["fingerprint", "read_judgments", "read_pairs", "read_prompts", "read_rows", "write_json", "write_jsonl"]
+
+PAIR_COLUMNS = ("id", "prompt", "response_a", "response_b", "model_a", "model_b", "label")
+
+
+def read_rows(source: str | Path, split: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every row of `source` with the place it stands at ("pairs.jsonl:17"), in order.
+
+    `source` is a .jsonl or .parquet file, a folder that `Dataset.save_to_disk` or a Hub clone left, or a Hub id. A
+    `split` is needed where the source has several.
+    """
+    path = Path(source)
+    if path.is_file() and path.suffix in {".jsonl", ".json"}:
+        yield from _read_jsonl(path)
+    elif path.is_file() and path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        at = 0
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                for row in batch.to_pylist():
+                    at += 1
+                    yield f"{path}:{at}", row
+    elif path.is_file():
+        raise ValueError(f"{path} ends in {path.suffix!r}; expected .jsonl, .parquet, a datasets folder or a Hub id.")
+    else:
+        for at, row in enumerate(_load_dataset(str(source), split), 1):
+            yield f"{source}:{at}", row
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(
+                    f"{path}:{number} is not JSON ({error.msg} at column {error.colno}); expected one JSON object a "
+                    "line. Mend or remove that line."
+                ) from None
+            if not isinstance(row, dict):
+                raise ValueError(f"{path}:{number} holds a {type(row).__name__}; expected one JSON object a line.")
+            yield f"{path}:{number}", row
+
+
+def _load_dataset(source: str, split: str | None) -> Any:
+    import datasets
+
+    folder = Path(source)
+    if not folder.exists() and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
+        raise ValueError(f"{source} does not exist; expected a .jsonl or .parquet file, a datasets folder or a Hub id.")
+    try:
+        if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+            loaded = datasets.load_from_disk(source)
+        else:
+            loaded = datasets.load_dataset(source)
+    except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise ValueError(
+            f"{source} could not be read ({str(error).splitlines()[0][:160]}); expected a datasets folder or the id of "
+            "a dataset on the Hub that can be reached from here."
+        ) from None
+    if isinstance(loaded, datasets.DatasetDict):
+        if split is None and len(loaded) == 1:
+            split = next(iter(loaded))
+        if split not in loaded:
+            raise ValueError(f"{source} has the splits {', '.join(loaded)}; say which one with --split (got {split}).")
+        loaded = loaded[split]
+    return loaded
+
+
+def require(row: Mapping[str, Any], columns: Iterable[str], where: str) -> None:
+    """A ValueError that names the first missing column and the ones that are there."""
+    for column in columns:
+        if row.get(column) is None:
+            raise ValueError(
+                f"{where} has no {column!r}; expected the columns {', '.join(columns)}, got {', '.join(row)}. "
+                "Rename or add the column."
+            )
+
+
+def read_prompts(source: str | Path, split: str | None = None) -> list[Prompt]:
+    """The distinct prompts of `source` in order of appearance; a ValueError where strings and messages are mixed."""
+    prompts: dict[str, Prompt] = {}
+    kind = _OneKind()
+    for where, row in read_rows(source, split):
+        require(row, ["prompt"], where)
+        prompt = _at(where, check_prompt, row["prompt"])
+        kind.check(prompt, where)
+        prompts.setdefault(json.dumps(prompt), prompt)
+    if not prompts:
+        raise ValueError(f"{source} has no rows; expected at least one prompt.")
+    return list(prompts.values())
+
+
+def read_pairs(source: str | Path, split: str | None = None) -> list[Pair]:
+    """The pairs of `source` in order; columns that are not a pair's go to `extra`. Ids must be distinct."""
+    pairs: list[Pair] = []
+    places: dict[str, str] = {}
+    kind = _OneKind()
+    for where, row in read_rows(source, split):
+        require(row, ["prompt", "response_a", "response_b"], where)
+        own = {name: row[name] for name in PAIR_COLUMNS if row.get(name) is not None}
+        own["id"] = str(own.get("id", ""))
+        extra = {k: v for k, v in row.items() if k not in PAIR_COLUMNS}
+        pair = _at(where, lambda own=own, extra=extra: Pair(**own, extra=extra))
+        kind.check(pair.prompt, where)
+        if pair.id in places:
+            raise ValueError(
+                f"{where} has id {pair.id!r}, which {places[pair.id]} has already; expected distinct ids. Remove the "
+                "repeated row or give it its own id."
+            )
+        places[pair.id] = where
+        pairs.append(pair)
+    if not pairs:
+        raise ValueError(f"{source} has no rows; expected at least one pair.")
+    return pairs
+
+
+def read_judgments(source: str | Path, split: str | None = None) -> list[Judgment]:
+    """The judgments that `rlaif judge` wrote: its output folder, or any rows of pairs with a `z` column."""
+    folder = Path(source)
+    if (folder / "judgments.jsonl").is_file():
+        source = folder / "judgments.jsonl"
+    judgments = []
+    for where, row in read_rows(source, split):
+        require(row, ["prompt", "response_a", "response_b"], where)
+        if "z" not in row:
+            raise ValueError(f"{where} has no 'z'; expected judgments. Run `rlaif judge` on these pairs first.")
+        if row["z"] is None:
+            row = {**row, "reason": row.get("reason") or "z is null in the source"}
+        judgments.append(_at(where, Judgment.from_row, {"id": "", **row}))
+    if not judgments:
+        raise ValueError(f"{source} has no rows; expected at least one judgment.")
+    return judgments
+
+
+class _OneKind:
+    """Refuses a source in which some prompts are strings and others messages: they would be rendered differently."""
+
+    def __init__(self) -> None:
+        self.first: tuple[bool, str] | None = None
+
+    def check(self, prompt: Prompt, where: str) -> None:
+        self.first = self.first or (isinstance(prompt, str), where)
+        if isinstance(prompt, str) != self.first[0]:
+            kinds = ("a string", "messages") if self.first[0] else ("messages", "a string")
+            raise ValueError(
+                f"the prompt at {where} is {kinds[1]}, but the one at {self.first[1]} is {kinds[0]}; expected one kind "
+                "in a file. Write every prompt as a list of messages."
+            )
+
+
+def _at(where: str, function: Any, *args: Any) -> Any:
+    """`function(*args)`, with the row's place put before its ValueError."""
+    try:
+        return function(*args)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _finite(value: Any) -> Any:
+    """`value` with every NaN or infinity in it turned to None: JSON has neither."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value
+
+
+def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Writes one JSON object a line, whole or not at all; returns the number of rows."""
+    count = 0
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    os.replace(partial, path)
+    return count
+
+
+def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
+    """Writes a JSON report for people and programs, whole or not at all; NaN becomes null."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def fingerprint(source: str | Path) -> str:
+    """What identifies an input in a manifest: the SHA-256 of a file or of a folder's files, or the Hub id itself."""
+    import hashlib
+
+    path = Path(source)
+    if not path.exists():
+        return str(source)
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.relative_to(path).as_posix().encode() if path.is_dir() else b"")
+        with file.open("rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    return f"sha256:{digest.hexdigest()[:16]}"
