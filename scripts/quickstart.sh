@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# The whole path in the sandbox, offline, in minutes on two CPU cores: a judge annotates response pairs with z, a reward
+# model is trained on z, DPO trains the policy on it, and a report says what was gained.
+#
+#   bash scripts/quickstart.sh        results in runs/quickstart/, the page to read is runs/quickstart/report.md
+#
+# Each step is one command that you can run by itself. The comments give the same step at full size.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/environment.sh
+prepare_environment ""
+
+export HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
+RUN=runs/quickstart
+MODELS=rlaif/sandbox/models
+LAUNCH="accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu"
+rm -rf "$RUN"
+
+step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+
+step "1/8  prompts and demonstrations of the small world"
+rlaif sandbox --output $RUN/sandbox
+# full size: any source with a prompt column, a file or a Hub id
+
+step "2/8  supervised fine-tuning on the demonstrations"
+$LAUNCH recipes/sft.py --config recipes/configs/sft/sandbox.yaml
+# full size: accelerate launch --config_file recipes/accelerate/single_gpu.yaml recipes/sft.py --config recipes/configs/sft/qwen3_0.6b.yaml
+
+step "3/8  two responses to each prompt"
+rlaif sample --prompts $RUN/sandbox/prompts.jsonl --policy $RUN/sft --max_new_tokens 40 --output $RUN/sampled
+# full size: accelerate launch -m rlaif sample ..., or --base_url http://host:8000/v1 with vLLM behind it
+
+step "4/8  the judge's z, both orders"
+rlaif judge --pairs $RUN/sampled/pairs.jsonl --judge_model $MODELS/judge --template compact --output $RUN/judged
+# full size: --judge_model Qwen/Qwen3-8B --judge_load_in_4bit true, or --judge api --judge_model gpt-4.1-mini
+
+step "5/8  preference dataset, split by prompt"
+rlaif build --judgments $RUN/judged --output $RUN/preferences
+
+step "6/8  Bradley-Terry reward model on z"
+$LAUNCH reward_models/bradley_terry.py --config reward_models/configs/sandbox.yaml
+
+step "7/8  DPO on z"
+$LAUNCH recipes/dpo.py --config recipes/configs/dpo/sandbox.yaml
+
+step "8/8  what was gained"
+rlaif evaluate --config recipes/configs/evaluate/sandbox.yaml

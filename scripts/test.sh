@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Installs what is missing, then checks style and types and runs the tests. Arguments go to pytest:
+#   bash scripts/test.sh                 the default suite, at most 10 minutes on two cores, no network
+#   bash scripts/test.sh -m slow         what takes minutes
+#   RLAIF_DATA=folder bash scripts/test.sh      also the tests on human-labelled data (skipped without it)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/environment.sh
+prepare_environment "[dev]"
+
+export HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false
+ruff check --quiet .
+ruff format --quiet --check .
+mypy --no-error-summary
+python -m pytest -q "$@"
