@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rlaif import __version__
 from rlaif.config import parse, run
+from rlaif.store import elapsed
 
 __all__ = ["main"]
 
@@ -44,10 +44,9 @@ def _sample(arguments: Sequence[str]) -> None:
     from rlaif.sample import SampleConfig, sample
 
     (config,) = parse(SampleConfig, args=arguments, program="rlaif sample")
-    start = time.perf_counter()
     counts = sample(config)
     if is_main():
-        _report(config.output, {**dataclasses.asdict(counts), "seconds": time.perf_counter() - start})
+        _report(config.output, {**dataclasses.asdict(counts), "seconds": elapsed()})
 
 
 def _judge(arguments: Sequence[str]) -> None:
@@ -57,7 +56,6 @@ def _judge(arguments: Sequence[str]) -> None:
     from rlaif.records import Judgment
 
     (config,) = parse(AnnotateConfig, args=arguments, program="rlaif judge")
-    start = time.perf_counter()
     done = annotate(config)
     if is_main():
         report = assess_judgments(done.judgments)
@@ -68,7 +66,7 @@ def _judge(arguments: Sequence[str]) -> None:
             report["by"] = {name: assess_judgments(judgments) for name, judgments in sorted(groups.items())}
         if done.mass is not None:
             report["label_mass"] = done.mass
-        report |= {"votes_asked": done.asked, "votes_reused": done.reused, "seconds": time.perf_counter() - start}
+        report |= {"votes_asked": done.asked, "votes_reused": done.reused, "seconds": elapsed()}
         _report(config.output, report)
 
 
@@ -76,8 +74,7 @@ def _build(arguments: Sequence[str]) -> None:
     from rlaif.preferences import BuildConfig, build
 
     (config,) = parse(BuildConfig, args=arguments, program="rlaif build")
-    start = time.perf_counter()
-    _report(config.output, {**build(config), "seconds": time.perf_counter() - start})
+    _report(config.output, {**build(config), "seconds": elapsed()})
 
 
 def _evaluate(arguments: Sequence[str]) -> None:

@@ -44,7 +44,7 @@ def parse(
     from trl import TrlParser
 
     args = list(sys.argv[1:] if args is None else args)
-    parser = TrlParser(types, prog=program, description=description)
+    parser = TrlParser(types, prog=program, description=description, allow_abbrev=False)
     known = sorted({action.dest for action in parser._actions if action.dest != "help"} | {"config", "env"})
     if "--config" in args:
         at = args.index("--config") + 1

@@ -112,7 +112,9 @@ class EvaluateConfig(JudgeConfig):
 class _Sampled:
     """A policy's responses to all prompts, and what was measured on each; NaN where it could not be: N each.
 
-    `tokens` counts what was generated, EOS included; `ended` is False where a response was cut at `max_new_tokens`.
+    `tokens` counts what was generated, EOS included; `ended` is False where a response was cut at `max_new_tokens`;
+    `retokenized` counts the responses whose text is encoded to another number of tokens than was generated, so that
+    their KL is summed over other prefixes than the policy's own.
     """
 
     texts: list[str]
@@ -120,6 +122,7 @@ class _Sampled:
     ended: list[bool]
     kl: Array | None
     kl_missing: str | None
+    retokenized: int = 0
     gold: Array | None = None
     reward: Array | None = None
 
@@ -216,6 +219,10 @@ class _Plan:
                 f"no judgment in {config.judgments} carries a label and no gold is given, so there is nothing to hold "
                 "the judge against. Give --gold module:function, or judge pairs with a `label` column."
             )
+        if config.reward_model:
+            from rlaif.reward_model import RewardModelCard
+
+            RewardModelCard.read(config.reward_model)  # a wrong path is known now, not after an hour of sampling
         reference = config.reference or next(iter(policies))
         reference_path = policies.get(reference, reference)
         tokenizers = {path: _load_tokenizer(path) for path in {*policies.values(), reference_path}}
@@ -229,7 +236,7 @@ class _Plan:
             prompts=read_prompts(config.prompts, config.split)[: config.limit],
             gold=gold,
             judgments=judgments,
-            judge=load_judge(config) if config.judge_model and len(policies) > 1 else None,
+            judge=load_judge(config) if config.judge_model else None,
             preferences=_load_preferences(config),
             seconds=seconds,
         )
@@ -251,6 +258,12 @@ def _check_numbers(config: EvaluateConfig) -> None:
             raise ValueError(f"{name} is {getattr(config, name)}; expected at least 1.")
     if config.limit is not None and config.limit < 1:
         raise ValueError(f"limit is {config.limit}; expected at least 1 prompt.")
+    if config.judge != "local" and not config.judge_model:
+        raise ValueError(f"judge is {config.judge!r} but judge_model is not set; expected the model (or function).")
+    if config.judge_model and len(config.policies) == 1:
+        raise ValueError(
+            "a judge compares policies with the first one, and there is only one; add another or no judge."
+        )
     if config.preferences and not config.reward_model:
         raise ValueError("preferences are given but no reward_model to measure on them; add --reward_model FOLDER.")
 
@@ -349,15 +362,18 @@ def _sample_policies(plan: _Plan) -> dict[str, _Sampled]:
     for name, path in plan.policies.items():
         rows = [row for row, kept in zip(completions[name], answered, strict=True) if kept]
         texts, ended = [row["text"] for row in rows], [row["complete"] for row in rows]
+        tokens = [row["tokens"] for row in rows]
         kl: Array | None
+        retokenized = 0
         if path == plan.reference_path:
             kl, missing = np.zeros(len(rows)), None  # by definition; two forward passes would say the same
         else:
             if reference is None:
                 reference = load_causal_lm(plan.reference_path, dtype=config.dtype, load_in_4bit=config.load_in_4bit)
             encoded = _encode(plan, name, texts, ended)
+            retokenized = sum(len(e.response_ids) != n for e, n in zip(encoded, tokens, strict=True))
             kl, missing = _kl(plan, name, policies[name].model, reference, encoded)
-        sampled[name] = _Sampled(texts, [row["tokens"] for row in rows], ended, kl, missing)
+        sampled[name] = _Sampled(texts, tokens, ended, kl, missing, retokenized)
         del policies[name]  # and its weights: no more than two models are held at a time
     return sampled
 
@@ -477,6 +493,7 @@ def _policy_report(
     row["no_eos"] = float(np.mean(np.logical_not(policy.ended)))
     if policy.kl is not None:
         row["kl"], row["kl_se"] = mean_and_error(policy.kl)
+        row["kl_retokenized"] = policy.retokenized
     else:
         row["kl_missing"] = policy.kl_missing
     return row

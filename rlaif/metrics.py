@@ -78,17 +78,19 @@ def brier(p: ArrayLike, y: ArrayLike) -> float:
 def ece(p: ArrayLike, y: ArrayLike, bins: int = 10) -> float:
     """Expected calibration error: the mean over pairs of |mean y - mean p| in the pair's bin.
 
-    Bins hold equally many pairs (not equal widths), so that none is empty or decided by three pairs. Of each pair the
-    side with p >= 0.5 is scored, so that the number does not depend on which response was called a.
+    Bins are cut at the quantiles of p (not at equal widths), so that none is decided by three pairs; equal values of p
+    share a bin, so a judge that only says 0 or 1 has two. Of each pair the side with p >= 0.5 is scored, so that the
+    number does not depend on which response was called a.
     """
     q, t = _array(p, y)
     if not q.size:
         return float("nan")
     t = np.where(q < 0.5, 1.0 - t, t)
     q = np.maximum(q, 1.0 - q)
-    order = np.argsort(q, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if part.size]
-    return float(sum(abs(t[part].mean() - q[part].mean()) * part.size for part in parts) / q.size)
+    edges = np.quantile(q, np.arange(1, bins) / bins)
+    bin_of = np.searchsorted(edges, q, side="left")
+    gaps = np.bincount(bin_of, weights=t - q, minlength=bins)
+    return float(np.abs(gaps).sum() / q.size)
 
 
 def win_rate(first: ArrayLike, second: ArrayLike) -> Array:
@@ -109,6 +111,9 @@ def bootstrap(
     if n == 0:
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
-    drawn = [statistic(*(a[rows] for a in arrays)) for rows in rng.integers(0, n, size=(samples, n))]
+    drawn = []
+    for _ in range(samples):
+        rows = rng.integers(0, n, size=n)
+        drawn.append(statistic(*(a[rows] for a in arrays)))
     low, high = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return float(low), float(high)

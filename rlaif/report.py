@@ -122,7 +122,8 @@ def _opening(report: Report) -> str:
         "compared in pairs), ± 1.96 standard errors for means. Every response is in `responses.jsonl`.",
     ]
     if left_out:
-        lines.append(f"{left_out:,} prompts were left out: too long for a policy.")
+        what = "1 prompt was left out: it is" if left_out == 1 else f"{left_out:,} prompts were left out: they are"
+        lines.append(f"{what} too long for one of the policies.")
     return "\n".join(lines)
 
 
@@ -163,6 +164,11 @@ def _policies(report: Report) -> str:
             lambda r: _interval(r, "kl", _decimal),
             "KL to the reference a response: exact over the vocabulary at every position, then summed",
         ),
+        (
+            "… retokenized",
+            lambda r: _count(r.get("kl_retokenized")),
+            "responses whose text has another number of tokens than was sampled: their KL is along other prefixes",
+        ),
         ("length (tokens)", lambda r: _interval(r, "length", lambda v: _decimal(v, 1)), "mean, with the EOS"),
         ("without EOS", lambda r: _percent(r["no_eos"]), "share that was cut at the limit of new tokens"),
     ]
@@ -194,7 +200,7 @@ def _judge(judge: Report) -> str:
     if judge["unlabelled"]:
         rows.append(["unlabelled", _count(judge["unlabelled"]), "nobody knows the better one; left out likewise"])
     rows += [
-        ["agreement", _interval(judge, "agreement", _percent), f"prefers what {truth} prefers, both orders averaged"],
+        ["agreement", _interval(judge, "agreement", _percent), f"the same winner as by {truth}, both orders averaged"],
         ["agreement, single order", _percent(judge.get("agreement_single_order")), "the same, asked in one order only"],
         ["order consistency", _percent(judge.get("order_consistency")), "the same winner in both orders"],
         ["P(first)", _decimal(judge.get("first_rate")), "mean probability of the one shown first; 0.5 is unbiased"],
@@ -279,18 +285,19 @@ def draw_plots(folder: str | Path, report: Report) -> list[str]:
     return drawn
 
 
-def _figure(width: float = 6.4, height: float = 4.2) -> tuple[Any, Any]:
-    """A figure that belongs to nobody: no pyplot, so no global state and no display."""
+def _figure(width: float = 6.4, height: float = 4.2, rows: int = 1) -> tuple[Any, Any]:
+    """A figure with `rows` panels over one x axis. No pyplot: no global state, no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e4e4e4", linewidth=0.8)
-    axes.set_axisbelow(True)
-    return figure, axes
+    panels = figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#e4e4e4", linewidth=0.8)
+        axes.set_axisbelow(True)
+    return figure, panels
 
 
 def _plot_win_rates(report: Report) -> Any:
@@ -306,7 +313,7 @@ def _plot_win_rates(report: Report) -> Any:
         return None
     both = len({by for _, by, *_ in rows}) == 2
     names = list(dict.fromkeys(name for name, *_ in rows))
-    figure, axes = _figure(height=1.5 + 0.75 * len(names))
+    figure, (axes,) = _figure(height=1.5 + 0.75 * len(names))
     for by, colour, shift in (("gold", _ORANGE, -0.13), ("judge", _BLUE, 0.13)):
         mine = [row for row in rows if row[1] == by]
         if not mine:
@@ -317,7 +324,13 @@ def _plot_win_rates(report: Report) -> Any:
         axes.errorbar(rate, y, xerr=error, fmt="o", color=colour, capsize=4, markersize=7, label=f"by {by}")
         for at, value in zip(y, rate, strict=True):
             axes.annotate(
-                f"{100 * value:.0f} %", (value, at), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=9
+                f"{100 * value:.0f} %",
+                (value, at),
+                xytext=(0, 8),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+                bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
             )
     axes.axvline(0.5, color=_GREY, linestyle="--", linewidth=1)
     axes.set_xlim(0, 1)
@@ -342,31 +355,16 @@ def _plot_reward_kl(report: Report) -> Any:
             series.append((label, colour, sorted(points, key=lambda point: point[0])))
     if not series:
         return None
-    figure, axes = _figure()
-    # The two rewards have units of their own: a second axis, in its line's colour, keeps them apart.
-    for index, (label, colour, points) in enumerate(series):
-        own = axes if index == 0 else axes.twinx()
-        x, y = [point[0] for point in points], [point[2] for point in points]
-        own.errorbar(
-            x,
-            y,
-            xerr=[point[1] if _known(point[1]) else 0.0 for point in points],
-            yerr=[point[3] if _known(point[3]) else 0.0 for point in points],
-            fmt="o" if index == 0 else "s",
-            color=colour,
-            capsize=3,
-            markersize=6,
-        )
-        own.set_ylabel(f"{label} (± 1 s.e.)", color=colour)
-        own.tick_params(axis="y", labelcolor=colour)
-        own.margins(x=0.12, y=0.22)
-        if index:
-            own.spines["top"].set_visible(False)
-            own.grid(visible=False)
-        else:
-            for kl, _, reward, _, name in points:
-                own.annotate(name, (kl, reward), xytext=(7, -13), textcoords="offset points", fontsize=9)
-    axes.set_xlabel(f"KL to {report['reference']} (nats a response, ± 1 s.e.)")
+    # The two rewards have units of their own: a panel each, over the same KL.
+    figure, panels = _figure(height=1.4 + 2.6 * len(series), rows=len(series))
+    for axes, (label, colour, points) in zip(panels, series, strict=True):
+        kl, kl_se, reward, reward_se = ([point[i] if _known(point[i]) else 0.0 for point in points] for i in range(4))
+        axes.errorbar(kl, reward, xerr=kl_se, yerr=reward_se, fmt="o", color=colour, capsize=3, markersize=6)
+        for point in points:
+            axes.annotate(point[4], (point[0], point[2]), xytext=(7, -13), textcoords="offset points", fontsize=9)
+        axes.set_ylabel(f"{label} (± 1 s.e.)")
+        axes.margins(x=0.12, y=0.25)
+    panels[-1].set_xlabel(f"KL to {report['reference']} (nats a response, ± 1 s.e.)")
     return figure
 
 
@@ -388,7 +386,7 @@ def _plot_reliability(section: Report, xlabel: str, ylabel: str) -> Any:
     points: Sequence[Report] = section.get("reliability") or []
     if not points:
         return None
-    figure, axes = _figure(5.6, 4.4)
+    figure, (axes,) = _figure(5.6, 4.4)
     axes.plot([0.5, 1], [0.5, 1], color=_GREY, linestyle="--", linewidth=1, label="calibrated")
     p, y = [point["p"] for point in points], [point["y"] for point in points]
     error = [
@@ -402,5 +400,5 @@ def _plot_reliability(section: Report, xlabel: str, ylabel: str) -> Any:
     axes.set_ylabel(ylabel)
     ece = f"{section['ece']:.3f} [{section['ece_low']:.3f}, {section['ece_high']:.3f}]"
     axes.set_title(f"ECE {ece}, {section['measured']:,} pairs", fontsize=10)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="best")
     return figure

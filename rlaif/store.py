@@ -28,7 +28,7 @@ from typing import Any
 
 from rlaif.sources import fingerprint, write_json
 
-__all__ = ["Store", "write_manifest"]
+__all__ = ["Store", "elapsed", "write_manifest"]
 
 
 class Store:
@@ -131,6 +131,13 @@ def write_manifest(
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
     )
+
+
+def elapsed() -> float:
+    """Seconds since this process started, imports included: what a stage took, as reports say it."""
+    import psutil
+
+    return time.time() - psutil.Process().create_time()
 
 
 def _version(package: str) -> str | None:

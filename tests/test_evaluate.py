@@ -1,0 +1,639 @@
+"""rlaif.assess and rlaif.evaluate: hand-worked numbers, independent implementations, tiny real models."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
+
+from rlaif.assess.agreement import assess_judgments
+from rlaif.assess.calibration import reliability, wilson
+from rlaif.assess.divergence import response_kl, token_budget, token_kl
+from rlaif.assess.length import longer_wins
+from rlaif.assess.rewards import assess_reward_model
+from rlaif.assess.truth import load_gold, truth_of
+from rlaif.assess.wins import mean_and_error, win_rate_by_judge, win_rate_by_reward
+from rlaif.evaluate import EvaluateConfig, evaluate
+from rlaif.records import Judgment, Pair
+from rlaif.rendering import Encoded, Rendering
+from rlaif.reward_model import RewardModelCard
+from rlaif.sources import write_jsonl
+
+WORDS = ["please", "bring", "soap", "rope", "bread", "and", "here", "is", "the", "thanks", "you", "no"]
+TEMPLATE = (
+    "{% for m in messages %}<{{ m['role'] }}> {{ m['content'] }}{% if m['role'] == 'assistant' %}</s>{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}"
+)
+
+
+# Models and gold rewards of these tests' own -------------------------------------------------------------------------
+
+
+def tiny_tokenizer(extra: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    vocabulary = ["<pad>", "</s>", "<unk>", "<user>", "<assistant>", *WORDS, *extra]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens(["<pad>", "</s>", "<unk>", "<user>", "<assistant>"])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        chat_template=TEMPLATE,
+    )
+
+
+def tiny_config(vocabulary: int, positions: int = 64) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=positions,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+        initializer_range=0.6,  # far from uniform, so that a wrong position or token shows
+    )
+
+
+def tiny_lm(seed: int, vocabulary: int = 17) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(tiny_config(vocabulary)).eval()
+
+
+def save_lm(folder: Path, seed: int, extra: tuple[str, ...] = ()) -> str:
+    tokenizer = tiny_tokenizer(extra)
+    tiny_lm(seed, len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def save_reward_model(folder: Path, seed: int) -> str:
+    tokenizer = tiny_tokenizer()
+    torch.manual_seed(seed)
+    config = tiny_config(len(tokenizer))
+    config.num_labels = 1
+    LlamaForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    RewardModelCard(rendering=Rendering.of(tokenizer).row(), max_length=64, base_model="tiny", zero=0.25).write(folder)
+    return str(folder)
+
+
+def count_soap(prompt, response):
+    """A gold reward: how often the response says soap."""
+    return float(response.split().count("soap"))
+
+
+def nan_gold(prompt, response):
+    return math.nan
+
+
+def prefers_soap(prompt, first, second):
+    """A judge with a position bias of 0.1, sure of what it says otherwise."""
+    a, b = count_soap(prompt, first), count_soap(prompt, second)
+    return 0.5 + 0.3 * ((a > b) - (a < b)) + 0.1
+
+
+# KL -------------------------------------------------------------------------------------------------------------------
+
+
+def encoded_rows() -> list[Encoded]:
+    return [
+        Encoded([3, 5, 6, 7, 4], [8, 9, 1]),
+        Encoded([3, 4], [10, 11, 12, 13, 14, 1]),
+        Encoded([3, 15, 4], []),  # cut before it said anything
+        Encoded([3, 16, 5, 6, 7, 8, 9, 10, 4], [2]),
+    ]
+
+
+def slow_kl(policy, reference, row: Encoded) -> float:
+    """One row by itself, position by position, softmax written out, in float64."""
+    total = 0.0
+    for t in range(len(row.response_ids)):
+        prefix = torch.tensor([row.prompt_ids + row.response_ids[:t]])
+        with torch.no_grad():
+            p, q = (model(prefix).logits[0, -1].double() for model in (policy, reference))
+        p, q = p.exp() / p.exp().sum(), q.exp() / q.exp().sum()
+        total += sum(float(a * math.log(a / b)) for a, b in zip(p, q, strict=True))
+    return total
+
+
+def test_token_kl_by_hand():
+    # KL((1/2, 1/2) || (1/4, 3/4)) = 0.5 log 2 + 0.5 log(2/3); a token of probability 0 adds nothing.
+    p = torch.tensor([[0.0, 0.0, -torch.inf], [1.0, 1.0, 1.0]])
+    q = torch.tensor([[0.0, math.log(3.0), -torch.inf], [5.0, 5.0, 5.0]])
+    want = 0.5 * math.log(2) + 0.5 * math.log(2 / 3)
+    torch.testing.assert_close(token_kl(p, q), torch.tensor([want, 0.0]))
+
+
+def test_kl_of_a_model_with_itself_is_zero():
+    model = tiny_lm(0)
+    np.testing.assert_array_equal(response_kl(model, model, encoded_rows(), 0), np.zeros(4))
+
+
+def test_kl_against_a_slow_implementation():
+    policy, reference = tiny_lm(0), tiny_lm(1)
+    got = response_kl(policy, reference, encoded_rows(), 0)
+    want = [slow_kl(policy, reference, row) for row in encoded_rows()]
+    assert want[2] == 0.0
+    assert min(want[0], want[1], want[3]) > 0.1
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
+
+
+def test_kl_does_not_depend_on_the_padding_or_the_neighbours():
+    policy, reference = tiny_lm(0), tiny_lm(1)
+    together = response_kl(policy, reference, encoded_rows(), 7)
+    alone = [response_kl(policy, reference, [row], 0)[0] for row in encoded_rows()]
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_the_estimator_is_unbiased():
+    """Over every response of at most two tokens: E_y sum_t KL_t(y) = sum_y p(y) log p(y) / q(y)."""
+    policy, reference = tiny_lm(2), tiny_lm(3)
+    prompt, eos, size = [3, 5, 4], 1, 17
+    responses = [[eos]] + [[v, w] for v in range(size) if v != eos for w in range(size)]
+
+    def log_prob(model, response):
+        with torch.no_grad():
+            logp_TV = model(torch.tensor([prompt + response])).logits[0].double().log_softmax(-1)
+        return sum(float(logp_TV[len(prompt) - 1 + t, token]) for t, token in enumerate(response))
+
+    logp = np.array([log_prob(policy, response) for response in responses])
+    logq = np.array([log_prob(reference, response) for response in responses])
+    assert np.exp(logp).sum() == pytest.approx(1.0, abs=1e-6)
+    per_response = response_kl(policy, reference, [Encoded(prompt, response) for response in responses], 0)
+    assert np.exp(logp) @ per_response == pytest.approx(np.exp(logp) @ (logp - logq), rel=1e-4)
+
+
+def test_token_budget_keeps_large_vocabularies_small():
+    assert token_budget(151_936) * 151_936 * 4 <= 2**30
+    assert token_budget(100) == 2**14
+    assert token_budget(2**30) == 1
+
+
+# Win rates ------------------------------------------------------------------------------------------------------------
+
+
+def test_win_rate_by_reward_by_hand():
+    got = win_rate_by_reward([3, 1, 2, 5], [1, 2, 2, 4])  # win, loss, tie, win
+    assert got["win_rate"] == pytest.approx(2.5 / 4)
+    assert 0.0 <= got["win_rate_low"] <= 2.5 / 4 <= got["win_rate_high"] <= 1.0
+
+
+def test_the_interval_of_constant_data_is_a_point():
+    assert win_rate_by_reward([2] * 9, [1] * 9) == {"win_rate": 1.0, "win_rate_low": 1.0, "win_rate_high": 1.0}
+
+
+def test_win_rate_by_judge_leaves_the_unjudged_out_and_counts_them():
+    z = [0.9, 0.2, 0.5, None, None]
+    identical = [False, False, False, False, True]
+    got = win_rate_by_judge(z, identical)
+    assert got["win_rate"] == pytest.approx((1 + 0 + 0.5 + 0.5) / 4)
+    assert (got["judged"], got["identical"], got["unjudged"]) == (3, 1, 1)
+
+
+def test_nothing_judged_gives_no_rate():
+    assert win_rate_by_judge([None, None], [False, False]) == {"judged": 0, "identical": 0, "unjudged": 2}
+
+
+def test_mean_and_error():
+    assert mean_and_error([1.0, 3.0]) == (2.0, pytest.approx(1.0))  # s = sqrt(2), over sqrt(2)
+    assert math.isnan(mean_and_error([1.0])[1])
+
+
+# The judge ------------------------------------------------------------------------------------------------------------
+
+
+def judgment(z_ab, z_ba, label, a="x", b="yy", prompt="q"):
+    z = None if z_ab is None else (z_ab + z_ba) / 2
+    reason = "no verdict" if z is None else None
+    return Judgment(Pair(prompt, a, b, label=label), z=z, reason=reason, z_ab=z_ab, z_ba=z_ba)
+
+
+def test_agreement_by_hand():
+    got = assess_judgments(
+        [
+            judgment(0.9, 0.7, "a"),  # right
+            judgment(0.8, 0.4, "a"),  # right; the orders disagree
+            judgment(0.7, 0.5, "b"),  # wrong; a tie in one order
+            judgment(0.6, 0.4, "b"),  # z is a tie: half
+            judgment(0.9, 0.9, "tie"),
+            judgment(0.2, 0.2, None),
+            judgment(None, None, "a"),
+        ]
+    )
+    assert got["truth"] == "label"
+    assert (got["pairs"], got["unjudged"], got["unlabelled"], got["tied"], got["measured"]) == (7, 1, 1, 1, 4)
+    assert got["reasons"] == {"no verdict": 1}
+    assert got["agreement"] == pytest.approx(2.5 / 4)
+    # order ab alone: right, right, wrong, wrong; order ba alone: right, wrong, half, right
+    assert got["agreement_single_order"] == pytest.approx((2 / 4 + 2.5 / 4) / 2)
+    assert got["order_consistency"] == pytest.approx(3 / 6)  # the first, the tie and the unlabelled one
+    z_ab, z_ba = [0.9, 0.8, 0.7, 0.6, 0.9, 0.2], [0.7, 0.4, 0.5, 0.4, 0.9, 0.2]
+    assert got["first_rate"] == pytest.approx((sum(z_ab) + sum(1 - z for z in z_ba)) / 12)
+    assert got["brier"] == pytest.approx((0.2**2 + 0.4**2 + 0.6**2 + 0.5**2) / 4)
+    assert sum(point["n"] for point in got["reliability"]) == 4
+    # b is the longer: judge z of 0.8, 0.6, 0.6, 0.5, 0.9, 0.2; truth a, a, b, b
+    assert got["longer_wins"] == {"judge": pytest.approx(1.5 / 6), "truth": pytest.approx(2 / 4)}
+
+
+def test_gold_goes_before_labels():
+    rows = [judgment(0.9, 0.9, "b", a="soap", b="rope"), judgment(0.9, 0.9, "b", a="rope", b="rope rope")]
+    got = assess_judgments(rows, count_soap)
+    assert (got["truth"], got["agreement"], got["tied"], got["measured"]) == ("gold", 1.0, 1, 1)
+    assert assess_judgments(rows)["agreement"] == 0.0
+
+
+def test_without_a_truth_only_the_orders_are_assessed():
+    got = assess_judgments([judgment(0.9, 0.7, None)])
+    assert got["truth"] is None
+    assert "agreement" not in got
+    assert "ece" not in got
+    assert got["order_consistency"] == 1.0
+
+
+def test_all_unjudged_gives_counts_and_no_number():
+    got = assess_judgments([judgment(None, None, "a")] * 3)
+    assert (got["pairs"], got["unjudged"], got["measured"]) == (3, 3, 0)
+    assert not {"agreement", "first_rate", "order_consistency", "ece", "longer_wins"} & got.keys()
+
+
+one_judgment = st.builds(
+    judgment,
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.sampled_from(["a", "b", "tie", None]),
+    a=st.text("x", max_size=4),
+    b=st.text("y", max_size=4),
+)
+
+
+@given(st.lists(st.one_of(one_judgment, st.just(judgment(None, None, "b"))), max_size=12))
+def test_which_response_is_called_a_changes_nothing(judgments):
+    here = assess_judgments(judgments, samples=5)
+    there = assess_judgments([j.swap() for j in judgments], samples=5)
+    assert here.keys() == there.keys()
+    for name, value in here.items():
+        if isinstance(value, float):
+            assert there[name] == pytest.approx(value, abs=1e-8, nan_ok=True), name
+        elif name not in ("reliability", "longer_wins"):
+            assert there[name] == value, name
+
+
+def test_longer_wins_by_hand():
+    assert longer_wins([0.9, 0.1, 0.5, 0.9], [5, 5, 5, 3], [2, 2, 2, 3]) == pytest.approx((1 + 0 + 0.5) / 3)
+    assert math.isnan(longer_wins([0.9], [3], [3]))
+
+
+def test_wilson_interval():
+    # Newcombe (1998), table I: 81 of 263 is 0.2553 to 0.3662.
+    assert wilson(81 / 263, 263) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+    assert wilson(1.0, 5)[1] == 1.0
+    assert wilson(0.0, 5)[0] == 0.0
+
+
+def test_reliability_turns_every_pair_to_its_confident_side():
+    (point,) = reliability([0.2, 0.8], [0, 0], bins=1)
+    assert (point["p"], point["y"], point["n"]) == (pytest.approx(0.8), 0.5, 2)
+
+
+def test_truth_of():
+    pair = Pair("q", "soap", "rope", label="b")
+    assert truth_of(pair) == 0.0
+    assert truth_of(pair, count_soap) == 1.0
+    assert truth_of(Pair("q", "soap", "rope")) is None
+    assert truth_of(Pair("q", "soap", "x soap"), count_soap) == 0.5
+
+
+# The reward model -----------------------------------------------------------------------------------------------------
+
+
+def reward_numbers(truths, truth, **more):
+    return assess_reward_model(
+        [2.0, 0.0, 1.0, 3.0, math.nan], [1.0, 1.0, 1.0, 0.0, 0.0], [0.9, 0.8, 0.7, 0.6, 0.9], truths,
+        [2, 2, 2, 1, 9], [1, 1, 1, 2, 1], truth=truth, **more,
+    )  # fmt: skip
+
+
+def test_reward_model_by_hand():
+    got = reward_numbers([1.0, 0.0, 1.0, 0.5, 1.0], "gold")
+    assert (got["pairs"], got["unscored"], got["tied"], got["measured"]) == (5, 1, 1, 3)
+    assert got["accuracy_by"] == "gold"
+    assert got["accuracy"] == pytest.approx((1 + 1 + 0.5) / 3)  # right, right, equal scores
+    assert got["accuracy_judge"] == pytest.approx((1 + 0 + 0.5 + 1) / 4)
+    p = 1 / (1 + np.exp(-np.array([1.0, -1.0, 0.0, 3.0])))
+    z = np.array([0.9, 0.8, 0.7, 0.6])
+    assert got["soft_nll"] == pytest.approx(float(-(z * np.log(p) + (1 - z) * np.log(1 - p)).mean()))
+    assert got["soft_nll_floor"] <= got["soft_nll"]
+    assert got["brier"] == pytest.approx(((p[0] - 1) ** 2 + p[1] ** 2 + (0.5 - 1) ** 2) / 3)
+    assert got["longer_wins"] == {
+        "reward_model": pytest.approx(1.5 / 3),
+        "judge": 1.0,
+        "truth": pytest.approx(2 / 3),
+    }
+
+
+def test_reward_model_temperature_softens_p():
+    sharp, soft = (reward_numbers([1.0] * 5, "label", temperature=t) for t in (1.0, 4.0))
+    assert soft["accuracy"] == sharp["accuracy"]
+    assert soft["brier"] != sharp["brier"]
+
+
+def test_reward_model_without_truth_is_held_against_the_judge():
+    got = reward_numbers([None] * 5, None)
+    assert (got["accuracy_by"], got["measured"], got["unlabelled"]) == ("judge", 4, 0)
+    assert got["accuracy"] == got["accuracy_judge"]
+    assert "truth" not in got["longer_wins"]
+
+
+# The whole command ----------------------------------------------------------------------------------------------------
+
+PROMPTS = [f"please bring {a} and {b}" for a in ("soap", "rope", "bread") for b in ("soap", "thanks", "you", "no")]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Two policies, a reward model, preferences, judgments and prompts on disk."""
+    folder = tmp_path_factory.mktemp("world")
+    save_lm(folder / "sft", 0)
+    save_lm(folder / "dpo", 1)
+    save_reward_model(folder / "rm", 2)
+    write_jsonl(folder / "prompts.jsonl", ({"prompt": prompt} for prompt in PROMPTS))
+    rows = [
+        {"prompt": prompt, "chosen": "here is soap", "rejected": "no", "z": 0.9, "label": "chosen"}
+        for prompt in PROMPTS
+    ]
+    write_jsonl(folder / "preferences.jsonl", rows)
+    judged = [
+        judgment(0.9, 0.7, "a", a="soap", b="no"),
+        judgment(0.9, 0.3, "b", a="soap soap", b="rope"),
+        judgment(None, None, "a"),
+    ]
+    (folder / "judged").mkdir()
+    write_jsonl(folder / "judged" / "judgments.jsonl", (j.row() for j in judged))
+    (folder / "stage").mkdir()
+    (folder / "stage" / "report.json").write_text('{"seconds": 12.5}')
+    return folder
+
+
+def config_of(world: Path, folder: Path, /, **changes) -> EvaluateConfig:
+    settings = {
+        "output": str(folder),
+        "policies": [f"sft={world}/sft", f"dpo={world}/dpo"],
+        "prompts": f"{world}/prompts.jsonl",
+        "gold": f"{__name__}:count_soap",
+        "max_new_tokens": 12,
+        "bootstrap_samples": 50,
+    }
+    return EvaluateConfig(**(settings | changes))
+
+
+@pytest.fixture(scope="module")
+def everything(world, tmp_path_factory):
+    """The report of a run with every input, and its folder."""
+    output = tmp_path_factory.mktemp("everything")
+    report = evaluate(
+        config_of(
+            world,
+            output,
+            judge="scripted",
+            judge_model=f"{__name__}:prefers_soap",
+            reward_model=f"{world}/rm",
+            preferences=f"{world}/preferences.jsonl",
+            judgments=f"{world}/judged",
+            stages=[f"judge={world}/stage"],
+        )
+    )
+    return report, output
+
+
+def test_report_numbers_follow_from_the_responses(everything):
+    report, output = everything
+    rows = [json.loads(line) for line in (output / "responses.jsonl").read_text().splitlines()]
+    by = {name: [row for row in rows if row["policy"] == name] for name in ("sft", "dpo")}
+    assert [row["prompt"] for row in by["dpo"]] == PROMPTS
+    for name, mine in by.items():
+        numbers = report["policies"][name]
+        assert all(row["gold"] == count_soap(row["prompt"], row["response"]) for row in mine)
+        for column, number in (("gold", "gold_reward"), ("reward", "reward"), ("kl", "kl"), ("tokens", "length")):
+            assert numbers[number] == pytest.approx(np.mean([row[column] for row in mine])), number
+        assert numbers["no_eos"] == np.mean([not row["ended"] for row in mine])
+    wins = [0.5 * (1 + np.sign(d["gold"] - s["gold"])) for d, s in zip(by["dpo"], by["sft"], strict=True)]
+    dpo = report["policies"]["dpo"]
+    assert (dpo["win_rate"], dpo["win_rate_by"]) == (pytest.approx(np.mean(wins)), "gold")
+    assert dpo["win_rate_low"] <= dpo["win_rate"] <= dpo["win_rate_high"]
+    judged = [row["z"] for row in by["dpo"] if row.get("z") is not None]
+    assert dpo["judge"]["judged"] == len(judged)
+    assert dpo["judge"]["agreement"] == 1.0  # the judge looks at what gold counts, and the orders cancel its bias
+    assert dpo["judge"]["first_rate"] == pytest.approx(0.6)
+    assert "win_rate" not in report["policies"]["sft"]
+
+
+def test_kl_of_the_report_is_that_of_the_responses(everything, world):
+    report, output = everything
+    assert report["policies"]["sft"]["kl"] == 0.0
+    tokenizer, rendering = tiny_tokenizer(), Rendering.of(tiny_tokenizer())
+    policy, reference = (LlamaForCausalLM.from_pretrained(world / name).eval() for name in ("dpo", "sft"))
+    retokenized = 0
+    for line in (output / "responses.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        if row["policy"] == "dpo":
+            encoded = rendering.encode(tokenizer, row["prompt"], row["response"])
+            if not row["ended"]:
+                encoded = Encoded(encoded.prompt_ids, encoded.response_ids[:-1])
+            assert row["kl"] == pytest.approx(slow_kl(policy, reference, encoded), rel=1e-3, abs=1e-5)
+            retokenized += len(encoded.response_ids) != row["tokens"]
+    assert report["policies"]["dpo"]["kl_retokenized"] == retokenized
+
+
+def test_sections_of_judge_reward_model_and_seconds(everything):
+    report, _ = everything
+    assert (report["judge"]["truth"], report["judge"]["agreement"]) == ("gold", 1.0)
+    assert (report["judge"]["pairs"], report["judge"]["unjudged"]) == (3, 1)
+    assert report["reward_model"]["accuracy_by"] == "gold"
+    assert report["reward_model"]["pairs"] == len(PROMPTS)
+    assert 0.0 <= report["reward_model"]["accuracy"] <= 1.0
+    assert report["seconds"]["judge"] == 12.5
+    assert report["seconds"]["evaluate"] > 0
+
+
+def test_files_are_complete_and_hold_no_nan(everything):
+    report, output = everything
+    text = (output / "report.json").read_text()
+    json.loads(text, parse_constant=lambda word: pytest.fail(f"report.json holds {word}"))
+    assert json.loads(text)["policies"]["dpo"]["kl"] == report["policies"]["dpo"]["kl"]
+    page = (output / "report.md").read_text()
+    for word in ("`sft`", "`dpo`", "## Judge", "## Reward model", "## Time", "## Responses side by side"):
+        assert word in page
+    for name in ("win_rates", "reward_kl", "judge_calibration", "reward_calibration"):
+        assert (output / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"({name}.png)" in page
+    manifest = json.loads((output / "manifest.json").read_text())
+    assert manifest["command"] == "rlaif evaluate"
+    assert manifest["config"]["max_new_tokens"] == 12
+
+
+def test_a_second_run_asks_and_samples_nothing_again(world, tmp_path):
+    config = config_of(world, tmp_path, judge="scripted", judge_model=f"{__name__}:prefers_soap")
+    first = evaluate(config)
+    votes = sorted(path.read_bytes() for path in tmp_path.glob("votes/*.jsonl"))
+    completions = sorted(path.read_bytes() for path in tmp_path.glob("completions/*.jsonl"))
+    second = evaluate(config)
+    assert votes == sorted(path.read_bytes() for path in tmp_path.glob("votes/*.jsonl"))
+    assert completions == sorted(path.read_bytes() for path in tmp_path.glob("completions/*.jsonl"))
+    assert votes
+    assert first["policies"] == second["policies"]
+
+
+def test_without_gold_the_win_rate_is_the_judges(world, tmp_path):
+    report = evaluate(
+        config_of(world, tmp_path, gold=None, judge="scripted", judge_model="rlaif.judges.scripted:longer")
+    )
+    dpo = report["policies"]["dpo"]
+    assert dpo["win_rate_by"] == "judge"
+    assert dpo["win_rate"] == dpo["judge"]["win_rate"]
+    assert "gold_reward" not in dpo
+    assert not (tmp_path / "judge_calibration.png").exists()
+
+
+def test_greedy_is_deterministic_and_the_same_policy_twice_ties(world, tmp_path):
+    policies = [f"one={world}/sft", f"two={world}/sft"]
+    report = evaluate(
+        config_of(
+            world,
+            tmp_path,
+            policies=policies,
+            policy_temperature=0.0,
+            judge="scripted",
+            judge_model=f"{__name__}:prefers_soap",
+        )
+    )
+    two = report["policies"]["two"]
+    assert (two["win_rate"], two["win_rate_low"], two["win_rate_high"], two["kl"]) == (0.5, 0.5, 0.5, 0.0)
+    assert two["judge"]["identical"] == len(PROMPTS)
+    assert two["judge"]["win_rate"] == 0.5
+
+
+def test_reference_may_be_no_policy_of_the_comparison(world, tmp_path):
+    report = evaluate(config_of(world, tmp_path, policies=[f"dpo={world}/dpo"], reference=f"{world}/sft"))
+    assert report["policies"]["dpo"]["kl"] > 0
+    assert report["reference"] == f"{world}/sft"
+
+
+def test_another_tokenizer_has_no_kl_and_the_page_says_why(world, tmp_path):
+    other = save_lm(tmp_path / "other", 3, extra=("more", "words"))
+    report = evaluate(config_of(world, tmp_path / "out", policies=[f"sft={world}/sft", f"other={other}"]))
+    assert "kl" not in report["policies"]["other"]
+    assert "vocabularies of 19 and 17" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_prompt_that_is_too_long_is_left_out_for_all_and_counted(world, tmp_path):
+    write_jsonl(tmp_path / "p.jsonl", ({"prompt": p} for p in [PROMPTS[0], "soap " * 100, PROMPTS[1]]))
+    report = evaluate(config_of(world, tmp_path / "out", prompts=str(tmp_path / "p.jsonl")))
+    assert (report["prompts"]["count"], report["prompts"]["too_long"]) == (2, 1)
+    assert "1 prompt was left out" in (tmp_path / "out" / "report.md").read_text()
+
+
+# Bad input ------------------------------------------------------------------------------------------------------------
+
+
+def bad(world: Path, tmp_path: Path) -> dict[str, tuple[dict[str, object], str]]:
+    """Changes to a good configuration, and what the error says."""
+    (tmp_path / "bare").mkdir()
+    tiny_lm(0).save_pretrained(tmp_path / "bare")
+    (tmp_path / "unlabelled").mkdir()
+    row = judgment(0.9, 0.7, None).row()
+    write_jsonl(tmp_path / "unlabelled" / "judgments.jsonl", [row])
+    sft = f"sft={world}/sft"
+    return {
+        "twice": ({"policies": [sft, f"sft={world}/dpo"]}, "has the name 'sft' twice"),
+        "nameless": ({"policies": [f"{world}/sft"]}, "expected name=path"),
+        "no tokenizer": ({"policies": [sft, f"bare={tmp_path}/bare"]}, "holds no tokenizer"),
+        "gold's form": ({"gold": "rlaif.sandbox"}, "expected module:function"),
+        "gold's module": ({"gold": "no_such_module:f"}, "cannot be imported"),
+        "gold's name": ({"gold": "rlaif.sandbox:no_such_function"}, "cannot be imported"),
+        "gold is NaN": ({"gold": f"{__name__}:nan_gold"}, "returned nan"),
+        "no truth": ({"gold": None, "judgments": f"{tmp_path}/unlabelled"}, "nothing to hold the judge against"),
+        "no stage": ({"stages": [f"judge={tmp_path}"]}, "holds a number `seconds`"),
+        "no model to measure": ({"preferences": f"{world}/preferences.jsonl"}, "no reward_model"),
+        "no reward model": ({"reward_model": f"{world}/sft"}, "has no rlaif.json"),
+        "no judge": ({"judge": "api"}, "judge_model is not set"),
+        "nothing to judge": ({"policies": [sft], "judge_model": "x"}, "there is only one"),
+        "temperature": ({"policy_temperature": -1.0}, "policy_temperature is -1.0"),
+        "limit": ({"limit": 0}, "limit is 0"),
+        "no output": ({"output": None}, "output, policies and prompts must be set"),
+    }
+
+
+BAD = (
+    "twice", "nameless", "no tokenizer", "gold's form", "gold's module", "gold's name", "gold is NaN", "no truth",
+    "no stage", "no reward model", "no judge", "nothing to judge", "no model to measure", "temperature", "limit",
+    "no output",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_line(world, tmp_path, case):
+    cases = bad(world, tmp_path)
+    assert set(cases) == set(BAD)
+    changes, words = cases[case]
+    with pytest.raises(ValueError, match=words) as caught:
+        evaluate(config_of(world, tmp_path / "out", **changes))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_gold_must_be_a_function_of_numbers():
+    with pytest.raises(ValueError, match="is a tuple"):
+        load_gold("rlaif.sandbox.world:ITEMS")
+    gold = load_gold(f"{__name__}:count_soap")
+    assert gold("q", "soap soap") == 2.0
+
+
+# The program ----------------------------------------------------------------------------------------------------------
+
+
+def run_program(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "ACCELERATE_USE_CPU": "true",
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent), str(Path(__file__).parent)]),
+    }
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=180)
+
+
+def arguments(world: Path, output: Path) -> list[str]:
+    return [
+        "evaluate",
+        *("--policies", f"sft={world}/sft", f"dpo={world}/dpo"),
+        *("--prompts", f"{world}/prompts.jsonl", "--output", str(output)),
+        *("--gold", "test_evaluate:count_soap", "--judge", "scripted"),
+        *("--judge_model", "test_evaluate:prefers_soap", "--max_new_tokens", "12", "--batch_tokens", "100"),
+    ]
+
+
+def test_two_processes_give_the_report_of_one(world, tmp_path):
+    one = run_program([sys.executable, "-m", "rlaif", *arguments(world, tmp_path / "one")], tmp_path)
+    assert one.returncode == 0, one.stderr
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "0"]
+    two = run_program([sys.executable, *launch, "-m", "rlaif", *arguments(world, tmp_path / "two")], tmp_path)
+    assert two.returncode == 0, two.stderr
+    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two")]
+    assert reports[0]["policies"] == reports[1]["policies"]
+    first, second = ((tmp_path / name / "responses.jsonl").read_bytes() for name in ("one", "two"))
+    assert first == second

@@ -1,0 +1,133 @@
+"""rlaif.report: the page says every number of the report, breaks on no text, and shows no plot without data."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from rlaif.report import draw_plots, markdown, write_report
+
+REPORT = {
+    "gold": "rlaif.sandbox:gold_reward",
+    "prompts": {"source": "prompts.jsonl", "split": "test", "count": 1234, "too_long": 2},
+    "sampling": {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 64, "seed": 7},
+    "baseline": "sft",
+    "reference": "sft",
+    "policies": {
+        "sft": {"gold_reward": 1.25, "gold_reward_se": 0.1, "length": 20.0, "no_eos": 0.01, "kl": 0.0, "kl_se": 0.0},
+        "dpo": {
+            "gold_reward": 2.5,
+            "gold_reward_se": 0.1,
+            "reward": 0.75,
+            "reward_se": 0.1,
+            "length": 22.0,
+            "no_eos": 0.0,
+            "kl": 6.5,
+            "kl_se": 0.5,
+            "win_rate": 0.812,
+            "win_rate_low": 0.77,
+            "win_rate_high": 0.851,
+            "win_rate_by": "gold",
+            "judge": {
+                "win_rate": 0.7,
+                "win_rate_low": 0.6,
+                "win_rate_high": 0.8,
+                "judged": 90,
+                "identical": 4,
+                "unjudged": 6,
+            },
+        },
+    },
+    "judge": {
+        "pairs": 100,
+        "unjudged": 3,
+        "reasons": {"no verdict in 'a | b'": 3},
+        "unlabelled": 0,
+        "tied": 10,
+        "measured": 87,
+        "truth": "gold",
+        "agreement": 0.9,
+        "agreement_low": 0.85,
+        "agreement_high": 0.95,
+        "first_rate": 0.55,
+        "ece": 0.05,
+        "ece_low": 0.03,
+        "ece_high": 0.08,
+        "reliability": [{"p": 0.6, "y": 0.5, "low": 0.3, "high": 0.7, "n": 43}, {"p": 1.0, "y": 1.0, "low": 0.9,
+                         "high": 1.0, "n": 44}],
+        "longer_wins": {"judge": 0.61, "truth": 0.52},
+    },
+    "seconds": {"judge": 33.25},
+}  # fmt: skip
+
+
+def test_every_policy_and_number_is_on_the_page():
+    page = markdown(REPORT)
+    for text in (
+        "1,234 prompts",
+        "2 prompts were left out",
+        "| gold reward | 1.250 [1.054, 1.446] | 2.500 [2.304, 2.696] |",  # 1.96 standard errors
+        "| – | 81.2 % [77.0 %, 85.1 %] |",
+        "| – | 70.0 % [60.0 %, 80.0 %] |",
+        "| … unjudged | – | 6 |",
+        "| KL (nats) | 0.000 [0.000, 0.000] | 6.500 [5.520, 7.480] |",
+        "| 90.0 % [85.0 %, 95.0 %] |",
+        "61.0 % / 52.0 %",
+        "| judge | 33.2 |",
+    ):
+        assert text in page, text
+    assert "Reward model" not in page
+    assert "](" not in page  # no plot was drawn
+
+
+def test_what_is_missing_is_a_dash_and_never_zero_or_nan():
+    report = copy.deepcopy(REPORT)
+    del report["judge"]["agreement"]
+    report["judge"]["ece"] = float("nan")
+    report["judge"]["reliability"] = []
+    page = markdown(report)
+    assert "| agreement | – |" in page
+    assert "| ECE | – |" in page
+    assert "nan" not in page
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_the_page_says_when_the_kl_is_not_of_the_policys_own_samples(temperature):
+    report = copy.deepcopy(REPORT)
+    report["sampling"]["temperature"] = temperature
+    assert "not an unbiased estimate" in markdown(report)
+    assert "not an unbiased estimate" not in markdown(REPORT)
+
+
+def test_text_cannot_break_a_table():
+    nasty = "a | b\n<script>\r\nc"
+    page = markdown(REPORT, [(nasty, {"sft": nasty, "dpo": ""}, {"sft": 1.0, "dpo": None})])
+    row = page.rstrip().splitlines()[-1]
+    assert row == (
+        "| a \\| b<br>&lt;script><br>c | a \\| b<br>&lt;script><br>c<br>*gold 1* | *(empty)* |"
+    )  # one line, three cells
+    assert "no verdict in 'a \\| b'" in page
+
+
+def test_conversations_are_shown_with_their_roles():
+    prompt = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello"}]
+    page = markdown(REPORT, [(prompt, {"sft": "x", "dpo": "y"}, {})])
+    assert "system: Be kind.<br>user: Hello" in page
+
+
+def test_plots_are_drawn_where_there_is_data_and_old_ones_go(tmp_path: Path):
+    stale = tmp_path / "reward_calibration.png"
+    stale.write_bytes(b"of an earlier run")
+    write_report(tmp_path, REPORT)
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == [
+        "judge_calibration.png",
+        "reward_kl.png",
+        "win_rates.png",
+    ]
+    page = (tmp_path / "report.md").read_text()
+    assert all(f"]({path.name})" in page for path in tmp_path.glob("*.png"))
+
+
+def test_nothing_to_draw(tmp_path: Path):
+    report = {**REPORT, "policies": {"sft": {"length": 3.0, "no_eos": 0.0}}, "judge": {}}
+    assert draw_plots(tmp_path, report) == []
