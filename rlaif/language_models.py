@@ -25,6 +25,8 @@ def quiet() -> Iterator[None]:
     """Silences loading chatter (weight bars, "newly initialized" notes) where it says nothing a user could act on."""
     from transformers.utils import logging as hf_logging
 
+    # bitsandbytes, which PEFT imports, looks for a CPU kernel on the network and says so when it does without.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     level = hf_logging.get_verbosity()
     bars = hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity(logging.ERROR)

@@ -16,6 +16,7 @@ __all__ = [
     "agreement",
     "bootstrap",
     "brier",
+    "confidence_bins",
     "ece",
     "log_odds",
     "order_consistency",
@@ -75,22 +76,30 @@ def brier(p: ArrayLike, y: ArrayLike) -> float:
     return float(np.mean((q - t) ** 2))
 
 
-def ece(p: ArrayLike, y: ArrayLike, bins: int = 10) -> float:
-    """Expected calibration error: the mean over pairs of |mean y - mean p| in the pair's bin.
+def confidence_bins(p: ArrayLike, y: ArrayLike, bins: int = 10) -> tuple[Array, Array, NDArray[np.intp]]:
+    """Per pair the confidence max(p, 1 - p), whether it was right (y, turned alike), and its bin in 0..bins-1: (N,).
 
-    Bins are cut at the quantiles of p (not at equal widths), so that none is decided by three pairs; equal values of p
-    share a bin, so a judge that only says 0 or 1 has two. Of each pair the side with p >= 0.5 is scored, so that the
-    number does not depend on which response was called a.
+    Bins are cut at the quantiles of the confidence, so that none is decided by three pairs; equal confidences share a
+    bin, so a judge that only says 0 or 1 has one. Of each pair the side with p >= 0.5 is scored, so that nothing
+    depends on which response was called a.
     """
     q, t = _array(p, y)
-    if not q.size:
+    right = np.where(q < 0.5, 1.0 - t, t)
+    confidence = np.maximum(q, 1.0 - q)
+    edges = np.quantile(confidence, np.arange(1, bins) / bins)
+    return confidence, right, np.searchsorted(edges, confidence, side="left")
+
+
+def ece(p: ArrayLike, y: ArrayLike, bins: int = 10) -> float:
+    """Expected calibration error: the mean over pairs of |mean right - mean confidence| in the pair's bin.
+
+    Naeini et al. (2015), with the bins of `confidence_bins`.
+    """
+    if not np.size(p):
         return float("nan")
-    t = np.where(q < 0.5, 1.0 - t, t)
-    q = np.maximum(q, 1.0 - q)
-    edges = np.quantile(q, np.arange(1, bins) / bins)
-    bin_of = np.searchsorted(edges, q, side="left")
-    gaps = np.bincount(bin_of, weights=t - q, minlength=bins)
-    return float(np.abs(gaps).sum() / q.size)
+    confidence, right, bin_of = confidence_bins(p, y, bins)
+    gaps = np.bincount(bin_of, weights=right - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / confidence.size)
 
 
 def win_rate(first: ArrayLike, second: ArrayLike) -> Array:

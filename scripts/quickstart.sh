@@ -19,7 +19,7 @@ rm -rf "$RUN"
 step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
 step "1/8  prompts and demonstrations of the small world"
-rlaif sandbox --output $RUN/sandbox
+rlaif sandbox --output $RUN
 # full size: any source with a prompt column, a file or a Hub id
 
 step "2/8  supervised fine-tuning on the demonstrations"
@@ -27,7 +27,7 @@ $LAUNCH recipes/sft.py --config recipes/configs/sft/sandbox.yaml
 # full size: accelerate launch --config_file recipes/accelerate/single_gpu.yaml recipes/sft.py --config recipes/configs/sft/qwen3_0.6b.yaml
 
 step "3/8  two responses to each prompt"
-rlaif sample --prompts $RUN/sandbox/prompts.jsonl --policy $RUN/sft --max_new_tokens 40 --output $RUN/sampled
+rlaif sample --prompts $RUN/prompts.jsonl --policy $RUN/sft --max_new_tokens 40 --output $RUN/sampled
 # full size: accelerate launch -m rlaif sample ..., or --base_url http://host:8000/v1 with vLLM behind it
 
 step "4/8  the judge's z, both orders"
@@ -44,4 +44,10 @@ step "7/8  DPO on z"
 $LAUNCH recipes/dpo.py --config recipes/configs/dpo/sandbox.yaml
 
 step "8/8  what was gained"
-rlaif evaluate --config recipes/configs/evaluate/sandbox.yaml
+rlaif evaluate --policies sft=$RUN/sft dpo=$RUN/dpo --prompts $RUN/evaluation.jsonl --max_new_tokens 40 \
+    --gold rlaif.sandbox:gold_reward --judge_model $MODELS/judge --template compact --judgments $RUN/judged \
+    --reward_model $RUN/reward_model --preferences $RUN/preferences --output $RUN --stages sft=$RUN/sft \
+    sample=$RUN/sampled judge=$RUN/judged build=$RUN/preferences reward_model=$RUN/reward_model dpo=$RUN/dpo
+# full size: without --gold, the judge's win rates and the reward model's scores
+
+printf '\nthe page to read: %s/report.md (%d seconds in all)\n' "$RUN" "$SECONDS"

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rlaif.metrics import confidence_bins
+
 __all__ = ["reliability", "wilson"]
 
 
@@ -28,19 +30,16 @@ def reliability(p: ArrayLike, y: ArrayLike, bins: int = 10) -> list[dict[str, An
     Args:
         p: P(first is preferred): (N,).
         y: 1 where the first is better, 0 where not (a soft label where that is the truth): (N,).
-        bins: bins of equal count.
+        bins: at most so many; equal confidences share one.
 
     Returns:
         One row a bin, confidence rising: mean `p` in [0.5, 1] of the side that was called better, the share `y` of
         pairs in which it was, its interval `low`, `high`, and the number `n`.
     """
-    q, t = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    t = np.where(q < 0.5, 1.0 - t, t)
-    q = np.maximum(q, 1.0 - q)
+    confidence, right, bin_of = confidence_bins(p, y, bins)
     rows = []
-    for part in np.array_split(np.argsort(q, kind="stable"), bins):
-        if part.size:
-            share = float(t[part].mean())
-            low, high = wilson(share, part.size)
-            rows.append({"p": float(q[part].mean()), "y": share, "low": low, "high": high, "n": int(part.size)})
+    for part in (bin_of == index for index in np.unique(bin_of)):
+        share, n = float(right[part].mean()), int(part.sum())
+        low, high = wilson(share, n)
+        rows.append({"p": float(confidence[part].mean()), "y": share, "low": low, "high": high, "n": n})
     return rows
