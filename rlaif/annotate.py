@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from rlaif.config import warn
 from rlaif.judges import Judge, JudgeConfig, Question, ask, load_judge
 from rlaif.metrics import log_odds
 from rlaif.parallel import is_main, process_count, run_batches, wait_for_everyone
@@ -149,6 +150,7 @@ def judge_pairs(
 
     masses: list[float] = []
     with Store(folder, "votes") as store:
+        wait_for_everyone()  # nobody writes before everybody has read
         missing = sum(key not in store or again(store.rows[key]) for key in questions)
         if missing:
             run_batches(
@@ -183,7 +185,14 @@ def annotate(config: AnnotateConfig) -> Annotation:
         raise ValueError(f"samples is {config.samples}; a {config.judge} judge gives the same vote every time, use 1.")
     if config.samples > 1 and config.temperature == 0.0:
         raise ValueError("samples > 1 at temperature 0 asks the same thing again; set --temperature above 0.")
+    if config.limit is not None and config.limit < 1:
+        raise ValueError(f"limit is {config.limit}; expected at least one pair, or no limit.")
     pairs = read_pairs(config.pairs, config.split)[: config.limit]
+    if config.by and not any(config.by in pair.extra for pair in pairs):
+        columns = sorted({name for pair in pairs for name in pair.extra})
+        raise ValueError(
+            f"by is {config.by!r}, which no pair has; expected one of {', '.join(columns) or 'no column'}."
+        )
     orders: tuple[Order, ...] = {"both": ORDERS, "ab": ("ab",), "ba": ("ba",)}[config.orders]
     done = judge_pairs(
         pairs,
@@ -195,6 +204,11 @@ def annotate(config: AnnotateConfig) -> Annotation:
         retry_unjudged=config.retry_unjudged,
     )
     if is_main():
+        if marked := sum("marker" in judgment.flags for judgment in done.judgments):
+            warn(
+                f"{marked} of {len(pairs)} pairs hold words of the judge's own template or of a chat format, as a "
+                'forged verdict would; they are judged and have the flag "marker" in judgments.jsonl.'
+            )
         write_jsonl(Path(config.output) / "judgments.jsonl", (judgment.row() for judgment in done.judgments))
         write_manifest(config.output, "rlaif judge", dataclasses.asdict(config), [config.pairs])
     return done

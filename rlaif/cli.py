@@ -50,6 +50,8 @@ def _sample(arguments: Sequence[str]) -> None:
 
 
 def _judge(arguments: Sequence[str]) -> None:
+    from collections import Counter
+
     from rlaif.annotate import AnnotateConfig, annotate
     from rlaif.assess.agreement import assess_judgments
     from rlaif.parallel import is_main
@@ -59,6 +61,7 @@ def _judge(arguments: Sequence[str]) -> None:
     done = annotate(config)
     if is_main():
         report = assess_judgments(done.judgments)
+        report["flags"] = dict(Counter(flag for judgment in done.judgments for flag in judgment.flags))
         if config.by:
             groups: dict[str, list[Judgment]] = {}
             for judgment in done.judgments:

@@ -7,12 +7,17 @@ missing or is no mapping is one clear line, and numbers that YAML reads as text 
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 __all__ = ["fail", "parse", "run", "warn"]
+
+
+# A full disk, a folder that may not be written, a file where a folder should be: a user's to mend, not a bug to trace.
+_FILE_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 
 
 def fail(message: str) -> NoReturn:
@@ -33,6 +38,10 @@ def run(main: Callable[[], None]) -> None:
         main()
     except ValueError as error:
         fail(str(error))
+    except OSError as error:
+        if error.errno not in _FILE_TROUBLE:
+            raise
+        fail(f"{error.strerror}: {error.filename or 'while writing'}; what was stored is kept.")
     except KeyboardInterrupt:
         fail("interrupted; what was stored is kept, and the same command goes on from there.")
 
@@ -44,13 +53,14 @@ def parse(
     from trl import TrlParser
 
     args = list(sys.argv[1:] if args is None else args)
+    args = [part for word in args for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
     parser = TrlParser(types, prog=program, description=description, allow_abbrev=False)
     known = sorted({action.dest for action in parser._actions if action.dest != "help"} | {"config", "env"})
     if "--config" in args:
         at = args.index("--config") + 1
         if at == len(args):
             raise ValueError("--config has no value; expected the path of a YAML file.")
-        _check_config(args[at], known)
+        _check_config(args[at], known, {action.dest: action for action in parser._actions})
     parser.error = _complain(known)
     parsed, rest = _split(parser.parse_args_and_config(args=args, return_remaining_strings=True))
     for word in rest:
@@ -65,7 +75,7 @@ def _split(output: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[str]]:
     return output[:-1], list(output[-1])
 
 
-def _check_config(path: str, known: Sequence[str]) -> None:
+def _check_config(path: str, known: Sequence[str], actions: Mapping[str, Any]) -> None:
     import yaml
 
     try:
@@ -80,6 +90,21 @@ def _check_config(path: str, known: Sequence[str]) -> None:
     for key in config:
         if key not in known:
             raise ValueError(f"{path}: {_unknown(str(key), known)}")
+        if key in actions:
+            _check_value(path, key, config[key], actions[key])
+
+
+def _check_value(path: str, key: str, value: Any, action: Any) -> None:
+    """Refuses what argparse would on the command line: of a YAML file's values it checks those alone that are text."""
+    if value is None or isinstance(value, list | dict):
+        return
+    if action.choices and value not in action.choices:
+        bare = f" (YAML reads a bare yes, no, on or off as {value}: quote it)" if isinstance(value, bool) else ""
+        raise ValueError(f"{path}: {key} is {value!r}; expected one of {', '.join(map(str, action.choices))}{bare}.")
+    wanted = {int: "a whole number", float: "a number", str: "text in quotes"}.get(action.type)
+    right = {int: int, float: int | float, str: str}.get(action.type, object)
+    if wanted and not isinstance(value, str) and (isinstance(value, bool) or not isinstance(value, right)):
+        raise ValueError(f"{path}: {key} is {value!r}; expected {wanted}.")
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:

@@ -42,7 +42,15 @@ class Reply:
 
 
 class NoReplyError(Exception):
-    """No usable answer to one question after all retries; the message is the reason."""
+    """No usable answer to one question after all retries; the message is the reason.
+
+    `final` is True where it is the question itself that the endpoint refuses (too long, against its policy), so that
+    asking again would fail again.
+    """
+
+    def __init__(self, reason: str, final: bool = False) -> None:
+        super().__init__(reason)
+        self.final = final
 
 
 class EndpointDownError(ValueError):
@@ -174,6 +182,7 @@ class Endpoint:
                 openai.InternalServerError,
                 openai.ConflictError,
                 _BadBodyError,
+                _RequestTimeoutError,
             ) as error:
                 failed += 1
                 if not self._answered and failed > 3 and isinstance(error, openai.APIConnectionError):
@@ -186,6 +195,8 @@ class Endpoint:
                 wait = _retry_after(error) or wait
             except openai.APIStatusError as error:
                 # 400, 404, 413, 422: asking again the same way would fail the same way.
+                if _about_the_question(error):
+                    raise NoReplyError(f"refused with status {error.status_code}: {_line(error)}", final=True) from None
                 if not self._answered and self._silent >= 4:
                     raise EndpointDownError(
                         f"{self.base_url} refused every question so far, the last with: {_line(error)}; check the "
@@ -227,7 +238,11 @@ class Endpoint:
             start = time.perf_counter()
             try:
                 answer = await self._client.chat.completions.create(model=self.model, messages=messages, **settings)
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            except openai.APIStatusError as error:
+                if error.status_code == 408:
+                    raise _RequestTimeoutError(_line(error)) from None
+                if error.status_code not in {400, 422}:
+                    raise
                 refused = _refused_setting(str(error), settings)
                 if refused is None:
                     raise
@@ -239,7 +254,8 @@ class Endpoint:
         self._probed = True
         try:
             choice = answer.choices[0]
-            text = choice.message.content or ""
+            # Half of a surrogate pair, as a cut JSON escape leaves it, could be neither stored nor tokenized.
+            text = (choice.message.content or "").encode("utf-8", "replace").decode()
         except (AttributeError, IndexError, TypeError):
             raise _BadBodyError("a body without choices") from None
         places = None
@@ -248,7 +264,7 @@ class Endpoint:
             if content is None and text:
                 self._unsupported.add("logprobs")  # taken, but not given
             elif content is not None:
-                places = [(p.token, {t.token: t.logprob for t in p.top_logprobs or []}) for p in content]
+                places = [(p.token, _listed(p)) for p in content]
         usage = answer.usage
         return Reply(
             text=text,
@@ -264,6 +280,40 @@ class Endpoint:
 
 class _BadBodyError(Exception):
     """An answer came, but its body could not be read."""
+
+
+class _RequestTimeoutError(Exception):
+    """The endpoint gave up waiting for the question (status 408)."""
+
+
+def _listed(place: Any) -> dict[str, float]:
+    """The log-probabilities at one place, the generated token's own among them; not those that are no numbers."""
+    own = [place] if place.top_logprobs else []
+    return {
+        t.token: float(t.logprob) for t in [*(place.top_logprobs or []), *own] if isinstance(t.logprob, int | float)
+    }
+
+
+def _about_the_question(error: Any) -> bool:
+    """Whether a 4xx is about this one question (its length, its content) and not about how the endpoint is called."""
+    text = str(error).lower()
+    return error.status_code == 413 or (
+        error.status_code in {400, 422} and any(word in text for word in _ITS_OWN_FAULT)
+    )
+
+
+_ITS_OWN_FAULT = (
+    "context length",
+    "context_length",
+    "context window",
+    "too long",
+    "too large",
+    "content_filter",
+    "content filter",
+    "content management policy",
+    "content policy",
+    "safety",
+)
 
 
 def _refused_setting(message: str, settings: Mapping[str, Any]) -> str | None:

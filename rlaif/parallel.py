@@ -1,8 +1,9 @@
 """Splitting work over the processes of `accelerate launch` so that their number cannot change the result.
 
 The work is planned once, in whole batches, the same way in every process; process r of n takes batches r, r + n, ...
-A batch is computed alike wherever it runs and whatever was finished before, so one process, eight, or a run that was
-killed and resumed give the same numbers.
+A batch is computed alike wherever it runs, and stored with one write, so one process, eight, or a run that was killed
+and resumed give the same numbers. (If a kill tears that write, what is left of the batch is asked again without the
+rest: answers that depend on their batch, a local model's sampled text or the seventh digit of its logits, may differ.)
 """
 
 from __future__ import annotations

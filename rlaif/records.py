@@ -83,7 +83,7 @@ def check_prompt(prompt: Any) -> Prompt:
     if isinstance(prompt, str):
         if not prompt.strip():
             raise ValueError("prompt is empty; expected text or a list of messages. Remove the row or fill it in.")
-        return prompt
+        return _check_text(prompt, "prompt")
     if isinstance(prompt, list) and prompt:
         for message in prompt:
             if not (
@@ -95,11 +95,23 @@ def check_prompt(prompt: Any) -> Prompt:
                     f"prompt holds {str(message)[:80]!r}; expected messages like "
                     '{"role": "user", "content": "..."}. Flatten tool calls and images to text first.'
                 )
-        return [{"role": m["role"], "content": m["content"]} for m in prompt]
+        return [{"role": m["role"], "content": _check_text(m["content"], "prompt")} for m in prompt]
     raise ValueError(
         f"prompt is {type(prompt).__name__} {str(prompt)[:60]!r}; expected a string or a list of "
         '{"role": ..., "content": ...} messages.'
     )
+
+
+def _check_text(text: str, name: str) -> str:
+    """`text` itself; a ValueError where it is none: no tokenizer, file or endpoint takes half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} holds half of a character ({text[error.start]!a} at position {error.start}), as cutting text in "
+            "the middle of an emoji leaves it; expected valid Unicode. Remove it or the row."
+        ) from None
+    return text
 
 
 def last_user_text(prompt: Prompt) -> str:
@@ -133,6 +145,7 @@ class Pair:
                 raise ValueError(
                     f"{name} is {type(getattr(self, name)).__name__}; expected the response's text as a string."
                 )
+            _check_text(getattr(self, name), name)
         if self.label not in (None, "a", "b", "tie"):
             raise ValueError(f'label is {self.label!r}; expected "a", "b", "tie" or null (the better response).')
         if not self.id:
@@ -173,7 +186,8 @@ class Vote:
     `p_first` is P(the response shown first is preferred), or None with a `reason`; `order` says which one was first.
     `method` says how it was read: "logprobs" (the verdict labels' probabilities) or "text" (the written verdict, then
     0 or 1). `mass` is the probability of the two labels together, where it is known: far below 1, the judge wanted to
-    say something else. `bought` is False where no answer came at all (so asking again costs nothing twice).
+    say something else. `bought` is False where nothing was decided about this question (the connection failed, memory
+    ran out): the next run asks it again, which costs nothing twice.
     """
 
     key: str
@@ -236,7 +250,9 @@ class Judgment:
         for name in ("z", "z_ab", "z_ba"):
             object.__setattr__(self, name, check_probability(getattr(self, name), name))
         if (self.z is None) == (self.reason is None):
-            raise ValueError("a judgment has either z or a reason why there is none; got both or neither.")
+            raise ValueError(
+                f"a judgment has either z or a reason why there is none; got z = {self.z} and reason = {self.reason!r}."
+            )
 
     def swap(self) -> Judgment:
         """The same judgment of the swapped pair: z becomes 1 - z. `j.swap().swap() == j`."""

@@ -63,7 +63,7 @@ class RewardModelCard:
 
     @classmethod
     def read(cls, folder: str | Path) -> RewardModelCard:
-        """The card of a reward model's folder or Hub id; a ValueError where there is none or it is of a later version."""
+        """The card of a reward model's folder or Hub id; a ValueError if there is none or it is of a later version."""
         path = Path(folder) / METADATA
         if not Path(folder).exists():
             path = _from_hub(str(folder))
@@ -215,9 +215,10 @@ def _load_model(path: str | Path, dtype: str, load_in_4bit: bool, device_map: st
     from rlaif.language_models import device, quantization, quiet
 
     adapter = Path(path) / "adapter_config.json"
-    base = path
+    base, revision = str(path), None
     if adapter.is_file():
-        base = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        row = json.loads(adapter.read_text(encoding="utf-8"))
+        base, revision = row["base_model_name_or_path"], row.get("revision")
     config = quantization(load_in_4bit)
     if config is not None:
         config.llm_int8_skip_modules = ["score", "classifier", "pooler", "pre_classifier"]
@@ -225,7 +226,7 @@ def _load_model(path: str | Path, dtype: str, load_in_4bit: bool, device_map: st
     with quiet():
         try:
             model = AutoModelForSequenceClassification.from_pretrained(
-                str(base), num_labels=1, dtype=dtype, quantization_config=config, device_map=where
+                base, revision=revision, num_labels=1, dtype=dtype, quantization_config=config, device_map=where
             )
         except (OSError, ValueError) as error:
             first = " ".join(str(error).split())[:200]
@@ -233,7 +234,7 @@ def _load_model(path: str | Path, dtype: str, load_in_4bit: bool, device_map: st
                 f"no reward model could be loaded from {base} ({first}); expected a one-label sequence-classification "
                 "checkpoint, or the base model of an adapter."
             ) from None
-        if base is not path:
+        if adapter.is_file():
             model = PeftModel.from_pretrained(model, str(path))
     return model if where is not None else model.to(device())
 

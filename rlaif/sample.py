@@ -248,7 +248,7 @@ class ApiPolicy:
                 seed=self.config.seed * 100_003 + item.sample,
             )
         except NoReplyError as error:
-            return {**common, "text": None, "reason": str(error)}
+            return {**common, "text": None, "reason": str(error), "final": error.final}
         return {
             **common,
             "text": reply.text.strip(),
@@ -274,8 +274,13 @@ def complete(
     ]
     with Store(folder, "completions") as store:
         flat = list({item.key: item for items in work for item in items}.values())
-        if any(item.key not in store or store.rows[item.key]["text"] is None for item in flat):
-            run_batches(policy.plan(flat), store, policy.answer, lambda row: row["text"] is None, label, "response")
+        wait_for_everyone()  # nobody writes before everybody has read
+
+        def again(row: Mapping[str, Any]) -> bool:
+            return row["text"] is None and not row.get("final")
+
+        if any(item.key not in store or again(store.rows[item.key]) for item in flat):
+            run_batches(policy.plan(flat), store, policy.answer, again, label, "response")
         wait_for_everyone()
         if process_count() > 1:
             store.refresh()
@@ -347,6 +352,10 @@ def sample(config: SampleConfig) -> SampleCounts:
     names = [config.policy] + ([config.policy_b] if config.policy_b else [])
     if len(set(names)) < len(names):
         raise ValueError(f"policy and policy_b are both {config.policy!r}; for one policy leave policy_b out.")
+    if config.limit is not None and config.limit < 1:
+        raise ValueError(f"limit is {config.limit}; expected at least one prompt, or no limit.")
+    if config.pairs_per_prompt < 1:
+        raise ValueError(f"pairs_per_prompt is {config.pairs_per_prompt}; expected at least 1.")
     prompts = read_prompts(config.prompts, config.split)[: config.limit]
     completions = {}
     for name in names:

@@ -45,12 +45,17 @@ def read_rows(source: str | Path, split: str | None = None) -> Iterator[tuple[st
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{path}:{number} is not UTF-8 (byte {line[error.start]:#x} at column {error.start + 1}); expected "
+                    "UTF-8 text. Convert the file, with iconv for example."
+                ) from None
             except json.JSONDecodeError as error:
                 raise ValueError(
                     f"{path}:{number} is not JSON ({error.msg} at column {error.colno}); expected one JSON object a "
@@ -89,11 +94,13 @@ def _load_dataset(source: str, split: str | None) -> Any:
 def require(row: Mapping[str, Any], columns: Iterable[str], where: str) -> None:
     """A ValueError that names the first missing column and the ones that are there."""
     for column in columns:
-        if row.get(column) is None:
+        if column not in row:
             raise ValueError(
                 f"{where} has no {column!r}; expected the columns {', '.join(columns)}, got {', '.join(row)}. "
                 "Rename or add the column."
             )
+        if row[column] is None:
+            raise ValueError(f"{where}: {column} is null; expected a value. Remove the row or fill it in.")
 
 
 def read_prompts(source: str | Path, split: str | None = None) -> list[Prompt]:
@@ -140,13 +147,16 @@ def read_judgments(source: str | Path, split: str | None = None) -> list[Judgmen
     if (folder / "judgments.jsonl").is_file():
         source = folder / "judgments.jsonl"
     judgments = []
+    kind = _OneKind()
     for where, row in read_rows(source, split):
         require(row, ["prompt", "response_a", "response_b"], where)
         if "z" not in row:
             raise ValueError(f"{where} has no 'z'; expected judgments. Run `rlaif judge` on these pairs first.")
         if row["z"] is None:
             row = {**row, "reason": row.get("reason") or "z is null in the source"}
-        judgments.append(_at(where, Judgment.from_row, {"id": "", **row}))
+        identity = "" if row.get("id") is None else str(row["id"])
+        judgments.append(_at(where, Judgment.from_row, {**row, "id": identity}))
+        kind.check(judgments[-1].pair.prompt, where)
     if not judgments:
         raise ValueError(f"{source} has no rows; expected at least one judgment.")
     return judgments
@@ -187,15 +197,21 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def _partial(path: Path) -> Path:
+    """Where this process writes `path` until it is whole; another one that writes it too has a file of its own."""
+    return path.with_name(f"{path.name}.{os.getpid()}.partial")
+
+
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Writes one JSON object a line, whole or not at all; returns the number of rows."""
+    """Writes one JSON object a line, the file whole or not at all; NaN becomes null. Returns the number of rows."""
     count = 0
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = _partial(path)
     with partial.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            # Sources carry columns of any type through; what JSON has no word for (dates, decimals) is written as text.
+            file.write(json.dumps(_finite(row), ensure_ascii=False, default=str) + "\n")
             count += 1
     os.replace(partial, path)
     return count
@@ -205,7 +221,7 @@ def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
     """Writes a JSON report for people and programs, whole or not at all; NaN becomes null."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = _partial(path)
     partial.write_text(json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, path)
 

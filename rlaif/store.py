@@ -75,7 +75,9 @@ class Store:
             stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S%f")
             path = self.folder / f"{stamp}-{socket.gethostname()}-{os.getpid()}.jsonl"
             self._file = path.open("xb", buffering=0)
-        self._file.write(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))
+        block = memoryview(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))
+        while block:  # a nearly full disk takes a part, and raises only on the next write
+            block = block[self._file.write(block) :]
         for row in rows:
             self._keep(row)
         # A kill loses nothing that was written; a power cut may lose what was not synced, at most a second of it.

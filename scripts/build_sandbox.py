@@ -2,6 +2,7 @@
 
     python scripts/build_sandbox.py                  # both, on a GPU where there is one, else on the CPU
     python scripts/build_sandbox.py --only judge     # keep the tokenizer and the policy in --output, rebuild the judge
+    OMP_NUM_THREADS=1 python scripts/build_sandbox.py    # faster where other work keeps the cores busy
 
 The policy LM learns p(reply | prompt) from demonstrations of mixed quality. The judge LM learns to answer "1" or "2"
 to the `compact` question below. Verdicts alone teach a model of this size nothing for a thousand steps, so both learn,
@@ -554,7 +555,7 @@ def load(folder: Path, device: torch.device) -> tuple[LlamaForCausalLM, PreTrain
 
 def build(name: str, arguments: argparse.Namespace, device: torch.device) -> None:
     """Train, measure and save one of the two LMs; the judge takes tokenizer and samples from the saved policy."""
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     seed = arguments.seed + (0 if name == "policy" else 1)
     torch.manual_seed(seed)
     if name == "policy":
@@ -596,6 +597,7 @@ def build(name: str, arguments: argparse.Namespace, device: torch.device) -> Non
         "device": device.type,
         "torch, transformers, python": f"{torch.__version__}, {transformers.__version__}, {platform.python_version()}",
         "wall time (s)": round(time.perf_counter() - started),
+        "CPU time (s)": round(time.process_time() - cpu_started),
     }
     save(name, model, tokenizer, arguments.output / name, measured, built)
 

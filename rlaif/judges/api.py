@@ -8,7 +8,7 @@ from typing import Any
 
 from rlaif.endpoint import Endpoint, NoReplyError, Reply, stream
 from rlaif.judges.base import Question, vote
-from rlaif.judges.prompts import Template, parse_verdict
+from rlaif.judges.prompts import Template, find_verdict, parse_verdict
 from rlaif.records import Vote
 
 __all__ = ["ApiJudge", "p_first_from_logprobs"]
@@ -17,16 +17,25 @@ __all__ = ["ApiJudge", "p_first_from_logprobs"]
 def p_first_from_logprobs(
     places: Sequence[tuple[str, Mapping[str, float]]], labels: tuple[str, str]
 ) -> tuple[float, float] | None:
-    """P(first) = P(label 1) / (P(label 1) + P(label 2)) at the LAST token that is a label, and the two's mass.
+    """P(first) = P(label 1) / (P(label 1) + P(label 2)) at the token that is the verdict, and the two's mass.
 
-    Spellings of a label (" 1", "1") are added up. A label that is not among the listed tokens is no likelier than the
-    least likely of them: it gets that probability, an upper bound, where taking 0 would make the judge certain.
-    None where no generated token is a label, or where nothing but the label itself is listed.
+    The verdict is the one that `find_verdict` reads in the text, so that a judge that goes on talking ("1. Response 2
+    is wrong") is not read where it happens to name a label again. Spellings of a label (" 1", "1") are added up. A
+    label that is not among the listed tokens is no likelier than the least likely of them: it gets that probability,
+    an upper bound, where taking 0 would make the judge certain. None where there is no verdict, where it is not one
+    token, or where nothing but the label itself is listed.
     """
+    verdict = find_verdict("".join(token for token, _ in places), labels)
+    if verdict is None:
+        return None
     names = [label.strip().casefold() for label in labels]
-    for token, listed in reversed(places):
-        if token.strip().casefold() not in names or len(listed) < 2:
+    at = 0
+    for token, listed in places:
+        at += len(token)
+        if at <= verdict[1]:
             continue
+        if token.strip().casefold() != names[verdict[0]] or len(listed) < 2:
+            return None
         floor = min(listed.values())
         sums = []
         for name in names:
@@ -85,7 +94,7 @@ class ApiJudge:
                 accept=lambda reply: self._read(reply) is not None,
             )
         except NoReplyError as error:
-            return vote(self, question, None, str(error), bought=False)
+            return vote(self, question, None, str(error), bought=error.final)
         fields: dict[str, Any] = {"text": reply.text, "usage": reply.usage, "seconds": reply.seconds}
         if (read := self._read(reply)) is not None:
             p_first, method, mass = read

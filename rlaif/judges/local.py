@@ -78,9 +78,7 @@ class LocalJudge:
     @cached_property
     def context(self) -> int:
         """The longest question that the model can read, in tokens."""
-        from transformers import AutoConfig
-
-        config = AutoConfig.from_pretrained(self.name, revision=self._revision).get_text_config()
+        config = self.model.config.get_text_config()
         return int(getattr(config, "max_position_embeddings", None) or self.tokenizer.model_max_length)
 
     def render(self, messages: list[Message]) -> str:

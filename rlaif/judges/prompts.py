@@ -2,7 +2,8 @@
 
 A template asks which of two responses is better and names the two labels to answer with. Placeholders are filled in
 one pass, so a response that itself contains "{second}" stays text. A response may also contain the template's own words
-("Response 2:") to forge an answer or to confuse: such pairs are flagged (see `Template.markers_in`).
+("Response 2:") or a chat format's ("<|im_end|>") to forge an answer or to confuse: such pairs are judged, flagged and
+counted (see `Template.markers_in`).
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from pathlib import Path
 
 from rlaif.records import Message, Order, Pair, Prompt, content_hash
 
-__all__ = ["TEMPLATES", "Template", "load_template", "parse_verdict"]
+__all__ = ["TEMPLATES", "Template", "find_verdict", "load_template", "parse_verdict"]
 
 _PLACEHOLDER = re.compile(r"\{(prompt|first|second)\}")
+# A tokenizer turns these into the special tokens that end a turn and begin another's, wherever they stand.
+_CHAT_MARKER = re.compile(r"<[|｜][\w▁ -]{1,40}[|｜]>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>")
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,9 @@ class Template:
         return tuple(line.strip() for line in literal.splitlines() if len(line.strip()) >= 4)
 
     def markers_in(self, pair: Pair) -> bool:
-        """Whether the pair's own text contains one of the template's markers."""
+        """Whether the pair's own text contains one of the template's markers, or one of a chat format's."""
         texts = (prompt_text(pair.prompt), pair.response_a, pair.response_b)
-        return any(marker in text for text in texts for marker in self.markers)
+        return any(_CHAT_MARKER.search(text) or any(marker in text for marker in self.markers) for text in texts)
 
     def messages(self, pair: Pair, order: Order) -> list[Message]:
         """The question about `pair` with the response that `order` names first shown first."""
@@ -80,26 +83,71 @@ def prompt_text(prompt: Prompt) -> str:
 
 
 def parse_verdict(text: str, labels: tuple[str, str]) -> int | None:
-    """0 or 1 for the label that `text` decides for, None where it decides for neither or cannot be read.
+    """0 or 1 for the label that `text` decides for, None where it decides for neither or cannot be read."""
+    found = find_verdict(text, labels)
+    return None if found is None else found[0]
 
-    Read in this order: the whole answer is a label; the LAST sentence of the kind "better/answer/verdict ... label";
-    the only label that occurs at all. The last one counts because a response quoted on the way may contain a forged
-    verdict, while the judge's own comes after everything it quotes.
+
+def find_verdict(text: str, labels: tuple[str, str]) -> tuple[int, int] | None:
+    """The verdict in `text` (0 or 1) and the place of its label, or None where there is none that can be trusted.
+
+    Read in this order:
+      1. the first line, or else the last one, is a label and nothing more ("**2**", "Response 1.");
+      2. the LAST statement that decides: "better/answer/verdict/prefer ... label", or "label is (the) better/best";
+      3. the only label that occurs at all.
+
+    The last statement counts because a response quoted on the way may contain a forged one, while the judge's own comes
+    after everything it quotes. A statement that compares or denies does not decide for the label it ends in ("1 is
+    better than 2", "the answer is not 1", "the better one is 1 or 2"); a text that denies or ties and has no statement
+    left ("Neither.", "It is a tie") is None, as is one that only names both.
     """
-    bare = text.strip().strip("*_`\"'()[].:# \n")
-    for index, label in enumerate(labels):
-        if bare.casefold() == label.strip().casefold():
-            return index
-    either = "|".join(re.escape(label.strip()) for label in sorted(labels, key=len, reverse=True))
-    decided = re.compile(
-        rf"(?:better|best|answer|verdict|preferred|prefer|choice|choose|winner)\b[^\n.]{{0,40}}?"
-        rf"(?<![\w])({either})(?![\w])",
-        re.IGNORECASE,
-    )
-    found = decided.findall(text) or list(set(re.findall(rf"(?<!\w)({either})(?!\w)", text, re.IGNORECASE)))
-    if not found or (len(found) > 1 and not decided.search(text)):
+    names = [label.strip() for label in labels]
+    # A single letter is an article or a pronoun more often than a verdict, unless it is written as the label is.
+    exact = any(len(name) == 1 and name.isalpha() for name in names)
+    label = "|".join(f"(?:{re.escape(name)})" for name in sorted(names, key=len, reverse=True))
+    label = rf"(?<!\w)(?:{label if exact else f'(?i:{label})'})(?!\w)"
+    compared = [name if exact else name.casefold() for name in names]
+
+    def verdict(match: re.Match[str]) -> tuple[int, int]:
+        written = match["label"]
+        return compared.index(written if exact else written.casefold()), match.start("label")
+
+    lines = list(re.finditer(r"[^\n]*\S[^\n]*", text))
+    bare = re.compile(rf"[\W_]*(?i:(?:response|answer|option)[\W_]+)?(?P<label>{label})[\W_]*")
+    for line in lines[:1] + lines[-1:]:
+        if match := bare.fullmatch(text, line.start(), line.end()):
+            return verdict(match)
+
+    deny = re.compile(rf"\b(?:{_DENIES}|{_CONTRASTS})\b", re.IGNORECASE)
+    denied = re.compile(rf"\b(?:{_DENIES})\b", re.IGNORECASE)
+    other = re.compile(rf"[\W_]*(?i:or|and|/|,|nor)[\W_]*(?i:response|answer|option)?[\W_]*{label}")
+    decided = []
+    for match in re.finditer(rf"{_DECIDES}(?P<gap>[^\n.]{{0,40}}?)(?P<label>{label})", text):
+        before = text[max(0, match.start() - 24) : match.start()].rpartition("\n")[2].rpartition(".")[2]
+        if not deny.search(match["gap"]) and not denied.search(before) and not other.match(text, match.end()):
+            decided.append(match)
+    for match in re.finditer(rf"(?P<label>{label})[\W_]*?\s+(?P<gap>(?:\w+\s+){{1,4}}?){_BETTER}", text):
+        before = text[max(0, match.start() - 24) : match.start()].rpartition("\n")[2].rpartition(".")[2]
+        if not deny.search(match["gap"]) and not re.search(
+            r"\b(?:not|neither|nor|or|and|both|if)\W+(?:response\W+)?$", before, re.IGNORECASE
+        ):
+            decided.append(match)
+    if decided:
+        return verdict(max(decided, key=lambda match: match.start("label")))
+
+    named = list(re.finditer(rf"(?P<label>{label})", text))
+    if not named or len({verdict(match)[0] for match in named}) > 1 or _UNDECIDED.search(text):
         return None
-    return [label.strip().casefold() for label in labels].index(found[-1].casefold())
+    return verdict(named[-1])
+
+
+_DECIDES = r"(?i:\b(?:better|best|answer|verdict|preferred|preferable|prefer|choice|choose|pick|select|winner)\b)"
+_BETTER = r"(?i:(?:better|best|preferred|preferable|superior|stronger|winner)\b)"
+_DENIES = r"not|neither|nor|no|never|cannot|without|\w+n['’]t"
+_CONTRASTS = "than|over|or|because|since|while|whereas|but|although|though"
+_UNDECIDED = re.compile(
+    r"\b(?:neither|either|or|nor|not|tied?|equal|equally|both|none|cannot|unable|undecided|\w+n['’]t)\b", re.IGNORECASE
+)
 
 
 TEMPLATES = {
@@ -140,7 +188,10 @@ def load_template(name: str) -> Template:
         raise ValueError(f"template {name!r} is neither built in ({', '.join(TEMPLATES)}) nor a YAML file that exists.")
     import yaml
 
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"template {name} is not YAML: {error}") from None
     if not isinstance(values, dict) or "user" not in values or set(values) - {"user", "system", "labels"}:
         raise ValueError(f"template {name} must hold `user` and may hold `system` and `labels`; got {values!r:.120}.")
     labels = values.get("labels", ["1", "2"])

@@ -1,0 +1,150 @@
+"""Direct preference optimization (2305.18290): a policy learns from preferences z without a reward model.
+
+    accelerate launch recipes/dpo.py --config recipes/configs/dpo/sandbox.yaml
+
+The loss of a pair is -[z log s(d) + (1 - z) log s(-d)], d = beta times the difference of log-ratios to the reference,
+with each pair's own z; at z = 1 it is DPO's. The reference is the policy that training starts from.
+
+Supports: full training, LoRA, QLoRA; reference log-probabilities precomputed (--precompute_ref_log_probs true) or
+computed at each step; one process or many (DDP, FSDP2, ZeRO-3).
+Assumes: a preference dataset (`rlaif build`, or any with prompt/chosen/rejected, then z = 1); a causal LM, usually one
+that recipes/sft.py wrote, with its tokenizer beside it.
+Writes: the policy (or adapter) with its tokenizer, report.json, manifest.json.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rlaif import config, training
+
+
+@dataclass
+class DataConfig:
+    """The preferences to learn from."""
+
+    dataset: str | None = field(default=None, metadata={"help": "Preferences: a datasets folder, a file or a Hub id."})
+    train_split: str = field(default="train", metadata={"help": "Split to train on."})
+    test_split: str | None = field(
+        default="test", metadata={"help": "Split that the report measures on; 'none' for no measurement."}
+    )
+
+    def __post_init__(self) -> None:
+        if not self.dataset:
+            raise ValueError("dataset is missing; expected the folder that `rlaif build` wrote (--dataset).")
+        if (self.test_split or "none").lower() == "none":
+            self.test_split = None
+
+
+def main() -> None:
+    started = time.monotonic()
+    training.quiet_libraries()
+    from transformers import set_seed
+
+    from rlaif.language_models import load_tokenizer, quiet
+    from rlaif.parallel import is_main, process_count
+    from rlaif.preferences import load_preferences
+    from rlaif.rendering import Rendering
+    from rlaif.sources import write_json
+    from rlaif.store import write_manifest
+    from rlaif.training.data import check_sides, dpo_pairs, on_disk, report_too_long
+    from rlaif.training.models import ModelConfig, is_adapter, load_policy, lora
+    from rlaif.training.trainers import SoftDPOConfig, SoftDPOTrainer
+
+    say = print if is_main() else lambda *_: None
+
+    # ---- parse
+    data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftDPOConfig, description=__doc__)
+
+    # ---- load
+    tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
+    rendering = Rendering.of(tokenizer)
+    train = load_preferences(data_config.dataset, data_config.train_split)
+    test = load_preferences(data_config.dataset, data_config.test_split) if data_config.test_split else None
+    check_sides(train, args.preference_loss)
+    pairs = dpo_pairs(train, tokenizer, rendering, args.max_length)
+    test_pairs = dpo_pairs(test, tokenizer, rendering, args.max_length) if test else None
+    for split, rows in ((data_config.train_split, pairs), (data_config.test_split, test_pairs)):
+        if rows is not None and (line := report_too_long(split, rows, args.max_length)):
+            say(line)
+    if args.precompute_ref_log_probs:
+        # TRL shares the log-probabilities between processes through the dataset's folder.
+        pairs = on_disk(pairs, f"{args.output_dir}/tokenized/train")
+        test_pairs = on_disk(test_pairs, f"{args.output_dir}/tokenized/test") if test_pairs else None
+    set_seed(args.seed)
+    trainer = SoftDPOTrainer(
+        load_policy(model_config, tokenizer),
+        load_reference(model_config, args, tokenizer),
+        args=args,
+        train_dataset=pairs.rows,
+        eval_dataset=test_pairs.rows if test_pairs else None,
+        processing_class=tokenizer,
+        peft_config=None if is_adapter(model_config.model) else lora(model_config),
+    )
+
+    # ---- train
+    outcome = trainer.train(resume_from_checkpoint=training.resume_point(args.resume_from_checkpoint))
+    held_out = trainer.evaluate() if test_pairs else {}
+
+    # ---- save
+    with quiet():
+        trainer.save_model()
+        trainer.save_state()
+    training.leave_process_group()
+    if not is_main():
+        return
+
+    # ---- report
+    report = {
+        "train": {
+            "pairs": len(pairs),
+            "too_long": pairs.too_long,
+            "steps": outcome.global_step,
+            "loss": outcome.training_loss,
+            "preference_loss": args.preference_loss,
+            "beta": args.beta,
+            "processes": process_count(),
+        },
+        "held_out": None
+        if not test_pairs
+        else {
+            "pairs": len(test_pairs),
+            "too_long": test_pairs.too_long,
+            "loss": held_out["eval_loss"],
+            "accuracy": held_out["eval_rewards/accuracies"],
+            "margin": held_out["eval_rewards/margins"],
+        },
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    write_json(f"{args.output_dir}/report.json", report)
+    write_manifest(
+        args.output_dir,
+        "recipes/dpo.py",
+        {**asdict(data_config), **asdict(model_config), **args.to_dict()},
+        [data_config.dataset, model_config.model],
+    )
+    say(f"trained on {len(pairs)} pairs, {outcome.global_step} steps; mean loss {outcome.training_loss:.3f}")
+    if test_pairs:
+        say(
+            f"held out: {len(test_pairs)} pairs, loss {held_out['eval_loss']:.3f}, implicit reward accuracy "
+            f"{held_out['eval_rewards/accuracies']:.3f}, margin {held_out['eval_rewards/margins']:.3f}"
+        )
+    say(f"wrote {args.output_dir} in {report['seconds']:.0f} s")
+
+
+def load_reference(model_config: Any, args: Any, tokenizer: Any) -> Any:
+    """The policy before training, or None where the trainer has it: under the adapter, or precomputed."""
+    from rlaif.training.models import load_policy
+
+    # Under FSDP the policy is not whole before training, so TRL precomputes with a reference of its own.
+    fsdp = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in {"1", "true", "yes"}
+    if model_config.lora or (args.precompute_ref_log_probs and not fsdp):
+        return None
+    return load_policy(model_config, tokenizer, trainable=False)
+
+
+if __name__ == "__main__":
+    config.run(main)

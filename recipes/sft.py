@@ -1,0 +1,154 @@
+"""Supervised fine-tuning: a policy learns to write the completions of demonstrations, or the chosen side of pairs.
+
+    accelerate launch recipes/sft.py --config recipes/configs/sft/sandbox.yaml
+
+Supports: full training, LoRA, QLoRA; one process or many (DDP, FSDP2, ZeRO-3).
+Assumes: rows of `prompt` and `completion`, or a preference dataset; a causal LM with its tokenizer beside it.
+Writes: the policy (or adapter) with its tokenizer, report.json, manifest.json.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rlaif import config, training
+
+
+@dataclass
+class DataConfig:
+    """The demonstrations to learn from."""
+
+    dataset: str | None = field(
+        default=None, metadata={"help": "Rows of prompt and completion, or preferences: a file, folder or Hub id."}
+    )
+    train_split: str | None = field(default="train", metadata={"help": "Split to train on; a file has only one."})
+    test_split: str | None = field(
+        default="none", metadata={"help": "Split that the report measures on; 'none' for no measurement."}
+    )
+
+    def __post_init__(self) -> None:
+        if not self.dataset:
+            raise ValueError("dataset is missing; expected demonstrations or preferences (--dataset).")
+        if (self.test_split or "none").lower() == "none":
+            self.test_split = None
+
+
+def main() -> None:
+    started = time.monotonic()
+    training.quiet_libraries()
+    from transformers import set_seed
+
+    from rlaif.language_models import load_tokenizer, quiet
+    from rlaif.parallel import is_main, process_count
+    from rlaif.rendering import Rendering
+    from rlaif.sources import write_json
+    from rlaif.store import write_manifest
+    from rlaif.training.data import demonstrations, report_too_long
+    from rlaif.training.models import ModelConfig, is_adapter, load_policy, lora
+    from rlaif.training.trainers import CompletionConfig, CompletionTrainer
+
+    say = print if is_main() else lambda *_: None
+
+    # ---- parse
+    data_config, model_config, args = config.parse(DataConfig, ModelConfig, CompletionConfig, description=__doc__)
+
+    # ---- load
+    tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
+    rendering = Rendering.of(tokenizer)
+    train = load_demonstrations(data_config.dataset, data_config.train_split)
+    test = load_demonstrations(data_config.dataset, data_config.test_split) if data_config.test_split else None
+    rows = demonstrations(train, tokenizer, rendering, args.max_length)
+    test_rows = demonstrations(test, tokenizer, rendering, args.max_length) if test else None
+    for split, data in ((data_config.train_split, rows), (data_config.test_split, test_rows)):
+        if data is not None and (line := report_too_long(split, data, args.max_length)):
+            say(line)
+    set_seed(args.seed)
+    trainer = CompletionTrainer(
+        load_policy(model_config, tokenizer),
+        args=args,
+        train_dataset=rows.rows,
+        eval_dataset=test_rows.rows if test_rows else None,
+        processing_class=tokenizer,
+        peft_config=None if is_adapter(model_config.model) else lora(model_config),
+    )
+
+    # ---- train
+    outcome = trainer.train(resume_from_checkpoint=training.resume_point(args.resume_from_checkpoint))
+    held_out = trainer.evaluate() if test_rows else {}
+
+    # ---- save
+    with quiet():
+        trainer.save_model()
+        trainer.save_state()
+    training.leave_process_group()
+    if not is_main():
+        return
+
+    # ---- report
+    report = {
+        "train": {
+            "rows": len(rows),
+            "too_long": rows.too_long,
+            "steps": outcome.global_step,
+            "loss": outcome.training_loss,
+            "processes": process_count(),
+        },
+        "held_out": None
+        if not test_rows
+        else {
+            "rows": len(test_rows),
+            "too_long": test_rows.too_long,
+            "loss": held_out["eval_loss"],
+            "token_accuracy": held_out["eval_mean_token_accuracy"],
+        },
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    write_json(f"{args.output_dir}/report.json", report)
+    write_manifest(
+        args.output_dir,
+        "recipes/sft.py",
+        {**asdict(data_config), **asdict(model_config), **args.to_dict()},
+        [data_config.dataset, model_config.model],
+    )
+    say(f"trained on {len(rows)} rows, {outcome.global_step} steps; mean loss {outcome.training_loss:.3f}")
+    if test_rows:
+        say(
+            f"held out: {len(test_rows)} rows, loss {held_out['eval_loss']:.3f}, token accuracy "
+            f"{held_out['eval_mean_token_accuracy']:.3f}"
+        )
+    say(f"wrote {args.output_dir} in {report['seconds']:.0f} s")
+
+
+def load_demonstrations(source: str, split: str | None) -> Any:
+    """Rows of `prompt` and `completion`; a preference dataset gives its chosen responses."""
+    import datasets
+
+    from rlaif.preferences import load_preferences
+    from rlaif.records import check_prompt
+    from rlaif.sources import read_rows, require
+
+    _, first = next(iter(read_rows(source, split)), (None, None))
+    if first is None:
+        raise ValueError(f"{source} has no rows; expected at least one.")
+    if "chosen" in first and "completion" not in first:
+        return load_preferences(source, split or "train").rename_column("chosen", "completion")
+    rows = []
+    for where, row in read_rows(source, split):
+        require(row, ["prompt", "completion"], where)
+        completion = row["completion"]
+        if isinstance(completion, list) and completion:
+            completion = completion[-1]["content"]
+        try:
+            prompt = check_prompt(row["prompt"])
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        if not isinstance(completion, str) or not completion.strip():
+            raise ValueError(f"{where} has an empty completion; expected text. Fill it in or remove the row.")
+        rows.append({"prompt": prompt, "completion": completion})
+    return datasets.Dataset.from_list(rows)
+
+
+if __name__ == "__main__":
+    config.run(main)

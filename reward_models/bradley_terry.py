@@ -1,0 +1,201 @@
+"""Trains a Bradley-Terry reward model r on preferences z: P(chosen preferred) = sigmoid(r(chosen) - r(rejected)).
+
+    accelerate launch reward_models/bradley_terry.py --config reward_models/configs/sandbox.yaml
+
+Supports: decoder and encoder backbones; full training, LoRA, QLoRA; one process or many (DDP, FSDP2, ZeRO-3).
+Assumes: a preference dataset (`rlaif build`, or any with prompt/chosen/rejected, then z = 1); a tokenizer beside the
+model.
+Writes: a one-label AutoModelForSequenceClassification checkpoint or adapter with its tokenizer, rlaif.json (what a
+score depends on), report.json (held-out quality), manifest.json.
+Fails: where the model on disk does not score bit for bit as the model that was trained.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from rlaif import config, training
+
+CHECKED = 64  # pairs that the reloaded model must score bit for bit
+ZEROED = 512  # training pairs whose mean score is the zero point
+
+
+@dataclass
+class DataConfig:
+    """The preferences to learn from."""
+
+    dataset: str | None = field(default=None, metadata={"help": "Preferences: a datasets folder, a file or a Hub id."})
+    train_split: str = field(default="train", metadata={"help": "Split to train on."})
+    test_split: str | None = field(
+        default="test", metadata={"help": "Split that the report measures on; 'none' for no measurement."}
+    )
+
+    def __post_init__(self) -> None:
+        if not self.dataset:
+            raise ValueError("dataset is missing; expected the folder that `rlaif build` wrote (--dataset).")
+        if (self.test_split or "none").lower() == "none":
+            self.test_split = None
+
+
+def main() -> None:
+    started = time.monotonic()
+    training.quiet_libraries()
+    from transformers import set_seed
+
+    from rlaif.language_models import load_tokenizer, quiet
+    from rlaif.parallel import is_main, process_count
+    from rlaif.preferences import load_preferences
+    from rlaif.rendering import Rendering
+    from rlaif.reward_model import RewardModel, RewardModelCard
+    from rlaif.sources import fingerprint, write_json
+    from rlaif.store import write_manifest
+    from rlaif.training.baselines import BagOfWords, longer_wins
+    from rlaif.training.data import check_sides, report_too_long, reward_pairs
+    from rlaif.training.measure import preference_report
+    from rlaif.training.models import ModelConfig, load_reward_backbone, lora
+    from rlaif.training.trainers import SoftRewardConfig, SoftRewardTrainer
+
+    say = print if is_main() else lambda *_: None
+
+    # ---- parse
+    data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftRewardConfig, description=__doc__)
+
+    # ---- load
+    tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
+    rendering = Rendering.of(tokenizer)
+    train = load_preferences(data_config.dataset, data_config.train_split)
+    test = load_preferences(data_config.dataset, data_config.test_split) if data_config.test_split else None
+    check_sides(train, args.preference_loss)
+    pairs = reward_pairs(train, tokenizer, rendering, args.max_length)
+    test_pairs = reward_pairs(test, tokenizer, rendering, args.max_length) if test else None
+    for split, rows in ((data_config.train_split, pairs), (data_config.test_split, test_pairs)):
+        if rows is not None and (line := report_too_long(split, rows, args.max_length)):
+            say(line)
+    set_seed(args.seed)  # the new head is random
+    model, new_modules = load_reward_backbone(model_config, tokenizer)
+    trainer = SoftRewardTrainer(
+        model,
+        args,
+        train_dataset=pairs.rows,
+        eval_dataset=test_pairs.rows if test_pairs else None,
+        processing_class=tokenizer,
+        peft_config=lora(model_config, new_modules),
+    )
+
+    # ---- train
+    outcome = trainer.train(resume_from_checkpoint=training.resume_point(args.resume_from_checkpoint))
+
+    # ---- save
+    with quiet():
+        trainer.save_model()
+        trainer.save_state()
+    card = RewardModelCard(
+        rendering=rendering.row(),
+        max_length=args.max_length,
+        base_model=model_config.model,
+        dtype=model_config.dtype,
+        load_in_4bit=model_config.load_in_4bit,
+        training_data={
+            "source": data_config.dataset,
+            "split": data_config.train_split,
+            "fingerprint": fingerprint(data_config.dataset),
+            "pairs": len(pairs),
+        },
+    )
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
+    training.leave_process_group()
+    if not is_main():
+        return  # one process measures
+    card.write(args.output_dir)
+
+    # ---- reload: the model that others will load must be the one that was trained
+    sample = (test or train).select(range(min(CHECKED, len(test or train))))
+    prompts, responses = [*sample["prompt"]] * 2, [*sample["chosen"], *sample["rejected"]]
+    # A sharded model's weights are spread over the processes; there the model on disk is the only whole one.
+    before = None if sharded else RewardModel(trained, tokenizer, rendering, card).score(prompts, responses)
+    log_history = trainer.state.log_history
+    del trainer, model, trained
+    gc.collect()
+    reward_model = RewardModel.load(args.output_dir)
+    after = reward_model.score(prompts, responses)
+    if before is not None and not np.array_equal(before, after, equal_nan=True):
+        raise ValueError(
+            f"the reward model in {args.output_dir} does not score as it did when it was trained (largest difference "
+            f"{np.nanmax(np.abs(before - after)):.2e} on {len(before)} responses); expected equal bits. Do not use it."
+        )
+
+    # ---- report
+    anchor = train.shuffle(seed=args.seed).select(range(min(ZEROED, len(train))))
+    zero_2N = reward_model.score([*anchor["prompt"]] * 2, [*anchor["chosen"], *anchor["rejected"]])
+    card = RewardModelCard(**{**asdict(card), "zero": float(np.nanmean(zero_2N))})
+    card.write(args.output_dir)
+    report = {
+        "train": {
+            "pairs": len(pairs),
+            "too_long": pairs.too_long,
+            "steps": outcome.global_step,
+            "loss": outcome.training_loss,
+            "preference_loss": args.preference_loss,
+            "processes": process_count(),
+        },
+        "reload": {"responses": len(after), "bit_identical": None if sharded else True},
+        "zero": card.zero,
+        "held_out": None,
+    }
+    if test:
+        p_N = reward_model.probabilities([*test["prompt"]], [*test["chosen"]], [*test["rejected"]], progress=True)
+        words = BagOfWords.fit(train["chosen"], train["rejected"], train["z"])
+        report["held_out"] = preference_report(
+            p_N,
+            np.array(test["z"], float),
+            test["label"],
+            {
+                "longer_wins": longer_wins(test["chosen"], test["rejected"]),
+                "bag_of_words": words.probabilities(test["chosen"], test["rejected"]),
+            },
+        )
+    report["seconds"] = round(time.monotonic() - started, 1)
+    write_json(f"{args.output_dir}/report.json", report)
+    write_manifest(
+        args.output_dir,
+        "reward_models/bradley_terry.py",
+        {**asdict(data_config), **asdict(model_config), **args.to_dict()},
+        [data_config.dataset, model_config.model],
+    )
+    losses = [row["loss"] for row in log_history if "loss" in row]
+    say(
+        f"trained on {len(pairs)} pairs, {outcome.global_step} steps; loss {losses[0]:.3f} -> {losses[-1]:.3f}"
+        if losses
+        else f"trained on {len(pairs)} pairs, {outcome.global_step} steps"
+    )
+    if report["held_out"]:
+        say(summary(report["held_out"]))
+    say(
+        f"wrote {args.output_dir} in {report['seconds']:.0f} s; it reloads "
+        + ("unchecked: its weights were sharded" if sharded else "bit for bit")
+    )
+
+
+def summary(held_out: dict) -> str:
+    """The lines that a person reads: one for each thing that the model is measured against."""
+    lines = [f"held out: {held_out['pairs']} pairs, {held_out['unscored']} too long to score"]
+    for name, key in (("z", "against_z"), ("label", "against_label")):
+        if row := held_out[key]:
+            beside = ", ".join(
+                f"{n.replace('_', ' ')} {v[f'accuracy_{name}']:.3f}" for n, v in held_out["baselines"].items()
+            )
+            lines.append(
+                f"  against {name:5s} accuracy {row['accuracy']:.3f} [{row['accuracy_low']:.3f}, "
+                f"{row['accuracy_high']:.3f}] ({beside})  NLL {row['soft_nll']:.3f}  Brier {row['brier']:.3f}  "
+                f"ECE {row['ece']:.3f} [{row['ece_low']:.3f}, {row['ece_high']:.3f}]"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    config.run(main)

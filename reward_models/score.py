@@ -1,0 +1,125 @@
+"""Scores a file with a reward model: one JSON line in, the same line with its rewards out.
+
+    python reward_models/score.py --reward_model runs/quickstart/reward_model --input pairs.jsonl --output scored.jsonl
+
+    a row with                              gets
+    prompt, response                        reward
+    prompt, response_a, response_b          reward_a, reward_b, reward_z = P(response_a is preferred)
+    prompt, chosen, rejected                reward_chosen, reward_rejected, reward_z = P(chosen is preferred)
+
+Rewards are raw scores minus the model's zero point, so 0 is an average response of its training data. A conversation
+that is longer than the model was trained for gets null, and is counted. Input may be JSONL, Parquet, a `datasets`
+folder or a Hub id.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlaif import config, training
+
+SHAPES = (("response",), ("response_a", "response_b"), ("chosen", "rejected"))
+
+
+@dataclass
+class ScoreConfig:
+    """Rows in, rows with rewards out."""
+
+    reward_model: str | None = field(default=None, metadata={"help": "Folder or Hub id of the reward model."})
+    input: str | None = field(default=None, metadata={"help": "Rows to score."})
+    output: str | None = field(default=None, metadata={"help": "JSONL file to write."})
+    split: str | None = field(default=None, metadata={"help": "Split of the input, where it has several."})
+    batch_tokens: int = field(default=16384, metadata={"help": "Tokens in a batch, padding included."})
+
+    def __post_init__(self) -> None:
+        for name in ("reward_model", "input", "output"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is missing; expected --{name} and a path.")
+
+
+def main() -> None:
+    training.quiet_libraries()
+    from rlaif.records import check_prompt
+    from rlaif.reward_model import RewardModel
+    from rlaif.sources import read_rows, require, write_jsonl
+
+    # ---- parse
+    (settings,) = config.parse(ScoreConfig, description=__doc__)
+
+    # ---- load
+    rows, prompts, responses = [], [], []
+    columns: tuple[str, ...] | None = None
+    for where, row in read_rows(settings.input, settings.split):
+        columns = columns or shape(row, where)
+        require(row, ["prompt", *columns], where)
+        try:
+            prompts.append(check_prompt(row["prompt"]))
+            responses.append([text(row[column], column) for column in columns])
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        rows.append(row)
+    if columns is None:
+        raise ValueError(f"{settings.input} has no rows; expected at least one.")
+    reward_model = RewardModel.load(settings.reward_model)
+
+    # ---- score
+    scores = reward_model.score(
+        [prompt for prompt, sides in zip(prompts, responses, strict=True) for _ in sides],
+        [side for sides in responses for side in sides],
+        tokens=settings.batch_tokens,
+        progress=True,
+    ).reshape(len(rows), len(columns))
+    rewards = scores - reward_model.zero
+    temperature = reward_model.card.temperature or 1.0
+
+    # ---- save
+    write_jsonl(
+        settings.output,
+        (
+            {**row, **named(columns, rewards_of_row, temperature)}
+            for row, rewards_of_row in zip(rows, rewards, strict=True)
+        ),
+    )
+
+    # ---- report
+    print(
+        f"scored {scores.size - reward_model.unscored} of {scores.size} responses in {len(rows)} rows, "
+        f"{reward_model.unscored} too long (null); wrote {settings.output}"
+    )
+
+
+def shape(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """The response columns of a file, told by its first row."""
+    for columns in SHAPES:
+        if all(column in row for column in columns):
+            return columns
+    raise ValueError(
+        f"{where} has the columns {', '.join(row)}; expected prompt with response, with response_a and response_b, or "
+        "with chosen and rejected."
+    )
+
+
+def text(value: Any, column: str) -> str:
+    """A response's text: a string, or the last of a list of messages."""
+    if isinstance(value, list) and value and isinstance(value[-1], dict):
+        value = value[-1].get("content")
+    if not isinstance(value, str):
+        raise ValueError(f"{column} is {type(value).__name__}; expected the response's text.")
+    return value
+
+
+def named(columns: tuple[str, ...], rewards: Any, temperature: float) -> dict[str, float | None]:
+    """The new columns of one row; None where a reward is NaN."""
+    finite = [None if math.isnan(reward) else float(reward) for reward in rewards]
+    if len(columns) == 1:
+        return {"reward": finite[0]}
+    z = 1.0 / (1.0 + math.exp(-(rewards[0] - rewards[1]) / temperature)) if None not in finite else None
+    names = [f"reward_{column.removeprefix('response_')}" for column in columns]
+    return {**dict(zip(names, finite, strict=True)), "reward_z": z}
+
+
+if __name__ == "__main__":
+    config.run(main)

@@ -1,0 +1,152 @@
+"""Models to train: a policy, or a reward model on any backbone; in full, as a LoRA adapter, or one on 4-bit weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rlaif.language_models import device, quantization, quiet
+
+__all__ = ["ModelConfig", "align_special_tokens", "is_adapter", "load_policy", "load_reward_backbone", "lora"]
+
+# A head is never quantized: it is new, trained in full, and as small as one row of a matrix.
+HEADS = ["score", "classifier", "pooler", "pre_classifier"]
+
+
+@dataclass
+class ModelConfig:
+    """The model to start from and how much of it to train."""
+
+    model: str | None = field(default=None, metadata={"help": "Folder or Hub id of the model to start from."})
+    model_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit on the Hub."})
+    dtype: str = field(
+        default="float32",
+        metadata={
+            "help": "Precision of the stored weights. With bf16, float32 weights collect the small steps.",
+            "choices": ["float32", "bfloat16", "float16"],
+        },
+    )
+    attn_implementation: str | None = field(default=None, metadata={"help": "'sdpa', 'flash_attention_2', ..."})
+    lora: bool = field(default=False, metadata={"help": "Train a LoRA adapter (2106.09685) and no other weight."})
+    lora_r: int = field(default=16, metadata={"help": "Rank of the adapter."})
+    lora_alpha: int = field(default=32, metadata={"help": "Its scale: the update is alpha / r times B A."})
+    lora_target_modules: list[str] | None = field(
+        default=None, metadata={"help": "Names of the adapted layers; every linear layer by default, as in QLoRA."}
+    )
+    load_in_4bit: bool = field(
+        default=False, metadata={"help": "QLoRA (2305.14314): quantize the frozen weights to 4-bit NormalFloat."}
+    )
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise ValueError("model is missing; expected the folder or Hub id of the model to start from (--model).")
+        if self.load_in_4bit and not self.lora:
+            raise ValueError("load_in_4bit is set without lora; 4-bit weights cannot be trained. Add --lora true.")
+
+
+def is_adapter(model: str | Path) -> bool:
+    """Whether `model` is the folder of a PEFT adapter."""
+    return (Path(model) / "adapter_config.json").is_file()
+
+
+def load_policy(config: ModelConfig, tokenizer: Any, trainable: bool = True) -> Any:
+    """A causal LM to be trained, or its frozen copy (`trainable` False) as the reference of DPO.
+
+    An adapter's folder gives, with `lora`, a PeftModel whose adapter is trained on (so that what is saved fits the
+    same base model), else the base model with the adapter merged into it.
+    """
+    from transformers import AutoModelForCausalLM
+
+    folder = config.model
+    assert folder is not None
+    if not is_adapter(folder):
+        model = _from_pretrained(AutoModelForCausalLM, config, "causal language model")
+    else:
+        from peft import PeftConfig, PeftModel
+
+        adapter = PeftConfig.from_pretrained(folder)
+        config = replace(config, model=adapter.base_model_name_or_path, model_revision=adapter.revision)
+        model = _from_pretrained(AutoModelForCausalLM, config, "causal language model")
+        model = PeftModel.from_pretrained(model, folder, is_trainable=config.lora and trainable)
+        if not config.lora:
+            model = model.merge_and_unload()
+    align_special_tokens(model, tokenizer)
+    return model
+
+
+def load_reward_backbone(config: ModelConfig, tokenizer: Any) -> tuple[Any, list[str]]:
+    """A one-label sequence-classification model, and the names of its modules that are new, not from the checkpoint.
+
+    The new ones are the head and, on some encoders, a pooler: random until trained, so an adapter has to hold them.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    assert config.model is not None
+    if is_adapter(config.model):
+        raise ValueError(
+            f"{config.model} is a LoRA adapter; a reward model starts from a whole model. Give its base model, or "
+            "merge it first (PeftModel.merge_and_unload, then save_pretrained)."
+        )
+    model, info = _from_pretrained(
+        AutoModelForSequenceClassification,
+        config,
+        "sequence-classification model",
+        num_labels=1,
+        output_loading_info=True,
+    )
+    align_special_tokens(model, tokenizer)
+    return model, sorted({key.rpartition(".")[0] for key in info["missing_keys"]})
+
+
+def lora(config: ModelConfig, new_modules: list[str] | None = None) -> Any:
+    """PEFT's configuration of the adapter, None where the whole model is trained.
+
+    Args:
+        config: rank, scale and layers.
+        new_modules: of a reward model: trained and saved whole, beside the adapter. Without SEQ_CLS and them the head
+            stays random and is not saved.
+    """
+    if not config.lora:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        task_type="CAUSAL_LM" if new_modules is None else "SEQ_CLS",
+        revision=config.model_revision,
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        target_modules=config.lora_target_modules or "all-linear",
+        modules_to_save=new_modules or None,
+        exclude_modules=new_modules or None,
+    )
+
+
+def align_special_tokens(model: Any, tokenizer: Any) -> None:
+    """Gives a model's configs the tokenizer's special tokens: a score is read at the last token that is no padding."""
+    configs = [model.config.get_text_config(), getattr(model, "generation_config", None)]
+    for config in filter(None, configs):
+        for name in ("pad_token_id", "eos_token_id", "bos_token_id"):
+            value = getattr(tokenizer, name)
+            known = getattr(config, name, None)
+            # A list of EOS tokens (several may end a turn) stays as it is where it holds the tokenizer's own.
+            if value is not None and not (isinstance(known, list) and value in known):
+                setattr(config, name, value)
+
+
+def _from_pretrained(auto: Any, config: ModelConfig, what: str, **kwargs: Any) -> Any:
+    quantized = quantization(config.load_in_4bit)
+    if quantized is not None:
+        if "num_labels" in kwargs:
+            quantized.llm_int8_skip_modules = HEADS
+        kwargs |= {"quantization_config": quantized, "device_map": {"": device()}}
+    if config.attn_implementation:
+        kwargs["attn_implementation"] = config.attn_implementation
+    with quiet():
+        try:
+            return auto.from_pretrained(config.model, revision=config.model_revision, dtype=config.dtype, **kwargs)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"no {what} could be loaded from {config.model} ({' '.join(str(error).split())[:200]}); expected a "
+                "folder written by `save_pretrained` or the id of a Hub model that can be reached from here."
+            ) from None

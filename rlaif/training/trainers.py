@@ -1,0 +1,347 @@
+"""TRL's trainers, learning from z instead of from "chosen is better". As little as possible is overridden.
+
+    SoftRewardTrainer   RewardTrainer   compute_loss: pops z, calls TRL's, adds what makes its loss soft
+    SoftDPOTrainer      DPOTrainer      compute_loss: TRL inlines its losses, so the soft one is computed here
+    CompletionTrainer   SFTTrainer      nothing but what all three share
+
+All take token columns from `rlaif.training.data` as they are. With `preference_loss` = "hard" (and at z = 1) each
+gives TRL's own loss; tests hold that, and the signatures of every method overridden here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from transformers.trainer_callback import ProgressCallback
+from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference as DPOBatches
+from trl.trainer.reward_trainer import DataCollatorForPreference as RewardBatches
+
+from rlaif.training.losses import dpo_delta, hard_loss, margin_loss, soft_correction, soft_loss
+
+__all__ = [
+    "CompletionConfig",
+    "CompletionTrainer",
+    "SoftDPOConfig",
+    "SoftDPOTrainer",
+    "SoftRewardConfig",
+    "SoftRewardTrainer",
+]
+
+
+# ---------------------------------------------------------------------------------------------------------- settings
+
+
+@dataclass
+class _Defaults:
+    """What differs from TRL's defaults in all three programs, and the settings that they refuse."""
+
+    output_dir: str | None = field(default=None, metadata={"help": "Folder for the model, report.json and manifest."})
+    # TRL turns it on. It costs a third of the speed of a model that fits, so the configs of large models ask for it.
+    gradient_checkpointing: bool = field(
+        default=False, metadata={"help": "Recompute activations in the backward pass: less memory, more time."}
+    )
+
+    # Settings that act on a path which is not taken here: name -> (the only value, what to do instead).
+    refused: ClassVar[dict[str, tuple[Any, str]]] = {
+        "model_init_kwargs": (None, "Use --model_revision, --dtype, --attn_implementation and --load_in_4bit."),
+        "chat_template_path": (None, "Save the tokenizer with the template, so that scoring and generation use it."),
+        "eos_token": (None, "Set it in the tokenizer's own config, so that scoring and generation use it."),
+        "pad_token": (None, "A padding token that is not the EOS is chosen by rlaif.rendering."),
+        "trust_remote_code": (False, "Models with their own code are not loaded."),
+        "dataset_num_proc": (None, "Tokenization runs in one process."),
+    }
+
+    def __post_init__(self) -> None:
+        if not self.output_dir:
+            raise ValueError("output_dir is missing; expected the folder to write to (--output_dir runs/name).")
+        for name, (only, instead) in self.refused.items():
+            value = getattr(self, name, only)
+            if value != only:
+                raise ValueError(f"{name} is {value!r}; this program takes only {only!r}. {instead}")
+        # TRL's default is bf16 everywhere, which a CPU refuses.
+        if self.bf16 is None:  # type: ignore[has-type]
+            self.bf16 = not self.fp16 and _cuda_has_bf16(self.use_cpu)  # type: ignore[attr-defined]
+        # Pinned memory speeds up copies to a GPU; without one PyTorch warns of it.
+        self.dataloader_pin_memory = bool(self.dataloader_pin_memory) and torch.cuda.is_available()  # type: ignore[has-type]
+        super().__post_init__()  # type: ignore[misc]
+        if self.max_length is None:  # type: ignore[attr-defined]
+            raise ValueError("max_length is null; expected a number of tokens. Longer rows are left out and counted.")
+
+
+def _cuda_has_bf16(use_cpu: bool) -> bool:
+    on_cpu = use_cpu or os.environ.get("ACCELERATE_USE_CPU", "").lower() in {"1", "true", "yes"}
+    return not on_cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+@dataclass
+class SoftRewardConfig(_Defaults, RewardConfig):  # type: ignore[misc]
+    """TRL's RewardConfig and the loss."""
+
+    preference_loss: str = field(
+        default="soft",
+        metadata={
+            "help": "'soft': cross-entropy against z; 'hard': chosen wins, whatever z says; 'margin': hard, with the "
+            "margin 2z - 1 to be exceeded (Llama 2).",
+            "choices": ["soft", "hard", "margin"],
+        },
+    )
+
+
+_SOFT_DPO_HONOURS: dict[str, Any] = {
+    "loss_type": ["sigmoid"],
+    "loss_weights": None,
+    "ld_alpha": None,
+    "f_divergence_type": "reverse_kl",
+    "label_smoothing": 0.0,
+    "use_weighting": False,
+}
+
+
+@dataclass
+class SoftDPOConfig(_Defaults, DPOConfig):  # type: ignore[misc]
+    """TRL's DPOConfig and whose probability is learned from."""
+
+    preference_loss: str = field(
+        default="soft",
+        metadata={
+            "help": "'soft': cross-entropy against each pair's own z; 'hard': exactly TRL's DPOTrainer.",
+            "choices": ["soft", "hard"],
+        },
+    )
+
+    refused: ClassVar[dict[str, tuple[Any, str]]] = {
+        **_Defaults.refused,
+        "padding_free": (False, "TRL 1.16 switches it off."),
+        "truncation_mode": ("keep_start", "Nothing is truncated: longer pairs are left out and counted."),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.preference_loss == "soft":
+            for name, only in _SOFT_DPO_HONOURS.items():
+                if getattr(self, name) != only:
+                    raise ValueError(
+                        f"{name} is {getattr(self, name)!r}, which the soft loss does not have; expected {only!r}. "
+                        "Use --preference_loss hard for TRL's own losses."
+                    )
+
+
+@dataclass
+class CompletionConfig(_Defaults, SFTConfig):  # type: ignore[misc]
+    """TRL's SFTConfig; the loss is on the completion alone."""
+
+    refused: ClassVar[dict[str, tuple[Any, str]]] = {
+        **_Defaults.refused,
+        "packing": (False, "Conversations are kept apart."),
+        "eval_packing": (None, "Conversations are kept apart."),
+        "padding_free": (False, "Batches are padded."),
+        "assistant_only_loss": (False, "The loss is on the last response alone."),
+        "completion_only_loss": (None, "The loss is on the completion alone."),
+        "dataset_text_field": ("text", "Rows hold `prompt` and `completion`."),
+        "truncation_mode": ("keep_start", "Nothing is truncated: longer rows are left out and counted."),
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------- trainers
+
+
+class _Shared:
+    """What all three trainers do alike: a quiet bar, and adapters in float32. Stands before one of TRL's trainers."""
+
+    model: Any
+    args: Any
+    add_callback: Any
+    remove_callback: Any
+    _signature_columns: Any
+
+    def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
+        adapters = {n: p.data for n, p in model.named_parameters() if p.requires_grad} if _is_peft(model) else {}
+        super().__init__(model, *args, **kwargs)  # type: ignore[call-arg]
+        # TRL turns QLoRA's adapters (and a reward head) to bfloat16, rounding one that is trained further. In bfloat16
+        # a weight does not feel a step below 1/256 of itself, and plain float32 arithmetic cannot multiply the two.
+        if _is_peft(self.model):
+            weights = dict(self.model.named_parameters())
+            for name, weight in weights.items():
+                if weight.requires_grad and weight.dtype == torch.bfloat16:
+                    # A head keeps the precision of the module that it stands for, which it gets on reload too.
+                    twin = weights.get(name.replace("modules_to_save.default", "original_module"))
+                    dtype = torch.float32 if twin is None or twin is weight else twin.dtype
+                    weight.data = adapters.get(name, weight.data).to(dtype)
+        if not self.args.disable_tqdm:
+            self.remove_callback(ProgressCallback)
+            self.add_callback(_Bar())
+
+
+class _Bar(ProgressCallback):  # type: ignore[misc]
+    """A progress bar that carries the newest loss; the whole history goes to trainer_state.json."""
+
+    shown = ("loss", "eval_loss", "accuracy", "eval_accuracy", "rewards/accuracies", "eval_rewards/accuracies")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        if state.is_world_process_zero and self.training_bar is not None:
+            values = {name.split("/")[-1]: f"{logs[name]:.3f}" for name in self.shown if logs and name in logs}
+            if values:
+                self.training_bar.set_postfix(values)
+
+
+def _is_peft(model: Any) -> bool:
+    from peft import PeftModel
+
+    return isinstance(model, PeftModel)
+
+
+@dataclass
+class RewardCollator(RewardBatches):  # type: ignore[misc]
+    """TRL's collator (chosen rows first, then rejected: (2B, T)) with `z` (B,) and an encoder's segments (2B, T)."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = super().torch_call(examples)
+        batch["z"] = torch.tensor([example["z"] for example in examples], dtype=torch.float32)
+        if "chosen_segments" in examples[0]:
+            rows = [e["chosen_segments"] for e in examples] + [e["rejected_segments"] for e in examples]
+            width = batch["input_ids"].shape[1]
+            batch["token_type_ids"] = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+        return batch
+
+
+class SoftRewardTrainer(_Shared, RewardTrainer):  # type: ignore[misc]
+    """RewardTrainer with the loss of `args.preference_loss`.
+
+    Args:
+        model: one-label sequence-classification model.
+        args: a SoftRewardConfig.
+        train_dataset, eval_dataset: `rlaif.training.data.reward_pairs(...).rows`.
+        processing_class: tokenizer, padding token set.
+    """
+
+    def __init__(self, model: Any, args: SoftRewardConfig, *, processing_class: Any, **kwargs: Any) -> None:
+        kwargs.setdefault(
+            "data_collator",
+            RewardCollator(pad_token_id=processing_class.pad_token_id, pad_to_multiple_of=args.pad_to_multiple_of),
+        )
+        super().__init__(model, args=args, processing_class=processing_class, **kwargs)
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+        return dataset  # tokenized already, by the rendering that scoring uses
+
+    def _set_signature_columns_if_needed(self) -> None:
+        first = self._signature_columns is None
+        super()._set_signature_columns_if_needed()
+        if first:
+            self._signature_columns += ["z", "chosen_segments", "rejected_segments"]
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        # What stays in the batch is forwarded into the model, so both leave before TRL's loss.
+        z_B, margin_B = inputs.pop("z"), inputs.pop("margin", None)
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
+        chosen_B, rejected_B = outputs.logits.squeeze(-1).chunk(2)
+        delta_B = chosen_B - rejected_B
+        if self.args.preference_loss == "soft":
+            loss = loss + soft_correction(delta_B, z_B).mean()
+        elif self.args.preference_loss == "margin":
+            loss = loss + (margin_loss(delta_B, margin_B) - hard_loss(delta_B)).mean()
+        return (loss, outputs) if return_outputs else loss
+
+
+@dataclass
+class DPOCollator(DPOBatches):  # type: ignore[misc]
+    """TRL's collator (chosen rows first, then rejected ones: (2B, T)) with `z` (B,)."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = super().torch_call(examples)
+        batch["z"] = torch.tensor([example["z"] for example in examples], dtype=torch.float32)
+        return batch
+
+
+class SoftDPOTrainer(_Shared, DPOTrainer):  # type: ignore[misc]
+    """DPOTrainer with a probability z for every pair.
+
+    Args:
+        model: the policy, a causal LM or a PeftModel.
+        ref_model: the reference; None where an adapter's base model is it, or where its log-probabilities are
+            precomputed.
+        args: a SoftDPOConfig.
+        train_dataset, eval_dataset: `rlaif.training.data.dpo_pairs(...).rows`.
+        processing_class: tokenizer, padding token set.
+    """
+
+    def __init__(
+        self, model: Any, ref_model: Any = None, *, args: SoftDPOConfig, processing_class: Any, **kwargs: Any
+    ) -> None:
+        kwargs.setdefault(
+            "data_collator",
+            DPOCollator(
+                pad_token_id=processing_class.pad_token_id,
+                max_length=args.max_length,
+                pad_to_multiple_of=args.pad_to_multiple_of,
+            ),
+        )
+        super().__init__(model, ref_model, args=args, processing_class=processing_class, **kwargs)
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+        return dataset  # tokenized already, by the rendering that generation uses
+
+    def _set_signature_columns_if_needed(self) -> None:
+        first = self._signature_columns is None
+        super()._set_signature_columns_if_needed()
+        if first:
+            self._signature_columns += ["z"]
+
+    def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Sequence[torch.Tensor]:
+        # Precomputing uses the training collator, so z is in the batch here too.
+        rest = {name: value for name, value in inputs.items() if name != "z"}
+        logps: Sequence[torch.Tensor] = super().compute_ref_log_probs(model, rest)
+        return logps
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        z_B = inputs.pop("z")
+        if self.args.preference_loss == "hard":
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        # The steps and their order are those of DPOTrainer._compute_loss.
+        labels_BT = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
+        model_kwargs = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
+        if self.aux_loss_enabled:
+            model_kwargs["output_router_logits"] = True
+        outputs = model(**model_kwargs, use_cache=False, labels=labels_BT, fused_lm_head=True)
+        chosen_logps_B, rejected_logps_B = outputs.log_probs.sum(dim=1).chunk(2)
+        if self.precompute_ref_logps:
+            ref_chosen_logps_B, ref_rejected_logps_B = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+        else:
+            ref_chosen_logps_B, ref_rejected_logps_B = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
+        delta_B = dpo_delta(chosen_logps_B, rejected_logps_B, ref_chosen_logps_B, ref_rejected_logps_B, beta=self.beta)
+        loss = soft_loss(delta_B, z_B).mean()
+        if self.aux_loss_enabled:
+            loss = loss + self.router_aux_loss_coef * outputs.aux_loss
+
+        mode = "train" if self.model.training else "eval"
+        metrics_B = {
+            "rewards/chosen": self.beta * (chosen_logps_B - ref_chosen_logps_B),
+            "rewards/rejected": self.beta * (rejected_logps_B - ref_rejected_logps_B),
+            "rewards/accuracies": (delta_B > 0).float(),
+            "rewards/margins": delta_B,
+            "logps/chosen": chosen_logps_B,
+            "logps/rejected": rejected_logps_B,
+        }
+        for name, value_B in metrics_B.items():
+            self._metrics[mode][name].append(self.accelerator.gather(value_B.detach()).mean().item())
+        if mode == "train":
+            tokens = self.accelerator.gather(inputs["attention_mask"].sum()).sum().item()
+            self._total_train_tokens += tokens // self._tp_size
+        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+        return (loss, outputs) if return_outputs else loss
+
+
+class CompletionTrainer(_Shared, SFTTrainer):  # type: ignore[misc]
+    """SFTTrainer on `rlaif.training.data.demonstrations(...).rows`."""
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return dataset  # tokenized already, by the rendering that generation uses

@@ -1,0 +1,44 @@
+"""The environment of every test, and the fixtures that several files share."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports torch or a Hugging Face library.
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+}
+os.environ.pop("OPENAI_BASE_URL", None)
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from support import Server, byte_tokenizer, save_model, tiny_llama
+
+settings.register_profile("rlaif", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("rlaif")
+
+
+@pytest.fixture(scope="session")
+def chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random Llama with a chat template."""
+    return save_model(tmp_path_factory.mktemp("models") / "chat", tiny_llama(), byte_tokenizer(chat=True))
+
+
+@pytest.fixture(scope="session")
+def plain_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random Llama without a chat template."""
+    return save_model(tmp_path_factory.mktemp("models") / "plain", tiny_llama(seed=1), byte_tokenizer(chat=False))
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()

@@ -1,0 +1,413 @@
+"""The API judge over real HTTP, against a server that misbehaves in every way endpoints do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support import SECRET, Server, completion, refused, rlaif, rlaif_env, rows_of, some_pairs, write_rows
+
+from rlaif.annotate import Annotation, judge_pairs
+from rlaif.endpoint import Endpoint, EndpointDownError, NoReplyError, stream
+from rlaif.judges import JudgeConfig, load_judge
+from rlaif.records import Order, Pair
+from rlaif.store import Store
+
+PAIRS = [Pair(row["prompt"], row["response_a"], row["response_b"]) for row in some_pairs(12)]
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits between tries are a hundredth of what they are."""
+    monkeypatch.setattr("rlaif.endpoint.random", SimpleNamespace(uniform=lambda low, high: 0.01 * high))
+
+
+def judged(
+    server: Server, folder: Path, pairs: list[Pair] = PAIRS, orders: Sequence[Order] = ("ab",), **settings: Any
+) -> Annotation:
+    config = JudgeConfig(judge="api", judge_model="m", base_url=server.url, template="compact", **settings)
+    return judge_pairs(pairs, load_judge(config), folder, orders=orders)
+
+
+def votes(folder: Path) -> list[dict[str, Any]]:
+    return list(Store(folder, "votes").rows.values())
+
+
+def test_log_probabilities_are_read(server: Server, tmp_path: Path) -> None:
+    listed = {"1": math.log(0.6), " 1": math.log(0.1), "2": math.log(0.2), "x": math.log(0.05)}
+    server.answer = lambda body, number: completion("1", logprobs=[("1", listed)])
+    done = judged(server, tmp_path, orders=("ab", "ba"))
+    assert [j.z_ab for j in done.judgments] == [round(0.7 / 0.9, 6)] * 12
+    assert [j.z for j in done.judgments] == [0.5] * 12  # it says "1" in both orders
+    assert done.mass == pytest.approx(0.9)
+    (vote, *_) = votes(tmp_path)
+    assert (vote["method"], vote["text"], vote["usage"]) == (
+        "logprobs",
+        "1",
+        {"prompt_tokens": 7, "completion_tokens": 1},
+    )
+    assert {(body["logprobs"], body["top_logprobs"]) for body in server.bodies} == {(True, 20)}
+
+
+def test_a_label_that_is_not_listed_is_not_impossible(server: Server, tmp_path: Path) -> None:
+    listed = {"1": math.log(0.9), "a": math.log(0.05), "b": math.log(0.02)}
+    server.answer = lambda body, number: completion("1", logprobs=[("1", listed)])
+    assert judged(server, tmp_path).judgments[0].z == round(0.9 / 0.92, 6)
+
+
+@pytest.mark.parametrize("value", [None, "-Infinity"])
+def test_log_probabilities_that_are_no_numbers_are_left_out(value: Any, server: Server, tmp_path: Path) -> None:
+    answer = completion("1", logprobs=[("1", {"1": math.log(0.6), "2": math.log(0.2), "x": 0.0})])
+    answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"][2]["logprob"] = value
+    server.answer = lambda body, number: answer
+    assert judged(server, tmp_path).judgments[0].z == 0.75
+
+
+def test_an_endpoint_without_log_probabilities_is_asked_for_them_once(server: Server, tmp_path: Path) -> None:
+    def answer(body: dict[str, Any], number: int) -> Any:
+        return (400, "this model does not support logprobs", {}) if body.get("logprobs") else "2"
+
+    server.answer = answer
+    done = judged(server, tmp_path)
+    assert [j.z for j in done.judgments] == [0.0] * 12
+    assert [bool(body.get("logprobs")) for body in server.bodies] == [True] + [False] * 12
+    assert {vote["method"] for vote in votes(tmp_path)} == {"text"}
+
+
+def test_log_probabilities_that_are_taken_but_not_given_are_not_asked_for_again(server: Server, tmp_path: Path) -> None:
+    judged(server, tmp_path)
+    assert [bool(body.get("logprobs")) for body in server.bodies] == [True] + [False] * 11
+    judged(server, tmp_path / "never", logprobs="never")
+    assert not any("logprobs" in body for body in server.bodies[12:])
+
+
+@pytest.mark.parametrize(
+    ("refused", "message"),
+    [
+        ("max_tokens", "Unsupported parameter: 'max_tokens' is not supported; use 'max_completion_tokens' instead."),
+        ("temperature", "Unsupported value: 'temperature' does not support 0 with this model."),
+        ("seed", "Unrecognized request argument supplied: seed"),
+        ("top_logprobs", "logprobs are not available"),
+    ],
+)
+def test_a_dialect_is_learned_once(refused: str, message: str, server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body, number: (400, message, {}) if refused in body else "1"
+    done = judged(server, tmp_path)
+    assert [j.z for j in done.judgments] == [1.0] * 12
+    assert [refused in body for body in server.bodies] == [True] + [False] * 12
+    if refused == "max_tokens":
+        assert {body["max_completion_tokens"] for body in server.bodies[1:]} == {16}
+        assert "max_completion_tokens" not in server.bodies[0]
+
+
+def test_all_of_a_dialect_at_once(server: Server, tmp_path: Path) -> None:
+    def answer(body: dict[str, Any], number: int) -> Any:
+        for name in ("logprobs", "temperature", "max_tokens", "seed"):
+            if name in body:
+                return 400, f"Unsupported parameter: {name}", {}
+        return "1"
+
+    server.answer = answer
+    assert [j.z for j in judged(server, tmp_path).judgments] == [1.0] * 12
+    assert len(server.bodies) == 4 + 12
+
+
+def test_a_rate_limit_is_waited_out(server: Server, tmp_path: Path) -> None:
+    start = time.monotonic()
+    times: list[float] = []
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        times.append(time.monotonic() - start)
+        return (429, "slow down", {"Retry-After": "1"}) if number == 0 else "1"
+
+    server.answer = answer
+    done = judged(server, tmp_path, max_retries=0)  # a rate limit is no failure
+    assert [j.z for j in done.judgments] == [1.0] * 12
+    assert 1.0 <= times[1] - times[0] < 3.0
+
+
+FAULTS: list[Callable[[], Any]] = [
+    lambda: (500, "internal error", {}),
+    lambda: (503, "overloaded", {}),
+    lambda: (408, "timed out", {}),
+    lambda: (409, "conflict", {}),
+    lambda: None,
+    lambda: b'{"id": "x", "choices": [{"mess',
+    lambda: b"",
+    lambda: {"id": "x", "choices": []},
+    lambda: {"error": "something"},
+    lambda: b"<html>bad gateway</html>",
+    lambda: "",
+    lambda: completion(None),
+    lambda: "I would rather not say.",
+]
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_outlived(fault: Callable[[], Any], server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body, number: fault() if number % 3 == 1 else "1"
+    done = judged(server, tmp_path)
+    assert [j.z for j in done.judgments] == [1.0] * 12
+    assert len(server.bodies) > 12
+    assert len(votes(tmp_path)) == 12
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize(
+    ("fault", "reason", "text", "bought", "tries"),
+    [
+        (lambda: (500, "internal error", {}), "no answer after 3 tries: Error code: 500", None, False, 3),
+        (lambda: None, "no answer after 3 tries: Connection error.", None, False, 3),
+        (lambda: b'{"choices": [', "no answer after 3 tries: an unreadable body", None, False, 3),
+        (lambda: {"id": "x", "choices": []}, "no answer after 3 tries: a body without choices", None, False, 3),
+        (lambda: "", "an empty answer.", "", True, 3),
+        (lambda: completion("", "length"), "an empty answer. It was cut off at 16 tokens", "", True, 1),
+        (lambda: "Neither.", "no verdict in the answer 'Neither.'", "Neither.", True, 4),
+        (lambda: completion("1 or", "length"), "no verdict in the answer '1 or'. It was cut off at", "1 or", True, 4),
+        (lambda: "1 or 2", "no verdict in the answer '1 or 2'", "1 or 2", True, 4),
+        (lambda: (400, "maximum context length is 8192 tokens", {}), "refused with status 400", None, True, 1),
+        (lambda: (400, "flagged by our content policy", {}), "refused with status 400", None, True, 1),
+        (lambda: (404, "no such pair", {}), "refused with status 404", None, False, 1),
+    ],
+)
+def test_what_stays_faulty_is_unjudged_with_its_reason(
+    fault: Any, reason: str, text: str | None, bought: bool, tries: int, server: Server, tmp_path: Path
+) -> None:
+    """Never a crash, never a number; the others are judged."""
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        return fault() if "Question 3:" in body["messages"][0]["content"] else "1"
+
+    server.answer = answer
+    done = judged(server, tmp_path, max_retries=2)
+    assert len([q for q in server.questions() if "Question 3:" in q]) == tries
+    assert [j.z for j in done.judgments] == [1.0] * 3 + [None] + [1.0] * 8
+    assert (done.judgments[3].reason or "").startswith(f"order ab: {reason}")
+    (vote,) = [vote for vote in votes(tmp_path) if vote["p_first"] is None]
+    assert (vote["text"], vote["bought"]) == (text, bought)
+    # What got no answer is asked for again by the next run; what was answered is not.
+    calls = len(server.bodies)
+    server.answer = lambda body, number: "1"
+    again = judged(server, tmp_path, max_retries=2)
+    assert len(server.bodies) - calls == (0 if bought else 1)
+    assert (again.judgments[3].z is None) is bought
+
+
+@pytest.mark.usefixtures("hurry")
+def test_many_refused_questions_do_not_end_a_run(server: Server, tmp_path: Path) -> None:
+    """Forty questions in a row that are too long: the endpoint is not down, and a resume does not begin with them."""
+    pairs = [Pair(f"Question {i}", "a", "b") for i in range(50)]
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        number = int(body["messages"][0]["content"].split()[1])
+        return (400, "This model's maximum context length is 8 tokens", {}) if number < 40 else "1"
+
+    server.answer = answer
+    assert [j.z is None for j in judged(server, tmp_path, pairs).judgments] == [True] * 40 + [False] * 10
+    calls = len(server.bodies)
+    judged(server, tmp_path, pairs)
+    assert len(server.bodies) == calls
+
+
+def test_half_a_character_in_an_answer_can_be_stored(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body, number: json.dumps(completion("2 \ud83d")).encode()
+    assert judged(server, tmp_path).judgments[0].z == 0.0
+    assert votes(tmp_path)[0]["text"] == "2 ?"
+
+
+def test_calls_in_flight_are_bounded_and_the_bound_is_reached(server: Server, tmp_path: Path) -> None:
+    server.latency = 0.05
+    pairs = [Pair(f"Question {i}", "a", "b") for i in range(60)]
+    start = time.monotonic()
+    judged(server, tmp_path, pairs, concurrency=7)
+    assert server.peak == 7
+    assert time.monotonic() - start < 60 * 0.05 * 0.6  # far less than one after the other
+
+
+def test_votes_are_stored_as_they_arrive(server: Server, tmp_path: Path) -> None:
+    """The slowest answer holds up nobody's: all others are on the disk before it comes."""
+    seen: list[int] = []
+
+    def until_the_others_are_stored() -> None:
+        deadline = time.monotonic() + 20
+        while len(votes(tmp_path)) < 11 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        seen.append(len(votes(tmp_path)))
+
+    async def handler(request: Any) -> Any:
+        from aiohttp import web
+
+        server.bodies.append(await request.json())
+        if len(server.bodies) == 2:
+            await asyncio.to_thread(until_the_others_are_stored)
+        return web.json_response(completion("1"))
+
+    server.handler = handler
+    judged(server, tmp_path)
+    assert seen == [11]
+
+
+def test_an_error_loses_none_of_the_results_that_came_with_it(server: Server) -> None:
+    endpoint = Endpoint("m", server.url, concurrency=4)
+
+    async def work(item: int) -> int:
+        if item == 2:
+            raise EndpointDownError("down")
+        return item
+
+    results: list[int] = []
+    with pytest.raises(EndpointDownError):  # noqa: PT012
+        for result in stream(endpoint, work, range(8)):
+            results.append(result)
+    assert {0, 1, 3} <= set(results)
+
+
+def test_seeds_differ_between_samples_and_are_fixed(server: Server, tmp_path: Path) -> None:
+    config = JudgeConfig(judge="api", judge_model="m", base_url=server.url, temperature=0.7)
+    judge_pairs(PAIRS[:1], load_judge(config), tmp_path, samples=3)
+    assert sorted(body["seed"] for body in server.bodies) == [0, 0, 1, 1, 2, 2]
+    assert {body["temperature"] for body in server.bodies} == {0.7}
+
+
+# The real program.
+
+
+def arguments(server: Server, folder: Path, count: int = 6, **settings: Any) -> list[object]:
+    pairs = write_rows(folder / "pairs.jsonl", some_pairs(count))
+    options = [part for name, value in settings.items() for part in (f"--{name}", value)]
+    model = ["--judge", "api", "--judge_model", "m", "--base_url", server.url]
+    return ["judge", "--pairs", pairs, *model, "--output", folder / "out", *options]
+
+
+def test_a_refused_key_is_one_line(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body, number: (401, f"Incorrect API key provided: {SECRET[:8]}", {})
+    line = refused(rlaif(*arguments(server, tmp_path)))
+    assert f"{server.url} refused the key in OPENAI_API_KEY" in line
+    assert len(server.bodies) <= 2
+
+
+def test_a_missing_key_is_one_line(tmp_path: Path) -> None:
+    pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(2))
+    line = refused(
+        rlaif(
+            "judge",
+            "--pairs",
+            pairs,
+            "--judge",
+            "api",
+            "--judge_model",
+            "m",
+            "--output",
+            tmp_path / "o",
+            OPENAI_API_KEY="",
+        )
+    )
+    assert "the environment variable OPENAI_API_KEY is not set; expected the key for https://api.openai.com/v1" in line
+
+
+def test_nothing_listening_is_one_line_within_seconds(server: Server, tmp_path: Path) -> None:
+    command = arguments(server, tmp_path)
+    server.close()
+    start = time.monotonic()
+    line = refused(rlaif(*command))
+    assert f"no connection to {server.url} (Connection error.); is the server running" in line
+    assert time.monotonic() - start < 15
+
+
+def test_a_wrong_model_name_is_one_line(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body, number: (404, "The model `m` does not exist", {})
+    line = refused(rlaif(*arguments(server, tmp_path)))
+    assert f"{server.url} refused every question so far" in line
+    assert "check the model name ('m')" in line
+
+
+def test_an_exhausted_quota_is_one_line(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body, number: "1" if number < 3 else (429, "You exceeded: insufficient_quota", {})
+    line = refused(rlaif(*arguments(server, tmp_path, concurrency=1)))
+    assert "has no quota left for this key" in line
+    assert len(Store(tmp_path / "out", "votes").rows) == 3
+
+
+def test_a_server_that_dies_in_the_middle_loses_nothing(server: Server, tmp_path: Path) -> None:
+    """All that was answered is stored, the program ends in one line, and the same command goes on."""
+    server.answer = lambda body, number: "1" if number < 30 else None
+    command = arguments(server, tmp_path, 40, concurrency=8, max_retries=1)
+    line = refused(rlaif(*command))
+    assert f"{server.url} left 20 questions in a row unanswered" in line
+    assert "run the same command again" in line
+    stored = Store(tmp_path / "out", "votes").rows
+    assert sum(row["p_first"] is not None for row in stored.values()) == 30
+    assert not (tmp_path / "out" / "judgments.jsonl").exists()
+
+    server.answer = lambda body, number: "1"
+    server.bodies.clear()
+    assert rlaif(*command).returncode == 0
+    assert len(server.bodies) == 50
+    assert [row["z"] for row in rows_of(tmp_path / "out" / "judgments.jsonl")] == [0.5] * 40
+
+
+def test_the_key_is_sent_and_written_nowhere(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body, number: (500, "oops", {}) if number == 1 else "1"
+    done = rlaif(*arguments(server, tmp_path))
+    assert done.returncode == 0
+    assert server.keys == {f"Bearer {SECRET}"}
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert {"judgments.jsonl", "manifest.json", "report.json"} < {path.name for path in written}
+    for text in (done.stdout, done.stderr, *(path.read_text() for path in written)):
+        assert SECRET not in text
+        assert SECRET[3:] not in text
+
+
+def test_no_torch_is_imported_for_an_endpoint(server: Server, tmp_path: Path) -> None:
+    """`rlaif judge` with an endpoint starts fast: nothing that is about tensors is imported."""
+    watch = (
+        "import sys, rlaif.cli; sys.argv[0] = 'rlaif'; rlaif.cli.main(); "
+        "print([name for name in ('torch', 'transformers', 'datasets', 'accelerate', 'peft') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", watch, *map(str, arguments(server, tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, env=rlaif_env(), timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_http_date_is_no_reason_to_fail() -> None:
+    from rlaif.endpoint import _retry_after
+
+    date = "Fri, 31 Dec 1999 23:59:59 GMT"
+    for value, seconds in (
+        ("3", 3.0),
+        ("0.5", 0.5),
+        (date, None),
+        (None, None),
+        ("-1", 0.0),
+    ):
+        error = SimpleNamespace(response=SimpleNamespace(headers={"retry-after": value} if value else {}))
+        assert _retry_after(error) == seconds
+    assert _retry_after(NoReplyError("x")) is None
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ValueError, match="concurrency is 0"):
+        Endpoint("m", concurrency=0)
+    assert os.environ.get("OPENAI_API_KEY") is None
+    with pytest.raises(ValueError, match="judge_model is not set"):
+        load_judge(JudgeConfig(judge="api"))
+    with pytest.raises(ValueError, match="judge is 'lokal'"):
+        load_judge(JudgeConfig(judge="lokal", judge_model="m"))

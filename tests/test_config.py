@@ -1,0 +1,126 @@
+"""Settings: a mistake costs a line and a second, whichever way it was made."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import refused, rlaif
+
+from rlaif.config import parse, run
+
+
+@dataclass
+class Settings:
+    output: str | None = None
+    samples: int = 1
+    limit: int | None = None
+    temperature: float = 0.5
+    orders: str = field(default="both", metadata={"choices": ["both", "ab", "no"]})
+    consistent: bool = False
+
+
+def parsed(*args: object) -> Settings:
+    (settings,) = parse(Settings, args=[str(arg) for arg in args])
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def config(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_command_line_wins(tmp_path: Path) -> None:
+    path = config(tmp_path, "samples: 3\ntemperature: 1e-5\nconsistent: true\noutput: here\n")
+    assert parsed("--config", path) == Settings("here", 3, None, 1e-5, "both", True)
+    assert parsed(f"--config={path}", "--samples", 4, "--consistent", "false").samples == 4
+    assert parsed("--samples", 4, "--config", path, "--consistent=false").consistent is False
+    assert parsed() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sample: 3", "'sample' is not a setting of this program; did you mean 'samples'?"),
+        ("temprature: 3", "did you mean 'temperature'?"),
+        ("xyzzy: 3", "known are "),
+        ("samples: 2.5", "samples is 2.5; expected a whole number"),
+        ("samples: true", "samples is True; expected a whole number"),
+        ("samples: many", "invalid int value: 'many'"),
+        ("temperature: yes", "temperature is True; expected a number"),
+        ("output: 5", "output is 5; expected text in quotes"),
+        ("orders: bth", "orders is 'bth'; expected one of both, ab, no"),
+        ("orders: no", "YAML reads a bare yes, no, on or off as False: quote it"),
+        ("- samples", "holds a list; expected `name: value` lines"),
+        ("", "holds a NoneType"),
+        ("a: b: c", "is not YAML"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=r".") as error:
+        parsed("--config", config(tmp_path, text))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--sample", "3"], "'sample' is not a setting of this program; did you mean 'samples'?"),
+        (["--temp", "3"], "did you mean 'temperature'?"),
+        (["--samples", "x"], "invalid int value"),
+        (["--samples"], "expected one argument"),
+        (["--orders", "bth"], "invalid choice: 'bth'"),
+        (["3"], "got '3' without an option before it"),
+        (["--config"], "--config has no value"),
+        (["--config", "/nowhere.yaml"], "cannot be read (No such file or directory)"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_named(args: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=r".") as error:
+        parsed(*args)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("two\n  lines"), "error: two lines\n"),
+        (OSError(errno.ENOSPC, "No space left on device"), "error: No space left on device: while writing; what was"),
+        (PermissionError(errno.EACCES, "Permission denied", "/out"), "error: Permission denied: /out; what was stored"),
+        (KeyboardInterrupt(), "error: interrupted; what was stored is kept"),
+    ],
+)
+def test_a_users_mistake_is_one_line(error: BaseException, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as exit_:
+        run(main)
+    assert exit_.value.code == 1
+    written = capsys.readouterr().err
+    assert written.startswith(line)
+    assert written.count("\n") == 1
+
+
+def test_a_bug_is_a_traceback() -> None:
+    def main() -> Any:
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError):
+        run(main)
+
+
+def test_the_real_program(tmp_path: Path) -> None:
+    assert "did you mean 'judge'?" in refused(rlaif("jugde"))
+    assert "expected one of sandbox, sample, judge" in refused(rlaif("xyzzy"))
+    path = config(tmp_path, "judge_modell: x\n")
+    line = refused(rlaif("judge", "--config", path))
+    assert f"{path}: 'judge_modell' is not a setting of this program; did you mean 'judge_model'?" in line
+    done = rlaif("judge", "--help")
+    assert done.returncode == 0
+    assert "--retry_unjudged" in done.stdout

@@ -1,0 +1,104 @@
+"""Every reported number against a case worked by hand or a second, slow implementation."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlaif import metrics
+
+PROBABILITIES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=40)
+
+
+def test_by_hand() -> None:
+    z, y = [0.9, 0.4, 0.5, 0.2], [1.0, 1.0, 0.0, 0.0]
+    assert metrics.accuracy(z, y).tolist() == [1.0, 0.0, 0.5, 1.0]
+    assert metrics.agreement(z, y) == 0.625
+    assert metrics.brier(z, y) == pytest.approx((0.01 + 0.36 + 0.25 + 0.04) / 4)
+    assert metrics.soft_nll([1.0, 0.25], [0.5, 0.25]) == pytest.approx(
+        (math.log(2) - 0.25 * math.log(0.25) - 0.75 * math.log(0.75)) / 2
+    )
+    assert metrics.order_consistency([0.9, 0.2, 0.5, 0.5], [0.6, 0.7, 0.5, 0.6]) == 0.5
+    assert metrics.win_rate([3, 1, 2], [2, 2, 2]).tolist() == [1.0, 0.0, 0.5]
+    assert metrics.log_odds([0.5, 0.75]).tolist() == pytest.approx([0.0, math.log(3)])
+    # Confidences 0.6, 0.7 | 0.8, 0.9 in two bins; right, wrong | right, right.
+    assert metrics.ece([0.6, 0.3, 0.8, 0.9], [1, 1, 1, 1], bins=2) == pytest.approx((0.15 * 2 + 0.15 * 2) / 4)
+
+
+def test_a_certain_judge_stays_finite() -> None:
+    assert np.isfinite(metrics.log_odds([0.0, 1.0])).all()
+    assert math.isfinite(metrics.soft_nll([1.0], [0.0]))
+
+
+def test_calibration_of_the_calibrated_and_of_the_overconfident() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.uniform(size=20_000)
+    y = (rng.uniform(size=p.size) < p).astype(float)
+    assert metrics.ece(p, y) < 0.015
+    assert metrics.ece(np.full(1000, 0.99), (np.arange(1000) < 600).astype(float)) == pytest.approx(0.39)
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 1.0).map(lambda z: round(z, 9)), st.sampled_from([0.0, 1.0])), min_size=1))
+def test_numbers_do_not_depend_on_which_response_is_called_a(rows: list[tuple[float, float]]) -> None:
+    z, y = np.array(rows).T
+    assert metrics.agreement(z, y) == pytest.approx(metrics.agreement(1 - z, 1 - y))
+    assert metrics.brier(z, y) == pytest.approx(metrics.brier(1 - z, 1 - y))
+    assert metrics.soft_nll(y, z) == pytest.approx(metrics.soft_nll(1 - y, 1 - z))
+    z, y = z[z != 0.5], y[z != 0.5]  # of a tie no side is called better
+    assert metrics.ece(z, y) == pytest.approx(metrics.ece(1 - z, 1 - y), nan_ok=True)
+
+
+@given(PROBABILITIES, st.integers(1, 12), st.randoms())
+def test_ece_against_a_slow_one(p: list[float], bins: int, rng: random.Random) -> None:
+    y = [float(rng.random() < 0.5) for _ in p]
+    rows = [(q, t) if q >= 0.5 else (1 - q, 1 - t) for q, t in zip(p, y, strict=True)]
+    edges = [float(np.quantile([q for q, _ in rows], k / bins)) for k in range(1, bins)] + [1.0]
+    total, below = 0.0, -1.0
+    for edge in edges:
+        total += abs(sum(t - q for q, t in rows if below < q <= edge))
+        below = max(below, edge)
+    assert metrics.ece(p, y, bins) == pytest.approx(total / len(p), abs=1e-12)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1))
+def test_ece_does_not_depend_on_the_order_of_the_rows(rows: list[tuple[float, float]]) -> None:
+    p, y = np.array(rows).T
+    order = np.argsort(y, kind="stable")
+    assert metrics.ece(p, y) == pytest.approx(metrics.ece(p[order], y[order]))
+
+
+def test_nan_ties_and_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="NaN; leave unjudged pairs out"):
+        metrics.agreement([math.nan], [1.0])
+    with pytest.raises(ValueError, match="ties in y"):
+        metrics.agreement([0.7], [0.5])
+    with pytest.raises(ValueError, match="equal length"):
+        metrics.brier([0.5], [0.5, 1.0])
+
+
+def test_nothing_measured_is_nan_not_a_number() -> None:
+    assert math.isnan(metrics.agreement([], []))
+    assert math.isnan(metrics.order_consistency([], []))
+    assert all(math.isnan(end) for end in metrics.bootstrap(np.mean, []))
+
+
+def test_the_bootstrap_covers() -> None:
+    """A 95 % interval of a mean holds the truth about 95 times of 100, and is as wide as the normal one."""
+    rng = np.random.default_rng(1)
+    samples = rng.normal(size=(200, 100))
+    intervals = [metrics.bootstrap(np.mean, row, samples=400) for row in samples]
+    assert 0.90 <= np.mean([low <= 0.0 <= high for low, high in intervals]) <= 0.985
+    assert np.mean([high - low for low, high in intervals]) == pytest.approx(2 * 1.96 / 10, rel=0.05)
+    assert metrics.bootstrap(np.mean, samples[0]) == metrics.bootstrap(np.mean, samples[0])
+
+
+def test_the_bootstrap_is_paired() -> None:
+    """Two systems that differ by a constant on every prompt differ by exactly that, however much prompts vary."""
+    first = np.random.default_rng(2).normal(size=50) * 100
+    low, high = metrics.bootstrap(lambda a, b: float(np.mean(a - b)), first, first - 1.0)
+    assert (low, high) == pytest.approx((1.0, 1.0))

@@ -1,0 +1,79 @@
+"""Two processes on the CPU learn what one does: the same global batches, the same losses."""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from support import byte_tokenizer, save_model, tiny_llama
+
+ROOT = Path(__file__).parent.parent
+PROGRAMS = ["reward_models/bradley_terry.py", "recipes/dpo.py"]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    save_model(folder / "model", tiny_llama(), byte_tokenizer(chat=True))
+    rng = np.random.default_rng(0)
+    texts = ["yes", "surely, and gladly", "no", "never in my life", "perhaps"]
+    (folder / "preferences/data").mkdir(parents=True)
+    for split, n in (("train", 16), ("test", 4)):
+        rows = [
+            {"prompt": f"Question {i}?", "chosen": str(a), "rejected": str(b), "z": float(rng.uniform(0.5, 1))}
+            for i, (a, b) in enumerate(rng.choice(texts, 2, replace=False) for _ in range(n))
+        ]
+        datasets.Dataset.from_list(rows).to_parquet(folder / f"preferences/data/{split}-00000-of-00001.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_two_processes_log_the_losses_of_one(program, inputs, tmp_path, monkeypatch):
+    def words(processes):
+        settings = {
+            "model": inputs / "model",
+            "dataset": inputs / "preferences",
+            "output_dir": tmp_path / str(processes),
+            "per_device_train_batch_size": 8 // processes,  # the global batch stays 8
+            "max_steps": 4,
+            "learning_rate": 0.003,
+            "logging_steps": 1,
+            "save_strategy": "no",
+            "use_cpu": True,
+            "disable_tqdm": True,
+        }
+        if program.endswith("dpo.py"):
+            settings |= {"precompute_ref_log_probs": True}
+        return [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
+
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "recipes/accelerate/cpu_2.yaml"]
+    two = subprocess.run(
+        [*launcher, "--main_process_port", "0", program, *words(2)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert two.returncode == 0, two.stderr
+    assert two.stdout.count("trained on 16 pairs, 4 steps") == 1  # one process reports
+    monkeypatch.setattr(sys, "argv", [program, *words(1)])
+    runpy.run_path(str(ROOT / program), run_name="program")["main"]()
+
+    reports = [json.loads((tmp_path / str(n) / "report.json").read_text()) for n in (1, 2)]
+    assert [report["train"]["processes"] for report in reports] == [1, 2]
+    logs = [json.loads((tmp_path / str(n) / "trainer_state.json").read_text())["log_history"] for n in (1, 2)]
+    losses = [[row["loss"] for row in log if "loss" in row] for log in logs]
+    assert len(losses[0]) == 4
+    assert max(losses[0]) - min(losses[0]) > 1e-3  # something was learned, so equality says something
+    np.testing.assert_allclose(losses[0], losses[1], atol=1e-5, rtol=0)

@@ -1,0 +1,369 @@
+"""The training programs, run as a user runs them: on tiny models, in full and as adapters, with good and bad input."""
+
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+import yaml
+from support import byte_tokenizer, save_model
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
+from tokenizers.processors import BertProcessing
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from rlaif import config
+from rlaif.reward_model import RewardModel
+from rlaif.training.models import ModelConfig
+from rlaif.training.trainers import CompletionConfig, SoftDPOConfig, SoftRewardConfig
+
+ROOT = Path(__file__).parent.parent
+REWARD, SFT, DPO = (ROOT / name for name in ("reward_models/bradley_terry.py", "recipes/sft.py", "recipes/dpo.py"))
+SCORE = ROOT / "reward_models/score.py"
+PROGRAMS = {
+    "reward_models/configs": (REWARD, SoftRewardConfig),
+    "recipes/configs/sft": (SFT, CompletionConfig),
+    "recipes/configs/dpo": (DPO, SoftDPOConfig),
+}
+SETTINGS = {
+    "max_steps": 3,
+    "per_device_train_batch_size": 4,
+    "per_device_eval_batch_size": 8,
+    "learning_rate": 0.01,
+    "max_length": 400,
+    "save_strategy": "no",
+    "logging_steps": 1,
+    "use_cpu": True,
+}
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    # PyTorch's scheduler speaks of an order that Trainer, resuming, does not keep.
+    pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step.*:UserWarning"),
+    # accelerate asks PyTorch for a pinned-memory loader's generator on a machine without a GPU.
+    pytest.mark.filterwarnings("ignore:.*pin_memory.*:UserWarning"),
+]
+
+
+@pytest.fixture
+def preferences(tmp_path):
+    """A folder as `rlaif build` writes it: 16 pairs to train on, 8 held out, one pair of each too long to train on."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "preferences"
+    (folder / "data").mkdir(parents=True)
+    for split, n in (("train", 16), ("test", 8)):
+        rows = []
+        for i in range(n + 1):
+            z = float(rng.uniform(0.5, 1))
+            good, bad = rng.choice(["yes", "surely", "gladly"]), rng.choice(["no", "never", "go away"])
+            prompt = f"Question {rng.integers(100)}?" if i < n else "word " * 400
+            rows.append(
+                {"id": f"{split}{i}", "prompt": prompt, "chosen": str(good), "rejected": str(bad), "z": z}
+                | {"margin": 2 * z - 1, "label": ["chosen", "rejected", "tie"][i % 3]}
+            )
+        datasets.Dataset.from_list(rows).to_parquet(folder / f"data/{split}-00000-of-00001.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chat_model(tmp_path_factory):
+    """A random Llama whose layers are no narrower than the 64 weights that bitsandbytes quantizes together."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    tokens = {"vocab_size": 259, "pad_token_id": 256, "bos_token_id": 257, "eos_token_id": 258}
+    model = LlamaForCausalLM(LlamaConfig(**shape, **tokens, initializer_range=0.1))
+    return save_model(tmp_path_factory.mktemp("models") / "chat", model, byte_tokenizer(chat=True))
+
+
+def launch(program, settings, monkeypatch, capsys):
+    """Runs a program in this process; returns what it printed."""
+    words = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
+    monkeypatch.setattr(sys, "argv", [str(program), *words])
+    runpy.run_path(str(program), run_name="program")["main"]()
+    return capsys.readouterr().out
+
+
+def fails(program, settings, monkeypatch, capsys):
+    """The one line with which a program ends."""
+    with pytest.raises(SystemExit) as end:
+        config.run(lambda: launch(program, settings, monkeypatch, capsys))
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert end.value.code == 1
+    assert error.startswith("error: ")
+    return error
+
+
+# ------------------------------------------------------------------------------------------------------------- configs
+
+CONFIGS = sorted(p for folder in PROGRAMS for p in (ROOT / folder).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_config_parses_and_opens_with_its_command(path, tmp_path):
+    program, arguments = PROGRAMS[str(path.parent.relative_to(ROOT))]
+    data_config = runpy.run_path(str(program), run_name="program")["DataConfig"]
+    config.parse(data_config, ModelConfig, arguments, args=["--config", str(path), "--use_cpu", "true"])
+    first, second = path.read_text().splitlines()[:2]
+    assert first.startswith("# accelerate launch ")
+    assert f"{program.relative_to(ROOT)} --config {path.relative_to(ROOT)}" in first
+    assert second.startswith("# Needs: ")
+    for named in re.findall(r"--config_file (\S+)", first):
+        assert (ROOT / named).is_file()
+
+
+def test_no_yaml_is_left_out_of_the_tests():
+    all_files = {p for folder in ("recipes", "reward_models") for p in (ROOT / folder).rglob("*.y*ml")}
+    assert all_files == {*CONFIGS, *(ROOT / "recipes/accelerate").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes/accelerate").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_accelerate_config_is_one(path):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    loaded = load_config_from_file(str(path))
+    raw = yaml.safe_load(path.read_text())
+    assert loaded.num_processes == raw["num_processes"]
+    assert path.read_text().startswith("# accelerate launch --config_file recipes/accelerate/")
+
+
+# ------------------------------------------------------------------------------------------------------- reward model
+
+
+@pytest.mark.parametrize(
+    ("kind", "extra"),
+    [("full", {}), ("lora", {"lora": True}), ("qlora", {"lora": True, "load_in_4bit": True})],
+)
+def test_a_reward_model_reloads_bit_for_bit(kind, extra, chat_model, preferences, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "reward_model"
+    settings = {**SETTINGS, "model": chat_model, "dataset": preferences, "output_dir": out, **extra}
+    printed = launch(REWARD, settings, monkeypatch, capsys)
+    assert "it reloads bit for bit" in printed
+    assert "train: left out 1 of 17 rows" in printed
+    report = json.loads((out / "report.json").read_text())
+    assert report["reload"]["bit_identical"] is True
+    assert report["train"]["pairs"] == 16
+    assert report["train"]["too_long"] == 1
+    held_out = report["held_out"]
+    assert (held_out["pairs"], held_out["unscored"]) == (9, 1)
+    assert held_out["against_label"]["pairs"] == 8
+    assert set(held_out["baselines"]) == {"longer_wins", "bag_of_words"}
+    assert report["seconds"] > 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["config"]["max_length"] == 400
+
+    # Anyone can load it, without rlaif; the zero point is the mean score over the training pairs.
+    model = RewardModel.load(out)
+    if kind == "full":
+        plain = AutoModelForSequenceClassification.from_pretrained(out).eval()
+        ids = model.rendering.encode(model.tokenizer, "Question 1?", "yes").ids
+        with torch.no_grad():
+            score = plain(torch.tensor([ids])).logits.item()
+        assert score == pytest.approx(model.score(["Question 1?"], ["yes"])[0], abs=1e-5)
+    train = datasets.Dataset.from_parquet(str(preferences / "data/train-00000-of-00001.parquet"))
+    scores = model.score([*train["prompt"]] * 2, [*train["chosen"], *train["rejected"]])
+    assert model.zero == pytest.approx(np.nanmean(scores), abs=1e-6)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_an_encoder_without_a_pooler_reloads_bit_for_bit(lora, preferences, tmp_path, monkeypatch, capsys):
+    """The pooler is new, like the head: an adapter that left it out would meet another random one on reload."""
+    letters = list("abcdefghijklmnopqrstuvwxyz0123456789? ")
+    vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters])}
+    raw = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    raw.pre_tokenizer = Split("", "isolated")
+    raw.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    encoder = BertForMaskedLM(BertConfig(vocab_size=len(vocabulary), **shape))
+    save_model(tmp_path / "encoder", encoder, tokenizer)
+    out = tmp_path / "reward_model"
+    settings = SETTINGS | {"model": tmp_path / "encoder", "dataset": preferences, "output_dir": out, "lora": lora}
+    assert "it reloads bit for bit" in launch(REWARD, settings, monkeypatch, capsys)
+    assert json.loads((out / "rlaif.json").read_text())["rendering"]["kind"] == "pair"
+
+
+def test_a_reward_model_that_does_not_reload_fails(chat_model, preferences, tmp_path, monkeypatch, capsys):
+    """The check is real: a head that is changed between training and reload ends the run."""
+    load = RewardModel.load.__func__
+
+    def spoiled(cls, path, **kwargs):
+        model = load(cls, path, **kwargs)
+        model.model.score.weight.data[0, 0] += 1e-3
+        return model
+
+    monkeypatch.setattr(RewardModel, "load", classmethod(spoiled))
+    settings = {**SETTINGS, "model": chat_model, "dataset": preferences, "output_dir": tmp_path / "out"}
+    assert "does not score as it did" in fails(REWARD, settings, monkeypatch, capsys)
+
+
+def test_an_interrupted_run_resumes_to_the_same_model(chat_model, preferences, tmp_path, monkeypatch, capsys):
+    settings = {**SETTINGS, "model": chat_model, "dataset": preferences, "test_split": "none"}
+    whole = settings | {"output_dir": tmp_path / "whole", "save_strategy": "steps", "save_steps": 2}
+    launch(REWARD, whole, monkeypatch, capsys)
+    (tmp_path / "again").mkdir()
+    (tmp_path / "whole/checkpoint-2").rename(tmp_path / "again/checkpoint-2")
+    launch(REWARD, settings | {"output_dir": tmp_path / "again", "resume_from_checkpoint": "true"}, monkeypatch, capsys)
+    one, two = RewardModel.load(tmp_path / "whole"), RewardModel.load(tmp_path / "again")
+    for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-7, rtol=0)
+
+
+def test_score_writes_rewards_beside_the_rows(chat_model, preferences, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "reward_model"
+    launch(REWARD, {**SETTINGS, "model": chat_model, "dataset": preferences, "output_dir": out}, monkeypatch, capsys)
+    model = RewardModel.load(out)
+    pairs = [
+        {"id": "1", "prompt": "Really?", "response_a": "yes", "response_b": "no"},
+        {"id": "2", "prompt": "word " * 400, "response_a": "yes", "response_b": "no"},
+    ]
+    source, target = tmp_path / "pairs.jsonl", tmp_path / "scored.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    printed = launch(SCORE, {"reward_model": out, "input": source, "output": target}, monkeypatch, capsys)
+    assert "scored 2 of 4 responses in 2 rows, 2 too long" in printed
+    first, second = [json.loads(line) for line in target.read_text().splitlines()]
+    a, b = model.score(["Really?"] * 2, ["yes", "no"])
+    assert first["reward_a"] == pytest.approx(a - model.zero, abs=1e-5)
+    assert first["reward_z"] == pytest.approx(1 / (1 + np.exp(b - a)), abs=1e-5)
+    assert second == {**pairs[1], "reward_a": None, "reward_b": None, "reward_z": None}
+    source.write_text(json.dumps({"prompt": "Really?", "answer": "yes"}) + "\n")
+    settings = {"reward_model": out, "input": source, "output": target}
+    assert "columns prompt, answer; expected" in fails(SCORE, settings, monkeypatch, capsys)
+
+
+# ------------------------------------------------------------------------------------------------------------ policies
+
+
+@pytest.mark.parametrize("extra", [{}, {"lora": True}, {"lora": True, "load_in_4bit": True}])
+def test_sft_then_dpo(extra, chat_model, preferences, tmp_path, monkeypatch, capsys):
+    """An adapter from SFT is trained on by DPO, and what DPO writes loads on the same base model."""
+    common = {**SETTINGS, "dataset": preferences, "test_split": "test", **extra}
+    printed = launch(SFT, common | {"model": chat_model, "output_dir": tmp_path / "sft"}, monkeypatch, capsys)
+    assert "held out: 8 rows" in printed
+    printed = launch(DPO, common | {"model": tmp_path / "sft", "output_dir": tmp_path / "dpo"}, monkeypatch, capsys)
+    assert "trained on 16 pairs, 3 steps" in printed
+    log = json.loads((tmp_path / "dpo/trainer_state.json").read_text())["log_history"]
+    # Before the first step policy and reference are one: the loss is log 2 for every pair, whatever z.
+    assert log[0]["loss"] == pytest.approx(np.log(2), abs=1e-5)
+    report = json.loads((tmp_path / "dpo/report.json").read_text())
+    assert report["held_out"]["pairs"] == 8
+    assert report["held_out"]["too_long"] == 1
+    assert report["train"]["preference_loss"] == "soft"
+    before, after = (AutoModelForCausalLM.from_pretrained(p).eval() for p in (tmp_path / "sft", tmp_path / "dpo"))
+    ids = AutoTokenizer.from_pretrained(tmp_path / "dpo")("Question 1?", return_tensors="pt").input_ids
+    with torch.no_grad():
+        assert not torch.allclose(before(ids).logits, after(ids).logits, atol=1e-4)
+
+
+def test_precomputed_reference_gives_the_same_losses(chat_model, preferences, tmp_path, monkeypatch, capsys):
+    logs = []
+    for precompute in (False, True):
+        out = tmp_path / f"dpo{precompute}"
+        settings = {**SETTINGS, "model": chat_model, "dataset": preferences, "output_dir": out}
+        launch(DPO, settings | {"precompute_ref_log_probs": precompute}, monkeypatch, capsys)
+        logs.append(
+            [r["loss"] for r in json.loads((out / "trainer_state.json").read_text())["log_history"] if "loss" in r]
+        )
+    assert logs[0] == pytest.approx(logs[1], abs=1e-5)
+
+
+def test_sft_on_demonstrations(chat_model, tmp_path, monkeypatch, capsys):
+    source = tmp_path / "demonstrations.jsonl"
+    rows = [{"prompt": f"Say {i}.", "completion": f"{i}"} for i in range(12)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {**SETTINGS, "model": chat_model, "dataset": source, "output_dir": tmp_path / "sft", "max_steps": 30}
+    launch(SFT, settings, monkeypatch, capsys)
+    log = json.loads((tmp_path / "sft/trainer_state.json").read_text())["log_history"]
+    assert log[-2]["loss"] < 0.8 * log[0]["loss"]
+
+
+# ----------------------------------------------------------------------------------------------------------- bad input
+
+
+def rewrite(preferences, change, split="train"):
+    path = preferences / f"data/{split}-00000-of-00001.parquet"
+    rows = datasets.Dataset.from_parquet(str(path)).to_list()
+    datasets.Dataset.from_list([change(dict(row)) for row in rows]).to_parquet(path)
+
+
+def without(name):
+    return lambda row: {k: v for k, v in row.items() if k != name}
+
+
+@pytest.mark.parametrize("program", [REWARD, DPO], ids=["reward_model", "dpo"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("rejected"), "no 'rejected'; expected"),
+        (lambda row: row | {"z": 1.5}, "z is 1.5; expected a probability"),
+        (lambda row: row | {"z": float("nan")}, "z is nan; expected a probability"),
+        (lambda row: row | {"prompt": "x" * 100_000}, "rows of the train split are longer than max_length = 400"),
+    ],
+    ids=["column", "range", "nan", "long"],
+)
+def test_bad_preferences(program, change, message, chat_model, preferences, tmp_path, monkeypatch, capsys):
+    rewrite(preferences, change)
+    settings = {**SETTINGS, "model": chat_model, "dataset": preferences, "output_dir": tmp_path / "out"}
+    assert message in fails(program, settings, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("program", [REWARD, SFT, DPO], ids=["reward_model", "sft", "dpo"])
+def test_bad_settings(program, chat_model, preferences, tmp_path, monkeypatch, capsys):
+    settings = {**SETTINGS, "model": chat_model, "dataset": preferences, "output_dir": tmp_path / "out"}
+    misspelt = tmp_path / "config.yaml"
+    misspelt.write_text("learning_rat: 1.0e-4\n")
+    assert "did you mean 'learning_rate'?" in fails(program, {"config": misspelt} | settings, monkeypatch, capsys)
+    (tmp_path / "bare").mkdir()
+    error = fails(program, settings | {"model": tmp_path / "bare"}, monkeypatch, capsys)
+    assert "holds no tokenizer" in error
+    missing = {name: value for name, value in settings.items() if name != "dataset"}
+    assert "dataset is missing" in fails(program, missing, monkeypatch, capsys)
+    assert "4-bit weights cannot be trained" in fails(program, settings | {"load_in_4bit": True}, monkeypatch, capsys)
+
+
+def test_a_reward_model_does_not_start_from_an_adapter(chat_model, preferences, tmp_path, monkeypatch, capsys):
+    settings = {**SETTINGS, "dataset": preferences, "test_split": "none"}
+    launch(SFT, settings | {"model": chat_model, "output_dir": tmp_path / "sft", "lora": True}, monkeypatch, capsys)
+    settings |= {"model": tmp_path / "sft", "output_dir": tmp_path / "out"}
+    assert "is a LoRA adapter" in fails(REWARD, settings, monkeypatch, capsys)
+
+
+def test_a_program_prints_results_and_nothing_else(chat_model, preferences, tmp_path):
+    """In a process of its own: what libraries say on the way is not the user's concern."""
+    settings = {**SETTINGS, "model": chat_model, "dataset": preferences, "output_dir": tmp_path / "out"}
+    words = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
+    done = subprocess.run(
+        [sys.executable, str(REWARD), *words, "--disable_tqdm", "true"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    bars = [line for line in re.split(r"[\r\n]", done.stderr) if line.strip() and not line.startswith("scoring:")]
+    assert bars == []
+    assert done.stdout.splitlines()[-1].startswith(f"wrote {tmp_path / 'out'}")

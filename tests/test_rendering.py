@@ -1,0 +1,140 @@
+"""One rendering: what generation is given is a prefix of what training sees, which always ends in EOS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import byte_tokenizer
+
+from rlaif.records import Prompt
+from rlaif.rendering import Rendering, as_messages, padding_token
+
+CHAT, PLAIN = byte_tokenizer(chat=True), byte_tokenizer(chat=False)
+TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
+PROMPTS = st.one_of(
+    TEXT,
+    st.lists(
+        st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": TEXT}),
+        min_size=1,
+        max_size=3,
+    ),
+)
+
+
+def bert_tokenizer(folder: Path) -> Any:
+    """A word-piece tokenizer with CLS and SEP and neither BOS nor EOS, as BERT's."""
+    from transformers import BertTokenizer
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "is", "up", "?", "the", "sky", "##s"]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    return BertTokenizer(str(folder / "vocab.txt"))
+
+
+@pytest.mark.parametrize("tokenizer", [CHAT, PLAIN], ids=["chat", "plain"])
+@given(prompt=PROMPTS, response=TEXT)
+def test_a_decoder_goes_on_from_the_prompt_and_ends_in_eos(tokenizer: Any, prompt: Prompt, response: str) -> None:
+    rendering = Rendering.of(tokenizer)
+    encoded = rendering.encode(tokenizer, prompt, response)
+    assert encoded.prompt_ids == rendering.encode_prompt(tokenizer, prompt)
+    assert encoded.ids == encoded.prompt_ids + encoded.response_ids
+    assert len(encoded) == len(encoded.ids)
+    assert encoded.ids[-1] == tokenizer.eos_token_id
+    assert encoded.segments is None
+    if "<" not in response:  # a special token written out is one
+        assert encoded.response_ids.count(tokenizer.eos_token_id) == 1
+        assert tokenizer.decode(encoded.response_ids[:-1]) == response
+
+
+def test_the_tokens_of_a_chat_are_the_templates_own() -> None:
+    """Against `apply_chat_template` on the whole conversation; only what follows the end of the turn is cut."""
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is up?"}]
+    encoded = Rendering.of(CHAT).encode(CHAT, messages, "The sky.")
+    whole = CHAT.apply_chat_template([*messages, {"role": "assistant", "content": "The sky."}], tokenize=False)
+    assert CHAT.decode(encoded.ids) == whole.removesuffix("\n")
+    assert CHAT.decode(encoded.prompt_ids).endswith("<|assistant|>\n")
+    string = Rendering.of(CHAT).encode(CHAT, "What is up?", "x")
+    assert string == Rendering.of(CHAT).encode(CHAT, as_messages("What is up?"), "x")
+
+
+def test_a_template_that_rewrites_the_finished_turn_still_goes_on_from_the_prompt() -> None:
+    tokenizer = byte_tokenizer(chat=True)
+    tokenizer.chat_template = (
+        "{% for m in messages %}[{{ m['content'] }}]{% endfor %}"
+        "{% if add_generation_prompt %}<think></think>{% endif %}"
+    )
+    encoded = Rendering.of(tokenizer).encode(tokenizer, "Hi", "Hello")
+    assert tokenizer.decode(encoded.ids) == "[Hi]<think></think>Hello</s>"
+
+
+def test_a_template_without_an_end_of_turn_gets_one() -> None:
+    tokenizer = byte_tokenizer(chat=True)
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}" + (
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    encoded = Rendering.of(tokenizer).encode(tokenizer, "Hi", "Hello")
+    assert tokenizer.decode(encoded.ids) == "user: Hi\nassistant: Hello\n</s>"
+
+
+def test_plain_text_joins_messages_by_newlines() -> None:
+    prompt = [{"role": "user", "content": "What"}, {"role": "user", "content": "is up?"}]
+    assert PLAIN.decode(Rendering.of(PLAIN).encode(PLAIN, prompt, " The sky.").ids) == "What\nis up? The sky.</s>"
+
+
+def test_an_encoder_reads_a_pair_with_segments(tmp_path: Path) -> None:
+    tokenizer = bert_tokenizer(tmp_path)
+    rendering = Rendering.of(tokenizer)
+    assert (rendering.kind, rendering.eos_token) == ("pair", None)
+    encoded = rendering.encode(tokenizer, "what is up ?", "the skys")
+    assert tokenizer.convert_ids_to_tokens(encoded.ids) == [
+        *["[CLS]", "what", "is", "up", "?", "[SEP]"],
+        *["the", "sky", "##s", "[SEP]"],
+    ]
+    assert encoded.segments == [0] * 6 + [1] * 4
+    assert len(encoded.prompt_ids) == 6
+    assert encoded.ids == tokenizer("what is up ?", "the skys")["input_ids"]
+    assert padding_token(tokenizer) == "[PAD]"
+
+
+@pytest.mark.parametrize(
+    ("pad", "unk", "bos"), [("</s>", "<unk>", "<s>"), (None, None, "<s>"), (None, None, None), ("<pad>", None, None)]
+)
+def test_padding_is_never_the_eos(pad: str | None, unk: str | None, bos: str | None) -> None:
+    tokenizer = byte_tokenizer(chat=False)
+    if unk:
+        tokenizer.add_special_tokens({"unk_token": unk})
+    tokenizer.pad_token, tokenizer.bos_token = pad, bos
+    token = padding_token(tokenizer)
+    assert token != tokenizer.eos_token
+    assert tokenizer.convert_tokens_to_ids(token) != tokenizer.eos_token_id
+    assert tokenizer.convert_ids_to_tokens(tokenizer.convert_tokens_to_ids(token)) == token
+
+
+def test_a_tokenizer_that_cannot_end_a_response_is_refused() -> None:
+    for chat in (True, False):
+        with pytest.raises(ValueError, match="no EOS"):
+            Rendering.of(byte_tokenizer(chat=chat, eos=None))
+    tokenizer = byte_tokenizer(chat=False, eos=None)
+    tokenizer.pad_token = None
+    with pytest.raises(ValueError, match="neither a padding nor an EOS token"):
+        padding_token(tokenizer)
+
+
+def test_another_rendering_than_the_saved_one_is_refused() -> None:
+    saved = Rendering.of(CHAT).row()
+    Rendering.of(byte_tokenizer(chat=True)).check(saved, "runs/rm")
+    with pytest.raises(
+        ValueError, match=r"^runs/rm was trained with rendering kind = 'chat', but .* gives 'plain'"
+    ):
+        Rendering.of(PLAIN).check(saved, "runs/rm")
+    changed = byte_tokenizer(chat=True)
+    changed.chat_template += " "
+    with pytest.raises(ValueError, match="rendering template_hash"):
+        Rendering.of(changed).check(saved, "runs/rm")
+    grown = byte_tokenizer(chat=True)
+    grown.add_special_tokens({"additional_special_tokens": ["<|tool|>"]})
+    with pytest.raises(ValueError, match=r"rendering tokenizer_hash .* Restore the tokenizer files"):
+        Rendering.of(grown).check(saved, "runs/rm")

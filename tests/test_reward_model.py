@@ -1,0 +1,204 @@
+"""A reward model must score, wherever it is loaded, what it scored when it was saved."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+    PreTrainedTokenizerFast,
+    set_seed,
+)
+
+from rlaif.language_models import load_tokenizer
+from rlaif.rendering import Rendering
+from rlaif.reward_model import METADATA, RewardModel, RewardModelCard
+
+WORDS = [
+    "<pad>",
+    "<unk>",
+    "<s>",
+    "</s>",
+    "[CLS]",
+    "[SEP]",
+    *["a", "b", "c", "d", "good", "bad", "which", "one", "?", "."],
+]
+PROMPTS = ["which one ?", "a b", "c", "a b c d"]
+RESPONSES = ["good", "bad bad bad .", "a good d c b a", "d"]
+
+
+def save_tokenizer(folder, **special):
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if special.get("sep_token"):
+        from tokenizers.processors import BertProcessing
+
+        tokenizer.post_processor = BertProcessing(("[SEP]", 5), ("[CLS]", 4))
+        special["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", **special).save_pretrained(folder)
+
+
+def save_card(folder, **changes):
+    rendering = Rendering.of(load_tokenizer(folder)).row()
+    card = RewardModelCard(rendering=rendering, max_length=64, base_model="tiny")
+    RewardModelCard(**{**card.__dict__, **changes}).write(folder)
+
+
+@pytest.fixture
+def decoder(tmp_path):
+    """A random Llama reward model whose padding token differs from its EOS."""
+    set_seed(0)
+    save_tokenizer(tmp_path, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
+    config = LlamaConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_labels=1,
+        pad_token_id=0,
+        eos_token_id=3,
+        bos_token_id=2,
+    )
+    model = LlamaForSequenceClassification(config)
+    torch.nn.init.normal_(model.score.weight)
+    model.save_pretrained(tmp_path)
+    save_card(tmp_path, zero=0.25)
+    return tmp_path
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    """A random BERT reward model; its tokenizer has no EOS."""
+    set_seed(0)
+    save_tokenizer(tmp_path, pad_token="<pad>", cls_token="[CLS]", sep_token="[SEP]")
+    config = BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_labels=1,
+    )
+    model = BertForSequenceClassification(config)
+    torch.nn.init.normal_(model.classifier.weight)
+    model.save_pretrained(tmp_path)
+    save_card(tmp_path)
+    return tmp_path
+
+
+def test_decoder_scores_are_those_of_the_plain_checkpoint(decoder):
+    """By hand: prompt and response apart, an EOS at the end, the head's output at that EOS, nothing padded."""
+    plain = AutoModelForSequenceClassification.from_pretrained(decoder).eval()
+    expected = []
+    for prompt, response in zip(PROMPTS, RESPONSES, strict=True):
+        ids = [WORDS.index(word) for word in [*prompt.split(), *response.split(), "</s>"]]
+        with torch.no_grad():
+            hidden = plain.model(torch.tensor([ids])).last_hidden_state[0, -1]
+            expected.append(float(plain.score(hidden)))
+    model = RewardModel.load(decoder)
+    np.testing.assert_allclose(model.score(PROMPTS, RESPONSES), expected, atol=1e-5)
+    assert model.zero == 0.25
+    assert model.unscored == 0
+
+
+def test_encoder_scores_are_those_of_the_plain_checkpoint(encoder):
+    plain = BertForSequenceClassification.from_pretrained(encoder).eval()
+    expected = []
+    for prompt, response in zip(PROMPTS, RESPONSES, strict=True):
+        first, second = ["[CLS]", *prompt.split(), "[SEP]"], [*response.split(), "[SEP]"]
+        ids = [WORDS.index(word) for word in first + second]
+        segments = [0] * len(first) + [1] * len(second)
+        with torch.no_grad():
+            expected.append(float(plain(torch.tensor([ids]), token_type_ids=torch.tensor([segments])).logits))
+    np.testing.assert_allclose(RewardModel.load(encoder).score(PROMPTS, RESPONSES), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("tokens", [1, 24, 16384])
+def test_scores_keep_their_order_whatever_the_batches(decoder, tokens):
+    whole = RewardModel.load(decoder).score(PROMPTS, RESPONSES)
+    np.testing.assert_allclose(RewardModel.load(decoder).score(PROMPTS, RESPONSES, tokens=tokens), whole, atol=1e-5)
+
+
+def test_scoring_twice_gives_equal_bits(decoder):
+    one, two = RewardModel.load(decoder), RewardModel.load(decoder)
+    np.testing.assert_array_equal(one.score(PROMPTS, RESPONSES), two.score(PROMPTS, RESPONSES))
+
+
+def test_a_conversation_that_is_too_long_is_unscored_and_counted_not_cut(decoder):
+    model = RewardModel.load(decoder)
+    scores = model.score([*PROMPTS, "a " * 100_000], [*RESPONSES, "good"])
+    assert np.isnan(scores[-1])
+    assert model.unscored == 1
+    np.testing.assert_allclose(scores[:-1], model.score(PROMPTS, RESPONSES), atol=1e-6)
+    assert model.unscored == 0
+
+
+def test_exactly_max_length_is_scored(decoder):
+    save_card(decoder, max_length=5)
+    model = RewardModel.load(decoder)
+    scores = model.score(["a b", "a b"], ["c d", "c d c"])  # 2 + 2 + EOS; 2 + 3 + EOS
+    assert not np.isnan(scores[0])
+    assert np.isnan(scores[1])
+
+
+def test_probabilities_are_of_the_difference_and_swap(decoder):
+    save_card(decoder, temperature=2.0)
+    model = RewardModel.load(decoder)
+    p = model.probabilities(PROMPTS, RESPONSES, RESPONSES[::-1])
+    difference = model.score(PROMPTS, RESPONSES) - model.score(PROMPTS, RESPONSES[::-1])
+    np.testing.assert_allclose(p, 1 / (1 + np.exp(-difference / 2)), atol=1e-6)
+    np.testing.assert_allclose(model.probabilities(PROMPTS, RESPONSES[::-1], RESPONSES), 1 - p, atol=1e-6)
+
+
+def test_out_of_memory_halves_the_batch(decoder):
+    model = RewardModel.load(decoder)
+    expected = model.score(PROMPTS, RESPONSES)
+    forward, sizes = model.model.forward, []
+
+    def small_memory(input_ids, **kwargs):
+        sizes.append(len(input_ids))
+        if len(input_ids) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(input_ids=input_ids, **kwargs)
+
+    model.model.forward = small_memory
+    np.testing.assert_allclose(model.score(PROMPTS, RESPONSES), expected, atol=1e-5)
+    assert sizes[0] == 4
+    assert sizes.count(1) == 4
+
+
+def test_without_rlaif_json_nothing_is_loaded(decoder):
+    (decoder / METADATA).unlink()
+    with pytest.raises(ValueError, match=r"has no rlaif\.json.*bradley_terry\.py"):
+        RewardModel.load(decoder)
+
+
+def test_a_path_that_is_nowhere_is_one_clear_line(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ValueError, match="neither a folder nor a Hub model"):
+        RewardModel.load("runs/no-such-reward-model")
+
+
+def test_another_tokenizer_is_refused(decoder):
+    save_tokenizer(decoder, pad_token="<pad>", bos_token="<s>", eos_token="[SEP]")
+    with pytest.raises(ValueError, match="trained with rendering"):
+        RewardModel.load(decoder)
+
+
+def test_a_later_version_is_refused(decoder):
+    row = json.loads((decoder / METADATA).read_text())
+    (decoder / METADATA).write_text(json.dumps({**row, "version": 99}))
+    with pytest.raises(ValueError, match="version 99"):
+        RewardModel.load(decoder)
+
+
+def test_as_many_prompts_as_responses(decoder):
+    with pytest.raises(ValueError, match="1 prompts and 2 responses"):
+        RewardModel.load(decoder).score(["a"], ["b", "c"])
