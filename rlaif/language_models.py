@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rlaif.parallel import process_state
 from rlaif.rendering import padding_token
 
 __all__ = ["device", "load_causal_lm", "load_tokenizer", "model_fingerprint", "quantization", "quiet"]
@@ -41,13 +41,7 @@ def quiet() -> Iterator[None]:
 
 def device() -> Any:
     """The device of this process: its own GPU under a launcher, else the first accelerator, else the CPU."""
-    from accelerate import PartialState
-
-    if "RANK" not in os.environ:
-        return PartialState(cpu=os.environ.get("ACCELERATE_USE_CPU", "").lower() in {"1", "true", "yes"}).device
-    import datetime
-
-    return PartialState(timeout=datetime.timedelta(days=30)).device
+    return process_state().device
 
 
 def load_tokenizer(model: str | Path, revision: str | None = None) -> Any:

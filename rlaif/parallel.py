@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from rlaif.config import warn
 from rlaif.store import Store
 
-__all__ = ["HasKey", "is_main", "process_count", "process_index", "run_batches", "wait_for_everyone"]
+__all__ = ["HasKey", "is_main", "process_count", "process_index", "process_state", "run_batches", "wait_for_everyone"]
 
 
 class HasKey(Protocol):
@@ -44,13 +44,27 @@ def is_main() -> bool:
     return process_index() == 0
 
 
+def process_state() -> Any:
+    """accelerate's `PartialState`: this process's device, and its tie to the other processes."""
+    import torch
+    from accelerate import PartialState
+
+    # Without an accelerator, accelerate ties processes together only if it is told to use the CPU; it would take each
+    # for the only one otherwise, and no barrier would hold.
+    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in {"1", "true", "yes"}
+    cpu = asked or not torch.accelerator.is_available()
+    if process_count() == 1:
+        return PartialState(cpu=cpu)
+    # Judging one share may take hours longer than another: the default of ten minutes would kill the run.
+    return PartialState(cpu=cpu, timeout=datetime.timedelta(days=30))
+
+
 def wait_for_everyone() -> None:
     """Returns when every process got here. Without a launcher at once, and without importing torch."""
     if process_count() > 1:
-        from accelerate import PartialState
-
-        # Judging one share may take hours longer than another: the default of ten minutes would kill the run.
-        PartialState(timeout=datetime.timedelta(days=30)).wait_for_everyone()
+        state = process_state()
+        assert state.num_processes == process_count(), "the launcher's processes are not tied together"
+        state.wait_for_everyone()
 
 
 def run_batches(

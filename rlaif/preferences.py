@@ -15,7 +15,7 @@ from typing import Any
 
 from rlaif.config import warn
 from rlaif.records import Judgment, Message, Preference, check_probability, check_prompt, content_hash, prompt_hash
-from rlaif.sources import read_judgments, read_pairs, write_json
+from rlaif.sources import read_judgments, read_pairs, read_rows, write_json
 from rlaif.store import write_manifest
 
 __all__ = ["SPLITS", "BuildConfig", "build", "load_preferences", "select", "split_of"]
@@ -223,15 +223,14 @@ def load_preferences(source: str | Path, split: str) -> Any:
     import datasets
 
     rows = _load(source, split)
-    columns = rows.column_names
-    for column in ("chosen", "rejected"):
-        if column not in columns:
-            raise ValueError(
-                f"{source} has no {column!r}; expected prompt, chosen, rejected (and z), got {', '.join(columns)}. "
-                "Run `rlaif build` on judgments, or rename the columns."
-            )
     shaped, empty = [], 0
     for at, row in enumerate(rows):
+        for column in ("chosen", "rejected"):
+            if column not in row:
+                raise ValueError(
+                    f"{source}, row {at}, has no {column!r}; expected prompt, chosen, rejected (and z), got "
+                    f"{', '.join(row)}. Run `rlaif build` on judgments, or rename the columns."
+                )
         try:
             one = _one_shape(row, at)
         except ValueError as error:
@@ -250,14 +249,10 @@ def load_preferences(source: str | Path, split: str) -> Any:
     return datasets.Dataset.from_list(shaped)
 
 
-def _load(source: str | Path, split: str) -> Any:
-    import datasets
-
-    from rlaif.sources import read_rows
-
+def _load(source: str | Path, split: str) -> list[dict[str, Any]]:
     path = Path(source)
     if path.is_file():
-        return datasets.Dataset.from_list([row for _, row in read_rows(path)])
+        return [row for _, row in read_rows(path)]
     there = [name for name in SPLITS if any(path.glob(f"data/{name}-*.parquet"))]
     if there:
         import pyarrow.parquet as pq
@@ -265,8 +260,9 @@ def _load(source: str | Path, split: str) -> Any:
         if split not in there:
             raise ValueError(f"{source} has the splits {', '.join(there)}, not {split!r}; give it a larger share.")
         # Read as it is: `load_dataset` would copy it into a cache first.
-        return datasets.Dataset(pq.read_table(sorted(path.glob(f"data/{split}-*.parquet"))))
-    return datasets.Dataset.from_list([row for _, row in read_rows(source, split)])
+        rows: list[dict[str, Any]] = pq.read_table(sorted(path.glob(f"data/{split}-*.parquet"))).to_pylist()
+        return rows
+    return [row for _, row in read_rows(source, split)]
 
 
 def _one_shape(row: Mapping[str, Any], at: int) -> dict[str, Any]:
@@ -274,10 +270,19 @@ def _one_shape(row: Mapping[str, Any], at: int) -> dict[str, Any]:
     turns: list[Message] | None = None
     for side in ("chosen", "rejected"):
         value = row[side]
-        if isinstance(value, list) and value:
+        if isinstance(value, list):
+            if not value:
+                raise ValueError(f"{side} is an empty list; expected text or a list of messages.")
+            value = check_prompt(value)
+            assert isinstance(value, list)
             if value[-1]["role"] != "assistant":
                 raise ValueError(f"{side} ends with the role {value[-1]['role']!r}; expected an assistant turn.")
-            turns = [dict(turn) for turn in value[:-1]] or turns
+            if turns and value[:-1] and value[:-1] != turns:
+                raise ValueError(
+                    "chosen and rejected begin with different conversations; expected two responses to one prompt. "
+                    "Remove the row."
+                )
+            turns = value[:-1] or turns
             value = value[-1]["content"]
         if not isinstance(value, str):
             raise ValueError(f"{side} is {type(value).__name__}; expected text or a list of messages.")

@@ -550,7 +550,10 @@ def save(
 
 def load(folder: Path, device: torch.device) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return model.to(device).eval(), AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for key in ("is_local", "local_files_only"):  # facts of this loading, which saving would write down
+        tokenizer.init_kwargs.pop(key, None)
+    return model.to(device).eval(), tokenizer
 
 
 def build(name: str, arguments: argparse.Namespace, device: torch.device) -> None:
