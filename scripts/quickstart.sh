@@ -11,9 +11,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 prepare_environment ""
 
 export HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TOKENIZERS_PARALLELISM=false
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(getconf _NPROCESSORS_ONLN)}" # else accelerate says that it chose for you
 RUN=runs/quickstart
 MODELS=rlaif/sandbox/models
-LAUNCH="accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no --cpu"
+LAUNCH="accelerate launch --config_file recipes/accelerate/cpu.yaml"
 rm -rf "$RUN"
 
 step() { printf '\n\033[1m%s\033[0m\n' "$*"; }

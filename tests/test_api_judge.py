@@ -137,9 +137,18 @@ def test_a_rate_limit_is_waited_out(server: Server, tmp_path: Path) -> None:
         return (429, "slow down", {"Retry-After": "1"}) if number == 0 else "1"
 
     server.answer = answer
-    done = judged(server, tmp_path, max_retries=0)  # a rate limit is no failure
+    done = judged(server, tmp_path)
     assert [j.z for j in done.judgments] == [1.0] * 12
     assert 1.0 <= times[1] - times[0] < 3.0
+
+
+def test_a_rate_limit_is_no_failure(server: Server, tmp_path: Path) -> None:
+    """Three rate limits and a failure are one failure, and one is allowed."""
+    limit = (429, "slow down", {"Retry-After": "0.01"})
+    answers = [limit, limit, limit, (500, "oops", {})]
+    server.answer = lambda body, number: answers[number] if number < 4 else "1"
+    assert judged(server, tmp_path, PAIRS[:1], max_retries=1).judgments[0].z == 1.0
+    assert len(server.bodies) == 5
 
 
 FAULTS: list[Callable[[], Any]] = [

@@ -630,10 +630,15 @@ def arguments(world: Path, output: Path) -> list[str]:
 def test_two_processes_give_the_report_of_one(world, tmp_path):
     one = run_program([sys.executable, "-m", "rlaif", *arguments(world, tmp_path / "one")], tmp_path)
     assert one.returncode == 0, one.stderr
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "0"]
+    # `--cpu --num_processes 2` alone starts one process: accelerate then expects mpirun to start the others.
+    config = Path(__file__).parent.parent / "recipes" / "accelerate" / "cpu_2.yaml"
+    launch = ["-m", "accelerate.commands.launch", "--config_file", str(config), "--main_process_port", "0"]
     two = run_program([sys.executable, *launch, "-m", "rlaif", *arguments(world, tmp_path / "two")], tmp_path)
     assert two.returncode == 0, two.stderr
     reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two")]
     assert reports[0]["policies"] == reports[1]["policies"]
     first, second = ((tmp_path / name / "responses.jsonl").read_bytes() for name in ("one", "two"))
     assert first == second
+    # Each process stores what it sampled from each of the two policies in a file of its own.
+    files = {name: len(list((tmp_path / name).glob("completions/*.jsonl"))) for name in ("one", "two")}
+    assert files == {"one": 2, "two": 4}

@@ -89,7 +89,7 @@ def test_batched_is_unbatched(labels: str, plain_model: Path) -> None:
     many = judge_votes(LocalJudge(str(plain_model), template, tokens=100_000))
     assert one.keys() == many.keys()
     for key, vote in one.items():
-        assert vote.p_first == pytest.approx(many[key].p_first, abs=1e-6)
+        assert vote.p_first == pytest.approx(many[key].p_first, abs=1.5e-6)
 
 
 def test_padding_does_not_shift_absolute_positions(tmp_path: Path) -> None:
@@ -106,7 +106,6 @@ def test_padding_does_not_shift_absolute_positions(tmp_path: Path) -> None:
         assert votes[pair.id, "ab"].p_first == pytest.approx(p, abs=2e-6)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_question_too_long_is_unjudged_and_the_rest_is_judged(
     chat_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -123,7 +122,7 @@ def test_a_question_too_long_is_unjudged_and_the_rest_is_judged(
 def test_the_longest_question_that_fits_is_judged(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "m", tiny_llama(context=128), byte_tokenizer(chat=False))
     judge = LocalJudge(str(folder), TEMPLATES_OF_LABELS["first/second"])
-    fixed = len(judge.encode(judge.render(judge.template.messages(Pair("", "", "") if False else PAIRS[0], "ab"))))
+    fixed = len(judge.encode(judge.render(judge.template.messages(PAIRS[0], "ab"))))
     fixed -= len(PAIRS[0].prompt)  # type: ignore[arg-type]
     # " second" is seven tokens, six of which are read by the model: 128 - 6 are left for the question.
     fits = Pair("x" * (122 - fixed), PAIRS[0].response_a, PAIRS[0].response_b)
@@ -165,7 +164,7 @@ def test_a_batch_that_does_not_fit_is_halved(chat_model: Path) -> None:
     votes = judge_votes(judge)
     assert sizes[:3] == [18, 9, 5]
     for key, vote in expected.items():
-        assert votes[key].p_first == pytest.approx(vote.p_first, abs=1e-6)
+        assert votes[key].p_first == pytest.approx(vote.p_first, abs=1.5e-6)
 
 
 def test_what_fails_alone_is_unjudged_and_asked_again(chat_model: Path, tmp_path: Path) -> None:
@@ -208,6 +207,7 @@ def test_a_judge_in_4_bit(tmp_path: Path) -> None:
 CONTEXT = {"max_position_embeddings": 2048, "initializer_range": 0.1}
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 def test_an_adapter_is_a_judge(chat_model: Path, tmp_path: Path) -> None:
     """A folder that holds a LoRA adapter and a tokenizer: loaded on top of its base model."""
     from peft import LoraConfig, get_peft_model
@@ -314,7 +314,7 @@ def test_order_of_the_input_decides_nothing(chat_model: Path, tmp_path: Path) ->
     assert [j.pair for j in second.judgments] == shuffled
     z = {j.pair.id: j.z for j in first.judgments}
     for judgment in second.judgments:
-        assert judgment.z == pytest.approx(z[judgment.pair.id], abs=1e-6)
+        assert judgment.z == pytest.approx(z[judgment.pair.id], abs=1.5e-6)
 
 
 def test_the_swapped_pair_gets_the_complement(chat_model: Path, tmp_path: Path) -> None:

@@ -126,9 +126,7 @@ def test_a_tokenizer_that_cannot_end_a_response_is_refused() -> None:
 def test_another_rendering_than_the_saved_one_is_refused() -> None:
     saved = Rendering.of(CHAT).row()
     Rendering.of(byte_tokenizer(chat=True)).check(saved, "runs/rm")
-    with pytest.raises(
-        ValueError, match=r"^runs/rm was trained with rendering kind = 'chat', but .* gives 'plain'"
-    ):
+    with pytest.raises(ValueError, match=r"^runs/rm was trained with rendering kind = 'chat', but .* gives 'plain'"):
         Rendering.of(PLAIN).check(saved, "runs/rm")
     changed = byte_tokenizer(chat=True)
     changed.chat_template += " "

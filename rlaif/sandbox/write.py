@@ -17,7 +17,7 @@ class SandboxConfig:
 
     output: str = field(default="runs/quickstart", metadata={"help": "Folder for the files."})
     prompts: int = field(default=1500, metadata={"help": "Prompts to sample responses to: prompts.jsonl."})
-    evaluation: int = field(default=300, metadata={"help": "Other prompts to evaluate on: evaluation.jsonl."})
+    evaluation: int = field(default=500, metadata={"help": "Other prompts to evaluate on: evaluation.jsonl."})
     demonstrations: int = field(
         default=1000, metadata={"help": "Responses to other prompts, of mixed quality: demonstrations.jsonl."}
     )

@@ -1,0 +1,190 @@
+"""The house stands as shared plans say: no import points up, nothing heavy is loaded by the way."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import ROOT, rlaif_env
+
+# A file imports its own floor or a lower one.
+FLOORS = {
+    "rlaif/__init__.py": 0,
+    "rlaif/records.py": 0,
+    "rlaif/store.py": 0,
+    "rlaif/rendering.py": 0,
+    "rlaif/sources.py": 0,
+    "rlaif/parallel.py": 0,
+    "rlaif/config.py": 0,
+    "rlaif/metrics.py": 0,
+    "rlaif/batching.py": 0,
+    "rlaif/language_models.py": 0,
+    "rlaif/endpoint.py": 0,
+    "rlaif/judges/": 1,
+    "rlaif/reward_model.py": 1,
+    "rlaif/sample.py": 2,
+    "rlaif/annotate.py": 2,
+    "rlaif/preferences.py": 2,
+    "rlaif/assess/": 3,
+    "rlaif/evaluate.py": 3,
+    "rlaif/report.py": 3,
+    "rlaif/training/": 4,
+    "rlaif/sandbox/": 4,
+    "rlaif/cli.py": 5,
+    "rlaif/__main__.py": 5,
+    "reward_models/": 5,
+    "recipes/": 5,
+    "scripts/": 5,
+}
+PROGRAMS = ("reward_models/", "recipes/", "scripts/")
+FILES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in ("rlaif", *PROGRAMS)
+    for path in (ROOT / folder).rglob("*.py")
+    if "__pycache__" not in path.parts
+)
+
+
+def room(file: str) -> str | None:
+    """The entry of FLOORS that a file stands in."""
+    if file in FLOORS:
+        return file
+    return next((name for name in FLOORS if name.endswith("/") and file.startswith(name)), None)
+
+
+def imports(source: str) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything that a file imports, at its top or within its functions."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield node.lineno, name.name
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute in this house"
+            yield from ((node.lineno, f"{node.module}.{name.name}") for name in node.names)
+
+
+def file_of(dotted: str) -> str | None:
+    """The file of this repository that an import reaches; None for a library."""
+    parts = dotted.split(".")
+    for length in range(len(parts), 0, -1):
+        stem = "/".join(parts[:length])
+        for file in (f"{stem}.py", f"{stem}/__init__.py"):
+            if file in FILES:
+                return file
+    return None
+
+
+def arrows(file: str, source: str) -> list[str]:
+    """The imports of `source`, standing in `file`, that no file there may have."""
+    here = room(file)
+    assert here is not None, f"{file} stands on no floor: add it to FLOORS and to the plans"
+    wrong = []
+    for line, name in imports(source):
+        target = file_of(name)
+        if target is None or target == file:
+            continue
+        there = room(target)
+        assert there is not None, target
+        if FLOORS[there] > FLOORS[here]:
+            wrong.append(f"{file}:{line} (floor {FLOORS[here]}) imports {target} (floor {FLOORS[there]})")
+        elif target.startswith(PROGRAMS) or (FLOORS[there] == 5 and file.startswith(PROGRAMS)):
+            wrong.append(f"{file}:{line} imports the program {target}: programs meet through files")
+    return wrong
+
+
+def test_no_arrow_points_up() -> None:
+    assert len(FILES) > 30
+    assert [arrow for file in FILES for arrow in arrows(file, (ROOT / file).read_text(encoding="utf-8"))] == []
+
+
+def test_every_room_is_there() -> None:
+    assert {room(file) for file in FILES} == set(FLOORS)
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "count"),
+    [
+        ("rlaif/records.py", "from rlaif.judges import base", 1),
+        ("rlaif/records.py", "def f():\n    import rlaif.cli", 1),
+        ("rlaif/records.py", "from rlaif import annotate, store", 1),
+        ("rlaif/assess/length.py", "from rlaif.training.losses import x", 1),
+        ("rlaif/cli.py", "from rlaif.sandbox import write\nimport torch", 0),
+        ("rlaif/judges/api.py", "from rlaif.judges.base import vote", 0),
+    ],
+)
+def test_this_test_can_fail(file: str, source: str, count: int) -> None:
+    assert len(arrows(file, source)) == count
+    with pytest.raises(AssertionError, match="stands on no floor"):
+        arrows("rlaif/attic.py", "")
+
+
+def test_programs_are_not_called_like_packages() -> None:
+    """Launching by path puts a program's folder first on `sys.path`."""
+    taken = {"datasets", "evaluate", "trl", "peft", "accelerate", "transformers", "torch", *sys.stdlib_module_names}
+    programs = [Path(file) for file in FILES if file.startswith(PROGRAMS)]
+    assert [str(file) for file in programs if file.stem in taken or file.name == "__init__.py"] == []
+
+
+def test_the_visible_top_level_is_what_was_asked_for() -> None:
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    top = {file.split("/")[0] for file in listed.stdout.splitlines()}
+    assert {name for name in top if not name.startswith(".")} == {
+        *["pyproject.toml", "README.md", "LICENSE"],
+        *["rlaif", "recipes", "reward_models", "scripts", "tests"],
+    }
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["judge", "--help"], ["build", "--help"]])
+def test_help_is_light(arguments: list[str]) -> None:
+    watch = (
+        "import sys; from rlaif.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = ['torch', 'transformers', 'datasets', 'accelerate', 'peft', 'pyarrow', 'openai', 'matplotlib']\n"
+        "if len(sys.argv) == 2:\n    heavy += ['trl', 'numpy']\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", watch, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=rlaif_env(), timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_no_module_works_at_import() -> None:
+    """Importing everything loads no model, prints nothing and warns of nothing."""
+    modules = [
+        file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for file in FILES
+        if file.startswith("rlaif/") and not file.endswith("__main__.py")
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(f"import {module}" for module in modules)],
+        capture_output=True,
+        text=True,
+        env=rlaif_env(),
+        timeout=120,
+    )
+    # bitsandbytes says which of its own kernels it lacks; that is nobody's here.
+    said = [line for line in done.stderr.splitlines() if not line.startswith("Failed to load CPU gemm_4bit_forward")]
+    assert (done.returncode, done.stdout, said) == (0, "", [])
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("rlaif/") and "__main__" not in file])
+def test_every_module_says_what_it_is_and_what_it_gives(file: str) -> None:
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    if len(tree.body) == 1:
+        return  # a package's docstring alone
+    names = {
+        t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)
+    }
+    assert "__all__" in names

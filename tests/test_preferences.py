@@ -1,0 +1,289 @@
+"""Judgments become training data: what is left out is counted, and any common shape can be read back."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import refused, rlaif, rows_of, write_rows
+
+from rlaif.preferences import SPLITS, BuildConfig, build, load_preferences, select
+from rlaif.records import Judgment, Pair, prompt_hash
+from rlaif.sources import write_jsonl
+
+
+def judgment(z: float | None, prompt: str = "p", z_ab: float | None = None, z_ba: float | None = None) -> Judgment:
+    return Judgment(Pair(prompt, "a", "b"), z, None if z is not None else "timed out", z_ab, z_ba)
+
+
+def test_what_is_left_out_by_hand() -> None:
+    judgments = [
+        judgment(None),
+        judgment(0.5, z_ab=0.5, z_ba=0.5),
+        judgment(0.55, z_ab=0.6, z_ba=0.5),
+        judgment(0.4, z_ab=0.3, z_ba=0.5),
+        judgment(0.6, z_ab=0.9, z_ba=0.3),
+        judgment(0.8, z_ab=0.9, z_ba=0.7),
+        judgment(0.1, z_ab=0.1, z_ba=0.1),
+        Judgment(Pair("p", "same", "same"), 0.9, z_ab=0.9, z_ba=0.9),
+    ]
+    kept, left_out = select(judgments)
+    assert left_out == {"unjudged": 1, "tie": 1, "empty or equal responses": 1}
+    assert [p.z for p in kept] == [0.55, 0.6, 0.6, 0.8, 0.9]
+    assert [p.chosen for p in kept] == ["a", "b", "a", "a", "b"]
+    kept, left_out = select(judgments, tie_band=0.05, min_confidence=0.7, consistent=True)
+    assert left_out == {"unjudged": 1, "tie": 2, "unsure": 2, "empty or equal responses": 1}
+    kept, left_out = select(judgments, tie_band=0.05, consistent=True)
+    assert left_out["the orders disagree"] == 2
+    assert [p.z for p in kept] == [0.8, 0.9]
+    # The band's own border is a tie, whatever the float's last digit says: |0.6 - 0.5| <= 0.1.
+    assert select([judgment(0.6), judgment(0.4), judgment(0.600001)], tie_band=0.1)[1] == {"tie": 2}
+    with pytest.raises(ValueError, match="judged in one order only; `consistent` needs both"):
+        select([judgment(0.9, z_ab=0.9)], consistent=True)
+
+
+@given(
+    st.lists(st.none() | st.floats(0, 1), max_size=30),
+    st.floats(0, 0.49),
+    st.floats(0.5, 1.0),
+)
+def test_every_judgment_is_kept_or_counted(zs: list[float | None], tie_band: float, confidence: float) -> None:
+    kept, left_out = select([judgment(z) for z in zs], tie_band=tie_band, min_confidence=confidence)
+    assert len(kept) + left_out.total() == len(zs)
+    assert left_out["unjudged"] == zs.count(None)
+    assert all(p.z - 0.5 > tie_band - 1e-9 and p.z >= confidence - 1e-9 for p in kept)
+
+
+def judged(folder: Path, count: int = 200, messages: bool = False) -> Path:
+    """A file of judgments: two on each prompt, in ten subsets, all of them on either side."""
+    rows = []
+    for i in range(count):
+        prompt: Any = f"Question {i // 2}"
+        if messages:
+            prompt = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": prompt}]
+        pair = Pair(prompt, f"a{i}", f"b{i}", label="ab"[i % 2], extra={"subset": f"s{i % 10}"})  # type: ignore[arg-type]
+        rows.append(Judgment(pair, (i % 101) / 100, z_ab=0.7, z_ba=0.6, judge="j", template="t").row())
+    rows.append(
+        Judgment(
+            Pair("unjudged" if not messages else [{"role": "user", "content": "u"}], "a", "b"), None, "timed out"
+        ).row()
+    )
+    write_jsonl(folder / "judgments.jsonl", rows)
+    return folder
+
+
+def built(folder: Path, **settings: Any) -> dict[str, Any]:
+    config = {"judgments": str(folder), "output": str(folder / "data"), "validation": 0.2, "test": 0.3, **settings}
+    return build(BuildConfig(**config))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("messages", [False, True], ids=["strings", "messages"])
+def test_a_dataset_that_anyone_can_load(messages: bool, tmp_path: Path) -> None:
+    report = built(judged(tmp_path, messages=messages))
+    assert report["judgments"] == 201
+    assert report["left_out"] == {"unjudged": 1, "tie": 2}
+    assert sum(report["splits"].values()) == report["preferences"] == 198
+    assert min(report["splits"].values()) > 10
+    assert json.loads((tmp_path / "data" / "report.json").read_text()) == report
+
+    loaded = datasets.load_dataset(str(tmp_path / "data"))
+    assert {name: len(rows) for name, rows in loaded.items()} == report["splits"]
+    hashes = {name: {prompt_hash(row["prompt"]) for row in rows} for name, rows in loaded.items()}
+    assert sum(map(len, hashes.values())) == len(set.union(*hashes.values()))  # no prompt is in two splits
+    for name in SPLITS:
+        ours = load_preferences(tmp_path / "data", name)
+        assert ours.column_names == ["id", "prompt", "chosen", "rejected", "z", "margin", "label"]
+        for theirs, row in zip(loaded[name], ours, strict=True):
+            assert theirs["prompt"] == row["prompt"]
+            assert isinstance(row["prompt"], list) is messages
+            assert 0.5 < row["z"] <= 1.0
+            assert row["margin"] == pytest.approx(2 * row["z"] - 1)
+            assert row["chosen"][0] in "ab"
+            assert {row["chosen"][0], row["rejected"][0]} == {"a", "b"}
+            if messages:
+                assert theirs["chosen"] == [{"role": "assistant", "content": row["chosen"]}]
+            else:
+                assert theirs["chosen"] == row["chosen"]
+    one = load_preferences(tmp_path / "data", "train")[0]
+    number = int(one["chosen"][1:])
+    z = (number % 101) / 100
+    assert (one["chosen"][0] == "a") == (z > 0.5)
+    assert (one["label"] == "chosen") == (("ab"[number % 2] == "a") == (z > 0.5))
+
+
+def test_a_column_can_decide_the_split(tmp_path: Path) -> None:
+    built(judged(tmp_path), split_by="subset")
+    subsets: dict[str, set[str]] = {}
+    by_id = {row["id"]: row.get("subset") for row in rows_of(tmp_path / "judgments.jsonl")}
+    for name in SPLITS:
+        if any((tmp_path / "data" / "data").glob(f"{name}-*")):
+            subsets[name] = {by_id[row["id"]] for row in load_preferences(tmp_path / "data", name)}
+    assert len(subsets) > 1
+    assert sum(map(len, subsets.values())) == len(set.union(*subsets.values())) == 10
+    with pytest.raises(ValueError, match=r"split_by is 'sbset', but pair .* expected 'prompt' or one of subset"):
+        built(tmp_path, split_by="sbset")
+
+
+def test_labels_instead_of_a_judge(tmp_path: Path) -> None:
+    pairs = [{"prompt": "p", "response_a": "a", "response_b": "b", "label": label} for label in ("a", "b", "tie", None)]
+    path = write_rows(tmp_path / "pairs.jsonl", [{**row, "id": str(i)} for i, row in enumerate(pairs)])
+    report = built(path, output=str(tmp_path / "data"), z_from="label", validation=0.0, test=0.0)
+    assert (report["left_out"], report["preferences"]) == ({"tie": 1, "unjudged": 1}, 2)
+    rows = list(load_preferences(tmp_path / "data", "train"))
+    assert [(row["chosen"], row["z"], row["label"]) for row in rows] == [("a", 1.0, "chosen"), ("b", 1.0, "chosen")]
+
+
+def test_a_smaller_build_leaves_nothing_of_the_larger(tmp_path: Path) -> None:
+    built(judged(tmp_path))
+    built(tmp_path, validation=0.0, test=0.0)
+    assert [path.name for path in (tmp_path / "data" / "data").iterdir()] == ["train-00000-of-00001.parquet"]
+    with pytest.raises(ValueError, match="has the splits train, not 'test'; give it a larger share"):
+        load_preferences(tmp_path / "data", "test")
+    assert set(datasets.load_dataset(str(tmp_path / "data"))) == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"judgments": None}, "judgments and output must be set"),
+        ({"validation": 0.5, "test": 0.5}, "leave room for train"),
+        ({"test": -0.1}, "leave room for train"),
+        ({"tie_band": 0.5}, "expected them in"),
+        ({"min_confidence": 0.4}, "expected them in"),
+        ({"min_confidence": 1.0, "tie_band": 0.49}, None),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str | None, tmp_path: Path) -> None:
+    judged(tmp_path, 100)
+    if message is None:  # sense, but nothing left
+        message = "no preference is left of 101 judgments"
+        write_jsonl(tmp_path / "judgments.jsonl", [judgment(0.6, str(i)).row() for i in range(101)])
+    with pytest.raises(ValueError, match=message):
+        built(tmp_path, **settings)
+
+
+# What others publish.
+
+
+def test_whole_conversations_as_in_ultrafeedback(tmp_path: Path) -> None:
+    rows = [
+        {
+            "prompt": f"Question {i}",
+            "prompt_id": str(i),
+            "chosen": [{"role": "user", "content": f"Question {i}"}, {"role": "assistant", "content": "Good."}],
+            "rejected": [{"role": "user", "content": f"Question {i}"}, {"role": "assistant", "content": "Bad."}],
+            "score_chosen": 8.0,
+            "score_rejected": 4.0,
+        }
+        for i in range(4)
+    ]
+    data = datasets.DatasetDict({"train_prefs": datasets.Dataset.from_list(rows)})
+    data.save_to_disk(str(tmp_path / "uf"))
+    loaded = load_preferences(tmp_path / "uf", "train_prefs")
+    assert loaded[1] == {
+        "id": "1",
+        "prompt": [{"role": "user", "content": "Question 1"}],
+        "chosen": "Good.",
+        "rejected": "Bad.",
+        "z": 1.0,
+        "margin": 1.0,
+        "label": None,
+    }
+
+
+def one(row: dict[str, Any], folder: Path) -> dict[str, Any]:
+    (shaped,) = load_preferences(write_rows(folder / "rows.jsonl", [row]), "train")
+    return dict(shaped)
+
+
+def test_the_shapes_that_chosen_may_have(tmp_path: Path) -> None:
+    turn = [{"role": "assistant", "content": "Good."}]
+    other = [{"role": "assistant", "content": "Bad."}]
+    question = [{"role": "user", "content": "Q"}]
+    for row in (
+        {"prompt": "Q", "chosen": "Good.", "rejected": "Bad."},
+        {"prompt": "Q", "chosen": turn, "rejected": other, "z": 0.75},
+        {"prompt": question, "chosen": turn, "rejected": other},
+        {"chosen": question + turn, "rejected": question + other},
+    ):
+        shaped = one(row, tmp_path)
+        assert (shaped["chosen"], shaped["rejected"]) == ("Good.", "Bad.")
+        assert shaped["prompt"] in ("Q", question)
+        assert shaped["z"] == row.get("z", 1.0)
+        assert shaped["margin"] == 2 * shaped["z"] - 1
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"chosen": "a", "rejected": "b"}, "there is no 'prompt'"),
+        ({"prompt": "Q", "chosen": "a"}, "row 0, has no 'rejected'; expected prompt, chosen, rejected"),
+        ({"prompt": "Q", "chosen": "a", "rejected": "b", "z": 1.5}, "row 0: z is 1.5"),
+        ({"prompt": "Q", "chosen": "a", "rejected": "b", "z": None}, "row 0: z is empty"),
+        ({"prompt": "Q", "chosen": 3, "rejected": "b"}, "row 0: chosen is int"),
+        ({"prompt": "Q", "chosen": [], "rejected": "b"}, "row 0: chosen is an empty list"),
+        ({"prompt": "Q", "chosen": ["x"], "rejected": "b"}, "row 0: .*expected messages like"),
+        ({"prompt": "Q", "chosen": [{"role": "user", "content": "x"}], "rejected": "b"}, "ends with the role 'user'"),
+        (
+            {
+                "chosen": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "x"}],
+                "rejected": [{"role": "user", "content": "R"}, {"role": "assistant", "content": "y"}],
+            },
+            "row 0: chosen and rejected begin with different conversations",
+        ),
+    ],
+)
+def test_a_row_that_is_no_preference_is_named(row: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        one(row, tmp_path)
+
+
+def test_mixed_prompts_and_empty_responses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = {"prompt": "Q", "chosen": "a", "rejected": "b"}
+    path = write_rows(tmp_path / "rows.jsonl", [good, {**good, "rejected": " "}, good])
+    assert len(load_preferences(path, "train")) == 2
+    assert capsys.readouterr().err == (
+        f"warning: {path}, split train: 1 of 3 rows have an empty response and are left out.\n"
+    )
+    write_rows(path, [{**good, "chosen": ""}])
+    with pytest.raises(ValueError, match="has no usable row"):
+        load_preferences(path, "train")
+    # In Parquet a column has one type; in JSONL a mixture can stand.
+    write_rows(path, [good, {**good, "prompt": [{"role": "user", "content": "Q"}]}])
+    with pytest.raises(ValueError, match=r"mixes prompts|one kind"):
+        load_preferences(path, "train")
+
+
+def test_a_hub_clone_without_z(tmp_path: Path) -> None:
+    folder = tmp_path / "clone" / "data"
+    folder.mkdir(parents=True)
+    rows = [{"prompt": f"q{i}", "chosen": "a", "rejected": "b", "source": "s"} for i in range(3)]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "train-00000-of-00001.parquet")
+    assert [row["z"] for row in load_preferences(tmp_path / "clone", "train")] == [1.0] * 3
+
+
+def test_the_real_program(tmp_path: Path) -> None:
+    judged(tmp_path)
+    done = rlaif("build", "--judgments", tmp_path, "--output", tmp_path / "data", "--min_confidence", 0.8)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "data" / "report.json").read_text())
+    zs = Counter((i % 101) / 100 for i in range(200))
+    unsure = sum(count for z, count in zs.items() if z != 0.5 and max(z, 1 - z) < 0.8)
+    assert report["left_out"] == {"unjudged": 1, "tie": zs[0.5], "unsure": unsure}
+    assert f"| left out: unsure | {unsure} |" in (tmp_path / "data" / "README.md").read_text()
+    assert "unjudged" in done.stdout
+    line = refused(rlaif("build", "--judgments", tmp_path, "--output", tmp_path / "d", "--split_by", "x"))
+    assert "split_by is 'x'" in line

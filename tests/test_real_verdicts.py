@@ -1,0 +1,100 @@
+"""Real verdicts: GPT-4's recorded ones on LLMBar, served over HTTP, with faults and kills on the way.
+
+Needs RLAIF_DATA, the folder of llmbar.jsonl, and `tools/recorded_judge.py` beside it. Zeng et al. (2310.07641) report
+95.5 % accuracy and 95.0 % agreement between the orders for GPT-4 with the Vanilla prompt on Natural.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import rlaif, rlaif_env, rows_of, wait_until, write_rows
+
+from rlaif.store import Store
+
+DATA = os.environ.get("RLAIF_DATA")
+TOOL = Path(DATA or ".").resolve().parent / "tools" / "recorded_judge.py"
+pytestmark = [
+    pytest.mark.skipif(DATA is None, reason="RLAIF_DATA is not set: it names the folder of llmbar.jsonl"),
+    pytest.mark.skipif(DATA is not None and not TOOL.is_file(), reason=f"there is no {TOOL}"),
+]
+
+
+@contextmanager
+def recorded_judge(*arguments: object) -> Iterator[str]:
+    """The address of a server of the recorded verdicts."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, str(TOOL), "--port", str(port), *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert "recorded judge on" in process.stdout.readline()
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+def command(url: str, pairs: Path, output: Path, *more: object) -> list[object]:
+    judge = ["--judge", "api", "--judge_model", "GPT-4/Vanilla/1,2", "--base_url", url]
+    return ["judge", "--pairs", pairs, *judge, "--output", output, *more]
+
+
+def stats(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/stats") as answer:
+        return dict(json.loads(answer.read()))
+
+
+def test_gpt_4_on_llmbar_with_faults_and_kills(tmp_path: Path) -> None:
+    natural = [row for row in rows_of(Path(DATA or "") / "llmbar.jsonl") if row["subset"] == "Natural"]
+    assert len(natural) == 100
+    pairs = write_rows(tmp_path / "natural.jsonl", natural)
+
+    with recorded_judge() as url:
+        done = rlaif(*command(url, pairs, tmp_path / "calm"))
+        assert done.returncode == 0, done.stderr
+        assert stats(url)["answered"] == 200
+    report = json.loads((tmp_path / "calm" / "report.json").read_text())
+    assert report["unjudged"] == 0
+    assert report["agreement"] == pytest.approx(0.955)
+    assert report["agreement_single_order"] == pytest.approx(0.955)
+    assert report["order_consistency"] == pytest.approx(0.95)
+
+    rng = random.Random(0)
+    with recorded_judge("--fault-rate", 0.3, "--max-in-flight", 16, "--latency-ms", 20) as url:
+        faulty = command(url, pairs, tmp_path / "faulty", "--concurrency", 24)
+        in_flight = 0
+        for goal in (40, 110):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "rlaif", *map(str, faulty)], env=rlaif_env(), stderr=subprocess.DEVNULL
+            )
+            wait_until(lambda goal=goal: len(Store(tmp_path / "faulty", "votes").rows) >= goal, 60)
+            time.sleep(rng.uniform(0, 0.05))
+            assert process.poll() is None, "it finished before it could be killed"
+            process.kill()
+            process.wait()
+            in_flight += 24
+        done = rlaif(*faulty)
+        assert done.returncode == 0, done.stderr
+        served = stats(url)
+
+    judgments = (tmp_path / "faulty" / "judgments.jsonl").read_bytes()
+    assert judgments == (tmp_path / "calm" / "judgments.jsonl").read_bytes()
+    rows = [row for path in (tmp_path / "faulty" / "votes").iterdir() for row in rows_of(path)]
+    assert len(rows) == len({row["key"] for row in rows}) == 200  # none lost, none bought twice
+    assert served["faults"] > 30
+    assert 200 <= served["answered"] <= 200 + in_flight
