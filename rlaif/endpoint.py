@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from rlaif.records import Message
 
@@ -82,6 +83,11 @@ class Endpoint:
             raise ValueError(f"concurrency is {concurrency}; expected at least 1 call in flight.")
         self.model = model
         self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+        if "@" in urlsplit(self.base_url).netloc:
+            raise ValueError(
+                "base_url holds a user name or password, which would be written to the manifest; expected an address "
+                f"without. Put the key into {api_key_env}."
+            )
         self.concurrency = concurrency
         self.max_retries = max_retries
         self.timeout = timeout

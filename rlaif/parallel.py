@@ -16,7 +16,16 @@ from typing import Any, Protocol, TypeVar
 from rlaif.config import warn
 from rlaif.store import Store
 
-__all__ = ["HasKey", "is_main", "process_count", "process_index", "process_state", "run_batches", "wait_for_everyone"]
+__all__ = [
+    "HasKey",
+    "is_main",
+    "on_cpu",
+    "process_count",
+    "process_index",
+    "process_state",
+    "run_batches",
+    "wait_for_everyone",
+]
 
 
 class HasKey(Protocol):
@@ -44,19 +53,26 @@ def is_main() -> bool:
     return process_index() == 0
 
 
+def on_cpu() -> bool:
+    """Whether this process computes on the CPU: the launcher says so, or there is nothing else.
+
+    accelerate and TRL have to be told. Without a GPU and without the word they take each of several processes for the
+    only one: no barrier holds, and each trains a model of its own.
+    """
+    import torch
+
+    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in {"1", "true", "yes"}
+    return asked or not torch.accelerator.is_available()
+
+
 def process_state() -> Any:
     """accelerate's `PartialState`: this process's device, and its tie to the other processes."""
-    import torch
     from accelerate import PartialState
 
-    # Without an accelerator, accelerate ties processes together only if it is told to use the CPU; it would take each
-    # for the only one otherwise, and no barrier would hold.
-    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() in {"1", "true", "yes"}
-    cpu = asked or not torch.accelerator.is_available()
     if process_count() == 1:
-        return PartialState(cpu=cpu)
+        return PartialState(cpu=on_cpu())
     # Judging one share may take hours longer than another: the default of ten minutes would kill the run.
-    return PartialState(cpu=cpu, timeout=datetime.timedelta(days=30))
+    return PartialState(cpu=on_cpu(), timeout=datetime.timedelta(days=30))
 
 
 def wait_for_everyone() -> None:

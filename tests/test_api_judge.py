@@ -331,6 +331,12 @@ def test_a_missing_key_is_one_line(tmp_path: Path) -> None:
     assert "the environment variable OPENAI_API_KEY is not set; expected the key for https://api.openai.com/v1" in line
 
 
+def test_an_address_with_a_password_is_refused():
+    with pytest.raises(ValueError, match="holds a user name or password") as refusal:
+        Endpoint("model", "http://me:secret@localhost:8000/v1")
+    assert "secret" not in str(refusal.value)
+
+
 def test_nothing_listening_is_one_line_within_seconds(server: Server, tmp_path: Path) -> None:
     command = arguments(server, tmp_path)
     server.close()

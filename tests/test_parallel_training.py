@@ -49,7 +49,6 @@ def test_two_processes_log_the_losses_of_one(program, inputs, tmp_path, monkeypa
             "learning_rate": 0.003,
             "logging_steps": 1,
             "save_strategy": "no",
-            "use_cpu": True,
             "disable_tqdm": True,
         }
         if program.endswith("dpo.py"):

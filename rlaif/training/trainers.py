@@ -10,7 +10,6 @@ gives TRL's own loss; tests hold that, and the signatures of every method overri
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -21,6 +20,7 @@ from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, S
 from trl.trainer.dpo_trainer import DataCollatorForPreference as DPOBatches
 from trl.trainer.reward_trainer import DataCollatorForPreference as RewardBatches
 
+from rlaif.parallel import on_cpu, process_count
 from rlaif.training.losses import dpo_delta, hard_loss, margin_loss, soft_correction, soft_loss
 
 __all__ = [
@@ -46,6 +46,11 @@ class _Defaults:
         default=False, metadata={"help": "Recompute activations in the backward pass: less memory, more time."}
     )
 
+    # Trainer turns it on for plain models: an extra walk of the graph every step, for parameters that are all used.
+    ddp_find_unused_parameters: bool | None = field(
+        default=False, metadata={"help": "Several processes: look for weights without a gradient (experts, say)."}
+    )
+
     # Settings that act on a path which is not taken here: name -> (the only value, what to do instead).
     refused: ClassVar[dict[str, tuple[Any, str]]] = {
         "model_init_kwargs": (None, "Use --model_revision, --dtype, --attn_implementation and --load_in_4bit."),
@@ -63,9 +68,10 @@ class _Defaults:
             value = getattr(self, name, only)
             if value != only:
                 raise ValueError(f"{name} is {value!r}; this program takes only {only!r}. {instead}")
+        self.use_cpu = self.use_cpu or on_cpu()  # type: ignore[has-type]
         # TRL's default is bf16 everywhere, which a CPU refuses.
         if self.bf16 is None:  # type: ignore[has-type]
-            self.bf16 = not self.fp16 and _cuda_has_bf16(self.use_cpu)  # type: ignore[attr-defined]
+            self.bf16 = not self.fp16 and not self.use_cpu and _cuda_has_bf16()  # type: ignore[attr-defined]
         # Pinned memory speeds up copies to a GPU; without one PyTorch warns of it.
         self.dataloader_pin_memory = bool(self.dataloader_pin_memory) and torch.cuda.is_available()  # type: ignore[has-type]
         super().__post_init__()  # type: ignore[misc]
@@ -73,9 +79,8 @@ class _Defaults:
             raise ValueError("max_length is null; expected a number of tokens. Longer rows are left out and counted.")
 
 
-def _cuda_has_bf16(use_cpu: bool) -> bool:
-    on_cpu = use_cpu or os.environ.get("ACCELERATE_USE_CPU", "").lower() in {"1", "true", "yes"}
-    return not on_cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+def _cuda_has_bf16() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @dataclass
@@ -162,6 +167,7 @@ class _Shared:
     def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
         adapters = {n: p.data for n, p in model.named_parameters() if p.requires_grad} if _is_peft(model) else {}
         super().__init__(model, *args, **kwargs)  # type: ignore[call-arg]
+        assert self.args.world_size == process_count(), "the launcher's processes are not tied together"
         # TRL turns QLoRA's adapters (and a reward head) to bfloat16, rounding one that is trained further. In bfloat16
         # a weight does not feel a step below 1/256 of itself, and plain float32 arithmetic cannot multiply the two.
         if _is_peft(self.model):
