@@ -33,10 +33,15 @@ def warn(message: str) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a program: a user's mistake (ValueError) ends it in one line, anything else in a traceback."""
+    """Runs a program: a user's mistake (ValueError) ends it in one line, anything else in a traceback.
+
+    RLAIF_TRACEBACK=1 in the environment shows the traceback of a ValueError too: some come from libraries.
+    """
     try:
         main()
     except ValueError as error:
+        if os.environ.get("RLAIF_TRACEBACK"):
+            raise
         fail(str(error))
     except OSError as error:
         if error.errno not in _FILE_TROUBLE:

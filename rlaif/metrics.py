@@ -6,7 +6,7 @@ in z (unjudged) are the caller's to leave out and to count.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ __all__ = [
     "brier",
     "confidence_bins",
     "ece",
+    "ece_interval",
     "log_odds",
     "order_consistency",
     "soft_nll",
@@ -115,14 +116,35 @@ def bootstrap(
 
     Resampling the rows together is what makes a comparison of two systems on the same prompts a paired one.
     """
+    drawn = _resample(statistic, values, samples, seed)
+    low, high = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    return float(low), float(high)
+
+
+def ece_interval(
+    p: ArrayLike, y: ArrayLike, samples: int = 1000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of `ece(p, y)` by the basic bootstrap: 2 ECE minus the quantiles of the resampled ones, within [0, 1].
+
+    A mean of absolute gaps is not 0 even for a calibrated p: of n pairs in b bins chance alone makes about
+    0.8 sqrt(b p (1 - p) / n) of it, 0.09 at n = 150. Resampling adds that bias once more, so the percentiles lie too
+    high; reflecting them at the estimate takes it out again, and the interval may lie below the estimate. Where the
+    true ECE is 0, the edge of what it can be, the interval still lies above it about half of the time.
+    """
+    drawn = _resample(ece, (p, y), samples, seed)
+    low, high = 2.0 * ece(p, y) - np.quantile(drawn, [(1.0 + level) / 2.0, (1.0 - level) / 2.0])
+    return float(np.clip(low, 0.0, 1.0)), float(np.clip(high, 0.0, 1.0))
+
+
+def _resample(statistic: Callable[..., float], values: Sequence[ArrayLike], samples: int, seed: int) -> list[float]:
+    """`statistic` of `samples` draws of the rows; NaN where there are no rows."""
     arrays = _array(*values)
     n = arrays[0].size
     if n == 0:
-        return float("nan"), float("nan")
+        return [float("nan")]
     rng = np.random.default_rng(seed)
     drawn = []
     for _ in range(samples):
         rows = rng.integers(0, n, size=n)
         drawn.append(statistic(*(a[rows] for a in arrays)))
-    low, high = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return float(low), float(high)
+    return drawn

@@ -2,8 +2,8 @@
 
 The work is planned once, in whole batches, the same way in every process; process r of n takes batches r, r + n, ...
 A batch is computed alike wherever it runs, and stored with one write, so one process, eight, or a run that was killed
-and resumed give the same numbers. (If a kill tears that write, what is left of the batch is asked again without the
-rest: answers that depend on their batch, a local model's sampled text or the seventh digit of its logits, may differ.)
+and resumed give the same numbers. If a kill tears that write, the whole batch is computed again and what the store
+lacks of it is kept: a local model's answer depends on its batch, in its random numbers or in its seventh digit.
 """
 
 from __future__ import annotations
@@ -109,12 +109,16 @@ def run_batches(
             "run leaves them; they stay as they are, and what they answered is asked again."
         )
     todo = []
+    missing: set[str] = set()
     for batch in batches[process_index() :: process_count()]:
         left = [work for work in batch if work.key not in store or again(store.rows[work.key])]
+        missing.update(work.key for work in left)
         if left:
-            todo.append(left)
-    total = sum(map(len, todo))
+            # A batch cut in its middle is computed whole again: in a smaller one, padding and random numbers differ.
+            todo.append(list(batch) if store.torn else left)
+    total = len(missing)
     with tqdm(total=total, desc=label, unit=unit, disable=not is_main() or not total, mininterval=1.0) as bar:
-        for rows in answer(todo) if todo else ():
+        for answered in answer(todo) if todo else ():
+            rows = [row for row in answered if row["key"] in missing]
             store.append(rows)
             bar.update(len(rows))

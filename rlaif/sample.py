@@ -192,7 +192,8 @@ class LocalPolicy:
         for item, new in zip(fits, out_BT[:, longest:].tolist(), strict=True):
             complete = eos in new
             tokens = new[: new.index(eos)] if complete else new
-            text = self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+            # As it was generated, white space and all: what is trained on and scored must become the same tokens again.
+            text = self.tokenizer.decode(tokens, skip_special_tokens=True)
             rows.append(
                 {
                     "key": item.key,
@@ -251,7 +252,7 @@ class ApiPolicy:
             return {**common, "text": None, "reason": str(error), "final": error.final}
         return {
             **common,
-            "text": reply.text.strip(),
+            "text": reply.text,
             "tokens": reply.usage["completion_tokens"],
             "complete": reply.complete,
             "usage": reply.usage,
@@ -313,7 +314,7 @@ def form_pairs(
                 text = row["text"]
                 if text is None:
                     counts["failed"] += 1
-                elif not text:
+                elif not text.strip():
                     counts["empty"] += 1
                 elif text in seen:
                     counts["duplicates"] += 1

@@ -10,11 +10,14 @@ stop() {
     exit 1
 }
 
+is_new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
 find_python() {
     local candidate
     for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 python; do
-        if [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 &&
-            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        if [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 && is_new_enough "$candidate"; then
             echo "$candidate"
             return
         fi
@@ -25,7 +28,9 @@ find_python() {
 prepare_environment() {
     local extras=$1 python stamp wanted log free
     if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
-        python=$(find_python) || exit 1
+        python=python # the active environment's own, and no other: the later commands come from there
+        is_new_enough python ||
+            stop "the active environment has $(python --version 2>&1), and rlaif needs 3.11 or newer; deactivate it, or activate another"
     else
         if [ ! -x .venv/bin/python ]; then
             python=$(find_python) || exit 1

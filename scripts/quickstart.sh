@@ -25,7 +25,7 @@ rlaif sandbox --output $RUN
 
 step "2/8  supervised fine-tuning on the demonstrations"
 $LAUNCH recipes/sft.py --config recipes/configs/sft/sandbox.yaml
-# full size: accelerate launch --config_file recipes/accelerate/single_gpu.yaml recipes/sft.py --config recipes/configs/sft/qwen3_0.6b.yaml
+# full size: accelerate launch --config_file recipes/accelerate/single_gpu.yaml recipes/sft.py --config recipes/configs/sft/qwen3_0.6b_full.yaml
 
 step "3/8  two responses to each prompt"
 rlaif sample --prompts $RUN/prompts.jsonl --policy $RUN/sft --max_new_tokens 40 --output $RUN/sampled

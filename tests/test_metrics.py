@@ -102,3 +102,21 @@ def test_the_bootstrap_is_paired() -> None:
     first = np.random.default_rng(2).normal(size=50) * 100
     low, high = metrics.bootstrap(lambda a, b: float(np.mean(a - b)), first, first - 1.0)
     assert (low, high) == pytest.approx((1.0, 1.0))
+
+
+def test_the_interval_of_ece_covers_it() -> None:
+    """Overconfident probabilities, small samples: the percentile bootstrap would lie above the truth."""
+    rng = np.random.default_rng(0)
+    truth = rng.beta(2, 2, size=100_000)
+    said = 1 / (1 + ((1 - truth) / truth) ** 2)  # log-odds doubled
+    outcome = (rng.random(truth.size) < truth).astype(float)
+    whole = metrics.ece(said, outcome)
+    covered = {"basic": 0, "percentile": 0}
+    for _ in range(40):
+        rows = rng.integers(0, truth.size, 150)
+        low, high = metrics.ece_interval(said[rows], outcome[rows], samples=200)
+        covered["basic"] += low <= whole <= high
+        low, high = metrics.bootstrap(metrics.ece, said[rows], outcome[rows], samples=200)
+        covered["percentile"] += low <= whole <= high
+    assert covered["basic"] >= 34
+    assert covered["basic"] > covered["percentile"]

@@ -225,3 +225,24 @@ def test_the_real_program(chat_model: Path, tmp_path: Path) -> None:
 def quiet_loading() -> Any:
     with quiet():
         yield
+
+
+def test_a_response_becomes_the_tokens_that_were_sampled(tmp_path: Path) -> None:
+    """Without a chat template a reply starts with a space; stripped, it would be trained on as other tokens."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from rlaif.sandbox import model_path, prompts
+
+    tokenizer = AutoTokenizer.from_pretrained(model_path("policy"))
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path / "plain")
+    AutoModelForCausalLM.from_pretrained(model_path("policy")).save_pretrained(tmp_path / "plain")
+    policy = LocalPolicy(str(tmp_path / "plain"), max_new_tokens=16)
+    assert policy.rendering.kind == "plain"
+    asked = prompts(30, seed=5)
+    rows = [row for (row,) in complete(policy, asked, 1, tmp_path / "run", "sampling")]
+    assert any(row["text"].startswith(" ") for row in rows)
+    for prompt, row in zip(asked, rows, strict=True):
+        encoded = policy.rendering.encode(policy.tokenizer, prompt, row["text"])
+        # A response that was cut gets the EOS that it lacks.
+        assert len(encoded.response_ids) == row["tokens"] + (not row["complete"])

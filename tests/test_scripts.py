@@ -33,12 +33,12 @@ def stand_in(checkout: Path, name: str, script: str) -> None:
     path.chmod(0o755)
 
 
-def set_up(checkout: Path, script: str = "quickstart.sh") -> tuple[int, str, str]:
+def set_up(checkout: Path, script: str = "quickstart.sh", **variables: str) -> tuple[int, str, str]:
     environment = {k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "CONDA_PREFIX", "PYTHON"}}
     done = subprocess.run(
         ["bash", f"scripts/{script}"],
         cwd=checkout,
-        env={**environment, "PATH": str(checkout / "bin")},
+        env={**environment, "PATH": str(checkout / "bin"), **variables},
         capture_output=True,
         text=True,
         timeout=60,
@@ -70,6 +70,20 @@ def test_an_old_python_is_named_and_what_to_do_is_said(checkout: Path, script: s
     assert code == 1
     assert error.startswith("error: no Python 3.11 or newer found (python3 is Python 3.9); install one, or name it")
     assert error.count("\n") == 1
+
+
+def test_an_active_environment_is_used_and_no_other(checkout: Path) -> None:
+    python(checkout, old=1, minor=9)  # the active one is too old ...
+    newer = PYTHON.format(
+        old=0, minor=12, says="must not run", pip=9, mkdir=shutil.which("mkdir"), cp=shutil.which("cp")
+    )
+    stand_in(checkout, "python3.12", newer)  # ... and the system has one that is not
+    code, _, error = set_up(checkout, VIRTUAL_ENV=str(checkout))
+    assert code == 1
+    assert error == (
+        "error: the active environment has Python 3.9, and rlaif needs 3.11 or newer; deactivate it, or activate "
+        "another\n"
+    )
 
 
 def test_a_full_disk_is_seen_before_anything_is_installed(checkout: Path) -> None:
