@@ -1,6 +1,6 @@
 """Direct preference optimization (2305.18290): a policy learns from preferences z without a reward model.
 
-    accelerate launch recipes/dpo.py --config recipes/configs/dpo/sandbox.yaml
+    accelerate launch --config_file recipes/accelerate/cpu.yaml recipes/dpo.py --config recipes/configs/dpo/sandbox.yaml
 
 The loss of a pair is -[z log s(d) + (1 - z) log s(-d)], d = beta times the difference of log-ratios to the reference,
 with each pair's own z; at z = 1 it is DPO's. The reference is the policy that training starts from.
@@ -15,7 +15,6 @@ Writes: the policy (or adapter) with its tokenizer, report.json, manifest.json.
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -40,7 +39,6 @@ class DataConfig:
 
 
 def main() -> None:
-    started = time.monotonic()
     training.quiet_libraries()
     from transformers import set_seed
 
@@ -49,7 +47,7 @@ def main() -> None:
     from rlaif.preferences import load_preferences
     from rlaif.rendering import Rendering
     from rlaif.sources import write_json
-    from rlaif.store import write_manifest
+    from rlaif.store import elapsed, write_manifest
     from rlaif.training.data import check_sides, dpo_pairs, on_disk, report_too_long
     from rlaif.training.models import ModelConfig, is_adapter, load_policy, lora
     from rlaif.training.trainers import SoftDPOConfig, SoftDPOTrainer
@@ -117,7 +115,7 @@ def main() -> None:
             "accuracy": held_out["eval_rewards/accuracies"],
             "margin": held_out["eval_rewards/margins"],
         },
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(elapsed(), 1),
     }
     write_json(f"{args.output_dir}/report.json", report)
     write_manifest(

@@ -1,6 +1,6 @@
 """Supervised fine-tuning: a policy learns to write the completions of demonstrations, or the chosen side of pairs.
 
-    accelerate launch recipes/sft.py --config recipes/configs/sft/sandbox.yaml
+    accelerate launch --config_file recipes/accelerate/cpu.yaml recipes/sft.py --config recipes/configs/sft/sandbox.yaml
 
 Supports: full training, LoRA, QLoRA; one process or many (DDP, FSDP2, ZeRO-3).
 Assumes: rows of `prompt` and `completion`, or a preference dataset; a causal LM with its tokenizer beside it.
@@ -9,7 +9,6 @@ Writes: the policy (or adapter) with its tokenizer, report.json, manifest.json.
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -36,7 +35,6 @@ class DataConfig:
 
 
 def main() -> None:
-    started = time.monotonic()
     training.quiet_libraries()
     from transformers import set_seed
 
@@ -44,7 +42,7 @@ def main() -> None:
     from rlaif.parallel import is_main, process_count
     from rlaif.rendering import Rendering
     from rlaif.sources import write_json
-    from rlaif.store import write_manifest
+    from rlaif.store import elapsed, write_manifest
     from rlaif.training.data import demonstrations, report_too_long
     from rlaif.training.models import ModelConfig, is_adapter, load_policy, lora
     from rlaif.training.trainers import CompletionConfig, CompletionTrainer
@@ -103,7 +101,7 @@ def main() -> None:
             "loss": held_out["eval_loss"],
             "token_accuracy": held_out["eval_mean_token_accuracy"],
         },
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(elapsed(), 1),
     }
     write_json(f"{args.output_dir}/report.json", report)
     write_manifest(
@@ -127,7 +125,7 @@ def load_demonstrations(source: str, split: str | None) -> Any:
 
     from rlaif.preferences import load_preferences
     from rlaif.records import check_prompt
-    from rlaif.sources import read_rows, require
+    from rlaif.sources import OneKind, read_rows, require
 
     _, first = next(iter(read_rows(source, split)), (None, None))
     if first is None:
@@ -135,19 +133,31 @@ def load_demonstrations(source: str, split: str | None) -> Any:
     if "chosen" in first and "completion" not in first:
         return load_preferences(source, split or "train").rename_column("chosen", "completion")
     rows = []
+    kind = OneKind()
     for where, row in read_rows(source, split):
         require(row, ["prompt", "completion"], where)
-        completion = row["completion"]
-        if isinstance(completion, list) and completion:
-            completion = completion[-1]["content"]
         try:
-            prompt = check_prompt(row["prompt"])
+            prompt, completion = check_prompt(row["prompt"]), completion_text(row["completion"])
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-        if not isinstance(completion, str) or not completion.strip():
-            raise ValueError(f"{where} has an empty completion; expected text. Fill it in or remove the row.")
+        kind.check(prompt, where)
         rows.append({"prompt": prompt, "completion": completion})
     return datasets.Dataset.from_list(rows)
+
+
+def completion_text(value: Any) -> str:
+    """A completion's text, from the text itself or from a list of one message that holds it."""
+    text = value
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        text = value[0].get("content")
+    if not isinstance(text, str):
+        raise ValueError(
+            f"completion is {type(value).__name__} {value!r:.60}; expected text, or a list of one "
+            '{"role": "assistant", "content": ...} message. Write the completion as text.'
+        )
+    if not text.strip():
+        raise ValueError("completion is empty; expected text. Fill it in or remove the row.")
+    return text
 
 
 if __name__ == "__main__":

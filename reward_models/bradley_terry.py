@@ -13,7 +13,6 @@ Fails: where the model on disk does not score bit for bit as the model that was 
 from __future__ import annotations
 
 import gc
-import time
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -42,18 +41,18 @@ class DataConfig:
 
 
 def main() -> None:
-    started = time.monotonic()
     training.quiet_libraries()
     from transformers import set_seed
 
+    from rlaif.assess.length import longer
     from rlaif.language_models import load_tokenizer, quiet
     from rlaif.parallel import is_main, process_count
     from rlaif.preferences import load_preferences
     from rlaif.rendering import Rendering
     from rlaif.reward_model import RewardModel, RewardModelCard
     from rlaif.sources import fingerprint, write_json
-    from rlaif.store import write_manifest
-    from rlaif.training.baselines import BagOfWords, longer_wins
+    from rlaif.store import elapsed, write_manifest
+    from rlaif.training.baselines import BagOfWords
     from rlaif.training.data import check_sides, report_too_long, reward_pairs
     from rlaif.training.measure import preference_report
     from rlaif.training.models import ModelConfig, load_reward_backbone, lora
@@ -155,11 +154,11 @@ def main() -> None:
             np.array(test["z"], float),
             test["label"],
             {
-                "longer_wins": longer_wins(test["chosen"], test["rejected"]),
+                "longer_wins": longer([len(text) for text in test["chosen"]], [len(text) for text in test["rejected"]]),
                 "bag_of_words": words.probabilities(test["chosen"], test["rejected"]),
             },
         )
-    report["seconds"] = round(time.monotonic() - started, 1)
+    report["seconds"] = round(elapsed(), 1)
     write_json(f"{args.output_dir}/report.json", report)
     write_manifest(
         args.output_dir,
@@ -185,14 +184,19 @@ def summary(held_out: dict) -> str:
     """The lines that a person reads: one for each thing that the model is measured against."""
     lines = [f"held out: {held_out['pairs']} pairs, {held_out['unscored']} too long to score"]
     for name, key in (("z", "against_z"), ("label", "against_label")):
-        if row := held_out[key]:
-            beside = ", ".join(
-                f"{n.replace('_', ' ')} {v[f'accuracy_{name}']:.3f}" for n, v in held_out["baselines"].items()
-            )
+        row = held_out[key]
+        if not row or not row["measured"]:
+            continue
+        lines.append(
+            f"  against {name:5s} accuracy {row['accuracy']:.3f} [{row['accuracy_low']:.3f}, "
+            f"{row['accuracy_high']:.3f}]  NLL {row['soft_nll']:.3f}  Brier {row['brier']:.3f}  "
+            f"ECE {row['ece']:.3f} [{row['ece_low']:.3f}, {row['ece_high']:.3f}]  ties {row['tied']}, left out"
+        )
+        for baseline, numbers in held_out["baselines"].items():
+            difference, low, high = (numbers[f"difference_{name}{end}"] for end in ("", "_low", "_high"))
             lines.append(
-                f"  against {name:5s} accuracy {row['accuracy']:.3f} [{row['accuracy_low']:.3f}, "
-                f"{row['accuracy_high']:.3f}] ({beside})  NLL {row['soft_nll']:.3f}  Brier {row['brier']:.3f}  "
-                f"ECE {row['ece']:.3f} [{row['ece_low']:.3f}, {row['ece_high']:.3f}]"
+                f"    {difference:+.3f} [{low:.3f}, {high:.3f}] over {baseline.replace('_', ' ')} "
+                f"({numbers[f'accuracy_{name}']:.3f})"
             )
     return "\n".join(lines)
 

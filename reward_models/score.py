@@ -44,7 +44,7 @@ def main() -> None:
     training.quiet_libraries()
     from rlaif.records import check_prompt
     from rlaif.reward_model import RewardModel
-    from rlaif.sources import read_rows, require, write_jsonl
+    from rlaif.sources import OneKind, read_rows, require, write_jsonl
 
     # ---- parse
     (settings,) = config.parse(ScoreConfig, description=__doc__)
@@ -52,6 +52,7 @@ def main() -> None:
     # ---- load
     rows, prompts, responses = [], [], []
     columns: tuple[str, ...] | None = None
+    kind = OneKind()
     for where, row in read_rows(settings.input, settings.split):
         columns = columns or shape(row, where)
         require(row, ["prompt", *columns], where)
@@ -60,6 +61,7 @@ def main() -> None:
             responses.append([text(row[column], column) for column in columns])
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
+        kind.check(prompts[-1], where)
         rows.append(row)
     if columns is None:
         raise ValueError(f"{settings.input} has no rows; expected at least one.")

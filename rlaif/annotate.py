@@ -11,6 +11,7 @@ and writes the same `judgments.jsonl` as one that was never killed, as does a ru
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,13 +76,15 @@ class Annotation:
 
     `judgments` stand in the pairs' order; `asked` votes were asked for now (by all processes), `reused` were stored
     before. `mass` is the mean probability of the two verdict labels together, where the judge tells it: far below 1,
-    the judge would rather have said something else, and its z means little.
+    the judge would rather have said something else, and its z means little. `methods` counts the readable votes by how
+    they were read (see `Vote.method`): a mixture means that z is on two scales.
     """
 
     judgments: list[Judgment]
     asked: int
     reused: int
     mass: float | None = None
+    methods: Mapping[str, int] = field(default_factory=dict)
 
 
 def combine_votes(
@@ -90,24 +93,26 @@ def combine_votes(
     """The judgment on `pair` from its votes: z = mean over orders of the mean over samples of P(a is preferred).
 
     Every order must have a readable vote: with only one, z would carry the position bias that the other was to cancel,
-    so the judgment is then None, for the reason of the vote that failed.
+    so the judgment is then None, for the reason of the vote that failed, with the z of the other order kept beside.
     """
-    judgment = Judgment(pair=pair, z=None, reason="never asked", votes=len(votes))
+    readable = sum(vote.p_first is not None for vote in votes)
+    judgment = Judgment(pair=pair, z=None, reason="never asked", votes=len(votes), readable=readable)
     if votes:
         judgment = dataclasses.replace(judgment, judge=votes[0].judge, template=votes[0].template)
     seen = {order: [vote.p_a for vote in votes if vote.order == order and vote.p_a is not None] for order in orders}
-    for order in orders:
-        if not seen[order]:
-            reasons = [vote.reason for vote in votes if vote.order == order]
-            return dataclasses.replace(judgment, reason=f"order {order}: {reasons[0] if reasons else 'never asked'}")
+    missing = next((order for order in orders if not seen[order]), None)
     if combine == "mean":
-        by_order = {order: float(np.mean(values)) for order, values in seen.items()}
-        z = float(np.mean(list(by_order.values())))
+        by_order = {order: float(np.mean(values)) for order, values in seen.items() if values}
+        z = float(np.mean(list(by_order.values()))) if missing is None else None
     else:
-        odds = {order: float(np.mean(log_odds(values))) for order, values in seen.items()}
+        odds = {order: float(np.mean(log_odds(values))) for order, values in seen.items() if values}
         by_order = {order: _sigmoid(value) for order, value in odds.items()}
-        z = _sigmoid(float(np.mean(list(odds.values()))))
-    return dataclasses.replace(judgment, z=z, reason=None, z_ab=by_order.get("ab"), z_ba=by_order.get("ba"))
+        z = _sigmoid(float(np.mean(list(odds.values())))) if missing is None else None
+    reason = None
+    if missing is not None:
+        reasons = [vote.reason for vote in votes if vote.order == missing]
+        reason = f"order {missing}: {reasons[0] if reasons else 'never asked'}"
+    return dataclasses.replace(judgment, z=z, reason=reason, z_ab=by_order.get("ab"), z_ba=by_order.get("ba"))
 
 
 def _sigmoid(x: float) -> float:
@@ -173,8 +178,16 @@ def judge_pairs(
                 judgment = dataclasses.replace(judgment, reason=problem)
             flags = ("marker",) if judge.template.markers_in(pair) else ()
             judgments.append(dataclasses.replace(judgment, judge=judge.name, template=judge.template.hash, flags=flags))
+        rows = [store.rows[key] for key in questions]
+    methods = Counter(str(row["method"]) for row in rows if row["p_first"] is not None)
     mass = float(np.mean(masses)) if masses else None
-    return Annotation(judgments, missing, len(questions) - missing, mass)
+    if mass is not None and mass < 0.5 and is_main():
+        warn(
+            f"the judge gives the two labels {mass:.2g} of its probability (mean label mass): it would rather say "
+            "something else, and its z means little. Try another --template (`helpful` tells a chat model how to "
+            "answer, `compact` is for a base model) or a stronger judge."
+        )
+    return Annotation(judgments, missing, len(questions) - missing, mass, dict(sorted(methods.items())))
 
 
 def annotate(config: AnnotateConfig) -> Annotation:

@@ -67,6 +67,7 @@ def _judge(arguments: Sequence[str]) -> None:
             for judgment in done.judgments:
                 groups.setdefault(str(judgment.pair.extra.get(config.by)), []).append(judgment)
             report["by"] = {name: assess_judgments(judgments) for name, judgments in sorted(groups.items())}
+        report["methods"] = dict(done.methods)
         if done.mass is not None:
             report["label_mass"] = done.mass
         report |= {"votes_asked": done.asked, "votes_reused": done.reused, "seconds": elapsed()}

@@ -1,7 +1,8 @@
 """An OpenAI-compatible endpoint: bounded concurrency, retries that respect Retry-After, and errors as values.
 
-What endpoints differ in is found out once and remembered: whether they give log-probabilities, whether they want
-`max_tokens` or `max_completion_tokens`, whether they take `temperature` and `seed`.
+What endpoints differ in is found out once and remembered: whether they give log-probabilities (by the first question
+that is answered), whether they want `max_tokens` or `max_completion_tokens`, whether they take `temperature` and
+`seed`. A setting that is left out from then on is warned about.
 
 The key comes from an environment variable only and is written nowhere.
 """
@@ -11,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from rlaif.config import warn
 from rlaif.records import Message
 
 __all__ = ["Endpoint", "EndpointDownError", "NoReplyError", "Reply", "stream"]
@@ -94,6 +97,7 @@ class Endpoint:
         self._key_env = api_key_env
         self._client: Any = None
         self._unsupported: set[str] = set()
+        self._gave_logprobs = False
         self._probe: asyncio.Lock | None = None
         self._probed = False
         self._answered = 0
@@ -139,7 +143,8 @@ class Endpoint:
         Args:
             messages: the conversation.
             temperature, max_tokens, seed, top_p: sampling; what the endpoint refuses is left out from then on.
-            logprobs: ask for the 20 likeliest tokens at each place, if the endpoint has them.
+            logprobs: ask for the 20 likeliest tokens at each place, if the endpoint has them. From one that gave them
+                with the first answer, an answer without them is asked for again, up to three times.
             accept: an answer that it refuses is asked for again, up to three times; then it is returned as it is.
 
         Raises:
@@ -163,7 +168,7 @@ class Endpoint:
         """One question with its retries."""
         import openai
 
-        failed = refused = limited = 0
+        failed = refused = limited = bare = 0
         deadline = time.monotonic() + _PATIENCE
         while True:
             wait = min(8.0, 0.5 * 2**failed) * random.uniform(0.5, 1.0)
@@ -213,9 +218,12 @@ class Endpoint:
                 self._answered += 1
                 self._silent = 0
                 if reply.text.strip():
-                    if accept(reply) or refused == 3:
+                    if self._gave_logprobs and wanted.get("logprobs") and not reply.logprobs and bare < 3:
+                        bare += 1
+                    elif accept(reply) or refused == 3:
                         return reply
-                    refused += 1
+                    else:
+                        refused += 1
                 else:
                     failed += 1
                     if failed > self.max_retries or not reply.complete:
@@ -235,11 +243,13 @@ class Endpoint:
         """One call, in the endpoint's dialect; learns the dialect from what is refused."""
         import openai
 
+        left_out: set[str] = set()  # from this call alone
         while True:
-            settings = {k: v for k, v in wanted.items() if k not in self._unsupported and v is not None}
-            if "max_tokens" in self._unsupported:
+            unsupported = self._unsupported | left_out
+            settings = {k: v for k, v in wanted.items() if k not in unsupported and v is not None}
+            if "max_tokens" in unsupported:
                 settings["max_completion_tokens"] = wanted["max_tokens"]
-            if "logprobs" in self._unsupported:
+            if "logprobs" in unsupported:
                 settings.pop("top_logprobs", None)
             start = time.perf_counter()
             try:
@@ -247,12 +257,16 @@ class Endpoint:
             except openai.APIStatusError as error:
                 if error.status_code == 408:
                     raise _RequestTimeoutError(_line(error)) from None
-                if error.status_code not in {400, 422}:
+                # OpenAI says 403 where a model may not be asked for log-probabilities.
+                if error.status_code not in {400, 403, 422} or _about_the_question(error):
                     raise
-                refused = _refused_setting(str(error), settings)
+                refused = _refused_setting(error, settings)
                 if refused is None:
                     raise
-                self._unsupported.add(refused)
+                if refused == "logprobs" and self._gave_logprobs:
+                    left_out.add(refused)  # decided with the first answer, and not again
+                else:
+                    self._leave_out(refused)
                 continue
             except ValueError as error:  # a body that is not JSON, or not a completion
                 raise _BadBodyError(f"an unreadable body: {_line(error)}") from None
@@ -267,10 +281,11 @@ class Endpoint:
         places = None
         if settings.get("logprobs"):
             content = getattr(choice.logprobs, "content", None)
-            if content is None and text:
-                self._unsupported.add("logprobs")  # taken, but not given
-            elif content is not None:
+            if content:
+                self._gave_logprobs = self.gives_logprobs  # not where an earlier answer decided otherwise
                 places = [(p.token, _listed(p)) for p in content]
+            elif text and not self._gave_logprobs:
+                self._leave_out("logprobs")  # taken, but not given
         usage = answer.usage
         return Reply(
             text=text,
@@ -282,6 +297,22 @@ class Endpoint:
             seconds=round(time.perf_counter() - start, 3),
             complete=choice.finish_reason != "length",
         )
+
+    def _leave_out(self, setting: str) -> None:
+        if setting in self._unsupported:
+            return  # calls in flight learn the same thing
+        self._unsupported.add(setting)
+        if setting in _WITHOUT:
+            warn(f"{self.base_url} does not take or give {setting} and is asked without it: {_WITHOUT[setting]}.")
+
+
+# What it means to go on without a setting. (`max_tokens` only changes its name.)
+_WITHOUT = {
+    "logprobs": "verdicts are read from the text and count as 0 or 1",
+    "temperature": "it samples at a temperature of its own, whatever the settings and the manifest say",
+    "seed": "sampled answers cannot be had again",
+    "top_p": "it samples with a top_p of its own, whatever the settings and the manifest say",
+}
 
 
 class _BadBodyError(Exception):
@@ -322,19 +353,23 @@ _ITS_OWN_FAULT = (
 )
 
 
-def _refused_setting(message: str, settings: Mapping[str, Any]) -> str | None:
-    """Which of our optional settings a 400 is about, by its message."""
-    text = message.lower()
-    for name, words in (
-        ("logprobs", ("logprobs", "log probabilities")),
-        ("max_tokens", ("max_tokens", "max_completion_tokens")),
-        ("temperature", ("temperature",)),
-        ("seed", ("seed",)),
-        ("top_p", ("top_p",)),
-    ):
-        if name in settings and any(word in text for word in words):
-            return name
-    return None
+def _refused_setting(error: Any, settings: Mapping[str, Any]) -> str | None:
+    """Which of our optional settings a 4xx says it does not take: by its `param`, or by its message's words."""
+    names = {name: name for name in ("logprobs", "max_tokens", "temperature", "seed", "top_p") if name in settings}
+    if "logprobs" in names:
+        names |= {"top_logprobs": "logprobs", "log probabilities": "logprobs"}
+    if error.status_code != 403 and getattr(error, "param", None) in names:
+        return names[error.param]
+    text = str(error).lower()
+    if not _NOT_TAKEN.search(text):
+        return None
+    found = {match.start(): names[name] for name in names if (match := re.search(rf"\b{name}\b", text))}
+    return found[min(found)] if found else None
+
+
+_NOT_TAKEN = re.compile(
+    r"unsupported|(?:not|n['’]t) (?:currently )?support|unrecogni[sz]ed|unexpected|not (?:permitted|allowed|available)"
+)
 
 
 def _retry_after(error: Any) -> float | None:

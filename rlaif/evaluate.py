@@ -4,7 +4,7 @@
                     gold and by judge, KL to the reference, length
     judge           judgments that `rlaif judge` wrote, against gold rewards or labels
     reward model    its accuracy and calibration on the held-out split of a preference dataset
-    seconds         what each stage before this one took
+    seconds         what each stage took, from the start of its process
 
 Every section is there when its inputs are. Into the output folder go report.json, report.md and its plots,
 responses.jsonl (every response with its numbers, so that each mean can be checked), and completions/ and votes/: what
@@ -19,7 +19,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +36,7 @@ from rlaif.parallel import is_main, process_count, process_index, wait_for_every
 from rlaif.records import Judgment, Pair, Prompt
 from rlaif.rendering import Encoded, Rendering
 from rlaif.sources import read_judgments, read_prompts, write_jsonl
+from rlaif.store import elapsed
 
 if TYPE_CHECKING:
     from rlaif.reward_model import RewardModel
@@ -134,18 +134,15 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         ValueError: a setting, a source or a gold reward is not as expected. Whatever can be known before the first
             model is loaded is checked before.
     """
-    started = time.perf_counter()
     plan = _Plan.of(config)
     sampled = _sample_policies(plan)
     judgments = _judge_policies(plan, sampled)
-    report = _measure(plan, sampled, judgments, started) if is_main() else {}
+    report = _measure(plan, sampled, judgments) if is_main() else {}
     wait_for_everyone()
     return report
 
 
-def _measure(
-    plan: _Plan, sampled: dict[str, _Sampled], judgments: dict[str, list[Judgment | None]], started: float
-) -> dict[str, Any]:
+def _measure(plan: _Plan, sampled: dict[str, _Sampled], judgments: dict[str, list[Judgment | None]]) -> dict[str, Any]:
     """Everything after sampling and judging: scores, numbers, files. Returns the report."""
     config = plan.config
     reward_model = _load_reward_model(config)
@@ -174,7 +171,7 @@ def _measure(
         )
     if reward_model is not None and config.preferences:
         report["reward_model"] = _reward_model_report(plan, reward_model)
-    report["seconds"] = {**plan.seconds, "evaluate": round(time.perf_counter() - started, 3)}
+    report["seconds"] = {**plan.seconds, "evaluate": round(elapsed(), 1)}
     _write(plan, report, sampled, judgments)
     return report
 
@@ -434,7 +431,7 @@ def _in_batches(
 
 
 def _judge_policies(plan: _Plan, sampled: dict[str, _Sampled]) -> dict[str, list[Judgment | None]]:
-    """For each policy but the baseline the judgments on (policy, baseline); None where both said the same."""
+    """For each policy the judgments on (policy, baseline); None where both said the same, as baseline and itself do."""
     if plan.judge is None:
         return {}
     from rlaif.annotate import judge_pairs
@@ -449,9 +446,7 @@ def _judge_policies(plan: _Plan, sampled: dict[str, _Sampled]) -> dict[str, list
                 )
     found = judge_pairs(list(pairs.values()), plan.judge, plan.output, label="judging policies").judgments
     by_place = dict(zip(pairs, found, strict=True))
-    return {
-        name: [by_place.get((name, index)) for index in range(len(plan.prompts))] for name in list(plan.policies)[1:]
-    }
+    return {name: [by_place.get((name, index)) for index in range(len(plan.prompts))] for name in plan.policies}
 
 
 def _score(plan: _Plan, sampled: dict[str, _Sampled], reward_model: RewardModel | None) -> None:
@@ -475,20 +470,19 @@ def _policy_report(
         scored = ~np.isnan(policy.reward)
         row["reward"], row["reward_se"] = mean_and_error(policy.reward[scored])
         row["reward_unscored"] = int((~scored).sum())
-    if name != plan.baseline:
-        if judgments is not None:
-            asked = [j for j in judgments if j is not None]
-            row["judge"] = {
-                **win_rate_by_judge(
-                    [None if j is None else j.z for j in judgments], [j is None for j in judgments], **bootstrap
-                ),
-                **{k: v for k, v in assess_judgments(asked, plan.gold, **bootstrap).items() if k in _OF_JUDGE},
-            }
-        if policy.gold is not None and baseline.gold is not None:
-            row |= {**win_rate_by_reward(policy.gold, baseline.gold, **bootstrap), "win_rate_by": "gold"}
-        elif judgments is not None:
-            row |= {k: row["judge"][k] for k in ("win_rate", "win_rate_low", "win_rate_high") if k in row["judge"]}
-            row["win_rate_by"] = "judge"
+    if judgments is not None:
+        asked = [j for j in judgments if j is not None]
+        row["judge"] = {
+            **win_rate_by_judge(
+                [None if j is None else j.z for j in judgments], [j is None for j in judgments], **bootstrap
+            ),
+            **{k: v for k, v in assess_judgments(asked, plan.gold, **bootstrap).items() if k in _OF_JUDGE},
+        }
+    if policy.gold is not None and baseline.gold is not None:
+        row |= {**win_rate_by_reward(policy.gold, baseline.gold, **bootstrap), "win_rate_by": "gold"}
+    elif judgments is not None:
+        row |= {k: row["judge"][k] for k in _OF_WINS if k in row["judge"]}
+        row["win_rate_by"] = "judge"
     row["length"], row["length_se"] = mean_and_error(policy.tokens)
     row["no_eos"] = float(np.mean(np.logical_not(policy.ended)))
     if policy.kl is not None:
@@ -499,6 +493,7 @@ def _policy_report(
     return row
 
 
+_OF_WINS = ("win_rate", "win_rate_low", "win_rate_high", "wins", "ties", "losses")
 _OF_JUDGE = ("reasons", "agreement", "agreement_low", "agreement_high", "order_consistency", "first_rate")
 
 

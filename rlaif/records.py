@@ -233,7 +233,7 @@ class Judgment:
     """The votes on one pair, combined: z = P(response_a is preferred) in [0, 1], or None and why.
 
     `z_ab` and `z_ba` are P(response_a is preferred) as seen in each order alone; their difference is the judge's
-    position bias on this pair.
+    position bias on this pair. Of the `votes` that were asked for, `readable` have a `p_first`.
     """
 
     pair: Pair
@@ -242,6 +242,7 @@ class Judgment:
     z_ab: float | None = None
     z_ba: float | None = None
     votes: int = 0
+    readable: int = 0
     judge: str | None = None
     template: str | None = None
     flags: tuple[str, ...] = ()

@@ -134,6 +134,11 @@ def _policies(report: Report) -> str:
     def judge(show: Callable[[Report], str]) -> Callable[[Report], str]:
         return lambda row: show(row["judge"]) if "judge" in row else "–"
 
+    def wins(row: Report) -> str:
+        counts = [row.get(name) for name in ("wins", "ties", "losses")]
+        shown = _interval(row, "win_rate", _percent)
+        return shown if None in counts else f"{shown}; {' / '.join(map(_count, counts))}"
+
     gold_first = {row.get("win_rate_by") for row in policies.values()} == {"gold", None}
     measures: list[tuple[str, Callable[[Report], str], str]] = [
         ("gold reward", lambda r: _interval(r, "gold_reward", _decimal), "mean of the gold reward"),
@@ -144,13 +149,13 @@ def _policies(report: Report) -> str:
         ),
         (
             f"win rate over `{baseline}` by gold",
-            lambda r: _interval(r, "win_rate", _percent) if r.get("win_rate_by") == "gold" else "–",
-            "share of prompts with the higher gold reward, ties half",
+            lambda r: wins(r) if r.get("win_rate_by") == "gold" else "–",
+            "share of prompts with the higher gold reward, ties half; wins / ties / losses",
         ),
         (
             f"win rate over `{baseline}` by judge",
-            judge(lambda r: _interval(r, "win_rate", _percent)),
-            "share of prompts that the judge prefers, both orders averaged, z = 0.5 half",
+            judge(wins),
+            "share of prompts that the judge prefers, both orders averaged, z = 0.5 half; wins / ties / losses",
         ),
         ("… identical responses", judge(lambda r: _count(r["identical"])), "counted as ties without asking"),
         ("… unjudged", judge(lambda r: _count(r["unjudged"])), "no verdict could be read: in no rate"),
@@ -303,6 +308,8 @@ def _figure(width: float = 6.4, height: float = 4.2, rows: int = 1) -> tuple[Any
 def _plot_win_rates(report: Report) -> Any:
     rows = []  # name, by, rate, low, high
     for name, policy in report["policies"].items():
+        if name == report["baseline"]:
+            continue  # the dashed line
         for by, row in (
             ("gold", policy if policy.get("win_rate_by") == "gold" else {}),
             ("judge", policy.get("judge")),

@@ -14,7 +14,17 @@ from typing import Any
 
 from rlaif.records import Judgment, Pair, Prompt, check_prompt
 
-__all__ = ["fingerprint", "read_judgments", "read_pairs", "read_prompts", "read_rows", "write_json", "write_jsonl"]
+__all__ = [
+    "OneKind",
+    "fingerprint",
+    "read_judgments",
+    "read_pairs",
+    "read_prompts",
+    "read_rows",
+    "require",
+    "write_json",
+    "write_jsonl",
+]
 
 PAIR_COLUMNS = ("id", "prompt", "response_a", "response_b", "model_a", "model_b", "label")
 
@@ -106,7 +116,7 @@ def require(row: Mapping[str, Any], columns: Iterable[str], where: str) -> None:
 def read_prompts(source: str | Path, split: str | None = None) -> list[Prompt]:
     """The distinct prompts of `source` in order of appearance; a ValueError where strings and messages are mixed."""
     prompts: dict[str, Prompt] = {}
-    kind = _OneKind()
+    kind = OneKind()
     for where, row in read_rows(source, split):
         require(row, ["prompt"], where)
         prompt = _at(where, check_prompt, row["prompt"])
@@ -121,7 +131,7 @@ def read_pairs(source: str | Path, split: str | None = None) -> list[Pair]:
     """The pairs of `source` in order; columns that are not a pair's go to `extra`. Ids must be distinct."""
     pairs: list[Pair] = []
     places: dict[str, str] = {}
-    kind = _OneKind()
+    kind = OneKind()
     for where, row in read_rows(source, split):
         require(row, ["prompt", "response_a", "response_b"], where)
         own = {name: row[name] for name in PAIR_COLUMNS if row.get(name) is not None}
@@ -147,7 +157,7 @@ def read_judgments(source: str | Path, split: str | None = None) -> list[Judgmen
     if (folder / "judgments.jsonl").is_file():
         source = folder / "judgments.jsonl"
     judgments = []
-    kind = _OneKind()
+    kind = OneKind()
     for where, row in read_rows(source, split):
         require(row, ["prompt", "response_a", "response_b"], where)
         if "z" not in row:
@@ -162,7 +172,7 @@ def read_judgments(source: str | Path, split: str | None = None) -> list[Judgmen
     return judgments
 
 
-class _OneKind:
+class OneKind:
     """Refuses a source in which some prompts are strings and others messages: they would be rendered differently."""
 
     def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import subprocess
@@ -18,7 +19,7 @@ from rlaif.annotate import AnnotateConfig, annotate, combine_votes, judge_pairs
 from rlaif.judges import JudgeConfig, load_judge
 from rlaif.judges.base import ask
 from rlaif.judges.scripted import ScriptedJudge, import_function
-from rlaif.records import Pair, Vote, complement
+from rlaif.records import Judgment, Pair, Vote, complement
 
 PAIR = Pair("p", "short", "a longer one")
 
@@ -53,11 +54,16 @@ def test_by_hand() -> None:
 
 def test_an_order_without_a_readable_vote_leaves_the_pair_unjudged() -> None:
     done = combine_votes(PAIR, [vote("ab", 0.8), vote("ba", None)])
-    assert (done.z, done.reason, done.votes) == (None, "order ba: timed out", 2)
+    assert (done.z, done.reason, done.votes, done.readable) == (None, "order ba: timed out", 2, 1)
+    for combine in ("mean", "log_odds"):  # what is known of the other order is kept
+        done = combine_votes(PAIR, [vote("ab", None), vote("ba", 0.2)], combine=combine)
+        assert (done.z, done.z_ab, done.z_ba) == (None, None, pytest.approx(0.8))
     assert combine_votes(PAIR, [vote("ab", 0.8)]).reason == "order ba: never asked"
     assert combine_votes(PAIR, []).reason == "order ab: never asked"
     # One of two samples is enough.
-    assert combine_votes(PAIR, [vote("ab", None), vote("ab", 0.8, 1), vote("ba", 0.2)]).z == 0.8
+    done = combine_votes(PAIR, [vote("ab", None), vote("ab", 0.8, 1), vote("ba", 0.2)])
+    assert (done.z, done.votes, done.readable) == (0.8, 3, 2)
+    assert Judgment.from_row(done.row()) == done
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.sampled_from(["mean", "log_odds"]))
@@ -129,6 +135,42 @@ def test_a_questions_address_is_everything_its_answer_depends_on() -> None:
     assert ask(judge, Pair("p", "short", "a longer one", id="x", label="a"), "ab", 0).key == changed[0].key
 
 
+def test_an_edited_function_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = tmp_path / "edited_judge.py"
+
+    def annotation(source: str) -> tuple[int, float | None]:
+        module.write_text(source)
+        sys.modules.pop("edited_judge", None)
+        importlib.invalidate_caches()
+        done = judge_pairs([PAIR], ScriptedJudge("edited_judge:judge"), tmp_path / "out", orders=("ab",))
+        return done.asked, done.judgments[0].z
+
+    source = "def judge(prompt, first, second):\n    return {}\n"
+    assert annotation(source.format("0.25")) == (1, 0.25)
+    assert annotation(source.format("0.25")) == (0, 0.25)
+    assert annotation(source.format("0.125")) == (1, 0.125)
+    assert annotation(source.format("0.25")) == (0, 0.25)  # as it was: its vote is still there
+    assert ScriptedJudge("math:hypot").parameters["source"] is None  # there is no file to read
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperature": 0.7}, "temperature is 0.7, which judge 'local' does not use; leave it out, or set --judge to"),
+        ({"concurrency": 4}, "concurrency is 4, which judge 'local' does not use"),
+        ({"base_url": "http://x/v1"}, "base_url is 'http://x/v1', which judge 'local' does not use"),
+        ({"judge": "api", "judge_load_in_4bit": True}, "judge_load_in_4bit is True, which judge 'api' does not use"),
+        ({"judge": "scripted", "template": "compact"}, "which judge 'scripted' does not use.* local or api"),
+        ({"judge": "scripted", "judge_tokens": 1}, "judge_tokens is 1, which judge 'scripted' does not use"),
+    ],
+)
+def test_a_setting_of_another_kind_of_judge_is_refused(settings: dict[str, Any], message: str) -> None:
+    for config in (JudgeConfig, AnnotateConfig):
+        with pytest.raises(ValueError, match=message):
+            load_judge(config(**{"judge_model": "rlaif.judges.scripted:longer", **settings}))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -179,6 +221,7 @@ def test_the_real_program_writes_judgments_a_report_and_a_manifest(tmp_path: Pat
     assert report["agreement"] == pytest.approx(sum(longer) / 20)
     assert report["by"]["odd"]["agreement"] == pytest.approx(sum(longer[1::2]) / 10)
     assert (report["order_consistency"], report["votes_asked"], report["flags"]) == (1.0, 40, {})
+    assert report["methods"] == {"function": 40}
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["command"] == "rlaif judge"
     assert manifest["config"]["judge_model"] == "rlaif.judges.scripted:longer"

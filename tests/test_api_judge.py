@@ -128,6 +128,116 @@ def test_all_of_a_dialect_at_once(server: Server, tmp_path: Path) -> None:
     assert len(server.bodies) == 4 + 12
 
 
+TOO_LONG = (
+    "'max_tokens' or 'max_completion_tokens' is too large: 16. This model's maximum context length is 2048 tokens and "
+    "your request has 2100 input tokens (seed, temperature and logprobs are not supported here)."
+)
+
+
+@pytest.mark.parametrize(
+    "message", [TOO_LONG, "Rejected by the content filter; unsupported at temperature 0, lower the severity."]
+)
+def test_what_is_said_about_one_question_changes_no_other_call(
+    message: str, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = {"1": math.log(0.6), "2": math.log(0.2)}
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        if "Question 3:" in body["messages"][0]["content"]:
+            return 400, message, {}
+        return completion("1", logprobs=[("1", listed)])
+
+    server.answer = answer
+    done = judged(server, tmp_path, concurrency=1)
+    assert [j.z for j in done.judgments] == [0.75] * 3 + [None] + [0.75] * 8
+    assert len(server.bodies) == 12
+    assert all({"max_tokens", "temperature", "seed", "logprobs"} <= body.keys() for body in server.bodies)
+    assert "warning" not in capsys.readouterr().err
+
+
+class RefusalError(Exception):
+    """What of an `openai.APIStatusError` is read."""
+
+    def __init__(self, message: str, param: str | None = None, status_code: int = 400) -> None:
+        super().__init__(message)
+        self.param, self.status_code = param, status_code
+
+
+@pytest.mark.parametrize(
+    ("error", "setting"),
+    [
+        (
+            RefusalError("Unsupported value: 'temperature' does not support 0 with this model.", "temperature"),
+            "temperature",
+        ),
+        (RefusalError("Something is wrong.", "seed"), "seed"),
+        (RefusalError("Something is wrong.", "top_logprobs"), "logprobs"),
+        (RefusalError("Something is wrong.", "messages"), None),
+        (RefusalError("[{'loc': ('body', 'seed'), 'msg': 'Extra inputs are not permitted'}]"), "seed"),
+        (
+            RefusalError("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens', and no temperature"),
+            "max_tokens",
+        ),
+        (RefusalError("got an unexpected keyword argument 'top_p'"), "top_p"),
+        (RefusalError("This endpoint doesn't support log probabilities."), "logprobs"),
+        (RefusalError("You are not allowed to request logprobs from this model", status_code=403), "logprobs"),
+        (RefusalError("You are not allowed to sample from this model", status_code=403), None),
+        (RefusalError("The temperature of the discussion is too high."), None),
+        (RefusalError("seeded models are not supported"), None),
+        (RefusalError("Bad request."), None),
+    ],
+)
+def test_which_setting_is_refused(error: RefusalError, setting: str | None) -> None:
+    from rlaif.endpoint import _refused_setting
+
+    settings = dict.fromkeys(("temperature", "seed", "max_tokens", "top_p", "logprobs", "top_logprobs"), 1)
+    assert _refused_setting(error, settings) == setting
+    assert _refused_setting(error, {}) is None
+
+
+def test_a_setting_that_is_left_out_is_warned_about_once(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(body: dict[str, Any], number: int) -> Any:
+        refused = next((name for name in ("temperature", "max_tokens") if name in body), None)
+        return (400, f"Unsupported parameter: {refused}", {}) if refused else "1"
+
+    server.answer = answer
+    judged(server, tmp_path)
+    warnings = capsys.readouterr().err.split("warning: ")[1:]
+    assert [warning.split(f"{server.url} does not take or give ")[1].split(" ")[0] for warning in warnings] == [
+        "temperature",
+        "logprobs",
+    ]
+    assert "it samples at a temperature of its own" in warnings[0]
+    assert "verdicts are read from the text and count as 0 or 1" in warnings[1]
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize("bare", [(200, 9), (400, 9), (200, 1)])
+def test_log_probabilities_are_probed_once(bare: tuple[int, int], server: Server, tmp_path: Path) -> None:
+    """One question gets none, nine times or once: it is asked again, then read as text; the others are as before."""
+    status, times = bare
+    seen = 0
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        nonlocal seen
+        if "Question 3:" in body["messages"][0]["content"] and (seen := seen + 1) <= times:
+            return (400, "logprobs are not supported", {}) if status == 400 and body.get("logprobs") else "1"
+        return completion("1", logprobs=[("1", {"1": math.log(0.6), "2": math.log(0.2)})])
+
+    server.answer = answer
+    done = judged(server, tmp_path, concurrency=1)
+    lost = times > 1
+    assert [j.z for j in done.judgments] == [0.75] * 3 + [1.0 if lost else 0.75] + [0.75] * 8
+    assert done.methods == ({"logprobs": 11, "text": 1} if lost else {"logprobs": 12})
+    assert len(server.bodies) == 11 + {(200, 9): 4, (400, 9): 8, (200, 1): 2}[bare]
+    others = [body for body in server.bodies if "Question 3:" not in body["messages"][0]["content"]]
+    assert all(body.get("logprobs") for body in others)
+    again = judged(server, tmp_path)
+    assert (again.asked, again.methods) == (0, done.methods)
+
+
 def test_a_rate_limit_is_waited_out(server: Server, tmp_path: Path) -> None:
     start = time.monotonic()
     times: list[float] = []

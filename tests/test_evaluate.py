@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from rlaif.assess.agreement import assess_judgments
-from rlaif.assess.calibration import reliability, wilson
+from rlaif.assess.calibration import against, reliability, wilson
 from rlaif.assess.divergence import response_kl, token_budget, token_kl
-from rlaif.assess.length import longer_wins
+from rlaif.assess.length import longer, longer_wins
 from rlaif.assess.rewards import assess_reward_model
 from rlaif.assess.truth import load_gold, truth_of
 from rlaif.assess.wins import mean_and_error, win_rate_by_judge, win_rate_by_reward
@@ -26,6 +26,7 @@ from rlaif.records import Judgment, Pair
 from rlaif.rendering import Encoded, Rendering
 from rlaif.reward_model import RewardModelCard
 from rlaif.sources import write_jsonl
+from rlaif.store import elapsed
 
 WORDS = ["please", "bring", "soap", "rope", "bread", "and", "here", "is", "the", "thanks", "you", "no"]
 TEMPLATE = (
@@ -190,11 +191,13 @@ def test_token_budget_keeps_large_vocabularies_small():
 def test_win_rate_by_reward_by_hand():
     got = win_rate_by_reward([3, 1, 2, 5], [1, 2, 2, 4])  # win, loss, tie, win
     assert got["win_rate"] == pytest.approx(2.5 / 4)
+    assert (got["wins"], got["ties"], got["losses"]) == (2, 1, 1)
     assert 0.0 <= got["win_rate_low"] <= 2.5 / 4 <= got["win_rate_high"] <= 1.0
 
 
 def test_the_interval_of_constant_data_is_a_point():
-    assert win_rate_by_reward([2] * 9, [1] * 9) == {"win_rate": 1.0, "win_rate_low": 1.0, "win_rate_high": 1.0}
+    rate = {"win_rate": 1.0, "win_rate_low": 1.0, "win_rate_high": 1.0}
+    assert win_rate_by_reward([2] * 9, [1] * 9) == rate | {"wins": 9, "ties": 0, "losses": 0}
 
 
 def test_win_rate_by_judge_leaves_the_unjudged_out_and_counts_them():
@@ -203,6 +206,7 @@ def test_win_rate_by_judge_leaves_the_unjudged_out_and_counts_them():
     got = win_rate_by_judge(z, identical)
     assert got["win_rate"] == pytest.approx((1 + 0 + 0.5 + 0.5) / 4)
     assert (got["judged"], got["identical"], got["unjudged"]) == (3, 1, 1)
+    assert (got["wins"], got["ties"], got["losses"]) == (1, 2, 1)
 
 
 def test_nothing_judged_gives_no_rate():
@@ -296,6 +300,16 @@ def test_which_response_is_called_a_changes_nothing(judgments):
 def test_longer_wins_by_hand():
     assert longer_wins([0.9, 0.1, 0.5, 0.9], [5, 5, 5, 3], [2, 2, 2, 3]) == pytest.approx((1 + 0 + 0.5) / 3)
     assert math.isnan(longer_wins([0.9], [3], [3]))
+    assert longer([5, 2, 3], [2, 5, 3]).tolist() == [1.0, 0.0, 0.5]
+
+
+def test_ties_are_counted_and_in_no_number():
+    p, y = np.array([0.9, 0.3, 0.6, 0.2]), np.array([1.0, 1.0, 0.5, 0.5])
+    got, untied = against(p, y), against(p[:2], y[:2])
+    assert (got["tied"], got["measured"]) == (2, 2)
+    assert (got["accuracy"], got["brier"]) == (0.5, pytest.approx((0.1**2 + 0.7**2) / 2))
+    assert got == untied | {"tied": 2}
+    assert against(p[2:], y[2:]) == {"tied": 2, "measured": 0}
 
 
 def test_wilson_interval():
@@ -350,6 +364,15 @@ def test_reward_model_temperature_softens_p():
     sharp, soft = (reward_numbers([1.0] * 5, "label", temperature=t) for t in (1.0, 4.0))
     assert soft["accuracy"] == sharp["accuracy"]
     assert soft["brier"] != sharp["brier"]
+
+
+def test_the_judges_choice_is_the_side_that_z_is_on():
+    """Preferences of another source may have z below 0.5, where the judge prefers the rejected response, or at it."""
+    got = assess_reward_model(
+        [2.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 3.0], [0.9, 0.2, 0.3, 0.5], [None] * 4, [1] * 4, [2] * 4, truth=None
+    )
+    assert got["accuracy_judge"] == got["accuracy"] == pytest.approx(2 / 3)  # right, right, wrong; the tie has no side
+    assert (got["tied"], got["measured"]) == (1, 3)
 
 
 def test_reward_model_without_truth_is_held_against_the_judge():
@@ -439,7 +462,20 @@ def test_report_numbers_follow_from_the_responses(everything):
     assert dpo["judge"]["judged"] == len(judged)
     assert dpo["judge"]["agreement"] == 1.0  # the judge looks at what gold counts, and the orders cancel its bias
     assert dpo["judge"]["first_rate"] == pytest.approx(0.6)
-    assert "win_rate" not in report["policies"]["sft"]
+    assert [dpo[name] for name in ("wins", "ties", "losses")] == [wins.count(value) for value in (1.0, 0.5, 0.0)]
+    assert sum(dpo["judge"][name] for name in ("wins", "ties", "losses")) == len(PROMPTS) - dpo["judge"]["unjudged"]
+
+
+def test_the_baseline_ties_with_itself(everything):
+    """So that a reader of report.json finds the same keys under every policy."""
+    report, _ = everything
+    sft, dpo = report["policies"]["sft"], report["policies"]["dpo"]
+    for row in (sft, sft["judge"]):
+        assert [row[name] for name in ("win_rate", "win_rate_low", "win_rate_high")] == [0.5, 0.5, 0.5]
+        assert (row["wins"], row["ties"], row["losses"]) == (0, len(PROMPTS), 0)
+    assert (sft["judge"]["judged"], sft["judge"]["identical"], sft["judge"]["unjudged"]) == (0, len(PROMPTS), 0)
+    assert sft["win_rate_by"] == "gold"
+    assert set(dpo) == set(sft)
 
 
 def test_kl_of_the_report_is_that_of_the_responses(everything, world):
@@ -467,7 +503,8 @@ def test_sections_of_judge_reward_model_and_seconds(everything):
     assert report["reward_model"]["pairs"] == len(PROMPTS)
     assert 0.0 <= report["reward_model"]["accuracy"] <= 1.0
     assert report["seconds"]["judge"] == 12.5
-    assert report["seconds"]["evaluate"] > 0
+    # Since this process started: more than the call alone has taken.
+    assert 0 < report["seconds"]["evaluate"] <= round(elapsed(), 1)
 
 
 def test_files_are_complete_and_hold_no_nan(everything):
@@ -504,7 +541,9 @@ def test_without_gold_the_win_rate_is_the_judges(world, tmp_path):
     )
     dpo = report["policies"]["dpo"]
     assert dpo["win_rate_by"] == "judge"
-    assert dpo["win_rate"] == dpo["judge"]["win_rate"]
+    assert all(dpo[name] == dpo["judge"][name] for name in ("win_rate", "wins", "ties", "losses"))
+    sft = report["policies"]["sft"]
+    assert (sft["win_rate"], sft["win_rate_by"], sft["ties"]) == (0.5, "judge", len(PROMPTS))
     assert "gold_reward" not in dpo
     assert not (tmp_path / "judge_calibration.png").exists()
 
@@ -562,9 +601,9 @@ def bad(world: Path, tmp_path: Path) -> dict[str, tuple[dict[str, object], str]]
         "twice": ({"policies": [sft, f"sft={world}/dpo"]}, "has the name 'sft' twice"),
         "nameless": ({"policies": [f"{world}/sft"]}, "expected name=path"),
         "no tokenizer": ({"policies": [sft, f"bare={tmp_path}/bare"]}, "holds no tokenizer"),
-        "gold's form": ({"gold": "rlaif.sandbox"}, "expected module:function"),
+        "gold's form": ({"gold": "rlaif.sandbox"}, "names no function; expected 'package.module:function'"),
         "gold's module": ({"gold": "no_such_module:f"}, "cannot be imported"),
-        "gold's name": ({"gold": "rlaif.sandbox:no_such_function"}, "cannot be imported"),
+        "gold's name": ({"gold": "rlaif.sandbox:no_such_function"}, "has no 'no_such_function'"),
         "gold is NaN": ({"gold": f"{__name__}:nan_gold"}, "returned nan"),
         "no truth": ({"gold": None, "judgments": f"{tmp_path}/unlabelled"}, "nothing to hold the judge against"),
         "no stage": ({"stages": [f"judge={tmp_path}"]}, "holds a number `seconds`"),

@@ -106,6 +106,67 @@ def test_padding_does_not_shift_absolute_positions(tmp_path: Path) -> None:
         assert votes[pair.id, "ab"].p_first == pytest.approx(p, abs=2e-6)
 
 
+def chat_judge(folder: Path, chat_template: str, template: Template = TEMPLATES["helpful"]) -> LocalJudge:
+    tokenizer = byte_tokenizer(chat=True)
+    tokenizer.chat_template = chat_template
+    return LocalJudge(str(save_model(folder, tiny_llama(), tokenizer)), template)
+
+
+TURNS = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}<assistant>"
+NO_SYSTEM = {
+    "refused": "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    + TURNS,
+    "left out": "{% for m in messages if m['role'] != 'system' %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
+    "<assistant>",
+}
+
+
+@pytest.mark.parametrize("chat_template", NO_SYSTEM)
+def test_a_system_message_that_is_not_taken_opens_the_users(chat_template: str, tmp_path: Path) -> None:
+    judge = chat_judge(tmp_path / "m", NO_SYSTEM[chat_template])
+    system, user = judge.template.messages(PAIRS[0], "ab")
+    assert judge.render([system, user]) == f"<user>{system['content']}\n\n{user['content']}<assistant>"
+    assert all(vote.p_first is not None for vote in judge_votes(judge, PAIRS[:2]).values())
+    takes = chat_judge(tmp_path / "takes", TURNS)
+    assert takes.render([system, user]) == f"<system>{system['content']}<user>{user['content']}<assistant>"
+
+
+def test_a_judge_that_could_think_aloud_is_told_not_to(tmp_path: Path) -> None:
+    """As Qwen3's template does it: thinking unless told otherwise, and then an empty thought before the answer."""
+    judge = chat_judge(
+        tmp_path / "m",
+        TURNS + "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}",
+    )
+    assert judge.render(judge.template.messages(PAIRS[0], "ab")).endswith("<assistant><think>\n\n</think>\n\n")
+
+
+def test_a_judge_that_would_say_something_else_is_warned_about(
+    chat_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = LocalJudge(str(chat_model), TEMPLATES["compact"])
+    done = judge_pairs(PAIRS, judge, tmp_path / "random")
+    (warning,) = capsys.readouterr().err.split("warning: ")[1:]
+    assert warning.startswith(f"the judge gives the two labels {done.mass:.2g} of its probability")
+    assert "Try another --template" in warning
+    labels = judge.label_ids("")
+    inner = judge.model
+    bias = torch.full((259,), -100.0)
+    bias[[token for label in labels for token in label]] = 0.0
+
+    class Biased:  # says nothing but labels
+        device, config = inner.device, inner.config
+
+        def __call__(self, **kwargs: Any) -> Any:
+            output = inner(**kwargs)
+            output.logits = output.logits + bias
+            return output
+
+    judge.__dict__["model"] = Biased()
+    done = judge_pairs(PAIRS, judge, tmp_path / "labels")
+    assert done.mass == pytest.approx(1.0)
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_a_question_too_long_is_unjudged_and_the_rest_is_judged(
     chat_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -300,9 +361,10 @@ def test_the_real_program_gets_through_the_worst_of_inputs(chat_model: Path, tmp
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (report["pairs"], report["unjudged"], report["flags"]) == (7, 3, {"marker": 1})
     assert {"response_a is empty": 1, "both responses are equal": 1}.items() <= report["reasons"].items()
-    lines = [line for line in done.stderr.splitlines() if line and "%|" not in line]
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("warning: 1 of 7 pairs hold words of the judge's own template")
+    low, marked = [line for line in done.stderr.splitlines() if line and "%|" not in line]
+    assert low.startswith("warning: the judge gives the two labels ")
+    assert marked.startswith("warning: 1 of 7 pairs hold words of the judge's own template")
+    assert report["methods"] == {"logprobs": 8}
 
 
 def test_order_of_the_input_decides_nothing(chat_model: Path, tmp_path: Path) -> None:

@@ -144,6 +144,63 @@ def test_every_accelerate_config_is_one(path):
     assert path.read_text().startswith("# accelerate launch --config_file recipes/accelerate/")
 
 
+@pytest.mark.parametrize("name", ["recipes/configs/sft", "reward_models/configs", "recipes/configs/dpo"])
+def test_the_sandbox_configs_run_as_they_open(name, chat_model, preferences, tmp_path):
+    """For two steps, launched as the YAML's first line says; the model, the data and the output are this test's own."""
+    path, program = ROOT / name / "sandbox.yaml", PROGRAMS[name][0]
+    out = tmp_path / "out"
+    settings = {"model": chat_model, "dataset": preferences, "output_dir": out, "max_steps": 2}
+    words = path.read_text().splitlines()[0].removeprefix("# ").split()
+    assert words[:4] == ["accelerate", "launch", "--config_file", "recipes/accelerate/cpu.yaml"]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "accelerate.commands.accelerate_cli", *words[1:]),
+            *(str(word) for name, value in settings.items() for word in (f"--{name}", value)),
+        ],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"wrote {out} in " in done.stdout
+    state = json.loads((out / "trainer_state.json").read_text())
+    assert state["global_step"] == 2
+    report = json.loads((out / "report.json").read_text())
+    assert report["train"]["steps"] == 2
+    assert np.isfinite(report["train"]["loss"])
+    config_of_run = json.loads((out / "manifest.json").read_text())["config"]
+    written = yaml.safe_load(path.read_text())
+    assert all(config_of_run[key] == value for key, value in written.items() if key not in settings)
+    assert program.name in json.loads((out / "manifest.json").read_text())["command"]
+
+
+NAMED = re.compile(r"(?<![\w/.])(?:recipes|reward_models|scripts)/[\w./{},*-]*")
+NAMING = [
+    ROOT / "README.md",
+    *(path for folder in ("recipes", "reward_models", "rlaif") for path in (ROOT / folder).rglob("README.md")),
+    *(ROOT / "scripts").glob("*.sh"),
+    *(path for folder in ("recipes", "reward_models") for path in (ROOT / folder).rglob("*.yaml")),
+]
+
+
+def missing_paths(text):
+    """The paths of this repository that a text names and that do not exist."""
+    named = {match.rstrip(".,") for match in NAMED.findall(text)}
+    return sorted(path for path in named if not (ROOT / path).exists())
+
+
+@pytest.mark.parametrize("file", NAMING, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_path_that_is_named_exists(file):
+    assert missing_paths(file.read_text(encoding="utf-8")) == []
+
+
+def test_a_path_that_does_not_exist_is_found():
+    text = "bash scripts/quickstart.sh, then `recipes/configs/sft/qwen3_0.6b.yaml` and reward_models/train.py."
+    assert missing_paths(text) == ["recipes/configs/sft/qwen3_0.6b.yaml", "reward_models/train.py"]
+
+
 # ------------------------------------------------------------------------------------------------------- reward model
 
 
@@ -166,6 +223,12 @@ def test_a_reward_model_reloads_bit_for_bit(kind, extra, chat_model, preferences
     assert held_out["against_label"]["pairs"] == 8
     assert set(held_out["baselines"]) == {"longer_wins", "bag_of_words"}
     assert report["seconds"] > 0
+    for target, accuracy in (("z", "accuracy_z"), ("label", "accuracy_label")):
+        difference = held_out["baselines"]["longer_wins"][f"difference_{target}"]
+        ours = held_out[f"against_{target}"]["accuracy"]
+        assert difference == pytest.approx(ours - held_out["baselines"]["longer_wins"][accuracy])
+        low, high = (held_out["baselines"]["longer_wins"][f"difference_{target}_{end}"] for end in ("low", "high"))
+        assert f"{difference:+.3f} [{low:.3f}, {high:.3f}] over longer wins" in printed
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["config"]["max_length"] == 400
 
@@ -253,6 +316,9 @@ def test_score_writes_rewards_beside_the_rows(chat_model, preferences, tmp_path,
     source.write_text(json.dumps({"prompt": "Really?", "answer": "yes"}) + "\n")
     settings = {"reward_model": out, "input": source, "output": target}
     assert "columns prompt, answer; expected" in fails(SCORE, settings, monkeypatch, capsys)
+    source.write_text("".join(json.dumps({"prompt": prompt, "response": "yes"}) + "\n" for prompt in MIXED))
+    error = fails(SCORE, settings, monkeypatch, capsys)
+    assert f"the prompt at {source}:2 is messages, but the one at {source}:1 is a string; expected one kind" in error
 
 
 # ------------------------------------------------------------------------------------------------------------ policies
@@ -308,6 +374,52 @@ def rewrite(preferences, change, split="train"):
     path = preferences / f"data/{split}-00000-of-00001.parquet"
     rows = datasets.Dataset.from_parquet(str(path)).to_list()
     datasets.Dataset.from_list([change(dict(row)) for row in rows]).to_parquet(path)
+
+
+MIXED = ["Really?", [{"role": "user", "content": "Really?"}]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            [{"prompt": prompt, "completion": "yes"} for prompt in MIXED],
+            "the prompt at {source}:2 is messages, but the one at {source}:1 is a string; expected one kind",
+        ),
+        ([{"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": ["b"]}], "{source}:2: completion is list"),
+        ([{"prompt": "a", "completion": 7}], "{source}:1: completion is int 7; expected text, or a list of one"),
+        ([{"prompt": "a", "completion": [{"role": "assistant"}]}], "{source}:1: completion is list"),
+        # Training on the last turn alone would leave the others out without a word.
+        (
+            [{"prompt": "a", "completion": [{"role": "assistant", "content": "b"}] * 2}],
+            "expected text, or a list of one",
+        ),
+        ([{"prompt": "a", "completion": " "}], "{source}:1: completion is empty; expected text"),
+        ([{"prompt": "a", "completion": [{"role": "assistant", "content": ""}]}], "{source}:1: completion is empty"),
+    ],
+    ids=["mixed", "strings", "number", "contentless", "turns", "blank", "blank message"],
+)
+def test_bad_demonstrations(rows, message, chat_model, tmp_path, monkeypatch, capsys):
+    source = tmp_path / "demonstrations.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {**SETTINGS, "model": chat_model, "dataset": source, "output_dir": tmp_path / "sft"}
+    assert message.format(source=source) in fails(SFT, settings, monkeypatch, capsys)
+
+
+def test_a_completion_may_be_one_message(tmp_path):
+    source = tmp_path / "demonstrations.jsonl"
+    source.write_text(json.dumps({"prompt": "a", "completion": [{"role": "assistant", "content": "b"}]}))
+    rows = runpy.run_path(str(SFT), run_name="program")["load_demonstrations"](str(source), "train")
+    assert rows.to_list() == [{"prompt": "a", "completion": "b"}]
+
+
+@pytest.mark.parametrize("program", [REWARD, SFT, DPO], ids=["reward_model", "sft", "dpo"])
+def test_seconds_count_from_the_start_of_the_process(program, chat_model, preferences, tmp_path, monkeypatch, capsys):
+    """As those of the data path do: imports are a good part of a short stage."""
+    monkeypatch.setattr("rlaif.store.elapsed", lambda: 1234.56)
+    settings = {**SETTINGS, "max_steps": 1, "model": chat_model, "dataset": preferences, "output_dir": tmp_path / "out"}
+    assert f"wrote {tmp_path / 'out'} in 1235 s" in launch(program, settings, monkeypatch, capsys)
+    assert json.loads((tmp_path / "out/report.json").read_text())["seconds"] == 1234.6
 
 
 def without(name):

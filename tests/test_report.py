@@ -27,6 +27,9 @@ REPORT = {
             "win_rate": 0.812,
             "win_rate_low": 0.77,
             "win_rate_high": 0.851,
+            "wins": 1000,
+            "ties": 4,
+            "losses": 230,
             "win_rate_by": "gold",
             "judge": {
                 "win_rate": 0.7,
@@ -67,7 +70,7 @@ def test_every_policy_and_number_is_on_the_page():
         "1,234 prompts",
         "2 prompts were left out",
         "| gold reward | 1.250 [1.054, 1.446] | 2.500 [2.304, 2.696] |",  # 1.96 standard errors
-        "| – | 81.2 % [77.0 %, 85.1 %] |",
+        "| – | 81.2 % [77.0 %, 85.1 %]; 1,000 / 4 / 230 |",
         "| – | 70.0 % [60.0 %, 80.0 %] |",
         "| … unjudged | – | 6 |",
         "| KL (nats) | 0.000 [0.000, 0.000] | 6.500 [5.520, 7.480] |",
@@ -126,6 +129,14 @@ def test_plots_are_drawn_where_there_is_data_and_old_ones_go(tmp_path: Path):
     ]
     page = (tmp_path / "report.md").read_text()
     assert all(f"]({path.name})" in page for path in tmp_path.glob("*.png"))
+
+
+def test_the_baseline_is_the_line_and_no_point(tmp_path: Path):
+    """A win rate of 0.5 against itself is on the page and is nothing to plot."""
+    itself = {"win_rate": 0.5, "win_rate_low": 0.5, "win_rate_high": 0.5, "wins": 0, "ties": 9, "losses": 0}
+    report = {**REPORT, "policies": {"sft": {**REPORT["policies"]["sft"], **itself, "win_rate_by": "gold"}}}
+    assert "| 50.0 % [50.0 %, 50.0 %]; 0 / 9 / 0 |" in markdown(report)
+    assert "win_rates.png" not in draw_plots(tmp_path, report)
 
 
 def test_nothing_to_draw(tmp_path: Path):

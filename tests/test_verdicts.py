@@ -69,6 +69,35 @@ ANSWERS = [
     ("12", None),
     ("It has 21 words.", None),
     ("I'm sorry, but I can't help with that.", None),
+    # One label alone, and no vote for it: fault is found, something is counted, the answer was cut off.
+    ("Response 2 is worse.", None),
+    ("Response 1 is incorrect because it states that the", None),
+    ("I rank Response 2 last.", None),
+    ("The worse response is 2.", None),
+    ("The less preferred response is 2.", None),
+    ("The second best response is 1.", None),
+    ("The request has 2 parts", None),
+    ("There is 1 error in it", None),
+    ("Rating: 1/10", None),
+    ("Verdict: 1/10", None),
+    ("The answer is 1.5", None),
+    ("Answer 1 is wrong.", None),
+    ("The answer in Response 1 is incorrect.", None),
+    ("My verdict: Response 1 is wrong.", None),
+    ("I pick Response 2 as the worst one.", None),
+    ("I prefer Response 1's tone.", None),
+    ("Response 1 could be better.", None),
+    ("Response 2 is far from the best.", None),
+    ("I wonder whether 1 is better.", None),
+    ("Response 1", FIRST),
+    ("Response 1 is.", FIRST),
+    ("1 is better than 2", FIRST),
+    ("Response 1 is far better.", FIRST),
+    ("Response 1 is worse and 2 is better.", SECOND),
+    ("2 wins.", SECOND),
+    ("I would go with Response 2.", SECOND),
+    ("The better response is clearly 2.", SECOND),
+    ("Is it better than 1? No, so the better one is 2.", SECOND),
 ]
 
 
@@ -130,6 +159,14 @@ def test_log_probabilities_are_read_where_the_verdict_stands() -> None:
     assert p_first_from_logprobs(reasoned, ("1", "2")) == pytest.approx((1 / 3, 0.9))
 
 
+def test_an_article_is_no_label() -> None:
+    """A label of one letter is written as it stands: "a" is the beginning of a sentence, not a vote for "A"."""
+    listed = {"A": math.log(0.3), " A": math.log(0.1), "a": math.log(0.3), "B": math.log(0.1)}
+    assert p_first_from_logprobs([("A", listed)], ("A", "B")) == pytest.approx((0.8, 0.5))
+    listed = {"First": math.log(0.3), " first": math.log(0.1), "second": math.log(0.1)}
+    assert p_first_from_logprobs([("First", listed)], ("first", "second")) == pytest.approx((0.8, 0.5))
+
+
 @pytest.mark.parametrize(
     "places",
     [
@@ -139,6 +176,7 @@ def test_log_probabilities_are_read_where_the_verdict_stands() -> None:
         [("1", {})],
         [("1", logp(_1=0.5, _2=0.5)), (" or ", logp(x=1.0)), ("2", logp(_1=0.5, _2=0.5))],
         [("Response 1", logp(x=0.9, _1=0.1))],  # the label is part of a longer token
+        [("Response ", logp(x=1.0)), ("2", logp(_2=0.9, _1=0.1)), (" is worse.", logp(x=1.0))],  # a fault, no verdict
     ],
 )
 def test_no_verdict_in_the_log_probabilities(places: list[tuple[str, dict[str, float]]]) -> None:

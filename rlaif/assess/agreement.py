@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rlaif import metrics
-from rlaif.assess.calibration import reliability
+from rlaif.assess.calibration import against, reliability
 from rlaif.assess.length import longer_wins
 from rlaif.assess.truth import GoldReward, truth_of
 from rlaif.records import Judgment
@@ -35,7 +35,7 @@ def assess_judgments(
     Args:
         judgments: z = P(response_a is preferred), orders averaged; `z_ab`, `z_ba` in each order alone.
         gold: the truth; the pairs' labels where it is not given.
-        samples, seed: of the bootstrap intervals (95 %, percentile, pairs drawn with replacement).
+        samples, seed: of the bootstrap intervals (95 %, pairs drawn with replacement).
 
     Returns:
         Counts `pairs`, `unjudged` (with `reasons`), `unlabelled`, `tied`, `measured`; whatever can be measured of
@@ -60,17 +60,11 @@ def assess_judgments(
     report |= _orders(judged)
     if untied:
         z, y = np.array([j.z for j, _ in untied], dtype=np.float64), np.array([y for _, y in untied])
-        accuracies = metrics.accuracy(z, y)
-        report["agreement"] = float(accuracies.mean())
-        report["agreement_low"], report["agreement_high"] = metrics.bootstrap(
-            np.mean, accuracies, samples=samples, seed=seed
-        )
+        numbers = against(z, y, samples=samples, seed=seed)
+        report |= {name.replace("accuracy", "agreement"): value for name, value in numbers.items() if name != "tied"}
         single = [_agreement_in(order, untied) for order in ("z_ab", "z_ba")]
         if any(share is not None for share in single):
             report["agreement_single_order"] = float(np.mean([share for share in single if share is not None]))
-        report["brier"] = metrics.brier(z, y)
-        report["ece"] = metrics.ece(z, y)
-        report["ece_low"], report["ece_high"] = metrics.bootstrap(metrics.ece, z, y, samples=samples, seed=seed)
         report["reliability"] = reliability(z, y)
     if judged:
         z_all = [j.z for j in judged if j.z is not None]

@@ -1,4 +1,4 @@
-"""Calibration: of the pairs that were called with probability p, does a share p come out that way?"""
+"""Right, and as sure as it should be: of the pairs that were called with probability p, does a share p come out so?"""
 
 from __future__ import annotations
 
@@ -8,9 +8,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rlaif.metrics import confidence_bins
+from rlaif import metrics
 
-__all__ = ["reliability", "wilson"]
+__all__ = ["against", "reliability", "wilson"]
+
+
+def against(p: ArrayLike, y: ArrayLike, *, samples: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """What p, a judge's or a reward model's, is worth against y. Ties in y have no side: they are in no number.
+
+    Args:
+        p: P(first is preferred): (N,).
+        y: 1 where the first is better, 0 where the second is, 0.5 for a tie (or a soft label): (N,).
+        samples, seed: of the bootstrap intervals (95 %, pairs drawn with replacement).
+
+    Returns:
+        `tied` and `measured`, which add up to N; of the measured ones, where there are any, `accuracy` (+ `_low`,
+        `_high`), `brier`, `ece` (+ `_low`, `_high`).
+    """
+    q, t = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    sided = t != 0.5
+    q, t = q[sided], t[sided]
+    report: dict[str, Any] = {"tied": int((~sided).sum()), "measured": int(sided.sum())}
+    if not t.size:
+        return report
+    right = metrics.accuracy(q, t)
+    low, high = metrics.bootstrap(np.mean, right, samples=samples, seed=seed)
+    ece_low, ece_high = metrics.ece_interval(q, t, samples=samples, seed=seed)
+    return report | {
+        "accuracy": float(right.mean()),
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "brier": metrics.brier(q, t),
+        "ece": metrics.ece(q, t),
+        "ece_low": ece_low,
+        "ece_high": ece_high,
+    }
 
 
 def wilson(share: float, n: int, quantile: float = 1.959963984540054) -> tuple[float, float]:
@@ -36,7 +68,7 @@ def reliability(p: ArrayLike, y: ArrayLike, bins: int = 10) -> list[dict[str, An
         One row a bin, confidence rising: mean `p` in [0.5, 1] of the side that was called better, the share `y` of
         pairs in which it was, its interval `low`, `high`, and the number `n`.
     """
-    confidence, right, bin_of = confidence_bins(p, y, bins)
+    confidence, right, bin_of = metrics.confidence_bins(p, y, bins)
     rows = []
     for part in (bin_of == index for index in np.unique(bin_of)):
         share, n = float(right[part].mean()), int(part.sum())

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["longer_wins"]
+from rlaif import metrics
+
+__all__ = ["longer", "longer_wins"]
+
+
+def longer(lengths_a: ArrayLike, lengths_b: ArrayLike) -> NDArray[np.float64]:
+    """What "the longer one wins" says of each pair: 1 where a is longer, 0 where b is, 0.5 where as long: (N,)."""
+    return metrics.win_rate(lengths_a, lengths_b)
 
 
 def longer_wins(z: ArrayLike, lengths_a: ArrayLike, lengths_b: ArrayLike) -> float:
@@ -18,9 +25,6 @@ def longer_wins(z: ArrayLike, lengths_a: ArrayLike, lengths_b: ArrayLike) -> flo
     Returns:
         The share, in [0, 1]; NaN where no two lengths differ.
     """
-    p, a, b = (np.asarray(v, dtype=np.float64) for v in (z, lengths_a, lengths_b))
-    unequal = a != b
-    if not unequal.any():
-        return float("nan")
-    # +1 where the preferred one is the longer, -1 where it is the shorter, 0 where z is a tie.
-    return float(np.mean(0.5 * (1.0 + np.sign(p - 0.5) * np.sign(a - b))[unequal]))
+    p, y = np.asarray(z, dtype=np.float64), longer(lengths_a, lengths_b)
+    unequal = y != 0.5
+    return metrics.agreement(p[unequal], y[unequal])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rlaif import metrics
-from rlaif.assess.calibration import reliability
+from rlaif.assess.calibration import against, reliability
 from rlaif.assess.length import longer_wins
 
 __all__ = ["assess_reward_model"]
@@ -32,19 +32,19 @@ def assess_reward_model(
 
     Args:
         scores_chosen, scores_rejected: NaN where a response could not be scored: (N,).
-        z: the judge's P(chosen is preferred), in (0.5, 1]: (N,).
+        z: the judge's P(chosen is preferred), in [0, 1]: (N,).
         truths: y = 1 where chosen is better by gold or label, 0, 0.5 for a tie, None where not known: N.
         lengths_chosen, lengths_rejected: in any one unit: (N,).
         truth: "gold" or "label": what `truths` come from; None where there are none. Then the judge is what accuracy
             and calibration are measured against, with its z as a soft label.
         temperature: the reward model's calibration; 1 where it has none.
-        samples, seed: of the bootstrap intervals (95 %, percentile, pairs drawn with replacement).
+        samples, seed: of the bootstrap intervals (95 %, pairs drawn with replacement).
 
     Returns:
         `pairs`, of them `unscored` (in no other number), `unlabelled`, `tied`, `measured`; `accuracy_by` ("gold",
-        "label" or "judge"), `accuracy` (+ `_low`, `_high`), `accuracy_judge`, `soft_nll` (nats, against z),
-        `soft_nll_floor` (the entropy of z: no p can go below), `brier`, `ece` (+ `_low`, `_high`), `reliability`,
-        `longer_wins` (`reward_model`, `judge`, `truth`).
+        "label" or "judge"), `accuracy` (+ `_low`, `_high`), `accuracy_judge` (over the pairs with z != 0.5), `soft_nll`
+        (nats, against z), `soft_nll_floor` (the entropy of z: no p can go below), `brier`, `ece` (+ `_low`, `_high`),
+        `reliability`, `longer_wins` (`reward_model`, `judge`, `truth`).
     """
     d = (np.asarray(scores_chosen, dtype=np.float64) - np.asarray(scores_rejected, dtype=np.float64)) / temperature
     scored = ~np.isnan(d)
@@ -59,27 +59,17 @@ def assess_reward_model(
         "pairs": int(scored.size),
         "unscored": int((~scored).sum()),
         "unlabelled": int(np.isnan(y).sum()),
-        "tied": int((y == 0.5).sum()),
-        "measured": int(use.sum()),
+        **against(p[~np.isnan(y)], y[~np.isnan(y)], samples=samples, seed=seed),
         "accuracy_by": truth or "judge",
     }
     if d.size:
+        sided = targets != 0.5
         report |= {
-            "accuracy_judge": metrics.agreement(p, np.ones(d.size)),
+            "accuracy_judge": metrics.agreement(p[sided], targets[sided]),
             "soft_nll": metrics.soft_nll(targets, p),
             "soft_nll_floor": metrics.soft_nll(targets, targets),
         }
     if use.any():
-        accuracies = metrics.accuracy(p[use], y[use])
-        report["accuracy"] = float(accuracies.mean())
-        report["accuracy_low"], report["accuracy_high"] = metrics.bootstrap(
-            np.mean, accuracies, samples=samples, seed=seed
-        )
-        report["brier"] = metrics.brier(p[use], y[use])
-        report["ece"] = metrics.ece(p[use], y[use])
-        report["ece_low"], report["ece_high"] = metrics.bootstrap(
-            metrics.ece, p[use], y[use], samples=samples, seed=seed
-        )
         report["reliability"] = reliability(p[use], y[use])
         sides = {"reward_model": p, "judge": targets} | ({} if truth is None else {"truth": y})
         report["longer_wins"] = {side: longer_wins(q[use], a[use], b[use]) for side, q in sides.items()}

@@ -6,10 +6,10 @@ knows.
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable
 
+from rlaif.judges.scripted import import_function
 from rlaif.records import Pair, Prompt, last_user_text
 
 __all__ = ["GoldReward", "load_gold", "truth_of"]
@@ -26,17 +26,10 @@ def load_gold(name: str) -> GoldReward:
         ValueError: the name has another form, or cannot be imported; later, from the function itself, that it returned
             something other than a finite number.
     """
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        raise ValueError(f"gold is {name!r}; expected module:function, as in rlaif.sandbox:gold_reward.")
     try:
-        function = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"gold {name!r} cannot be imported ({error}); expected module:function with the module on PYTHONPATH."
-        ) from None
-    if not callable(function):
-        raise ValueError(f"gold {name!r} is a {type(function).__name__}; expected a function (prompt, response).")
+        function = import_function(name)
+    except ValueError as error:
+        raise ValueError(f"gold: {error}") from None
 
     def gold(prompt: Prompt, response: str) -> float:
         value = function(prompt, response)

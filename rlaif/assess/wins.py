@@ -27,6 +27,7 @@ def win_rate_by_reward(
 ) -> dict[str, float]:
     """The share of prompts on which `rewards` (N,) exceed the baseline's (N,), equal ones counting half.
 
+    Returns `win_rate`, `win_rate_low`, `win_rate_high` and the counts that they come from: `wins`, `ties`, `losses`.
     The interval draws prompts, so both policies' responses to a prompt stay together: a paired comparison.
     """
     return _rate(metrics.win_rate(rewards, baseline), samples, seed)
@@ -43,8 +44,9 @@ def win_rate_by_judge(
         identical: where both responses are the same text. No judge is needed to call that a tie.
 
     Returns:
-        `win_rate`, `win_rate_low`, `win_rate_high` over the prompts that were judged or identical, and the counts
-        `judged`, `identical`, `unjudged`. An unjudged prompt is in the count and in no rate.
+        `win_rate`, `win_rate_low`, `win_rate_high` and the counts `wins`, `ties`, `losses` over the prompts that were
+        judged or identical, and the counts `judged`, `identical`, `unjudged`. An unjudged prompt is in the last count
+        and in no rate.
     """
     wins = [
         0.5 if same else 0.5 * (np.sign(p - 0.5) + 1.0) if p is not None else None
@@ -64,4 +66,5 @@ def _rate(wins: Any, samples: int, seed: int) -> dict[str, float]:
     if not len(wins):
         return {}
     low, high = metrics.bootstrap(np.mean, wins, samples=samples, seed=seed)
-    return {"win_rate": float(np.mean(wins)), "win_rate_low": low, "win_rate_high": high}
+    counts = {name: int(np.sum(wins == value)) for name, value in (("wins", 1.0), ("ties", 0.5), ("losses", 0.0))}
+    return {"win_rate": float(np.mean(wins)), "win_rate_low": low, "win_rate_high": high, **counts}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from rlaif.judges.base import Judge, Question, ask
 
@@ -57,8 +57,8 @@ class JudgeConfig:
     logprobs: str = field(
         default="auto",
         metadata={
-            "help": "api: 'auto' reads the labels' log-probabilities where the endpoint gives them (asked once), "
-            "'never' reads the text.",
+            "help": "api: 'auto' reads the labels' log-probabilities where the endpoint gives them with its first "
+            "answer, 'never' reads the text.",
             "choices": ["auto", "never"],
         },
     )
@@ -68,12 +68,36 @@ class JudgeConfig:
     )
 
 
+# Which settings each kind of judge uses, besides `judge` and `judge_model`.
+_USES = {
+    "local": {"template", "judge_revision", "judge_dtype", "judge_load_in_4bit", "judge_device_map", "judge_tokens"},
+    "api": {
+        *("template", "base_url", "api_key_env", "concurrency", "max_retries", "timeout"),
+        *("logprobs", "temperature", "max_tokens"),
+    },
+    "scripted": set(),
+}
+
+
 def load_judge(config: JudgeConfig) -> Judge:
-    """The judge that `config` describes. A local model's weights are loaded only when there is something to ask."""
+    """The judge that `config` describes. A local model's weights are loaded only when there is something to ask.
+
+    Raises:
+        ValueError: there is no such judge, or a setting was given that this kind of judge would not use.
+    """
     from rlaif.judges.prompts import load_template
 
     if not config.judge_model:
         raise ValueError("judge_model is not set; expected a model (local, api) or a function (scripted).")
+    if config.judge not in _USES:
+        raise ValueError(f"judge is {config.judge!r}; expected local, api or scripted.")
+    for setting in fields(JudgeConfig):
+        value, users = getattr(config, setting.name), [kind for kind, names in _USES.items() if setting.name in names]
+        if users and config.judge not in users and value != setting.default:
+            raise ValueError(
+                f"{setting.name} is {value!r}, which judge {config.judge!r} does not use; leave it out, or set --judge "
+                f"to {' or '.join(users)}."
+            )
     if config.judge == "scripted":
         from rlaif.judges.scripted import ScriptedJudge
 
@@ -98,8 +122,6 @@ def load_judge(config: JudgeConfig) -> Judge:
             max_tokens=config.max_tokens,
             logprobs=config.logprobs == "auto",
         )
-    if config.judge != "local":
-        raise ValueError(f"judge is {config.judge!r}; expected local, api or scripted.")
     from rlaif.judges.local import LocalJudge
 
     return LocalJudge(

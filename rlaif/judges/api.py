@@ -8,7 +8,7 @@ from typing import Any
 
 from rlaif.endpoint import Endpoint, NoReplyError, Reply, stream
 from rlaif.judges.base import Question, vote
-from rlaif.judges.prompts import Template, find_verdict, parse_verdict
+from rlaif.judges.prompts import Template, find_verdict, parse_verdict, spelled
 from rlaif.records import Vote
 
 __all__ = ["ApiJudge", "p_first_from_logprobs"]
@@ -19,27 +19,28 @@ def p_first_from_logprobs(
 ) -> tuple[float, float] | None:
     """P(first) = P(label 1) / (P(label 1) + P(label 2)) at the token that is the verdict, and the two's mass.
 
-    The verdict is the one that `find_verdict` reads in the text, so that a judge that goes on talking ("1. Response 2
-    is wrong") is not read where it happens to name a label again. Spellings of a label (" 1", "1") are added up. A
-    label that is not among the listed tokens is no likelier than the least likely of them: it gets that probability,
-    an upper bound, where taking 0 would make the judge certain. None where there is no verdict, where it is not one
-    token, or where nothing but the label itself is listed.
+    The verdict is the one that `find_verdict` reads in the text, so that a judge that goes on talking ("1", and in the
+    next line "Response 2 is wrong.") is not read where it happens to name a label again. Spellings of a label (" 1",
+    "1") are added up; labels of one letter keep their case, for "a" is an article and no "A". A label that is not among
+    the listed tokens is no likelier than the least likely of them: it gets that probability, an upper bound, where
+    taking 0 would make the judge certain. None where there is no verdict, where it is not one token, or where nothing
+    but the label itself is listed.
     """
     verdict = find_verdict("".join(token for token, _ in places), labels)
     if verdict is None:
         return None
-    names = [label.strip().casefold() for label in labels]
+    names = [spelled(label, labels) for label in labels]
     at = 0
     for token, listed in places:
         at += len(token)
         if at <= verdict[1]:
             continue
-        if token.strip().casefold() != names[verdict[0]] or len(listed) < 2:
+        if spelled(token, labels) != names[verdict[0]] or len(listed) < 2:
             return None
         floor = min(listed.values())
         sums = []
         for name in names:
-            found = [logprob for other, logprob in listed.items() if other.strip().casefold() == name]
+            found = [logprob for other, logprob in listed.items() if spelled(other, labels) == name]
             sums.append(sum(map(math.exp, found)) if found else math.exp(floor))
         mass = sum(sums)
         return (sums[0] / mass, min(mass, 1.0)) if mass > 0.0 else None

@@ -29,6 +29,8 @@ class LocalJudge:
 
     Args:
         model: folder or Hub id of a causal LM; its chat template is used where there is one, else the messages' text.
+            A system message that the chat template does not take opens the user's instead. A template that knows
+            `enable_thinking` (Qwen3's) is told False: the next token is then the verdict, and not a chain of thought.
         template: how it is asked.
         revision, dtype, load_in_4bit, device_map: as in `load_causal_lm`.
         tokens: tokens in one forward pass, padding included.
@@ -83,9 +85,27 @@ class LocalJudge:
 
     def render(self, messages: list[Message]) -> str:
         """A question as the text that the model is given."""
-        if self.tokenizer.chat_template:
-            return str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-        return "\n\n".join(m["content"] for m in messages)
+        if not self.tokenizer.chat_template:
+            return "\n\n".join(m["content"] for m in messages)
+        if messages[0]["role"] == "system" and not self._takes_system:
+            system, user, *rest = messages
+            messages = [{"role": "user", "content": f"{system['content']}\n\n{user['content']}"}, *rest]
+        return self._chat(messages)
+
+    def _chat(self, messages: list[Message]) -> str:
+        thinking = {"enable_thinking": False} if "enable_thinking" in str(self.tokenizer.chat_template) else {}
+        return str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **thinking))
+
+    @cached_property
+    def _takes_system(self) -> bool:
+        """Whether the chat template writes a system message: Gemma's raises an error, others leave it out."""
+        from jinja2 import TemplateError
+
+        probe = [{"role": "system", "content": "probe-of-the-system-role"}, {"role": "user", "content": "?"}]
+        try:
+            return "probe-of-the-system-role" in self._chat(probe)
+        except TemplateError:
+            return False
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a rendered question; a chat template writes its own special tokens, plain text gets them here."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rlaif.records import Message, Order, Pair, Prompt, content_hash
 
-__all__ = ["TEMPLATES", "Template", "find_verdict", "load_template", "parse_verdict"]
+__all__ = ["TEMPLATES", "Template", "find_verdict", "load_template", "parse_verdict", "spelled"]
 
 _PLACEHOLDER = re.compile(r"\{(prompt|first|second)\}")
 # A tokenizer turns these into the special tokens that end a turn and begin another's, wherever they stand.
@@ -88,65 +88,83 @@ def parse_verdict(text: str, labels: tuple[str, str]) -> int | None:
     return None if found is None else found[0]
 
 
+def spelled(text: str, labels: tuple[str, str]) -> str:
+    """`text` as it is compared with a label: without white space and, unless labels are single letters, without case.
+
+    A single letter is an article or a pronoun more often than a verdict, unless it is written as the label is.
+    """
+    exact = any(len(label.strip()) == 1 and label.strip().isalpha() for label in labels)
+    return text.strip() if exact else text.strip().casefold()
+
+
 def find_verdict(text: str, labels: tuple[str, str]) -> tuple[int, int] | None:
     """The verdict in `text` (0 or 1) and the place of its label, or None where there is none that can be trusted.
 
     Read in this order:
-      1. the first line, or else the last one, is a label and nothing more ("**2**", "Response 1.");
-      2. the LAST statement that decides: "better/answer/verdict/prefer ... label", or "label is (the) better/best";
-      3. the only label that occurs at all.
+      1. the first line, or else the last one, is a label and nothing more ("**2**", "Response 1.", "Response 1 is.");
+      2. the LAST statement that decides: "the better one/answer/verdict ... is (or a colon) label", "I prefer/choose
+         label", "label is (the) better/best", "label wins".
 
     The last statement counts because a response quoted on the way may contain a forged one, while the judge's own comes
-    after everything it quotes. A statement that compares or denies does not decide for the label it ends in ("1 is
-    better than 2", "the answer is not 1", "the better one is 1 or 2"); a text that denies or ties and has no statement
-    left ("Neither.", "It is a tie") is None, as is one that only names both.
+    after everything it quotes. A statement that compares, denies or finds fault does not decide for the label it names
+    ("1 is better than 2", "the answer is not 1", "the better one is 1 or 2", "answer 1 is wrong"). Everything else is
+    None, also a text that names one label alone: it may as well find fault with it ("Response 2 is worse.") or count
+    ("There is 1 error.").
     """
-    names = [label.strip() for label in labels]
-    # A single letter is an article or a pronoun more often than a verdict, unless it is written as the label is.
-    exact = any(len(name) == 1 and name.isalpha() for name in names)
-    label = "|".join(f"(?:{re.escape(name)})" for name in sorted(names, key=len, reverse=True))
-    label = rf"(?<!\w)(?:{label if exact else f'(?i:{label})'})(?!\w)"
-    compared = [name if exact else name.casefold() for name in names]
+    names = [spelled(label, labels) for label in labels]
+    case = "" if spelled("A", labels) == "A" else "i"
+    label = "|".join(f"(?:{re.escape(name.strip())})" for name in sorted(labels, key=len, reverse=True))
+    label = rf"(?<!\w)(?{case}:{label})(?!\w)"
 
     def verdict(match: re.Match[str]) -> tuple[int, int]:
-        written = match["label"]
-        return compared.index(written if exact else written.casefold()), match.start("label")
+        return names.index(spelled(match["label"], labels)), match.start("label")
 
     lines = list(re.finditer(r"[^\n]*\S[^\n]*", text))
-    bare = re.compile(rf"[\W_]*(?i:(?:response|answer|option)[\W_]+)?(?P<label>{label})[\W_]*")
+    bare = re.compile(rf"[\W_]*(?i:(?:response|answer|option)[\W_]+)?(?P<label>{label})(?i:[\W_]+is)?[\W_]*")
     for line in lines[:1] + lines[-1:]:
         if match := bare.fullmatch(text, line.start(), line.end()):
             return verdict(match)
 
-    deny = re.compile(rf"\b(?:{_DENIES}|{_CONTRASTS})\b", re.IGNORECASE)
-    denied = re.compile(rf"\b(?:{_DENIES})\b", re.IGNORECASE)
     other = re.compile(rf"[\W_]*(?i:or|and|/|,|nor)[\W_]*(?i:response|answer|option)?[\W_]*{label}")
     decided = []
-    for match in re.finditer(rf"{_DECIDES}(?P<gap>[^\n.]{{0,40}}?)(?P<label>{label})", text):
-        before = text[max(0, match.start() - 24) : match.start()].rpartition("\n")[2].rpartition(".")[2]
-        if not deny.search(match["gap"]) and not denied.search(before) and not other.match(text, match.end()):
+    for start in (rf"{_NOUN}(?=(?P<gap>{_LINK}){_NAMED}", rf"{_VERB}(?=(?P<gap>){_NAMED}"):
+        # The label is looked ahead for, since a statement may begin within another that does not decide.
+        for match in re.finditer(rf"{start}(?P<label>{label}))", text):
+            fault = other.match(text, match.end("label")) or _GOES_ON.match(text, match.end("label"))
+            if not (fault or _CONTRASTS.search(match["gap"]) or _DENIED.search(_clause(text, match.start()))):
+                decided.append(match)
+    for match in re.finditer(rf"(?P<label>{label})(?=[\W_]*?\s+(?:(?P<gap>{_IS}){_BETTER}|(?i:wins)\b))", text):
+        clause = _clause(text, match.start())
+        if not (_CONTRASTS.search(match["gap"] or "") or _DENIED.search(clause) or _ALONGSIDE.search(clause)):
             decided.append(match)
-    for match in re.finditer(rf"(?P<label>{label})[\W_]*?\s+(?P<gap>(?:\w+\s+){{1,4}}?){_BETTER}", text):
-        before = text[max(0, match.start() - 24) : match.start()].rpartition("\n")[2].rpartition(".")[2]
-        if not deny.search(match["gap"]) and not re.search(
-            r"\b(?:not|neither|nor|or|and|both|if)\W+(?:response\W+)?$", before, re.IGNORECASE
-        ):
-            decided.append(match)
-    if decided:
-        return verdict(max(decided, key=lambda match: match.start("label")))
-
-    named = list(re.finditer(rf"(?P<label>{label})", text))
-    if not named or len({verdict(match)[0] for match in named}) > 1 or _UNDECIDED.search(text):
-        return None
-    return verdict(named[-1])
+    return verdict(max(decided, key=lambda match: match.start("label"))) if decided else None
 
 
-_DECIDES = r"(?i:\b(?:better|best|answer|verdict|preferred|preferable|prefer|choice|choose|pick|select|winner)\b)"
+def _clause(text: str, end: int) -> str:
+    """What stands before `end` in its clause."""
+    return re.split(r"[\n.,;:!?]", text[max(0, end - 48) : end])[-1]
+
+
+_NOUN = r"(?i:\b(?:better|best|answer|verdict|preferred|preferable|preference|choice|pick|winner)\b)"
+_LINK = r"[^\n.]{0,40}?(?:(?i:\b(?:is|are|was|be)\b)|[:=?>→])"
+_VERB = r"(?i:\b(?:prefer|choose|pick|select|favou?r|go with)\b)"
+_NAMED = (
+    r"(?:[^\w\n.]|_)*(?i:\w+ly\s+)?(?i:the\s+)?(?i:(?:response|answer|option|choice|number|boxed)\b)?(?:[^\w\n.]|_)*"
+)
+_IS = r"(?i:\w+ly\s+)?(?i:is|was|seems|looks|appears|remains|does|performs)\b(?:[^\w\n.]+\w+){0,3}?[^\w\n.]+"
 _BETTER = r"(?i:(?:better|best|preferred|preferable|superior|stronger|winner)\b)"
-_DENIES = r"not|neither|nor|no|never|cannot|without|\w+n['’]t"
-_CONTRASTS = "than|over|or|because|since|while|whereas|but|although|though"
-_UNDECIDED = re.compile(
-    r"\b(?:neither|either|or|nor|not|tied?|equal|equally|both|none|cannot|unable|undecided|\w+n['’]t)\b", re.IGNORECASE
+_DENIES = r"not|neither|nor|no|never|cannot|without|hardly|if|whether|\w+n['’]t"
+_DENIED = re.compile(rf"\b(?:{_DENIES})\b|\b(?:less|least|second|next)\W+$", re.IGNORECASE)
+_CONTRASTS = re.compile(
+    rf"\b(?:{_DENIES}|than|over|or|and|because|since|while|whereas|but|although|though|less|least|from|worse|worst)\b",
+    re.IGNORECASE,
+)
+_ALONGSIDE = re.compile(r"\b(?:or|both)\W+(?:response\W+)?$", re.IGNORECASE)
+# The label is no verdict but the subject of what follows, a number, or what is called the worse one.
+_GOES_ON = re.compile(
+    r"['’]s\b|\s*[/.,]\s*\d|\s*%|\s+out of\b|[^\w\n.]*\s(?:is|was|are|has|had|does|did|fails?|contains?|"
+    r"(?:as|to be) (?:the |a )?(?:worse|worst|weaker|weakest|last|loser))\b",
+    re.IGNORECASE,
 )
 
 

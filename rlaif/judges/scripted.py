@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rlaif.judges.base import Question, vote
 from rlaif.judges.prompts import TEMPLATES, Template
-from rlaif.records import Prompt, Vote
+from rlaif.records import Prompt, Vote, content_hash
 
 __all__ = ["ScriptedJudge", "import_function", "longer"]
 
@@ -35,18 +37,35 @@ def longer(prompt: Prompt, first: str, second: str) -> float:
     return 0.5 + 0.5 * ((len(first) > len(second)) - (len(first) < len(second)))
 
 
+def _source_hash(function: Callable[..., Any]) -> str | None:
+    """16 hex digits that change with the file that a function (or a callable object's class) is written in."""
+    function = inspect.unwrap(function)
+    try:
+        file = inspect.getsourcefile(function if inspect.isroutine(function) else type(function))
+    except TypeError:
+        return None  # built in, or compiled: there is no source
+    if file is None or not Path(file).is_file():
+        return None
+    return content_hash(Path(file).read_text(encoding="utf-8", errors="replace"))[:16]
+
+
 class ScriptedJudge:
     """P(first is better) from `function(prompt, first, second) -> float in [0, 1]`.
 
-    What it returns that is not a probability, and any exception, becomes an unjudged vote with its reason.
+    What it returns that is not a probability, and any exception, becomes an unjudged vote with its reason. The content
+    of the function's source file is one of the judge's parameters, so that an edited function is asked again.
     """
 
     template: Template = TEMPLATES["compact"]
 
     def __init__(self, function: str) -> None:
         self.name = function
-        self.parameters: Mapping[str, Any] = {"kind": "scripted", "function": function}
         self._function = import_function(function)
+        self.parameters: Mapping[str, Any] = {
+            "kind": "scripted",
+            "function": function,
+            "source": _source_hash(self._function),
+        }
 
     def plan(self, questions: Sequence[Question]) -> list[list[Question]]:
         """Every question by itself: calls are independent, and each is stored when it is answered."""

@@ -1,4 +1,4 @@
-"""What a reward model has to beat: "the longer response wins", and Bradley-Terry on bags of words.
+"""What a reward model has to beat, beside "the longer response wins" (`rlaif.assess.length`): bags of words.
 
 Neither reads the prompt. A reward model that does no better has learned length, or the words that judges like.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rlaif.training.losses import soft_loss
 
-__all__ = ["BagOfWords", "longer_wins", "words"]
+__all__ = ["BagOfWords", "words"]
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -24,11 +24,6 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 def words(text: str) -> list[str]:
     """Lower-cased words and single punctuation marks."""
     return _WORD.findall(text.lower())
-
-
-def longer_wins(chosen: Sequence[str], rejected: Sequence[str]) -> NDArray[np.float64]:
-    """P(chosen preferred) = 1 where chosen has more characters, 0 where fewer, 0.5 where as many: (N,)."""
-    return np.array([0.5 * (1 + np.sign(len(c) - len(r))) for c, r in zip(chosen, rejected, strict=True)], float)
 
 
 @dataclass(frozen=True)

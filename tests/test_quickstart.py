@@ -1,0 +1,103 @@
+"""The promise of scripts/quickstart.sh, kept for real: one command, offline, and the numbers that it must show."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+from support import ROOT
+
+PROGRAM = "#!{python}\nfrom {module} import main\nmain()\n"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the working tree, so that the user's runs/ stay as they are."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    copy = tmp_path.resolve() / "checkout"
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture
+def environment(checkout: Path) -> Path:
+    """A virtual environment with the running one's packages and the copy's rlaif: nothing is installed anywhere."""
+    folder = checkout.parent / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    packages = next(folder.glob("lib/python*/site-packages"))
+    outer = sysconfig.get_paths()["purelib"]
+    (packages / "outer.pth").write_text(f"{checkout}\nimport site; site.addsitedir({outer!r})\n")
+    for name, module in (("rlaif", "rlaif.cli"), ("accelerate", "accelerate.commands.accelerate_cli")):
+        program = folder / "bin" / name
+        program.write_text(PROGRAM.format(python=folder / "bin" / "python", module=module))
+        program.chmod(0o755)
+    # The stamp by which scripts/environment.sh knows that it has installed.
+    wanted = 'echo "$PWD $(cat pyproject.toml scripts/constraints.txt | cksum)"'
+    stamp = subprocess.run(["bash", "-c", wanted], cwd=checkout, capture_output=True, text=True, check=True).stdout
+    (folder / "rlaif-installed").write_text(stamp)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_quickstart_shows_what_it_must(checkout: Path, environment: Path) -> None:
+    variables = {k: v for k, v in os.environ.items() if k not in {"CONDA_PREFIX", "OMP_NUM_THREADS", "PYTHONPATH"}}
+    path = os.pathsep.join([str(environment / "bin"), variables["PATH"]])
+    done = subprocess.run(
+        ["bash", "scripts/quickstart.sh"],
+        cwd=checkout,
+        env={**variables, "VIRTUAL_ENV": str(environment), "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "installing" not in done.stdout
+    assert re.search(r"the page to read: runs/quickstart/report\.md \(\d+ seconds in all\)", done.stdout)
+    run = checkout / "runs" / "quickstart"
+    report = json.loads((run / "report.json").read_text())
+
+    judge = report["judge"]
+    assert judge["agreement"] >= 0.85
+    assert 0.5 < judge["agreement_single_order"] <= 1.0
+    assert 0.5 < judge["order_consistency"] <= 1.0
+    assert judge["unjudged"] == 0
+    assert (
+        judge["measured"] + judge["tied"] == judge["pairs"] == len((run / "judged/judgments.jsonl").open().readlines())
+    )
+
+    reward_model = report["reward_model"]
+    assert reward_model["accuracy_by"] == "gold"
+    assert reward_model["accuracy"] >= 0.80
+    assert 0.0 <= reward_model["ece"] <= 0.5
+    assert reward_model["measured"] >= 50
+
+    sft, dpo = report["policies"]["sft"], report["policies"]["dpo"]
+    for policy in (sft, dpo):
+        assert 0.0 <= policy["win_rate_low"] <= policy["win_rate"] <= policy["win_rate_high"] <= 1.0
+        assert policy["wins"] + policy["ties"] + policy["losses"] == report["prompts"]["count"]
+        assert policy["length"] > 1.0
+    assert (sft["win_rate"], sft["kl"]) == (0.5, 0.0)
+    assert dpo["win_rate_by"] == "gold"
+    assert dpo["win_rate_low"] > 0.6
+    assert dpo["gold_reward"] > sft["gold_reward"]
+    assert dpo["kl"] > 0.0
+
+    assert set(report["seconds"]) == {"sft", "sample", "judge", "build", "reward_model", "dpo", "evaluate"}
+    assert all(seconds > 0 for seconds in report["seconds"].values())
+    assert (run / "report.md").is_file()
