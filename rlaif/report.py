@@ -407,5 +407,5 @@ def _plot_reliability(section: Report, xlabel: str, ylabel: str) -> Any:
     axes.set_ylabel(ylabel)
     ece = f"{section['ece']:.3f} [{section['ece_low']:.3f}, {section['ece_high']:.3f}]"
     axes.set_title(f"ECE {ece}, {section['measured']:,} pairs", fontsize=10)
-    axes.legend(frameon=False, loc="best")
+    axes.legend(frameon=False, loc="lower right")
     return figure
