@@ -77,9 +77,8 @@ def test_the_quickstart_shows_what_it_must(checkout: Path, environment: Path) ->
     assert 0.5 < judge["agreement_single_order"] <= 1.0
     assert 0.5 < judge["order_consistency"] <= 1.0
     assert judge["unjudged"] == 0
-    assert (
-        judge["measured"] + judge["tied"] == judge["pairs"] == len((run / "judged/judgments.jsonl").open().readlines())
-    )
+    judgments = (run / "judged" / "judgments.jsonl").read_text(encoding="utf-8").count("\n")
+    assert judge["measured"] + judge["tied"] == judge["pairs"] == judgments
 
     reward_model = report["reward_model"]
     assert reward_model["accuracy_by"] == "gold"
