@@ -32,6 +32,8 @@ from rlaif.sources import write_json
 __all__ = ["METADATA", "RewardModel", "RewardModelCard"]
 
 METADATA = "rlaif.json"
+# A head is never quantized: it is new, trained in full, and as small as one row of a matrix.
+HEADS = ["score", "classifier", "pooler", "pre_classifier"]
 VERSION = 1
 
 
@@ -235,7 +237,7 @@ def _load_model(path: str | Path, dtype: str, load_in_4bit: bool, device_map: st
         base, revision = row["base_model_name_or_path"], row.get("revision")
     config = quantization(load_in_4bit)
     if config is not None:
-        config.llm_int8_skip_modules = ["score", "classifier", "pooler", "pre_classifier"]
+        config.llm_int8_skip_modules = HEADS
     where = device_map if device_map is not None else ({"": device()} if config is not None else None)
     with quiet():
         try:

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.language_models import device, quantization, quiet
+from rlaif.reward_model import HEADS
 
 __all__ = ["ModelConfig", "align_special_tokens", "is_adapter", "load_policy", "load_reward_backbone", "lora"]
-
-# A head is never quantized: it is new, trained in full, and as small as one row of a matrix.
-HEADS = ["score", "classifier", "pooler", "pre_classifier"]
 
 
 @dataclass
