@@ -56,6 +56,7 @@ def main() -> None:
 
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftDPOConfig, description=__doc__)
+    start = training.resume_point(args.resume_from_checkpoint, args.output_dir)
 
     # ---- load
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
@@ -84,7 +85,7 @@ def main() -> None:
     )
 
     # ---- train
-    outcome = trainer.train(resume_from_checkpoint=training.resume_point(args.resume_from_checkpoint))
+    outcome = trainer.train(resume_from_checkpoint=start)
     held_out = trainer.evaluate() if test_pairs else {}
 
     # ---- save

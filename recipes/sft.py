@@ -51,6 +51,7 @@ def main() -> None:
 
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, CompletionConfig, description=__doc__)
+    start = training.resume_point(args.resume_from_checkpoint, args.output_dir)
 
     # ---- load
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
@@ -73,7 +74,7 @@ def main() -> None:
     )
 
     # ---- train
-    outcome = trainer.train(resume_from_checkpoint=training.resume_point(args.resume_from_checkpoint))
+    outcome = trainer.train(resume_from_checkpoint=start)
     held_out = trainer.evaluate() if test_rows else {}
 
     # ---- save

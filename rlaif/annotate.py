@@ -1,4 +1,4 @@
-"""`rlaif judge`: pairs -> votes -> judgments z.
+"""`rlaif judge`: pairs -> votes -> judgments z. Also: responses -> ratings, for a reward.
 
 Each pair is shown to the judge in both orders, because judges favour a place (RLAIF, 2309.00267, section 2.2.1: a large
 one gives the same place twice on 18 % of pairs, a small one on 56 %), and z is the mean of P(response_a is preferred)
@@ -20,14 +20,27 @@ from typing import Any
 import numpy as np
 
 from rlaif.config import warn
-from rlaif.judges import Judge, JudgeConfig, Question, ask, load_judge
+from rlaif.judges import Judge, JudgeConfig, PairQuestion, Rater, ask, load_judge
+from rlaif.judges.base import answer_missing, ask_rating
+from rlaif.judges.prompts import BaseTemplate
 from rlaif.metrics import log_odds
 from rlaif.parallel import is_main, process_count, run_batches, wait_for_everyone
-from rlaif.records import ORDERS, Judgment, Order, Pair, Vote
+from rlaif.records import ORDERS, Judgment, Order, Pair, Prompt, Rating, Vote
 from rlaif.sources import read_pairs, write_jsonl
 from rlaif.store import Store, write_manifest
 
-__all__ = ["AnnotateConfig", "Annotation", "annotate", "combine_votes", "judge_pairs"]
+__all__ = [
+    "LOW_MASS",
+    "AnnotateConfig",
+    "Annotation",
+    "Ratings",
+    "annotate",
+    "combine_votes",
+    "judge_here",
+    "judge_pairs",
+    "low_mass",
+    "rate_here",
+]
 
 
 @dataclass
@@ -143,17 +156,11 @@ def judge_pairs(
         retry_unjudged: ask again what was answered but could not be read.
         label: the progress bar's title.
     """
-    questions: dict[str, Question] = {}  # pairs with the same content share their votes
-    keys: list[list[str]] = []
-    for pair in pairs:
-        asked = [] if pair.problem() else [ask(judge, pair, order, s) for order in orders for s in range(samples)]
-        keys.append([question.key for question in asked])
-        questions.update((question.key, question) for question in asked)
+    keys, questions = _questions(pairs, judge, orders, samples)
 
     def again(row: Mapping[str, Any]) -> bool:
         return row["p_first"] is None and (retry_unjudged or not row["bought"])
 
-    masses: list[float] = []
     with Store(folder, "votes") as store:
         wait_for_everyone()  # nobody writes before everybody has read
         missing = sum(key not in store or again(store.rows[key]) for key in questions)
@@ -169,25 +176,98 @@ def judge_pairs(
         wait_for_everyone()
         if process_count() > 1:
             store.refresh()
-        judgments = []
-        for pair, pair_keys in zip(pairs, keys, strict=True):
-            votes = [Vote.from_row(store.rows[key]) for key in pair_keys]
-            judgment = combine_votes(pair, votes, orders, combine)
-            masses += [vote.mass for vote in votes if vote.mass is not None]
-            if problem := pair.problem():
-                judgment = dataclasses.replace(judgment, reason=problem)
-            flags = ("marker",) if judge.template.markers_in(pair) else ()
-            judgments.append(dataclasses.replace(judgment, judge=judge.name, template=judge.template.hash, flags=flags))
-        rows = [store.rows[key] for key in questions]
-    methods = Counter(str(row["method"]) for row in rows if row["p_first"] is not None)
-    mass = float(np.mean(masses)) if masses else None
-    if mass is not None and mass < 0.5 and is_main():
-        warn(
-            f"the judge gives the two labels {mass:.2g} of its probability (mean label mass): it would rather say "
-            "something else, and its z means little. Try another --template (`helpful` tells a chat model how to "
-            "answer, `compact` is for a base model) or a stronger judge."
-        )
-    return Annotation(judgments, missing, len(questions) - missing, mass, dict(sorted(methods.items())))
+        judgments = _judgments(pairs, keys, judge, store, orders, combine)
+        done = _annotation(judgments, keys, store, missing)
+    if is_main() and done.mass is not None and done.mass < LOW_MASS:
+        warn(low_mass(done.mass, judge.template))
+    return done
+
+
+def judge_here(pairs: Sequence[Pair], judge: Judge, store: Store) -> Annotation:
+    """Judgments on `pairs` in both orders, asked for by this process alone; `store` holds votes.
+
+    What `judge_pairs` does where each process has pairs of its own, as in training: no process waits for another.
+    """
+    keys, questions = _questions(pairs, judge, ORDERS, 1)
+    asked = answer_missing(judge, list(questions.values()), store)
+    judgments = _judgments(pairs, keys, judge, store, ORDERS, "mean")
+    return _annotation(judgments, keys, store, asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Ratings:
+    """What rating some responses gave: `ratings` in their order; the rest as in `Annotation`."""
+
+    ratings: list[Rating]
+    asked: int
+    reused: int
+    mass: float | None = None
+
+
+def rate_here(prompts: Sequence[Prompt], responses: Sequence[str], judge: Rater, store: Store) -> Ratings:
+    """The rating of each response, asked for by this process alone; `store` holds ratings.
+
+    Equal responses to one prompt are one question. Every response is asked about, an empty one too: that it is empty
+    is what there is to rate.
+    """
+    asked = [ask_rating(judge, prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
+    questions = {question.key: question for question in asked}
+    missing = answer_missing(judge, list(questions.values()), store)
+    rows = [store.rows[key] for key in questions]
+    ratings = [Rating.from_row(store.rows[question.key]) for question in asked]
+    return Ratings(ratings, missing, len(questions) - missing, _mean_mass(rows))
+
+
+LOW_MASS = 0.5  # with less on all labels together, the judge would rather have said something else
+
+
+def low_mass(mass: float, template: BaseTemplate) -> str:
+    """The warning that a judge gives a template's labels only `mass` of its probability."""
+    labels, means = ("two labels", "z means") if len(template.labels) == 2 else ("ten numbers", "ratings mean")
+    return (
+        f"the judge gives the {labels} {mass:.2g} of its probability (mean label mass): it would rather say "
+        f"something else, and its {means} little. Try another --template (`helpful` tells a chat model how to "
+        "answer, `compact` is for a base model) or a stronger judge."
+    )
+
+
+def _mean_mass(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    masses = [row["mass"] for row in rows if row["mass"] is not None]
+    return float(np.mean(masses)) if masses else None
+
+
+def _annotation(judgments: list[Judgment], keys: list[list[str]], store: Store, asked: int) -> Annotation:
+    rows = [store.rows[key] for pair_keys in keys for key in pair_keys]
+    answers = {row["key"]: row for row in rows}.values()  # pairs with the same content share theirs
+    methods = Counter(str(row["method"]) for row in answers if row["p_first"] is not None)
+    return Annotation(judgments, asked, len(answers) - asked, _mean_mass(rows), dict(sorted(methods.items())))
+
+
+def _questions(
+    pairs: Sequence[Pair], judge: Judge, orders: Sequence[Order], samples: int
+) -> tuple[list[list[str]], dict[str, PairQuestion]]:
+    """For each pair the keys of its questions, and the questions by key: pairs of the same content share them."""
+    questions: dict[str, PairQuestion] = {}
+    keys: list[list[str]] = []
+    for pair in pairs:
+        asked = [] if pair.problem() else [ask(judge, pair, order, s) for order in orders for s in range(samples)]
+        keys.append([question.key for question in asked])
+        questions.update((question.key, question) for question in asked)
+    return keys, questions
+
+
+def _judgments(
+    pairs: Sequence[Pair], keys: list[list[str]], judge: Judge, store: Store, orders: Sequence[Order], combine: str
+) -> list[Judgment]:
+    """The judgment on each pair from its votes in `store`."""
+    judgments = []
+    for pair, pair_keys in zip(pairs, keys, strict=True):
+        judgment = combine_votes(pair, [Vote.from_row(store.rows[key]) for key in pair_keys], orders, combine)
+        if problem := pair.problem():
+            judgment = dataclasses.replace(judgment, reason=problem)
+        flags = ("marker",) if judge.template.markers_in(pair) else ()
+        judgments.append(dataclasses.replace(judgment, judge=judge.name, template=judge.template.hash, flags=flags))
+    return judgments
 
 
 def annotate(config: AnnotateConfig) -> Annotation:

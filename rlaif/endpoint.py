@@ -308,7 +308,7 @@ class Endpoint:
 
 # What it means to go on without a setting. (`max_tokens` only changes its name.)
 _WITHOUT = {
-    "logprobs": "verdicts are read from the text and count as 0 or 1",
+    "logprobs": "answers are read from the text",
     "temperature": "it samples at a temperature of its own, whatever the settings and the manifest say",
     "seed": "sampled answers cannot be had again",
     "top_p": "it samples with a top_p of its own, whatever the settings and the manifest say",

@@ -17,6 +17,7 @@ planned before anything runs, so their number does not change the result; the ma
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -165,6 +166,11 @@ def _measure(plan: _Plan, sampled: dict[str, _Sampled], judgments: dict[str, lis
         "reference": plan.reference,
         "policies": {name: _policy_report(plan, name, sampled, judgments.get(name)) for name in plan.policies},
     }
+    trained = list(plan.policies)[1:]
+    if len(trained) > 1:
+        report["comparisons"] = [
+            _comparison(plan, name, other, sampled) for other, name in itertools.combinations(trained, 2)
+        ]
     if plan.judgments:
         report["judge"] = assess_judgments(
             plan.judgments, plan.gold, samples=config.bootstrap_samples, seed=config.seed
@@ -490,6 +496,28 @@ def _policy_report(
         row["kl_retokenized"] = policy.retokenized
     else:
         row["kl_missing"] = policy.kl_missing
+    return row
+
+
+def _comparison(plan: _Plan, name: str, other: str, sampled: dict[str, _Sampled]) -> dict[str, Any]:
+    """Two policies that are both no baseline: mean differences `name` - `other`, prompt by prompt, and wins by gold.
+
+    Their two intervals in the table of policies cannot say which is better: what makes prompts easy is in both.
+    """
+    ours, theirs = sampled[name], sampled[other]
+    row: dict[str, Any] = {"policy": name, "other": other}
+    measures = [
+        ("gold_reward", ours.gold, theirs.gold),
+        ("reward", ours.reward, theirs.reward),
+        ("kl", ours.kl, theirs.kl),
+        ("length", np.array(ours.tokens, dtype=np.float64), np.array(theirs.tokens, dtype=np.float64)),
+    ]
+    for measure, first, second in measures:
+        if first is not None and second is not None:
+            difference = first - second
+            row[measure], row[f"{measure}_se"] = mean_and_error(difference[~np.isnan(difference)])
+    if ours.gold is not None and theirs.gold is not None:
+        row |= win_rate_by_reward(ours.gold, theirs.gold, samples=plan.config.bootstrap_samples, seed=plan.config.seed)
     return row
 
 

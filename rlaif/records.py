@@ -2,6 +2,7 @@
 
     pair        two responses to one prompt
     vote        one call of one judge on one pair, shown in one order
+    rating      one call of one judge on one response: its expected rating from 1 to 10
     judgment    the votes on a pair combined: z = P(response_a is preferred), or None and the reason
     preference  a judgment turned to training data: z = P(chosen is preferred), in (0.5, 1]
 
@@ -19,7 +20,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 __all__ = [
     "ORDERS",
@@ -30,6 +31,7 @@ __all__ = [
     "Pair",
     "Preference",
     "Prompt",
+    "Rating",
     "Vote",
     "check_probability",
     "check_prompt",
@@ -179,8 +181,24 @@ class Pair:
         return {**own, **{k: v for k, v in self.extra.items() if k not in own}}
 
 
+class _Stored:
+    """A record that a store keeps as one JSON object."""
+
+    __slots__ = ()
+
+    def row(self) -> dict[str, Any]:
+        """The record as one JSON object."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """The record of one stored row; unknown columns of a later version are ignored."""
+        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        return cls(**{k: v for k, v in row.items() if k in known})
+
+
 @dataclass(frozen=True, slots=True)
-class Vote:
+class Vote(_Stored):
     """One call of one judge: the answer to "is the response shown first the better one?".
 
     `p_first` is P(the response shown first is preferred), or None with a `reason`; `order` says which one was first.
@@ -217,15 +235,34 @@ class Vote:
         """P(response_a is preferred): `p_first` turned back to the pair's own orientation."""
         return self.p_first if self.order == "ab" else complement(self.p_first)
 
-    def row(self) -> dict[str, Any]:
-        """The vote as one JSON object."""
-        return dataclasses.asdict(self)
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Vote:
-        """The vote of one stored row; unknown columns of a later version are ignored."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{k: v for k, v in row.items() if k in known})
+@dataclass(frozen=True, slots=True)
+class Rating(_Stored):
+    """One call of one judge: the answer to "how good is this response, from 1 to 10?".
+
+    `rating` is the expected one, in [1, 10], or None with a `reason`. `method` says how it was read: "logprobs" (from
+    the probabilities of the ten numbers) or "text" (the written number). `mass` and `bought` are as in `Vote`.
+    """
+
+    key: str
+    response_id: str
+    judge: str
+    template: str
+    sample: int
+    rating: float | None
+    reason: str | None = None
+    method: str | None = None
+    mass: float | None = None
+    text: str | None = None
+    usage: Mapping[str, int] | None = None
+    seconds: float | None = None
+    bought: bool = True
+
+    def __post_init__(self) -> None:
+        if self.rating is not None and not 1.0 <= self.rating <= 10.0:
+            raise ValueError(f"rating is {self.rating!r}; expected a number from 1 to 10, or null and a reason.")
+        if (self.rating is None) == (self.reason is None):
+            raise ValueError("a rating is either a number or a reason why there is none; got both or neither.")
 
 
 @dataclass(frozen=True, slots=True)

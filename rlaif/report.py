@@ -12,21 +12,32 @@ A plot is drawn where its data is there, and left out where not.
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlaif.pages import (
+    BLUE,
+    GREY,
+    ORANGE,
+    Report,
+    cell,
+    count,
+    decimal,
+    half_width,
+    interval,
+    known,
+    new_figure,
+    percent,
+    table,
+)
 from rlaif.records import Prompt
 from rlaif.sources import write_json
 
 __all__ = ["Example", "draw_plots", "markdown", "write_report"]
 
-Report = Mapping[str, Any]
 Example = tuple[Prompt, Mapping[str, str], Mapping[str, float | None]]  # prompt, response and gold by policy
-
-_Z95 = 1.96
-_BLUE, _ORANGE, _GREY = "#2f6db3", "#d9822b", "#8a8a8a"
 
 
 def write_report(folder: str | Path, report: Report, examples: Sequence[Example] = ()) -> None:
@@ -37,45 +48,6 @@ def write_report(folder: str | Path, report: Report, examples: Sequence[Example]
     (folder / "report.md").write_text(markdown(report, examples, plots), encoding="utf-8")
 
 
-# Numbers as text ------------------------------------------------------------------------------------------------------
-
-
-def _known(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _percent(value: Any) -> str:
-    return f"{100 * value:.1f} %" if _known(value) else "–"
-
-
-def _decimal(value: Any, digits: int = 3) -> str:
-    return f"{value:.{digits}f}" if _known(value) else "–"
-
-
-def _count(value: Any) -> str:
-    return f"{value:,}" if _known(value) else "–"
-
-
-def _interval(row: Report, name: str, show: Callable[[Any], str]) -> str:
-    """ "81.2 % [77.0 %, 85.1 %]", from `name`, `name`_low and `name`_high (or `name`_se); "–" where it is missing."""
-    value = row.get(name)
-    low, high, error = row.get(f"{name}_low"), row.get(f"{name}_high"), row.get(f"{name}_se")
-    if value is not None and error is not None and _known(error):
-        low, high = value - _Z95 * error, value + _Z95 * error
-    return show(value) + (f" [{show(low)}, {show(high)}]" if _known(value) and _known(low) and _known(high) else "")
-
-
-def _cell(text: str) -> str:
-    """Text that cannot break out of its table cell."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return "<br>".join(text.splitlines()) or "*(empty)*"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 # The page -------------------------------------------------------------------------------------------------------------
 
 
@@ -84,13 +56,15 @@ def markdown(report: Report, examples: Sequence[Example] = (), plots: Sequence[s
     sections = ["# Evaluation", _opening(report)]
     if report.get("policies"):
         sections += ["## Policies", _policies(report), *_images(plots, "win_rates", "reward_kl")]
+    if report.get("comparisons"):
+        sections += ["### Against each other", _comparisons(report["comparisons"])]
     if report.get("judge"):
         sections += ["## Judge", _judge(report["judge"]), *_images(plots, "judge_calibration")]
     if report.get("reward_model"):
         sections += ["## Reward model", _reward_model(report["reward_model"]), *_images(plots, "reward_calibration")]
     if report.get("seconds"):
-        rows = [[name, _decimal(seconds, 1)] for name, seconds in report["seconds"].items()]
-        sections += ["## Time", _table(["stage", "seconds"], rows)]
+        rows = [[name, decimal(seconds, 1)] for name, seconds in report["seconds"].items()]
+        sections += ["## Time", table(["stage", "seconds"], rows)]
     if examples:
         sections += ["## Responses side by side", _side_by_side(examples)]
     return "\n\n".join(sections) + "\n"
@@ -136,15 +110,15 @@ def _policies(report: Report) -> str:
 
     def wins(row: Report) -> str:
         counts = [row.get(name) for name in ("wins", "ties", "losses")]
-        shown = _interval(row, "win_rate", _percent)
-        return shown if None in counts else f"{shown}; {' / '.join(map(_count, counts))}"
+        shown = interval(row, "win_rate", percent)
+        return shown if None in counts else f"{shown}; {' / '.join(map(count, counts))}"
 
     gold_first = {row.get("win_rate_by") for row in policies.values()} == {"gold", None}
     measures: list[tuple[str, Callable[[Report], str], str]] = [
-        ("gold reward", lambda r: _interval(r, "gold_reward", _decimal), "mean of the gold reward"),
+        ("gold reward", lambda r: interval(r, "gold_reward", decimal), "mean of the gold reward"),
         (
             "reward",
-            lambda r: _interval(r, "reward", _decimal),
+            lambda r: interval(r, "reward", decimal),
             "mean of the reward model's score, less its zero point",
         ),
         (
@@ -157,25 +131,25 @@ def _policies(report: Report) -> str:
             judge(wins),
             "share of prompts that the judge prefers, both orders averaged, z = 0.5 half; wins / ties / losses",
         ),
-        ("… identical responses", judge(lambda r: _count(r["identical"])), "counted as ties without asking"),
-        ("… unjudged", judge(lambda r: _count(r["unjudged"])), "no verdict could be read: in no rate"),
+        ("… identical responses", judge(lambda r: count(r["identical"])), "counted as ties without asking"),
+        ("… unjudged", judge(lambda r: count(r["unjudged"])), "no verdict could be read: in no rate"),
         (
             "… judge agrees with gold",
-            judge(lambda r: _interval(r, "agreement", _percent)),
+            judge(lambda r: interval(r, "agreement", percent)),
             "on those prompts that are no tie by gold",
         ),
         (
             "KL (nats)",
-            lambda r: _interval(r, "kl", _decimal),
+            lambda r: interval(r, "kl", decimal),
             "KL to the reference a response: exact over the vocabulary at every position, then summed",
         ),
         (
             "… retokenized",
-            lambda r: _count(r.get("kl_retokenized")),
+            lambda r: count(r.get("kl_retokenized")),
             "responses whose text has another number of tokens than was sampled: their KL is along other prefixes",
         ),
-        ("length (tokens)", lambda r: _interval(r, "length", lambda v: _decimal(v, 1)), "mean, with the EOS"),
-        ("without EOS", lambda r: _percent(r["no_eos"]), "share that was cut at the limit of new tokens"),
+        ("length (tokens)", lambda r: interval(r, "length", lambda v: decimal(v, 1)), "mean, with the EOS"),
+        ("without EOS", lambda r: percent(r["no_eos"]), "share that was cut at the limit of new tokens"),
     ]
     rows = []
     for name, show, meaning in measures:
@@ -190,64 +164,82 @@ def _policies(report: Report) -> str:
         )
     if gold_first and any("judge" in row for row in policies.values()):
         notes.append("`win_rate` in report.json is the one by gold; the judge's is under `judge`.")
-    table = _table(["", *(f"`{name}`" for name in policies), "what it is"], rows)
-    return "\n\n".join([table, *notes])
+    head = ["", *(f"`{name}`" for name in policies), "what it is"]
+    return "\n\n".join([table(head, rows), *notes])
+
+
+def _comparisons(rows: Sequence[Report]) -> str:
+    shown = [
+        [
+            f"`{row['policy']}` − `{row['other']}`",
+            interval(row, "gold_reward", decimal),
+            interval(row, "win_rate", percent),
+            interval(row, "reward", decimal),
+            interval(row, "kl", decimal),
+            interval(row, "length", lambda value: decimal(value, 1)),
+        ]
+        for row in rows
+    ]
+    head = ["", "gold reward", "win rate by gold (of the first)", "reward", "KL (nats)", "length (tokens)"]
+    kept = [i for i in range(len(head)) if i == 0 or any(line[i] != "–" for line in shown)]
+    words = "Mean differences, prompt by prompt. More reward at more KL does not make the better method by itself."
+    return f"{words}\n\n" + table([head[i] for i in kept], [[line[i] for i in kept] for line in shown])
 
 
 def _judge(judge: Report) -> str:
     truth = {"gold": "the gold reward", "label": "the labels"}.get(judge.get("truth") or "", "the truth")
     longer = judge.get("longer_wins", {})
     rows = [
-        ["pairs", _count(judge["pairs"]), "all of them, judged or not"],
-        ["unjudged", _count(judge["unjudged"]), _reasons(judge["reasons"]) or "every pair has a z"],
-        ["tied", _count(judge["tied"]), f"ties by {truth}, left out of agreement and calibration"],
+        ["pairs", count(judge["pairs"]), "all of them, judged or not"],
+        ["unjudged", count(judge["unjudged"]), _reasons(judge["reasons"]) or "every pair has a z"],
+        ["tied", count(judge["tied"]), f"ties by {truth}, left out of agreement and calibration"],
     ]
     if judge["unlabelled"]:
-        rows.append(["unlabelled", _count(judge["unlabelled"]), "nobody knows the better one; left out likewise"])
+        rows.append(["unlabelled", count(judge["unlabelled"]), "nobody knows the better one; left out likewise"])
     rows += [
-        ["agreement", _interval(judge, "agreement", _percent), f"the same winner as by {truth}, both orders averaged"],
-        ["agreement, single order", _percent(judge.get("agreement_single_order")), "the same, asked in one order only"],
-        ["order consistency", _percent(judge.get("order_consistency")), "the same winner in both orders"],
-        ["P(first)", _decimal(judge.get("first_rate")), "mean probability of the one shown first; 0.5 is unbiased"],
-        ["ECE", _interval(judge, "ece", _decimal), "mean gap between z and the share that comes out so"],
-        ["Brier score", _decimal(judge.get("brier")), "mean (z − truth)²; 0.25 is what always saying 0.5 gets"],
+        ["agreement", interval(judge, "agreement", percent), f"the same winner as by {truth}, both orders averaged"],
+        ["agreement, single order", percent(judge.get("agreement_single_order")), "the same, asked in one order only"],
+        ["order consistency", percent(judge.get("order_consistency")), "the same winner in both orders"],
+        ["P(first)", decimal(judge.get("first_rate")), "mean probability of the one shown first; 0.5 is unbiased"],
+        ["ECE", interval(judge, "ece", decimal), "mean gap between z and the share that comes out so"],
+        ["Brier score", decimal(judge.get("brier")), "mean (z − truth)²; 0.25 is what always saying 0.5 gets"],
         [
             "longer wins",
-            f"{_percent(longer.get('judge'))} / {_percent(longer.get('truth'))}",
+            f"{percent(longer.get('judge'))} / {percent(longer.get('truth'))}",
             f"share of pairs won by the longer response: judge / {truth}",
         ],
     ]
-    return _table(["", "value", "what it is"], rows)
+    return table(["", "value", "what it is"], rows)
 
 
 def _reasons(reasons: Mapping[str, int]) -> str:
-    return _cell("; ".join(f"{count} × {reason}" for reason, count in list(reasons.items())[:3])) if reasons else ""
+    return cell("; ".join(f"{n} × {reason}" for reason, n in list(reasons.items())[:3])) if reasons else ""
 
 
 def _reward_model(model: Report) -> str:
     by = {"gold": "the gold reward", "label": "the labels", "judge": "the judge's z"}[model["accuracy_by"]]
     longer = model.get("longer_wins", {})
     rows = [
-        ["pairs", _count(model["pairs"]), "held-out preferences"],
-        ["tied", _count(model["tied"]), f"ties by {by}, left out of accuracy and calibration"],
-        ["accuracy", _interval(model, "accuracy", _percent), f"scores the better response higher, by {by}"],
-        ["accuracy against the judge", _percent(model.get("accuracy_judge")), "scores the judge's choice higher"],
+        ["pairs", count(model["pairs"]), "held-out preferences"],
+        ["tied", count(model["tied"]), f"ties by {by}, left out of accuracy and calibration"],
+        ["accuracy", interval(model, "accuracy", percent), f"scores the better response higher, by {by}"],
+        ["accuracy against the judge", percent(model.get("accuracy_judge")), "scores the judge's choice higher"],
         [
             "soft NLL (nats)",
-            f"{_decimal(model.get('soft_nll'))} (floor {_decimal(model.get('soft_nll_floor'))})",
+            f"{decimal(model.get('soft_nll'))} (floor {decimal(model.get('soft_nll_floor'))})",
             "loss against the judge's z; the floor is the entropy of z itself",
         ],
-        ["ECE", _interval(model, "ece", _decimal), f"mean gap between p = σ(score difference) and {by}"],
-        ["Brier score", _decimal(model.get("brier")), "mean (p − truth)²; 0.25 is what always saying 0.5 gets"],
+        ["ECE", interval(model, "ece", decimal), f"mean gap between p = σ(score difference) and {by}"],
+        ["Brier score", decimal(model.get("brier")), "mean (p − truth)²; 0.25 is what always saying 0.5 gets"],
         [
             "longer wins",
-            " / ".join(_percent(longer[k]) for k in ("reward_model", "judge", "truth") if k in longer) or "–",
+            " / ".join(percent(longer[k]) for k in ("reward_model", "judge", "truth") if k in longer) or "–",
             "share of pairs won by the longer response: " + " / ".join(_LONGER[k] for k in _LONGER if k in longer),
         ],
     ]
     if model["unlabelled"]:
-        rows.insert(2, ["unlabelled", _count(model["unlabelled"]), "nobody knows the better one; left out likewise"])
-    return _table(["", "value", "what it is"], rows)
+        rows.insert(2, ["unlabelled", count(model["unlabelled"]), "nobody knows the better one; left out likewise"])
+    return table(["", "value", "what it is"], rows)
 
 
 _LONGER = {"reward_model": "reward model", "judge": "judge", "truth": "truth"}
@@ -261,10 +253,10 @@ def _side_by_side(examples: Sequence[Example]) -> str:
         cells = []
         for name in names:
             value = gold.get(name)
-            cells.append(_cell(responses[name]) + (f"<br>*gold {value:g}*" if value is not None else ""))
-        rows.append([_cell(text), *cells])
+            cells.append(cell(responses[name]) + (f"<br>*gold {value:g}*" if value is not None else ""))
+        rows.append([cell(text), *cells])
     head = ["prompt", *(f"`{name}`" for name in names)]
-    return "The first prompts in the order of the source, not chosen ones.\n\n" + _table(head, rows)
+    return "The first prompts in the order of the source, not chosen ones.\n\n" + table(head, rows)
 
 
 # Plots ----------------------------------------------------------------------------------------------------------------
@@ -290,21 +282,6 @@ def draw_plots(folder: str | Path, report: Report) -> list[str]:
     return drawn
 
 
-def _figure(width: float = 6.4, height: float = 4.2, rows: int = 1) -> tuple[Any, Any]:
-    """A figure with `rows` panels over one x axis. No pyplot: no global state, no display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
-    for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#e4e4e4", linewidth=0.8)
-        axes.set_axisbelow(True)
-    return figure, panels
-
-
 def _plot_win_rates(report: Report) -> Any:
     rows = []  # name, by, rate, low, high
     for name, policy in report["policies"].items():
@@ -314,14 +291,14 @@ def _plot_win_rates(report: Report) -> Any:
             ("gold", policy if policy.get("win_rate_by") == "gold" else {}),
             ("judge", policy.get("judge")),
         ):
-            if row and _known(row.get("win_rate")):
+            if row and known(row.get("win_rate")):
                 rows.append((name, by, row["win_rate"], row["win_rate_low"], row["win_rate_high"]))
     if not rows:
         return None
     both = len({by for _, by, *_ in rows}) == 2
     names = list(dict.fromkeys(name for name, *_ in rows))
-    figure, (axes,) = _figure(height=1.5 + 0.75 * len(names))
-    for by, colour, shift in (("gold", _ORANGE, -0.13), ("judge", _BLUE, 0.13)):
+    figure, (axes,) = new_figure(height=1.5 + 0.75 * len(names))
+    for by, colour, shift in (("gold", ORANGE, -0.13), ("judge", BLUE, 0.13)):
         mine = [row for row in rows if row[1] == by]
         if not mine:
             continue
@@ -339,7 +316,7 @@ def _plot_win_rates(report: Report) -> Any:
                 fontsize=9,
                 bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
             )
-    axes.axvline(0.5, color=_GREY, linestyle="--", linewidth=1)
+    axes.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
     axes.set_xlim(0, 1)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_yticks(range(len(names)), names)
@@ -351,28 +328,41 @@ def _plot_win_rates(report: Report) -> Any:
 
 def _plot_reward_kl(report: Report) -> Any:
     policies: Mapping[str, Report] = report["policies"]
-    series = []
-    for key, label, colour in (("gold_reward", "gold reward", _ORANGE), ("reward", "reward model's score", _BLUE)):
-        points = [
-            (row["kl"], row.get("kl_se"), row[key], row.get(f"{key}_se"), name)
-            for name, row in policies.items()
-            if _known(row.get("kl")) and _known(row.get(key))
-        ]
-        if points:
-            series.append((label, colour, sorted(points, key=lambda point: point[0])))
+    placed = {name: row for name, row in policies.items() if known(row.get("kl"))}
+    series = [
+        (key, label, shown)
+        for key, label in (("gold_reward", "gold reward"), ("reward", "reward model's score"))
+        if (shown := {name: row for name, row in placed.items() if known(row.get(key))})
+    ]
     if not series:
         return None
-    # The two rewards have units of their own: a panel each, over the same KL.
-    figure, panels = _figure(height=1.4 + 2.6 * len(series), rows=len(series))
-    for axes, (label, colour, points) in zip(panels, series, strict=True):
-        kl, kl_se, reward, reward_se = ([point[i] if _known(point[i]) else 0.0 for point in points] for i in range(4))
-        axes.errorbar(kl, reward, xerr=kl_se, yerr=reward_se, fmt="o", color=colour, capsize=3, markersize=6)
-        for point in points:
-            axes.annotate(point[4], (point[0], point[2]), xytext=(7, -13), textcoords="offset points", fontsize=9)
-        axes.set_ylabel(f"{label} (± 1 s.e.)")
-        axes.margins(x=0.12, y=0.25)
-    panels[-1].set_xlabel(f"KL to {report['reference']} (nats a response, ± 1 s.e.)")
+    # The two rewards have units of their own: a panel each, over the same KL. Policies may lie close together, so they
+    # are told apart by colour and marker in a legend, not by words that would cover each other.
+    figure, panels = new_figure(7.2, height=1.4 + 2.6 * len(series), rows=len(series))
+    styles = dict(zip(policies, itertools.cycle(_STYLES), strict=False))
+    for axes, (key, label, shown) in zip(panels, series, strict=True):
+        for name, row in shown.items():
+            colour, marker = styles[name]
+            axes.errorbar(
+                row["kl"],
+                row[key],
+                xerr=half_width(row, "kl"),
+                yerr=half_width(row, key),
+                fmt=marker,
+                color=colour,
+                capsize=3,
+                markersize=6,
+                label=f"{name} (KL {row['kl']:.1f})",
+            )
+        axes.set_ylabel(f"{label} (95 % interval)")
+        axes.margins(x=0.08, y=0.15)
+    panels[-1].set_xlabel(f"KL to {report['reference']} (nats a response, 95 % interval)")
+    panels[0].legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
+
+
+# Colours that stay apart to the colour-blind (Okabe and Ito 2008), the house's two among them.
+_STYLES = [(GREY, "o"), (BLUE, "s"), (ORANGE, "D"), ("#009e73", "^"), ("#cc79a7", "v"), ("#000000", "P")]
 
 
 def _plot_judge_calibration(report: Report) -> Any:
@@ -393,14 +383,14 @@ def _plot_reliability(section: Report, xlabel: str, ylabel: str) -> Any:
     points: Sequence[Report] = section.get("reliability") or []
     if not points:
         return None
-    figure, (axes,) = _figure(5.6, 4.4)
-    axes.plot([0.5, 1], [0.5, 1], color=_GREY, linestyle="--", linewidth=1, label="calibrated")
+    figure, (axes,) = new_figure(5.6, 4.4)
+    axes.plot([0.5, 1], [0.5, 1], color=GREY, linestyle="--", linewidth=1, label="calibrated")
     p, y = [point["p"] for point in points], [point["y"] for point in points]
     error = [
         [point["y"] - point["low"] for point in points],
         [point["high"] - point["y"] for point in points],
     ]
-    axes.errorbar(p, y, yerr=error, fmt="o", color=_BLUE, capsize=3, markersize=6, label="pairs, 95 % interval")
+    axes.errorbar(p, y, yerr=error, fmt="o", color=BLUE, capsize=3, markersize=6, label="pairs, 95 % interval")
     axes.set_xlim(0.49, 1.01)
     axes.set_ylim(min(0.45, *(point["low"] for point in points)) - 0.02, 1.02)
     axes.set_xlabel(xlabel)

@@ -566,6 +566,34 @@ def test_greedy_is_deterministic_and_the_same_policy_twice_ties(world, tmp_path)
     assert two["judge"]["win_rate"] == 0.5
 
 
+def test_two_trained_policies_are_held_against_each_other(world, tmp_path):
+    """The third policy is another one: its differences to the second follow from the responses, prompt by prompt."""
+    save_lm(tmp_path / "ppo", 5)
+    names = ("sft", "dpo", "ppo")
+    policies = [f"sft={world}/sft", f"dpo={world}/dpo", f"ppo={tmp_path}/ppo"]
+    report = evaluate(config_of(world, tmp_path / "out", policies=policies, reward_model=f"{world}/rm"))
+    rows = [json.loads(line) for line in (tmp_path / "out" / "responses.jsonl").read_text().splitlines()]
+    by = {name: [row for row in rows if row["policy"] == name] for name in names}
+    (row,) = report["comparisons"]
+    assert (row["policy"], row["other"]) == ("ppo", "dpo")
+    for column, number in (("gold", "gold_reward"), ("reward", "reward"), ("kl", "kl"), ("tokens", "length")):
+        d = np.array([p[column] - q[column] for p, q in zip(by["ppo"], by["dpo"], strict=True)])
+        assert row[number] == pytest.approx(d.mean()), number
+        assert row[f"{number}_se"] == pytest.approx(math.sqrt(np.sum((d - d.mean()) ** 2) / (len(d) - 1) / len(d)))
+        assert row[number] == pytest.approx(report["policies"]["ppo"][number] - report["policies"]["dpo"][number])
+    wins = sum(p["gold"] > q["gold"] for p, q in zip(by["ppo"], by["dpo"], strict=True))
+    assert row["wins"] == wins
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "| `ppo` − `dpo` |" in page
+    assert "| prompt | `sft` | `dpo` | `ppo` |" in page
+
+
+def test_one_trained_policy_has_no_other_to_be_held_against(everything):
+    report, output = everything
+    assert "comparisons" not in report
+    assert "Against each other" not in (output / "report.md").read_text()
+
+
 def test_reference_may_be_no_policy_of_the_comparison(world, tmp_path):
     report = evaluate(config_of(world, tmp_path, policies=[f"dpo={world}/dpo"], reference=f"{world}/sft"))
     assert report["policies"]["dpo"]["kl"] > 0

@@ -86,17 +86,28 @@ def test_the_quickstart_shows_what_it_must(checkout: Path, environment: Path) ->
     assert 0.0 <= reward_model["ece"] <= 0.5
     assert reward_model["measured"] >= 50
 
-    sft, dpo = report["policies"]["sft"], report["policies"]["dpo"]
-    for policy in (sft, dpo):
+    assert list(report["policies"]) == ["sft", "dpo", "ppo"]
+    sft, dpo, ppo = report["policies"].values()
+    for policy in (sft, dpo, ppo):
         assert 0.0 <= policy["win_rate_low"] <= policy["win_rate"] <= policy["win_rate_high"] <= 1.0
         assert policy["wins"] + policy["ties"] + policy["losses"] == report["prompts"]["count"]
         assert policy["length"] > 1.0
     assert (sft["win_rate"], sft["kl"]) == (0.5, 0.0)
-    assert dpo["win_rate_by"] == "gold"
-    assert dpo["win_rate_low"] > 0.6
-    assert dpo["gold_reward"] > sft["gold_reward"]
-    assert dpo["kl"] > 0.0
+    for policy in (dpo, ppo):
+        assert policy["win_rate_by"] == "gold"
+        assert policy["win_rate_low"] > 0.6
+        assert policy["gold_reward"] > sft["gold_reward"]
+        assert policy["kl"] > 0.0
+    page = (run / "report.md").read_text(encoding="utf-8")
+    kl = next(line for line in page.splitlines() if line.startswith("| KL (nats) |"))
+    assert [f"{policy['kl']:.3f}" for policy in (sft, dpo, ppo)] == re.findall(r"\| (-?[\d.]+) \[", kl)
+    assert "](reward_kl.png)" in page
 
-    assert set(report["seconds"]) == {"sft", "sample", "judge", "build", "reward_model", "dpo", "evaluate"}
+    watched = json.loads((run / "ppo" / "report.json").read_text())["over_optimization"]
+    assert len(watched["checks"]) == watched["planned"] >= 2
+    assert "gold_reward" in watched["marked"]
+    assert (run / "ppo" / "over_optimization.png").is_file()
+    assert "| KL (nats) |" in (run / "ppo" / "report.md").read_text(encoding="utf-8")
+
+    assert set(report["seconds"]) == {"sft", "sample", "judge", "build", "reward_model", "dpo", "ppo", "evaluate"}
     assert all(seconds > 0 for seconds in report["seconds"].values())
-    assert (run / "report.md").is_file()

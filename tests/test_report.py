@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.report import draw_plots, markdown, write_report
+from rlaif.report import _plot_reward_kl, draw_plots, markdown, write_report
 
 REPORT = {
     "gold": "rlaif.sandbox:gold_reward",
@@ -137,6 +137,35 @@ def test_the_baseline_is_the_line_and_no_point(tmp_path: Path):
     report = {**REPORT, "policies": {"sft": {**REPORT["policies"]["sft"], **itself, "win_rate_by": "gold"}}}
     assert "| 50.0 % [50.0 %, 50.0 %]; 0 / 9 / 0 |" in markdown(report)
     assert "win_rates.png" not in draw_plots(tmp_path, report)
+
+
+def test_what_no_comparison_has_is_no_column():
+    row = {"policy": "ppo", "other": "dpo", "gold_reward": 0.5, "gold_reward_se": 0.1, "kl": -1.0, "kl_se": 0.5}
+    page = markdown({**REPORT, "comparisons": [row]})
+    assert "|  | gold reward | KL (nats) |\n" in page
+    assert "| `ppo` − `dpo` | 0.500 [0.304, 0.696] | -1.000 [-1.980, -0.020] |" in page
+
+
+def test_policies_that_lie_together_stay_apart_on_the_plot():
+    """Three policies, two of them at one place: each has its own entry in the legend, and error bars on both axes."""
+    report = copy.deepcopy(REPORT)
+    report["policies"]["ppo"] = {**report["policies"]["dpo"], "kl": 6.6}
+    figure = _plot_reward_kl(report)
+    gold, score = figure.axes
+    assert [text.get_text() for text in gold.get_legend().get_texts()] == [
+        "sft (KL 0.0)",
+        "dpo (KL 6.5)",
+        "ppo (KL 6.6)",
+    ]
+    styles = [(bars.lines[0].get_color(), bars.lines[0].get_marker()) for bars in gold.containers]
+    assert len(set(styles)) == 3
+    assert all(bars.has_xerr and bars.has_yerr for bars in gold.containers)
+    # Without the reward model's score of sft the others keep their looks.
+    assert [(bars.lines[0].get_color(), bars.lines[0].get_marker()) for bars in score.containers] == styles[1:]
+    figure.draw_without_rendering()
+    legend = gold.get_legend().get_window_extent()
+    assert legend.x0 >= gold.get_window_extent().x1  # beside the points, not over them
+    assert legend.x1 <= figure.bbox.x1
 
 
 def test_nothing_to_draw(tmp_path: Path):

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.judges.api import p_first_from_logprobs
-from rlaif.judges.prompts import TEMPLATES, Template, load_template, parse_verdict
+from rlaif.judges.api import expected_from_logprobs
+from rlaif.judges.prompts import TEMPLATES, Template, load_template
+from rlaif.judges.verdicts import parse_verdict
 from rlaif.records import Pair
 
 FIRST, SECOND = 0, 1
@@ -136,6 +137,12 @@ def test_any_text_can_be_read(text: str, labels: tuple[str, str]) -> None:
 
 def logp(**p: float) -> dict[str, float]:
     return {name.strip("_"): math.log(value) for name, value in p.items()}
+
+
+def p_first_from_logprobs(
+    places: list[tuple[str, dict[str, float]]], labels: tuple[str, str]
+) -> tuple[float, float] | None:
+    return expected_from_logprobs(places, Template("t", TEMPLATES["compact"].user, labels=labels))
 
 
 def test_log_probabilities_by_hand() -> None:

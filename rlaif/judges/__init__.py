@@ -1,12 +1,20 @@
-"""Judges: who compares two responses, and how they are asked. `load_judge` makes one from settings."""
+"""Judges: who compares two responses or rates one, and how they are asked.
+
+`load_judge` makes a judge of pairs from settings, `load_rater` one of single responses.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from typing import TypeVar
 
-from rlaif.judges.base import Judge, Question, ask
+from rlaif.judges.base import AnyJudge, Judge, PairQuestion, Question, Rater, ask
+from rlaif.judges.prompts import BaseTemplate, load_rating_template, load_template
 
-__all__ = ["Judge", "JudgeConfig", "Question", "ask", "load_judge"]
+__all__ = ["Judge", "JudgeConfig", "PairQuestion", "Question", "Rater", "ask", "load_judge", "load_rater"]
+
+T = TypeVar("T", bound=BaseTemplate)
 
 
 @dataclass
@@ -25,7 +33,8 @@ class JudgeConfig:
         default=None,
         metadata={
             "help": "local: folder or Hub id; api: the endpoint's model name; scripted: 'package.module:function' "
-            "taking (prompt, first, second) and returning P(first is better)."
+            "taking (prompt, first, second) and returning P(first is better), or to rate (prompt, response) from 1 to "
+            "10."
         },
     )
     template: str = field(
@@ -80,13 +89,20 @@ _USES = {
 
 
 def load_judge(config: JudgeConfig) -> Judge:
-    """The judge that `config` describes. A local model's weights are loaded only when there is something to ask.
+    """The judge of pairs that `config` describes. A local model's weights are loaded when there is something to ask.
 
     Raises:
         ValueError: there is no such judge, or a setting was given that this kind of judge would not use.
     """
-    from rlaif.judges.prompts import load_template
+    return _load(config, load_template)
 
+
+def load_rater(config: JudgeConfig) -> Rater:
+    """The judge of single responses that `config` describes; as `load_judge`, with a rating template."""
+    return _load(config, load_rating_template)
+
+
+def _load(config: JudgeConfig, load: Callable[[str], T]) -> AnyJudge[T]:
     if not config.judge_model:
         raise ValueError("judge_model is not set; expected a model (local, api) or a function (scripted).")
     if config.judge not in _USES:
@@ -101,8 +117,8 @@ def load_judge(config: JudgeConfig) -> Judge:
     if config.judge == "scripted":
         from rlaif.judges.scripted import ScriptedJudge
 
-        return ScriptedJudge(config.judge_model)
-    template = load_template(config.template)
+        return ScriptedJudge(config.judge_model, load("compact"))
+    template = load(config.template)
     if config.judge == "api":
         from rlaif.endpoint import Endpoint
         from rlaif.judges.api import ApiJudge

@@ -1,10 +1,11 @@
-"""A transformers causal LM as judge: z from the log-probabilities of the two verdict labels.
+"""A transformers causal LM as judge: z, or a rating, from the log-probabilities of the labels.
 
-    P(first) = P(label 1 | question) / (P(label 1 | question) + P(label 2 | question))
+    E = sum_i value_i P(label_i | question) / sum_i P(label_i | question)
 
-as in RLAIF (Lee et al., 2309.00267, section 2.2), each label scored whole: the sum over its tokens. One forward pass a
-question where the labels are single tokens, with `logits_to_keep` so that the vocabulary is only multiplied out where
-a verdict is read.
+as in RLAIF (Lee et al., 2309.00267, section 2.2): with two labels of the values 1 and 0 it is P(first), with the
+numbers from 1 to 10 the expected rating of their direct RLAIF. Each label is scored whole: the sum over its tokens. One
+forward pass a question where the labels are single tokens, with `logits_to_keep` so that the vocabulary is only
+multiplied out where a verdict is read.
 """
 
 from __future__ import annotations
@@ -13,18 +14,44 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any
+from itertools import permutations
+from typing import Any, Generic, TypeVar
 
 from rlaif.batching import plan_batches, split_on_oom
-from rlaif.judges.base import Question, vote
-from rlaif.judges.prompts import Template
+from rlaif.judges.base import Answer, Question, record
+from rlaif.judges.prompts import BaseTemplate
 from rlaif.language_models import load_causal_lm, load_tokenizer, model_fingerprint
-from rlaif.records import Message, Vote
+from rlaif.records import Message
 
-__all__ = ["LocalJudge"]
+__all__ = ["LocalJudge", "exclusive"]
+
+T = TypeVar("T", bound=BaseTemplate)
 
 
-class LocalJudge:
+def exclusive(logps: Sequence[float], labels: Sequence[Sequence[int]]) -> list[float]:
+    """log P(label i, and no longer label that begins with it), from log P(tokens of label i) for each of `labels`.
+
+    Where a tokenizer writes numbers digit by digit, the tokens of "1" begin those of "10", and the probability of
+    writing "1" holds that of writing "10":
+
+        P("1") = P(tokens of "1") - P(tokens of "10")
+
+    Without it a judge that is certain of 10 would be read as halfway between 1 and 10. Where "10" is one token, no
+    label begins another and nothing changes. -inf where nothing is left of a label.
+    """
+    alone = []
+    for logp, label in zip(logps, labels, strict=True):
+        longer = [
+            math.exp(min(other - logp, 0.0))  # in exact arithmetic never more than 1
+            for other, ids in zip(logps, labels, strict=True)
+            if len(ids) > len(label) and list(ids[: len(label)]) == list(label)
+        ]
+        left = 1.0 - sum(longer)
+        alone.append(logp + math.log(left) if left > 0.0 else -math.inf)
+    return alone
+
+
+class LocalJudge(Generic[T]):
     """See the module's docstring.
 
     Args:
@@ -39,7 +66,7 @@ class LocalJudge:
     def __init__(
         self,
         model: str,
-        template: Template,
+        template: T,
         *,
         revision: str | None = None,
         dtype: str = "auto",
@@ -115,7 +142,8 @@ class LocalJudge:
         """The tokens of each label as they would follow `text`. Every question ends alike, so one is enough.
 
         Raises:
-            ValueError: one label's tokens begin the other's, so that they do not exclude each other.
+            ValueError: one label's tokens begin another's, so that they do not exclude each other. (Those of "1" may
+                begin those of "10": `exclusive` sets them apart.)
         """
         space = "" if self.tokenizer.chat_template or text.endswith((" ", "\n")) else " "
         before = self.encode(text)
@@ -126,30 +154,36 @@ class LocalJudge:
             kept = after[: len(before)] == before and len(after) > len(before)
             alone = self.tokenizer(space + label, add_special_tokens=False)["input_ids"]
             ids.append(after[len(before) :] if kept else list(alone))
-        short, long = sorted(ids, key=len)
-        if long[: len(short)] == short:
-            raise ValueError(
-                f"the labels {self.template.labels} become the tokens {ids} in {self.name}, one the beginning of the "
-                "other; choose labels that differ in their first token."
-            )
+        named = list(zip(self.template.labels, ids, strict=True))
+        for (short, first), (long, second) in permutations(named, 2):
+            if second[: len(first)] == first and not (
+                self.template.nested and long.startswith(short) and second != first
+            ):
+                raise ValueError(
+                    f"the labels {short!r} and {long!r} become the tokens {first} and {second} in {self.name}, one the "
+                    "beginning of the other; choose labels that differ in their first token, or another judge."
+                )
         return ids
+
+    def check(self) -> None:
+        """The tokenizer is there, and tells the labels apart."""
+        self.label_ids(self.render([{"role": "user", "content": "?"}]))
 
     def plan(self, questions: Sequence[Question]) -> list[list[Question]]:
         """Batches by token budget, longest first."""
-        for question in questions:
-            if question.key not in self._ids:
-                self._ids[question.key] = self.encode(self.render(question.messages))
+        # Of this plan alone: training asks for as long as it lasts.
+        self._ids = {question.key: self.encode(self.render(question.messages)) for question in questions}
         batches = plan_batches([len(self._ids[q.key]) for q in questions], self._tokens)
         return [[questions[index] for index in batch] for batch in batches]
 
-    def answer(self, batches: list[list[Question]]) -> Iterator[list[Vote]]:
-        """One vote a question; one that is longer than the model's context, or does not fit, has a reason instead."""
+    def answer(self, batches: list[list[Question]]) -> Iterator[list[Answer]]:
+        """One answer a question; one longer than the model's context, or too large for memory, has a reason instead."""
         labels = self.label_ids(self.render(batches[0][0].messages))
         room = self.context - max(map(len, labels)) + 1
         for batch in batches:
             fits = [q for q in batch if len(self._ids[q.key]) <= room]
-            votes = [
-                vote(
+            answers = [
+                record(
                     self,
                     q,
                     None,
@@ -163,27 +197,30 @@ class LocalJudge:
                 scored = split_on_oom(lambda part: self._label_logps(part, labels), fits) if fits else []
             except (RuntimeError, MemoryError) as error:
                 reason = f"the model failed on it: {' '.join(str(error).split())[:200]}"
-                votes += [vote(self, q, None, reason, bought=False) for q in fits]
+                answers += [record(self, q, None, reason, bought=False) for q in fits]
             else:
                 seconds = round((time.perf_counter() - start) / max(len(fits), 1), 6)
-                votes += [self._vote(q, *logps, seconds) for q, logps in zip(fits, scored, strict=True)]
-            yield votes
+                answers += [self._read(q, logps, labels, seconds) for q, logps in zip(fits, scored, strict=True)]
+            yield answers
 
-    def _vote(self, question: Question, first: float, second: float, seconds: float) -> Vote:
-        if not (math.isfinite(first) and math.isfinite(second)):
-            return vote(self, question, None, f"the labels' log-probabilities are {first} and {second}")
-        return vote(
+    def _read(self, question: Question, logps: list[float], labels: list[list[int]], seconds: float) -> Answer:
+        if not all(map(math.isfinite, logps)):
+            reason = f"the labels' log-probabilities are {' and '.join(map(str, logps))}"
+            return record(self, question, None, reason)
+        logps = exclusive(logps, labels)
+        most = max(logps)
+        return record(
             self,
             question,
-            1.0 / (1.0 + math.exp(min(second - first, 700.0))),
+            self.template.expected([math.exp(logp - most) for logp in logps]),
             method="logprobs",
-            mass=round(math.exp(first) + math.exp(second), 6),
+            mass=round(sum(map(math.exp, logps)), 6),
             usage={"prompt_tokens": len(self._ids[question.key])},
             seconds=seconds,
         )
 
-    def _label_logps(self, questions: Sequence[Question], labels: list[list[int]]) -> list[tuple[float, float]]:
-        """log P(label) of both labels after each question.
+    def _label_logps(self, questions: Sequence[Question], labels: list[list[int]]) -> list[list[float]]:
+        """log P(tokens of the label) of each label after each question.
 
         A label l_1..l_n is read from the row question + l_1..l_{n-1}: its last n positions predict l_1..l_n. Labels
         of one token share one row, the question itself.
@@ -210,10 +247,10 @@ class LocalJudge:
         logps_BKV = logits_BKV[:, -keep:].float().log_softmax(-1)
         scored = []
         for at in range(len(questions)):
-            pair = []
+            logps = []
             for label in labels:
                 row = logps_BKV[at * len(tails) + tails.index(tuple(label[:-1]))]
                 steps = row[keep - len(label) :]
-                pair.append(float(steps.gather(-1, torch.tensor(label, device=row.device)[:, None]).double().sum()))
-            scored.append((pair[0], pair[1]))
+                logps.append(float(steps.gather(-1, torch.tensor(label, device=row.device)[:, None]).double().sum()))
+            scored.append(logps)
         return scored

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from rlaif.judges.base import Question, vote
-from rlaif.judges.prompts import TEMPLATES, Template
-from rlaif.records import Prompt, Vote, content_hash
+from rlaif.judges.base import Answer, Question, record
+from rlaif.judges.prompts import TEMPLATES, BaseTemplate
+from rlaif.records import Prompt, content_hash
 
 __all__ = ["ScriptedJudge", "import_function", "longer"]
+
+T = TypeVar("T", bound=BaseTemplate)
 
 
 def import_function(name: str) -> Callable[..., Any]:
@@ -49,17 +50,17 @@ def _source_hash(function: Callable[..., Any]) -> str | None:
     return content_hash(Path(file).read_text(encoding="utf-8", errors="replace"))[:16]
 
 
-class ScriptedJudge:
-    """P(first is better) from `function(prompt, first, second) -> float in [0, 1]`.
+class ScriptedJudge(Generic[T]):
+    """P(first is better) from `function(prompt, first, second)`, in [0, 1]; or, with a rating template, the rating of a
+    response from `function(prompt, response)`, in [1, 10].
 
-    What it returns that is not a probability, and any exception, becomes an unjudged vote with its reason. The content
-    of the function's source file is one of the judge's parameters, so that an edited function is asked again.
+    What it returns that is no such number, and any exception, becomes an answer without one, with the reason. The
+    content of the function's source file is one of the judge's parameters, so that an edited function is asked again.
     """
 
-    template: Template = TEMPLATES["compact"]
-
-    def __init__(self, function: str) -> None:
+    def __init__(self, function: str, template: T = TEMPLATES["compact"]) -> None:  # type: ignore[assignment]
         self.name = function
+        self.template = template
         self._function = import_function(function)
         self.parameters: Mapping[str, Any] = {
             "kind": "scripted",
@@ -67,21 +68,24 @@ class ScriptedJudge:
             "source": _source_hash(self._function),
         }
 
+    def check(self) -> None:
+        """Nothing is left to check: the function is there."""
+
     def plan(self, questions: Sequence[Question]) -> list[list[Question]]:
         """Every question by itself: calls are independent, and each is stored when it is answered."""
         return [[question] for question in questions]
 
-    def answer(self, batches: list[list[Question]]) -> Iterator[list[Vote]]:
-        """One vote a question."""
+    def answer(self, batches: list[list[Question]]) -> Iterator[list[Answer]]:
+        """One answer a question."""
         for batch in batches:
             yield [self._one(question) for question in batch]
 
-    def _one(self, question: Question) -> Vote:
-        pair = question.pair if question.order == "ab" else question.pair.swap()
+    def _one(self, question: Question) -> Answer:
         try:
-            p = float(self._function(pair.prompt, pair.response_a, pair.response_b))
+            value = float(self._function(*question.arguments))
         except Exception as error:  # somebody else's code: whatever it raises is the reason
-            return vote(self, question, None, f"{type(error).__name__}: {error}", method="function")
-        if math.isnan(p) or not 0.0 <= p <= 1.0:
-            return vote(self, question, None, f"the function returned {p}, not a probability", method="function")
-        return vote(self, question, p, method="function")
+            return record(self, question, None, f"{type(error).__name__}: {error}", method="function")
+        if not min(self.template.values) <= value <= max(self.template.values):  # nor is NaN
+            reason = f"the function returned {value}, not {self.template.meaning}"
+            return record(self, question, None, reason, method="function")
+        return record(self, question, value, method="function")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import warnings
-from typing import Any
+from pathlib import Path
 
 __all__ = ["leave_process_group", "quiet_libraries", "resume_point"]
 
@@ -24,11 +25,35 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def resume_point(value: str | None) -> Any:
-    """What `Trainer.train` takes for `--resume_from_checkpoint`: True for "true" (the newest), a folder, or None."""
+def resume_point(value: str | None, output_dir: str) -> str | None:
+    """The checkpoint that `--resume_from_checkpoint` means: for "true" the newest one in `output_dir` that is whole.
+
+    The Trainer writes trainer_state.json last, so a checkpoint without it is one that a kill has cut short.
+    """
     if value is None or value.lower() in {"", "false", "none"}:
         return None
-    return True if value.lower() in {"true", "last"} else value
+    if value.lower() not in {"true", "last"}:
+        if not (Path(value) / "trainer_state.json").is_file():
+            raise ValueError(
+                f"resume_from_checkpoint is {value}, which holds no trainer_state.json; expected a whole checkpoint "
+                "(OUTPUT_DIR/checkpoint-N), or true for the newest."
+            )
+        return value
+    whole = [path for path in Path(output_dir).glob("checkpoint-*") if _is_json(path / "trainer_state.json")]
+    if not whole:
+        raise ValueError(
+            f"resume_from_checkpoint is {value}, but {output_dir} holds no whole checkpoint; expected one that a run "
+            "with --save_strategy steps wrote. Start without it."
+        )
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2])))
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def leave_process_group() -> None:

@@ -3,6 +3,7 @@
     reward model      chosen_ids, rejected_ids (whole conversations), z, margin; an encoder adds its segments
     DPO               prompt_ids, chosen_ids, rejected_ids (responses with EOS), z
     SFT               input_ids, labels (-100 on the prompt)
+    PPO               prompt, as it is, and the source's other columns
 
 What is longer than `max_length` tokens is left out and counted, never cut: half a response is not what was judged.
 """
@@ -15,9 +16,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from rlaif.records import check_prompt
 from rlaif.rendering import Rendering
+from rlaif.sources import OneKind, read_rows, require
 
-__all__ = ["Tokenized", "check_sides", "demonstrations", "dpo_pairs", "on_disk", "report_too_long", "reward_pairs"]
+__all__ = [
+    "Tokenized",
+    "check_sides",
+    "demonstrations",
+    "dpo_pairs",
+    "on_disk",
+    "policy_prompts",
+    "report_too_long",
+    "reward_pairs",
+]
 
 IGNORED = -100  # the label that PyTorch's cross-entropy leaves out
 
@@ -77,6 +89,35 @@ def demonstrations(rows: Any, tokenizer: Any, rendering: Rendering, max_length: 
         return {"input_ids": encoded.ids, "labels": labels, "length": len(encoded)}
 
     return _tokenized(rows, tokenize, max_length, keep=[])
+
+
+def policy_prompts(
+    source: str, split: str | None, tokenizer: Any, rendering: Rendering, max_length: int, limit: int | None = None
+) -> Tokenized:
+    """Rows of `source` that a policy is to answer: `prompt` and whatever other columns rewards may want.
+
+    Args:
+        max_length: of a prompt, in tokens: what the model's context leaves beside the longest response.
+        limit: take only the first so many of the rows that are not too long.
+    """
+    import datasets
+
+    kind, too_long = OneKind(), 0
+    rows: list[dict[str, Any]] = []
+    for where, row in read_rows(source, split):
+        require(row, ["prompt"], where)
+        try:
+            row["prompt"] = check_prompt(row["prompt"])
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        kind.check(row["prompt"], where)
+        if len(rendering.encode_prompt(tokenizer, row["prompt"])) > max_length:
+            too_long += 1
+        elif limit is None or len(rows) < limit:
+            rows.append(row)
+    if not rows and not too_long:
+        raise ValueError(f"{source} has no rows; expected at least one prompt.")
+    return Tokenized(datasets.Dataset.from_list(rows) if rows else [], too_long)
 
 
 def report_too_long(split: str, data: Tokenized, max_length: int) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,16 @@ from typing import Any
 from rlaif.language_models import device, quantization, quiet
 from rlaif.reward_model import HEADS
 
-__all__ = ["ModelConfig", "align_special_tokens", "is_adapter", "load_policy", "load_reward_backbone", "lora"]
+__all__ = [
+    "ModelConfig",
+    "align_special_tokens",
+    "base_model",
+    "context_length",
+    "is_adapter",
+    "load_policy",
+    "load_reward_backbone",
+    "lora",
+]
 
 
 @dataclass
@@ -46,6 +56,29 @@ class ModelConfig:
 def is_adapter(model: str | Path) -> bool:
     """Whether `model` is the folder of a PEFT adapter."""
     return (Path(model) / "adapter_config.json").is_file()
+
+
+def base_model(model: str | Path) -> str:
+    """The folder or Hub id of the weights under an adapter; of any other model, itself."""
+    if not is_adapter(model):
+        return str(model)
+    return str(json.loads((Path(model) / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"])
+
+
+def context_length(config: ModelConfig, tokenizer: Any) -> int:
+    """The longest sequence that the model reads, in tokens, known from its config alone."""
+    from transformers import AutoConfig
+
+    assert config.model is not None
+    base = base_model(config.model)
+    try:
+        text = AutoConfig.from_pretrained(base, revision=config.model_revision).get_text_config()
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"no model could be found at {base} ({' '.join(str(error).split())[:200]}); expected a folder written by "
+            "`save_pretrained` or the id of a Hub model that can be reached from here."
+        ) from None
+    return int(getattr(text, "max_position_embeddings", None) or tokenizer.model_max_length)
 
 
 def load_policy(config: ModelConfig, tokenizer: Any, trainable: bool = True) -> Any:

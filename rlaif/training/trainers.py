@@ -2,7 +2,7 @@
 
     SoftRewardTrainer   RewardTrainer   compute_loss: pops z, calls TRL's, adds what makes its loss soft
     SoftDPOTrainer      DPOTrainer      compute_loss: TRL inlines its losses, so the soft one is computed here
-    CompletionTrainer   SFTTrainer      nothing but what all three share
+    CompletionTrainer   SFTTrainer      nothing but what all trainers share (rlaif.training.common)
 
 All take token columns from `rlaif.training.data` as they are. With `preference_loss` = "hard" (and at z = 1) each
 gives TRL's own loss; tests hold that, and the signatures of every method overridden here.
@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from transformers.trainer_callback import ProgressCallback
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference as DPOBatches
 from trl.trainer.reward_trainer import DataCollatorForPreference as RewardBatches
 
-from rlaif.parallel import on_cpu, process_count
+from rlaif.training.common import Defaults, Shared
 from rlaif.training.losses import dpo_delta, hard_loss, margin_loss, soft_correction, soft_loss
 
 __all__ = [
@@ -37,54 +36,7 @@ __all__ = [
 
 
 @dataclass
-class _Defaults:
-    """What differs from TRL's defaults in all three programs, and the settings that they refuse."""
-
-    output_dir: str | None = field(default=None, metadata={"help": "Folder for the model, report.json and manifest."})
-    # TRL turns it on. It costs a third of the speed of a model that fits, so the configs of large models ask for it.
-    gradient_checkpointing: bool = field(
-        default=False, metadata={"help": "Recompute activations in the backward pass: less memory, more time."}
-    )
-
-    # Trainer turns it on for plain models: an extra walk of the graph every step, for parameters that are all used.
-    ddp_find_unused_parameters: bool | None = field(
-        default=False, metadata={"help": "Several processes: look for weights without a gradient (experts, say)."}
-    )
-
-    # Settings that act on a path which is not taken here: name -> (the only value, what to do instead).
-    refused: ClassVar[dict[str, tuple[Any, str]]] = {
-        "model_init_kwargs": (None, "Use --model_revision, --dtype, --attn_implementation and --load_in_4bit."),
-        "chat_template_path": (None, "Save the tokenizer with the template, so that scoring and generation use it."),
-        "eos_token": (None, "Set it in the tokenizer's own config, so that scoring and generation use it."),
-        "pad_token": (None, "A padding token that is not the EOS is chosen by rlaif.rendering."),
-        "trust_remote_code": (False, "Models with their own code are not loaded."),
-        "dataset_num_proc": (None, "Tokenization runs in one process."),
-    }
-
-    def __post_init__(self) -> None:
-        if not self.output_dir:
-            raise ValueError("output_dir is missing; expected the folder to write to (--output_dir runs/name).")
-        for name, (only, instead) in self.refused.items():
-            value = getattr(self, name, only)
-            if value != only:
-                raise ValueError(f"{name} is {value!r}; this program takes only {only!r}. {instead}")
-        self.use_cpu = self.use_cpu or on_cpu()  # type: ignore[has-type]
-        # TRL's default is bf16 everywhere, which a CPU refuses.
-        if self.bf16 is None:  # type: ignore[has-type]
-            self.bf16 = not self.fp16 and not self.use_cpu and _cuda_has_bf16()  # type: ignore[attr-defined]
-        # Pinned memory speeds up copies to a GPU; without one PyTorch warns of it.
-        self.dataloader_pin_memory = bool(self.dataloader_pin_memory) and torch.cuda.is_available()  # type: ignore[has-type]
-        super().__post_init__()  # type: ignore[misc]
-        if self.max_length is None:  # type: ignore[attr-defined]
-            raise ValueError("max_length is null; expected a number of tokens. Longer rows are left out and counted.")
-
-
-def _cuda_has_bf16() -> bool:
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-@dataclass
-class SoftRewardConfig(_Defaults, RewardConfig):  # type: ignore[misc]
+class SoftRewardConfig(Defaults, RewardConfig):  # type: ignore[misc]
     """TRL's RewardConfig and the loss."""
 
     preference_loss: str = field(
@@ -108,7 +60,7 @@ _SOFT_DPO_HONOURS: dict[str, Any] = {
 
 
 @dataclass
-class SoftDPOConfig(_Defaults, DPOConfig):  # type: ignore[misc]
+class SoftDPOConfig(Defaults, DPOConfig):  # type: ignore[misc]
     """TRL's DPOConfig and whose probability is learned from."""
 
     preference_loss: str = field(
@@ -120,7 +72,7 @@ class SoftDPOConfig(_Defaults, DPOConfig):  # type: ignore[misc]
     )
 
     refused: ClassVar[dict[str, tuple[Any, str]]] = {
-        **_Defaults.refused,
+        **Defaults.refused,
         "padding_free": (False, "TRL 1.16 switches it off."),
         "truncation_mode": ("keep_start", "Nothing is truncated: longer pairs are left out and counted."),
     }
@@ -137,11 +89,11 @@ class SoftDPOConfig(_Defaults, DPOConfig):  # type: ignore[misc]
 
 
 @dataclass
-class CompletionConfig(_Defaults, SFTConfig):  # type: ignore[misc]
+class CompletionConfig(Defaults, SFTConfig):  # type: ignore[misc]
     """TRL's SFTConfig; the loss is on the completion alone."""
 
     refused: ClassVar[dict[str, tuple[Any, str]]] = {
-        **_Defaults.refused,
+        **Defaults.refused,
         "packing": (False, "Conversations are kept apart."),
         "eval_packing": (None, "Conversations are kept apart."),
         "padding_free": (False, "Batches are padded."),
@@ -153,52 +105,6 @@ class CompletionConfig(_Defaults, SFTConfig):  # type: ignore[misc]
 
 
 # ---------------------------------------------------------------------------------------------------------- trainers
-
-
-class _Shared:
-    """What all three trainers do alike: a quiet bar, and adapters in float32. Stands before one of TRL's trainers."""
-
-    model: Any
-    args: Any
-    add_callback: Any
-    remove_callback: Any
-    _signature_columns: Any
-
-    def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
-        adapters = {n: p.data for n, p in model.named_parameters() if p.requires_grad} if _is_peft(model) else {}
-        super().__init__(model, *args, **kwargs)  # type: ignore[call-arg]
-        assert self.args.world_size == process_count(), "the launcher's processes are not tied together"
-        # TRL turns QLoRA's adapters (and a reward head) to bfloat16, rounding one that is trained further. In bfloat16
-        # a weight does not feel a step below 1/256 of itself, and plain float32 arithmetic cannot multiply the two.
-        if _is_peft(self.model):
-            weights = dict(self.model.named_parameters())
-            for name, weight in weights.items():
-                if weight.requires_grad and weight.dtype == torch.bfloat16:
-                    # A head keeps the precision of the module that it stands for, which it gets on reload too.
-                    twin = weights.get(name.replace("modules_to_save.default", "original_module"))
-                    dtype = torch.float32 if twin is None or twin is weight else twin.dtype
-                    weight.data = adapters.get(name, weight.data).to(dtype)
-        if not self.args.disable_tqdm:
-            self.remove_callback(ProgressCallback)
-            self.add_callback(_Bar())
-
-
-class _Bar(ProgressCallback):  # type: ignore[misc]
-    """A progress bar that carries the newest loss; the whole history goes to trainer_state.json."""
-
-    shown = ("loss", "eval_loss", "accuracy", "eval_accuracy", "rewards/accuracies", "eval_rewards/accuracies")
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        if state.is_world_process_zero and self.training_bar is not None:
-            values = {name.split("/")[-1]: f"{logs[name]:.3f}" for name in self.shown if logs and name in logs}
-            if values:
-                self.training_bar.set_postfix(values)
-
-
-def _is_peft(model: Any) -> bool:
-    from peft import PeftModel
-
-    return isinstance(model, PeftModel)
 
 
 @dataclass
@@ -215,7 +121,7 @@ class RewardCollator(RewardBatches):  # type: ignore[misc]
         return batch
 
 
-class SoftRewardTrainer(_Shared, RewardTrainer):  # type: ignore[misc]
+class SoftRewardTrainer(Shared, RewardTrainer):  # type: ignore[misc]
     """RewardTrainer with the loss of `args.preference_loss`.
 
     Args:
@@ -266,7 +172,7 @@ class DPOCollator(DPOBatches):  # type: ignore[misc]
         return batch
 
 
-class SoftDPOTrainer(_Shared, DPOTrainer):  # type: ignore[misc]
+class SoftDPOTrainer(Shared, DPOTrainer):  # type: ignore[misc]
     """DPOTrainer with a probability z for every pair.
 
     Args:
@@ -346,7 +252,7 @@ class SoftDPOTrainer(_Shared, DPOTrainer):  # type: ignore[misc]
         return (loss, outputs) if return_outputs else loss
 
 
-class CompletionTrainer(_Shared, SFTTrainer):  # type: ignore[misc]
+class CompletionTrainer(Shared, SFTTrainer):  # type: ignore[misc]
     """SFTTrainer on `rlaif.training.data.demonstrations(...).rows`."""
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:

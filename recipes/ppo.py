@@ -1,0 +1,180 @@
+"""Proximal policy optimization (1707.06347) of a policy against a reward: a reward model, an LLM judge, or a function.
+
+    accelerate launch --config_file recipes/accelerate/cpu.yaml recipes/ppo.py --config recipes/configs/ppo/sandbox.yaml
+
+The policy answers prompts; a response's score comes at its last token, less beta KL to the reference at each of them;
+GAE makes advantages of both; the policy moves by the clipped loss, the critic by the clipped squared error (all of it
+in rlaif/training/ppo.py, an equation beside each line). The reference is the policy that training starts from.
+
+Rewards (--rewards, summed with --reward_weights): reward_model=FOLDER, scored in the rendering that it was trained in,
+less its zero point; rating=JUDGE.yaml, a judge's expected rating from 1 to 10 (d-RLAIF, 2309.00267);
+pairwise=JUDGE.yaml, its P(better than the row's `reference`); function=module:name.
+
+Watched for over-optimization (--held_out, --watch, --eval_steps): on prompts that nothing trains on, the reward beside
+scores that nothing trains on. This audits a run; it does not prevent anything, and a judge that shares the reward
+model's errors cannot see them.
+
+Supports: full training, LoRA, QLoRA; with LoRA one set of base weights for policy, reference, critic and, with
+--share_backbone true, the reward model; generation by transformers or vLLM (--use_vllm true); one process or many (DDP,
+FSDP2, ZeRO-3); exact resume (--resume_from_checkpoint true).
+Assumes: prompts (`prompt`: a string or messages); a causal LM, usually one that recipes/sft.py wrote, with its
+tokenizer beside it.
+Writes: the policy (or adapter) with its tokenizer, report.json, manifest.json; what was watched as report.md, its plot
+and checks.jsonl; judges' votes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+from rlaif import config, training
+
+
+@dataclass
+class DataConfig:
+    """The prompts to answer, and what an answer earns."""
+
+    prompts: str | None = field(
+        default=None, metadata={"help": "Rows with a prompt: .jsonl, .parquet, a datasets folder or a Hub id."}
+    )
+    prompts_split: str | None = field(default=None, metadata={"help": "Their split, where they have several."})
+    rewards: list[str] = field(
+        default_factory=list,
+        metadata={"help": "reward_model=FOLDER, rating=JUDGE.yaml, pairwise=JUDGE.yaml, function=module:name."},
+    )
+    held_out: str | None = field(default=None, metadata={"help": "Prompts to watch over-optimization on."})
+    held_out_split: str | None = field(default=None, metadata={"help": "Their split, where they have several."})
+    held_out_limit: int = field(default=256, metadata={"help": "Use only the first so many of them."})
+    watch: list[str] = field(
+        default_factory=list, metadata={"help": "Scores of held_out that are not trained on, named as in rewards."}
+    )
+
+    def __post_init__(self) -> None:
+        if not self.prompts:
+            raise ValueError("prompts is missing; expected rows with a `prompt` column (--prompts).")
+        if not self.rewards:
+            raise ValueError("rewards is empty; expected --rewards reward_model=FOLDER, say.")
+        if bool(self.held_out) != bool(self.watch):
+            raise ValueError(
+                f"held_out is {self.held_out!r} and watch {self.watch}; expected both or neither: prompts, and a score "
+                "that is not trained on."
+            )
+
+
+def main() -> None:
+    training.quiet_libraries()
+    from transformers import set_seed
+
+    from rlaif.assess.overoptimization import assess_checks
+    from rlaif.language_models import load_tokenizer, quiet
+    from rlaif.parallel import is_main, process_count
+    from rlaif.rendering import Rendering
+    from rlaif.sources import write_json, write_jsonl
+    from rlaif.store import elapsed, write_manifest
+    from rlaif.training.data import policy_prompts, report_too_long
+    from rlaif.training.models import ModelConfig, context_length
+    from rlaif.training.ppo_config import PPOConfig
+    from rlaif.training.ppo_models import check_models, load_models, weights_held
+    from rlaif.training.ppo_trainer import PPOTrainer, peak_memory
+    from rlaif.training.rewards import check_rewards, load_rewards
+    from rlaif.training_report import watch_line, write_watch
+
+    say = print if is_main() else lambda *_: None
+
+    # ---- parse
+    data_config, model_config, args = config.parse(DataConfig, ModelConfig, PPOConfig, description=__doc__)
+    start = training.resume_point(args.resume_from_checkpoint, args.output_dir)
+
+    # ---- load
+    tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
+    rendering = Rendering.of(tokenizer)
+    context = context_length(model_config, tokenizer)
+    room = context - args.max_completion_length
+    if room < 1:
+        raise ValueError(
+            f"max_completion_length is {args.max_completion_length}, but the model reads {context} tokens in all, "
+            "prompt included; expected less."
+        )
+    prompts = policy_prompts(data_config.prompts, data_config.prompts_split, tokenizer, rendering, room)
+    held_out = None
+    if data_config.held_out:
+        held_out = policy_prompts(
+            data_config.held_out, data_config.held_out_split, tokenizer, rendering, room, data_config.held_out_limit
+        )
+    for name, rows in (("prompts", prompts), ("held_out", held_out)):
+        if rows is not None and (line := report_too_long(name, rows, room)):
+            say(line)
+    reward_models = [
+        spec.value
+        for spec in check_rewards(data_config.rewards, prompts.rows.column_names)
+        if spec.kind == "reward_model"
+    ]
+    if held_out:
+        check_rewards(data_config.watch, held_out.rows.column_names)
+        args.eval_on_start = True
+    check_models(model_config, args, reward_models)
+    set_seed(args.seed)
+    models = load_models(model_config, args, tokenizer, reward_models)
+    shared = {reward_models[0]: models.reward_model} if models.reward_model else {}
+    rewards = load_rewards(data_config.rewards, args.output_dir, ready=shared)
+    trainer = PPOTrainer(
+        models.policy,
+        args,
+        rewards=rewards,
+        train_dataset=prompts.rows,
+        held_out=held_out.rows if held_out else None,
+        watched=load_rewards(data_config.watch, args.output_dir) if held_out else [],
+        reference=models.reference,
+        critic=models.critic,
+        processing_class=tokenizer,
+    )
+
+    # ---- train
+    outcome = trainer.train(resume_from_checkpoint=start)
+    if held_out:
+        trainer.evaluate()
+
+    # ---- save
+    with quiet():
+        trainer.save_model()
+        trainer.save_state()
+    training.leave_process_group()
+    if not is_main():
+        return
+
+    # ---- report
+    last = next(row for row in reversed(trainer.state.log_history) if "kl" in row or "length" in row)
+    report = {
+        "train": {
+            "prompts": len(prompts),
+            "too_long": prompts.too_long,
+            "samples": trainer.samples,
+            "steps": outcome.global_step,
+            "seconds": round(outcome.metrics["train_runtime"], 2),
+            "last": {name: last.get(name) for name in ("reward", "kl", "kl_coef", "entropy", "length", "no_eos")},
+            "unscored": {reward.__name__: dict(reward.unscored_reasons) for reward in rewards},
+            "peak_memory": peak_memory(),
+            "weights": weights_held(trainer, rewards),
+            "processes": process_count(),
+        },
+        "over_optimization": assess_checks(trainer.checks) if held_out else None,
+        "seconds": round(elapsed(), 1),
+    }
+    write_json(f"{args.output_dir}/report.json", report)
+    write_manifest(
+        args.output_dir,
+        "recipes/ppo.py",
+        {**asdict(data_config), **asdict(model_config), **args.to_dict()},
+        [data_config.prompts, model_config.model, *reward_models],
+    )
+    kl = "" if last.get("kl") is None else f", KL {last['kl']:.3f} nats a response"
+    say(f"{trainer.samples} responses, {outcome.global_step} steps; reward {last['reward']:.3f}{kl}")
+    if held_out:
+        write_jsonl(f"{args.output_dir}/checks.jsonl", (check.row() for check in trainer.checks))
+        write_watch(args.output_dir, report["over_optimization"])
+        say(watch_line(report["over_optimization"]))
+    say(f"wrote {args.output_dir} in {report['seconds']:.0f} s")
+
+
+if __name__ == "__main__":
+    config.run(main)

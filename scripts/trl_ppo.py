@@ -1,0 +1,112 @@
+"""One run of TRL 1.12.0's PPOTrainer in the sandbox: the other side of scripts/compare_ppo.py, which starts it.
+
+Runs under the Python of an environment of its own, the last with `trl.experimental.ppo`; nothing of rlaif is imported.
+One JSON object with the settings comes on the command line, one with the measurements goes to OUTPUT/report.json:
+
+    python scripts/trl_ppo.py '{"policy": ..., "reward_model": ..., "prompts": ..., "output": ..., "seed": 0, ...}'
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    settings = json.loads(sys.argv[1])
+    os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, set_seed
+    from trl.experimental.ppo import PPOTrainer
+
+    # PPOTrainer seeds torch, but not NumPy, which it draws its minibatches with.
+    set_seed(settings["seed"])
+    tokenizer = AutoTokenizer.from_pretrained(settings["policy"], padding_side="left")
+    lines = Path(settings["prompts"]).read_text(encoding="utf-8").splitlines()
+    rows = [{"input_ids": prompt_ids(tokenizer, json.loads(line)["prompt"])} for line in lines]
+
+    def reward_model() -> Any:
+        return AutoModelForSequenceClassification.from_pretrained(settings["reward_model"], num_labels=1)
+
+    def policy() -> Any:
+        return AutoModelForCausalLM.from_pretrained(settings["policy"])
+
+    models = {"policy": policy(), "reference": policy(), "value": reward_model(), "reward": reward_model()}
+    trainer = PPOTrainer(
+        args=arguments(settings),
+        processing_class=tokenizer,
+        model=models["policy"],
+        ref_model=models["reference"],
+        reward_model=models["reward"],
+        value_model=models["value"],
+        train_dataset=Dataset.from_list(rows),
+        # It builds a loader of it whether or not it is used.
+        eval_dataset=Dataset.from_list(rows[: settings["batch"]]),
+    )
+    start = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - start
+    report = {
+        "samples": trainer.state.episode,
+        "seconds": seconds,
+        "weights": {role: sum(w.nbytes for w in model.parameters()) for role, model in models.items()},
+        "trained": sum(w.nbytes for w in trainer.model.parameters() if w.requires_grad),
+        "log": trainer.state.log_history,
+    }
+    Path(settings["output"], "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+def prompt_ids(tokenizer: Any, prompt: str) -> list[int]:
+    """The tokens that generation starts from, those of rlaif's rendering: (P,)."""
+    messages = [{"role": "user", "content": prompt}]
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def arguments(settings: dict[str, Any]) -> Any:
+    """PPOConfig of the shared settings; what is not named here is TRL's default."""
+    from trl.experimental.ppo import PPOConfig
+
+    return PPOConfig(
+        output_dir=settings["output"],
+        seed=settings["seed"],
+        total_episodes=settings["samples"],
+        # The rollout batch in one piece: accelerate accumulates over `gradient_accumulation_steps` micro-batches
+        # whatever `num_mini_batches` says, so only without accumulation is a minibatch one optimizer step.
+        per_device_train_batch_size=settings["batch"],
+        per_device_eval_batch_size=settings["batch"],
+        gradient_accumulation_steps=1,
+        local_rollout_forward_batch_size=settings["batch"],
+        num_mini_batches=settings["minibatches"],
+        num_ppo_epochs=settings["epochs"],
+        learning_rate=settings["learning_rate"],
+        lr_scheduler_type="constant",
+        kl_coef=settings["kl_coef"],
+        vf_coef=settings["value_coef"],
+        gamma=settings["gamma"],
+        lam=settings["gae_lambda"],
+        cliprange=settings["cliprange"],
+        cliprange_value=settings["value_clip"],
+        missing_eos_penalty=settings["missing_eos_penalty"],
+        response_length=settings["response_length"],
+        temperature=1.0,
+        stop_token="eos",
+        num_sample_generations=0,
+        save_strategy="steps",
+        save_steps=settings["samples"] // settings["batch"] // settings["checkpoints"],
+        # For a GPU's memory; here they would only cost time.
+        gradient_checkpointing=False,
+        bf16=False,
+        use_cpu=True,
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""scripts/compare_ppo.py: what it reads off two runs, against hand-worked cases, and what it says when it cannot start.
+
+The comparison itself needs TRL 1.12.0 in an environment of its own and is not run here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts import compare_ppo
+from scripts.compare_ppo import CompareConfig, equal_kl, gold_at, interval, summary, table
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "scripts/compare_ppo.py"
+
+
+# ---------------------------------------------------------------------------------------------------------- numbers
+
+
+def line(kls: Sequence[float], golds: Sequence[float]) -> list[dict[str, float]]:
+    return [{"kl": kl, "gold_reward": gold} for kl, gold in zip(kls, golds, strict=True)]
+
+
+def test_gold_reward_at_a_kl_by_hand() -> None:
+    # From SFT (0, 1) to (2, 3) to (5, 3.6): at 1 halfway up the first line, at 3 a third along the second.
+    path = line([0.0, 2.0, 5.0], [1.0, 3.0, 3.6])
+    assert gold_at(path, 0.0) == pytest.approx(1.0)
+    assert gold_at(path, 1.0) == pytest.approx(2.0)
+    assert gold_at(path, 2.0) == pytest.approx(3.0)
+    assert gold_at(path, 3.0) == pytest.approx(3.2)
+    assert gold_at(path, 5.0) == pytest.approx(3.6)
+
+
+def test_a_run_that_shoots_up_and_comes_back_is_read_where_it_was_last() -> None:
+    # It is at KL 3 three times, going up to (4, 2), down to (1, 5), up to (6, 9): last 2/5 along the third line.
+    path = line([0.0, 4.0, 1.0, 6.0], [0.0, 2.0, 5.0, 9.0])
+    assert gold_at(path, 3.0) == pytest.approx(5.0 + 4.0 * 2.0 / 5.0)
+    assert gold_at(path, 0.5) == pytest.approx(0.25)
+    # Its end is below its peak: (5, 4) is where it stays.
+    path = line([0.0, 9.0, 5.0], [0.0, 1.0, 4.0])
+    assert gold_at(path, 5.0) == pytest.approx(4.0)
+    assert gold_at(path, 8.0) == pytest.approx(1.75)
+
+
+def test_a_run_that_never_moves_has_its_last_gold_reward() -> None:
+    assert gold_at(line([0.0, 0.0], [1.5, 1.7]), 0.0) == pytest.approx(1.7)
+
+
+def test_equal_kl_is_that_of_the_run_that_ends_nearer() -> None:
+    assert equal_kl([line([0.0, 9.0, 5.0], [0.0] * 3), line([0.0, 2.0, 7.0], [0.0] * 3)]) == 5.0
+
+
+def test_a_kl_that_is_not_reached_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"reaches a KL of 2 nats; expected one that reaches 3"):
+        gold_at(line([0.0, 2.0], [1.0, 2.0]), 3.0)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.01, 20.0), st.floats(-5.0, 5.0)), min_size=1, max_size=6),
+    st.floats(0.0, 1.0),
+)
+def test_gold_at_equal_kl_stays_between_the_golds_seen(points: list[tuple[float, float]], share: float) -> None:
+    kls, golds = [0.0, *(kl for kl, _ in points)], [0.0, *(gold for _, gold in points)]
+    gold = gold_at(line(kls, golds), share * max(kls))
+    assert min(golds) - 1e-9 <= gold <= max(golds) + 1e-9
+
+
+def test_the_interval_is_students() -> None:
+    # 1, 2, 3: s = 1, t(2) = 4.303, so 2 +- 4.303 / sqrt(3).
+    mean, low, high = interval([1.0, 2.0, 3.0])
+    assert mean == pytest.approx(2.0)
+    assert (low, high) == pytest.approx((2.0 - 2.48434, 2.0 + 2.48434), abs=1e-4)
+
+
+def point(samples: int, kl: float, gold: float) -> dict[str, float]:
+    return {"samples": samples, "kl": kl, "gold_reward": gold, "reward": gold, "length": 20.0, "no_eos": 0.0}
+
+
+def made_up(path: list[tuple[float, float]], rate: float, memory: int) -> dict[str, Any]:
+    return {
+        "seed": 0,
+        "samples": 100,
+        "seconds": 100 / rate,
+        "samples_per_second": rate,
+        "peak_memory": memory,
+        "weights": {"policy": 2**20, "reference": 2**20},
+        "path": [point(50 * i, kl, gold) for i, (kl, gold) in enumerate([(0.0, 1.0), *path])],
+    }
+
+
+def both() -> dict[str, list[dict[str, Any]]]:
+    return {
+        # Seed 0 meets at KL 4: 3 against 1 + 2 * 4/8 = 2. Seed 1 meets at KL 2: 1 + 1 * 2/4 = 1.5 against 2.
+        "rlaif": [made_up([(4.0, 3.0)], 20.0, 2**29), made_up([(4.0, 2.0)], 40.0, 2**29)],
+        "trl": [made_up([(8.0, 3.0)], 10.0, 2**30), made_up([(2.0, 2.0)], 10.0, 2**30)],
+    }
+
+
+def test_two_trainers_are_compared_pair_by_pair() -> None:
+    runs = both()
+    assert equal_kl([runs["rlaif"][0]["path"], runs["trl"][0]["path"]]) == 4.0
+    found = summary(runs)
+    assert found["equal_kl"] == (4.0, 2.0)
+    assert found["gold_at_equal_kl"] == {"rlaif": (3.0, 1.5), "trl": (2.0, 2.0)}
+    assert found["gold_difference"] == pytest.approx(interval([1.0, -0.5]))
+    # Twice and four times as fast: 2.83 on the scale where 1/2 and 2 cancel.
+    assert found["speed_ratio"][0] == pytest.approx(math.sqrt(8.0))
+    assert found["trainers"]["trl"]["final_kl"][0] == pytest.approx(5.0)
+    assert found["trainers"]["rlaif"]["samples_per_second"][0] == pytest.approx(30.0)
+
+
+def test_the_table_holds_what_was_measured() -> None:
+    runs = both()
+    imports = {"rlaif": 300 * 2**20, "trl": 310 * 2**20}
+    text = table({"settings": {"seeds": 2}, "imports": imports, "runs": runs, **summary(runs)})
+    rows = [re.split("  +", line.strip()) for line in text.splitlines()]
+    assert rows[1][0] == "gold reward at equal KL (3.0 nats)"
+    assert ["peak memory (MiB)", "512 [512, 512]", "1024 [1024, 1024]"] in rows
+    assert ["of it, imports", "300", "310"] in rows
+    assert ["weights of all models (MiB)", "2.0", "2.0"] in rows
+    assert "rlaif over TRL: 2.83" in text
+    assert "rlaif less TRL: 0.25" in text
+
+
+# ---------------------------------------------------------------------------------------------------------- commands
+
+
+def test_both_trainers_are_given_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = CompareConfig(trl_python=sys.executable, samples=2400, batch=100, minibatches=4, epochs=3)
+    theirs = json.loads(compare_ppo.command("trl", settings, 3, Path("out"))[-1])
+    words = compare_ppo.command("rlaif", settings, 3, Path("out"))
+    first = words.index("--model")
+    ours = dict(zip(words[first::2], words[first + 1 :: 2], strict=True))
+    assert int(ours["--per_device_train_batch_size"]) * int(ours["--steps_per_generation"]) == theirs["batch"]
+    # One optimizer step for every minibatch of every epoch of every rollout.
+    steps = theirs["samples"] / theirs["batch"] * theirs["epochs"] * theirs["minibatches"]
+    assert int(ours["--max_steps"]) == steps == 288
+    assert int(ours["--save_steps"]) * theirs["checkpoints"] == steps
+    for name, other in {
+        "learning_rate": "learning_rate",
+        "kl_coef": "kl_coef",
+        "value_coef": "value_coef",
+        "value_clip": "value_clip",
+        "epsilon": "cliprange",
+        "gamma": "gamma",
+        "gae_lambda": "gae_lambda",
+        "missing_eos_penalty": "missing_eos_penalty",
+        "max_completion_length": "response_length",
+        "seed": "seed",
+    }.items():
+        assert float(ours[f"--{name}"]) == theirs[other], name
+
+
+def test_memory_is_that_of_the_program_started_and_of_no_other(tmp_path: Path) -> None:
+    settings = CompareConfig(trl_python=sys.executable)
+
+    def peak(code: str) -> float:
+        return compare_ppo.run_measured([sys.executable, "-c", code], settings, tmp_path / "log.txt") / 2**20
+
+    ours = b"x" * (300 * 2**20)  # what a program inherits, unless it is kept from it
+    small = peak("pass")
+    assert len(ours) / 2**20 > 2 * small
+    assert peak("x = b'x' * 400 * 2**20") - small == pytest.approx(400, abs=20)
+    # Of the largest of several processes.
+    nested = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = b\"x\" * 200 * 2**20'])"
+    assert peak(nested) - small == pytest.approx(200, abs=20)
+
+
+def test_a_program_that_fails_is_one_line_with_its_log(tmp_path: Path) -> None:
+    settings = CompareConfig(trl_python=sys.executable)
+    with pytest.raises(ValueError, match=r"ended with status 3; see .*log\.txt"):
+        compare_ppo.run_measured([sys.executable, "-c", "raise SystemExit(3)"], settings, tmp_path / "log.txt")
+
+
+def run_script(*words: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *words],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stderr.strip()
+
+
+def test_without_a_python_it_says_how_to_make_one() -> None:
+    status, error = run_script()
+    assert status == 1
+    assert error.splitlines()[-1].startswith("error: trl_python is None, which is no program;")
+    assert "pip install trl==1.12.0" in error
+
+
+def test_another_trl_is_refused(tmp_path: Path) -> None:
+    status, error = run_script("--trl_python", sys.executable, "--output", str(tmp_path / "out"))
+    assert status == 1
+    assert "expected trl 1.12.0" in error
+    assert "pip install trl==1.12.0" in error
+    assert not (tmp_path / "out").exists()
+
+
+def stand_in(folder: Path) -> str:
+    """A program that says it has TRL 1.12.0."""
+    path = folder / "python"
+    path.write_text("#!/bin/sh\necho 1.12.0\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_quickstart_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sft").mkdir()
+    settings = CompareConfig(trl_python=stand_in(tmp_path), runs=str(tmp_path))
+    with pytest.raises(ValueError, match=r"has no reward_model; expected what scripts/quickstart\.sh writes"):
+        compare_ppo.check(settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"seeds": 1}, "seeds is 1; expected 2 to 15"),
+        ({"batch": 100, "minibatches": 3}, r"batch is 100; expected a multiple of minibatches \(3\)"),
+        ({"samples": 1000}, r"samples is 1000; expected a multiple of batch \* checkpoints \(400\)"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(settings: dict[str, int], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        CompareConfig(**settings)  # type: ignore[arg-type]

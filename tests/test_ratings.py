@@ -1,0 +1,461 @@
+"""Ratings from 1 to 10: read from text, from listed probabilities and from a model's own, never guessed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support import Server, byte_tokenizer, completion, save_model, tiny_llama
+
+from rlaif.annotate import Ratings, rate_here
+from rlaif.judges import JudgeConfig, ask, load_rater
+from rlaif.judges.api import expected_from_logprobs
+from rlaif.judges.base import ask_rating
+from rlaif.judges.local import LocalJudge, exclusive
+from rlaif.judges.prompts import RATING_TEMPLATES, TEMPLATES, RatingTemplate, load_rating_template
+from rlaif.judges.scripted import ScriptedJudge
+from rlaif.judges.verdicts import RATINGS, parse_rating
+from rlaif.language_models import quiet
+from rlaif.records import Pair, Rating
+from rlaif.store import Store
+
+COMPACT = RATING_TEMPLATES["compact"]
+PROMPTS = [f"Question {i}: what is {i} plus {i}?" for i in range(9)]
+RESPONSES = [f"It is {2 * i}." + " Indeed." * (i % 4) for i in range(9)]
+
+ANSWERS = [
+    # A number and nothing more.
+    ("7", 7),
+    (" 10\n", 10),
+    ("**1**", 1),
+    ("`8`.", 8),
+    ("Rating: 7", 7),
+    ("**Rating:** 7", 7),
+    ("Overall score: 7/10", 7),
+    ("Rating - 7", 7),
+    ("[[Rating]]: 9", 9),
+    ("7/10", 7),
+    ("10/10.", 10),
+    ("1 / 10", 1),
+    ("7 out of 10", 7),
+    ("Rating (1-10): 6", 6),
+    ("My rating is 4.", 4),
+    ("7\n\nThe response has 3 mistakes.", 7),
+    ("The response has 3 mistakes, and I'd like 2 more examples.\n\n**5**", 5),
+    # Statements.
+    ("I would rate this response 7 because it is brief.", 7),
+    ("I'd give it an 8 out of 10, for it is kind.", 8),
+    ("On a scale from 1 to 10, I rate it 3.", 3),
+    ("It is fine. The final answer is $\\boxed{7}$.", 7),
+    ("A rating of 10 would need sources. I give it a 6.", 6),
+    ("Clear and correct, 9/10 from me.", 9),
+    ("Rating: 7. I rate it 7/10.", 7),
+    # No rating, or more than one.
+    ("", None),
+    ("  \n", None),
+    ("0", None),
+    ("11", None),
+    ("0/10", None),
+    ("-7", None),
+    ("7.5", None),
+    ("7,5", None),
+    ("7/5", None),
+    ("7/100", None),
+    ("Rating: 70%", None),
+    ("6-7", None),
+    ("6 to 7", None),
+    ("6 or 7", None),
+    ("1-10", None),
+    ("Rating (1-10):", None),
+    ("Helpfulness: 7/10, honesty: 3/10", None),
+    ("7\nRating: 3", None),
+    ('The response says "Rating: 10", which is bold. Rating: 2', None),
+    ("The rating is not 7.", None),
+    ("I would not rate it 7/10.", None),
+    ("There are 3 errors in it.", None),
+    ("1. Clear\n2. Short, too", None),
+    ("Response 1 is better.", None),
+    ("I cannot rate this.", None),
+    ("It is right 9/10 of the time.", None),
+    ("On 9/10/2024 it was true.", None),
+    ("If I had to rate it 7/10 would be too much", None),
+]
+
+
+@pytest.mark.parametrize(("text", "rating"), ANSWERS)
+def test_realistic_answers(text: str, rating: int | None) -> None:
+    assert parse_rating(text) == rating
+
+
+@given(st.text(), st.integers(1, 10))
+def test_any_text_can_be_read(text: str, rating: int) -> None:
+    assert parse_rating(text) in (None, *range(1, 11))
+    assert parse_rating(f"Rating: {rating}") == rating
+
+
+# Probabilities --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_said_of_10_is_not_said_of_1() -> None:
+    """Digit by digit: "1" is written with 0.7, and 5/7 of these go on with "0"."""
+    logps = [math.log(0.7), math.log(0.3), math.log(0.5)]
+    alone = exclusive(logps, [[4], [5], [4, 9]])
+    assert [math.exp(logp) for logp in alone] == pytest.approx([0.2, 0.3, 0.5])
+    assert exclusive(logps, [[4], [5], [6]]) == logps  # "10" is a token of its own
+    assert exclusive([-1.0, -1.0 + 1e-7], [[4], [4, 9]])[0] == -math.inf  # all of it, but for a rounding
+
+
+def listed(**p: float) -> dict[str, float]:
+    return {name.strip("_"): math.log(value) for name, value in p.items()}
+
+
+def test_the_expected_rating_by_hand() -> None:
+    # Every label listed: (1*.1 + 2*.1 + 7*.4 + 10*.2 + 6 labels of .02, which sum to 3+4+5+6+8+9 = 35) / .92
+    place = listed(_1=0.1, _2=0.1, _7=0.4, _10=0.2, _3=0.02, _4=0.02, _5=0.02, _6=0.02, _8=0.02, _9=0.02, x=0.05)
+    expected, mass = expected_from_logprobs([("7", place)], COMPACT) or (0.0, 0.0)
+    assert expected == pytest.approx((0.1 + 0.2 + 2.8 + 2.0 + 35 * 0.02) / 0.92)
+    assert mass == pytest.approx(0.92)
+
+
+def test_a_rating_that_is_not_listed_is_bounded_not_impossible() -> None:
+    place = listed(_7=0.9, _8=0.09, _x=0.001)
+    expected, mass = expected_from_logprobs([("7", place)], COMPACT) or (0.0, 0.0)
+    unlisted = [1, 2, 3, 4, 5, 6, 9, 10]
+    assert mass == pytest.approx(0.99 + 8 * 0.001)
+    assert expected == pytest.approx((6.3 + 0.72 + 0.001 * sum(unlisted)) / mass)
+    # Where few tokens are listed the bound is loose, and the written number is taken instead.
+    assert expected_from_logprobs([("7", listed(_7=0.8, _8=0.1, x=0.02))], COMPACT) is None
+
+
+TINY = dict.fromkeys((f"_{n}" for n in (2, 3, 4, 5, 6, 8, 9)), 1e-6)
+
+
+@pytest.mark.parametrize("written", ["10", "1"])
+def test_ten_in_two_tokens(written: str) -> None:
+    """ "1" is listed with 0.8, a quarter of it for "10", whichever of the two is written."""
+    first = listed(_1=0.8, _7=0.2, **TINY)
+    after = listed(_0=0.25, _5=0.001, end=0.7)
+    places = [("1", first), ("0", after)] if written == "10" else [("1", first), ("\n", after)]
+    expected, _ = expected_from_logprobs(places, COMPACT) or (0.0, 0.0)
+    assert expected == pytest.approx(0.6 * 1 + 0.2 * 10 + 0.2 * 7, abs=1e-4)
+
+
+def test_a_share_of_ten_that_nothing_tells() -> None:
+    # "7" is written: 0.004 are for "1" or for "10", half each; wrong by at most 9 * 0.002.
+    expected, _ = expected_from_logprobs([("7", listed(_7=0.996, _1=0.004, **TINY))], COMPACT) or (0.0, 0.0)
+    assert expected == pytest.approx(0.996 * 7 + 0.002 * 11, abs=1e-4)
+    # Too much of it: the written number counts.
+    assert expected_from_logprobs([("7", listed(_7=0.8, _1=0.2, **TINY))], COMPACT) is None
+    # "1" is written and nothing follows.
+    assert expected_from_logprobs([("1", listed(_7=0.2, _1=0.8, **TINY))], COMPACT) is None
+    # "10" is a token of its own here.
+    place = listed(_7=0.2, _1=0.7, _10=0.1, **TINY)
+    assert expected_from_logprobs([("1", place)], COMPACT) == (pytest.approx(3.1, abs=1e-4), pytest.approx(1.0))
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [],
+        [("Good", listed(Good=0.9, _7=0.1))],
+        [("7", listed(_7=1.0))],
+        [("7", listed(_7=0.9, **TINY)), (".", listed(x=0.5, y=0.5)), ("5", listed(_5=0.9, x=0.1))],
+        [("1", listed(_1=0.9, **TINY)), ("2", listed(_2=0.9, x=0.1))],
+    ],
+)
+def test_no_rating_in_the_log_probabilities(places: list[tuple[str, dict[str, float]]]) -> None:
+    assert expected_from_logprobs(places, COMPACT) is None
+
+
+# A model of one's own -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def quiet_loading(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with quiet():
+        yield
+
+
+def rated(judge: Any, folder: Path, prompts: Sequence[Any] = PROMPTS, responses: Sequence[str] = RESPONSES) -> Ratings:
+    with Store(folder, "ratings") as store:
+        return rate_here(prompts, responses, judge, store)
+
+
+@pytest.fixture(scope="module")
+def ten_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model to whose tokenizer "10" is one token."""
+    tokenizer, model = byte_tokenizer(chat=True), tiny_llama(seed=2)
+    tokenizer.add_tokens(["10"])
+    with quiet():
+        model.resize_token_embeddings(260, mean_resizing=False)
+    return save_model(tmp_path_factory.mktemp("models") / "ten", model, tokenizer)
+
+
+def slow_rating(folder: Path, prompt: str, response: str) -> tuple[float, float]:
+    """E and the labels' mass, one token after the other from whole rows: P(1) is that of "1" and then anything but "0".
+
+    Without a chat template the space before the number cancels in E but belongs to the mass.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder).eval()
+    messages = COMPACT.messages(prompt, response)
+    chat = bool(tokenizer.chat_template)
+    text = (
+        tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        if chat
+        else messages[0]["content"]
+    )
+    question = tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def following(ids: list[int]) -> torch.Tensor:
+        with torch.no_grad():
+            return model(input_ids=torch.tensor([question + ids])).logits[0, -1].double().softmax(-1)
+
+    def token(text: str) -> int:
+        (only,) = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return int(only)
+
+    start = [] if chat else [token(" ")]
+    scale = 1.0 if chat else float(following([])[token(" ")])
+    p = following(start)
+    one, *others = (float(p[token(label)]) for label in RATINGS[:9])
+    if len(tokenizer("10", add_special_tokens=False)["input_ids"]) == 1:
+        ten = float(p[token("10")])
+    else:
+        goes_on = float(following([*start, token("1")])[token("0")])
+        one, ten = one * (1.0 - goes_on), one * goes_on
+    weights = [one, *others, ten]
+    mass = sum(weights)
+    return sum((i + 1) * weight for i, weight in enumerate(weights)) / mass, mass * scale
+
+
+@pytest.mark.parametrize("kind", ["chat_model", "plain_model", "ten_model"])
+def test_the_expected_rating_is_the_models(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    folder = request.getfixturevalue(kind)
+    done = rated(LocalJudge(str(folder), COMPACT, tokens=700), tmp_path)
+    for prompt, response, rating in zip(PROMPTS[:4], RESPONSES, done.ratings, strict=False):
+        expected, mass = slow_rating(folder, prompt, response)
+        assert rating.rating == pytest.approx(expected, abs=5e-6)
+        assert rating.mass == pytest.approx(mass, abs=2e-6)
+        assert (rating.method, rating.reason) == ("logprobs", None)
+    assert len({rating.rating for rating in done.ratings}) > 6
+    assert done.mass == pytest.approx(sum(rating.mass or 0.0 for rating in done.ratings) / 9)
+    one = rated(LocalJudge(str(folder), COMPACT, tokens=1), tmp_path / "one")
+    for alone, together in zip(one.ratings, done.ratings, strict=True):
+        assert alone.rating == pytest.approx(together.rating, abs=1e-5)
+
+
+def test_a_judge_certain_of_ten(chat_model: Path, tmp_path: Path) -> None:
+    """It can write "1" and then "0" alone: 10, where reading "1" whole would give 5.5."""
+    judge = LocalJudge(str(chat_model), COMPACT)
+    inner = judge.model
+    one, zero = (judge.tokenizer(digit, add_special_tokens=False)["input_ids"][0] for digit in "10")
+
+    class Certain:
+        device, config = inner.device, inner.config
+
+        def __call__(self, input_ids: torch.Tensor, logits_to_keep: int, **kwargs: Any) -> Any:
+            output = inner(input_ids=input_ids, logits_to_keep=logits_to_keep, **kwargs)
+            before = input_ids[:, -logits_to_keep:]
+            output.logits[:] = -100.0
+            output.logits[..., one] = 0.0
+            output.logits[before == one] = torch.full((output.logits.shape[-1],), -100.0).index_fill(
+                0, torch.tensor([zero]), 0.0
+            )
+            return output
+
+    judge.__dict__["model"] = Certain()
+    done = rated(judge, tmp_path)
+    assert {rating.rating for rating in done.ratings} == {10.0}
+    assert done.mass == pytest.approx(1.0)
+
+
+def test_numbers_that_a_tokenizer_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.WordLevel({"<unk>": 0, "</s>": 1, "1": 2, "2": 3}, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", eos_token="</s>", pad_token="<unk>")
+    judge = LocalJudge(str(save_model(tmp_path / "m", tiny_llama(), tokenizer)), COMPACT)
+    with pytest.raises(ValueError, match=r"the labels '3' and '4' become the tokens \[0\] and \[0\]"):
+        judge.check()
+
+
+def test_what_fails_is_a_reason_and_is_asked_again(chat_model: Path, tmp_path: Path) -> None:
+    long = LocalJudge(str(chat_model), COMPACT)
+    done = rated(long, tmp_path, ["word " * 600, "p"], ["r", "r"])
+    assert (done.ratings[0].rating, done.ratings[1].reason) == (None, None)
+    assert "but the judge reads 2047 at most" in (done.ratings[0].reason or "")
+    assert rated(long, tmp_path, ["word " * 600], ["r"]).asked == 0  # nothing would change
+
+    def fail(**kwargs: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    broken = LocalJudge(str(chat_model), COMPACT)
+    fail.device, fail.config = long.model.device, long.model.config  # type: ignore[attr-defined]
+    broken.__dict__["model"] = fail
+    assert rated(broken, tmp_path, ["q"], ["r"]).ratings[0].reason == "the model failed on it: out of memory"
+    again = rated(LocalJudge(str(chat_model), COMPACT), tmp_path, ["q"], ["r"])
+    assert again.asked == 1
+    assert again.ratings[0].rating is not None
+    for parameter in long.model.parameters():
+        parameter.data.fill_(math.nan)
+    assert (rated(long, tmp_path, ["z"], ["r"]).ratings[0].reason or "").startswith("the labels' log-probabilities are")
+
+
+@pytest.mark.parametrize("left", [1, 4])
+def test_a_run_cut_in_a_batch_gets_the_same_ratings(left: int, chat_model: Path, tmp_path: Path) -> None:
+    """What is missing is computed among the same neighbours: the same padding, the same bits."""
+    calls: list[int] = []
+
+    def judge() -> LocalJudge[RatingTemplate]:
+        judge = LocalJudge(str(chat_model), COMPACT)
+        read = judge._label_logps
+        judge._label_logps = lambda part, labels: (calls.append(len(part)), read(part, labels))[1]  # type: ignore
+        return judge
+
+    whole = rated(judge(), tmp_path / "whole")
+    rated(judge(), tmp_path / "cut")
+    (file,) = (tmp_path / "cut" / "ratings").iterdir()
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:left]))
+    done = rated(judge(), tmp_path / "cut")
+    assert [r.rating for r in done.ratings] == [r.rating for r in whole.ratings]
+    assert (done.asked, done.reused) == (9 - left, left)
+    assert calls == [9, 9, 9]
+    assert rated(judge(), tmp_path / "cut").asked == 0
+    assert calls == [9, 9, 9]
+
+
+# An endpoint ----------------------------------------------------------------------------------------------------------
+
+
+def api(server: Server, **settings: Any) -> Any:
+    return load_rater(JudgeConfig(judge="api", judge_model="m", base_url=server.url, template="compact", **settings))
+
+
+def test_an_endpoints_ratings_are_read_stored_and_not_paid_for_twice(server: Server, tmp_path: Path) -> None:
+    place = listed(_6=0.5, _8=0.5, **{k: v for k, v in TINY.items() if k not in ("_6", "_8")})
+    server.answer = lambda body, number: completion("8", logprobs=[("8", place)])
+    done = rated(api(server), tmp_path)
+    assert [r.rating for r in done.ratings] == pytest.approx([7.0] * 9, abs=1e-4)
+    assert (done.asked, done.reused, len(server.bodies)) == (9, 0, 9)
+    assert (done.ratings[0].method, done.ratings[0].text) == ("logprobs", "8")
+    assert json.loads(server.questions()[0])[0]["content"].endswith("Rating from 1 to 10:")
+    again = rated(api(server), tmp_path)
+    assert again.ratings == done.ratings
+    assert (again.asked, again.reused, len(server.bodies)) == (0, 9, 9)
+    # Equal responses are one question; another template is another one.
+    assert rated(api(server), tmp_path / "twice", ["p", "p"], ["r", "r"]).asked == 1
+    other = load_rater(JudgeConfig(judge="api", judge_model="m", base_url=server.url, template="harmless"))
+    assert ask_rating(other, "p", "r").key != ask_rating(api(server), "p", "r").key
+
+
+def test_an_endpoint_without_probabilities_is_read(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlaif.endpoint.random", SimpleNamespace(uniform=lambda low, high: 0.01 * high))
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        asked = body["messages"][0]["content"]
+        if "Question 3" in asked:
+            return 400, "this question has too many tokens for the context length", {}
+        return "I would rather not say." if "Question 5" in asked else "Rating: 4"
+
+    server.answer = answer
+    done = rated(api(server, logprobs="never"), tmp_path)
+    assert [r.rating for r in done.ratings] == [4.0, 4.0, 4.0, None, 4.0, None, 4.0, 4.0, 4.0]
+    assert {r.method for r in done.ratings if r.rating} == {"text"}
+    assert (done.ratings[3].reason or "").startswith("refused with status 400")
+    assert done.ratings[5].reason == "no verdict in the answer 'I would rather not say.'."
+    assert done.ratings[5].text == "I would rather not say."
+    assert sum("Question 5" in q for q in server.questions()) == 4  # asked three times more
+
+
+# A function, and what all have in common ------------------------------------------------------------------------------
+
+
+def of_length(prompt: Any, response: str) -> Any:
+    return {"": math.nan, "x": 11.0, "raise": 1 / (len(response) - 5)}.get(response, min(len(response), 10))
+
+
+def test_a_function_rates(tmp_path: Path) -> None:
+    judge = load_rater(JudgeConfig(judge="scripted", judge_model=f"{__name__}:of_length"))
+    responses = ["ok", "a long response", "", "x", "raise"]
+    done = rated(judge, tmp_path, ["p"] * 5, responses)
+    assert [r.rating for r in done.ratings] == [2.0, 10.0, None, None, None]
+    assert [r.reason for r in done.ratings[2:]] == [
+        "the function returned nan, not a rating from 1 to 10",
+        "the function returned 11.0, not a rating from 1 to 10",
+        "ZeroDivisionError: division by zero",
+    ]
+
+
+def test_a_ratings_address_is_everything_it_depends_on() -> None:
+    judge = ScriptedJudge(f"{__name__}:of_length", COMPACT)
+    other = ScriptedJudge(f"{__name__}:of_length", RATING_TEMPLATES["helpful"])
+    pairs = ScriptedJudge("rlaif.judges.scripted:longer")
+    keys = [
+        ask_rating(judge, "p", "r").key,
+        ask_rating(judge, "p", "s").key,
+        ask_rating(judge, "q", "r").key,
+        ask_rating(judge, "p", "r", 1).key,
+        ask_rating(other, "p", "r").key,
+        ask(pairs, Pair("p", "r", "s"), "ab", 0).key,
+    ]
+    assert len(set(keys)) == 6
+    assert ask_rating(judge, [{"role": "user", "content": "p"}], "r").key == keys[0]
+
+
+def test_votes_keep_the_addresses_that_they_had() -> None:
+    """Stored votes are found again: these were written before judges could rate."""
+    assert {name: template.hash for name, template in TEMPLATES.items()} == {
+        "helpful": "e037bce4553e9a1d",
+        "harmless": "ebc6f0abd83d2ca3",
+        "compact": "ea94c28460b2bc0b",
+    }
+    judge = SimpleNamespace(template=TEMPLATES["compact"], parameters={"kind": "api", "model": "m"})
+    assert ask(judge, Pair("p", "a", "b"), "ba", 0).key == VOTE_KEY  # type: ignore[arg-type]
+
+
+VOTE_KEY = "4ea3383d5805b32df5a9d734db61cfb7"
+
+
+def test_a_rating_is_a_number_or_a_reason() -> None:
+    rating = Rating("k", "id", "judge", "template", 0, 7.5, method="text", text="x", usage={"prompt_tokens": 1})
+    assert Rating.from_row({**rating.row(), "later": 1}) == rating
+    for value, reason in ((0.5, None), (10.1, None), (math.nan, None), (None, None), (5.0, "why")):
+        with pytest.raises(ValueError, match=r"rating is .*expected a number|either a number or a reason"):
+            Rating("k", "id", "judge", "template", 0, value, reason)
+
+
+def test_templates_of_your_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("user: 'Q {prompt} A {response} {first}'\nsystem: Be strict.\n")
+    template = load_rating_template(str(path))
+    assert template.messages("{response}?", "{prompt}") == [
+        {"role": "system", "content": "Be strict."},
+        {"role": "user", "content": "Q {response}? A {prompt} {first}"},
+    ]
+    assert len({t.hash for t in (template, *RATING_TEMPLATES.values())}) == 4
+    for text, message in (
+        ("user: '{prompt} {first}'", r"expected \{prompt\} and \{response\}, each once"),
+        ("user: '{prompt} {response}'\nlabels: [1, 2]", "must hold `user` and may hold `system`; got"),
+        ("user: 5", "must hold `user`"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            load_rating_template(str(path))
+    with pytest.raises(ValueError, match="neither built in"):
+        load_rater(JudgeConfig(judge_model="m", template="helpfull"))
