@@ -143,13 +143,14 @@ def main() -> None:
         return
 
     # ---- report
-    last = next(row for row in reversed(trainer.state.log_history) if "kl" in row or "length" in row)
+    last = next((row for row in reversed(trainer.state.log_history) if "reward" in row), {})
     report = {
         "train": {
             "prompts": len(prompts),
             "too_long": prompts.too_long,
             "samples": trainer.samples,
             "steps": outcome.global_step,
+            "resumed_from": start,
             "seconds": round(outcome.metrics["train_runtime"], 2),
             "last": {name: last.get(name) for name in ("reward", "kl", "kl_coef", "entropy", "length", "no_eos")},
             "unscored": {reward.__name__: dict(reward.unscored_reasons) for reward in rewards},
@@ -167,8 +168,8 @@ def main() -> None:
         {**asdict(data_config), **asdict(model_config), **args.to_dict()},
         [data_config.prompts, model_config.model, *reward_models],
     )
-    kl = "" if last.get("kl") is None else f", KL {last['kl']:.3f} nats a response"
-    say(f"{trainer.samples} responses, {outcome.global_step} steps; reward {last['reward']:.3f}{kl}")
+    named = ", ".join(f"{name} {last[name]:.3f}" for name in ("reward", "kl", "length") if last.get(name) is not None)
+    say(f"{trainer.samples} responses, {outcome.global_step} steps; last logged: {named or 'nothing'}")
     if held_out:
         write_jsonl(f"{args.output_dir}/checks.jsonl", (check.row() for check in trainer.checks))
         write_watch(args.output_dir, report["over_optimization"])

@@ -62,6 +62,7 @@ def main() -> None:
 
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftRewardConfig, description=__doc__)
+    start = training.resume_point(args.resume_from_checkpoint, args.output_dir)
 
     # ---- load
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
@@ -86,7 +87,7 @@ def main() -> None:
     )
 
     # ---- train
-    outcome = trainer.train(resume_from_checkpoint=training.resume_point(args.resume_from_checkpoint))
+    outcome = trainer.train(resume_from_checkpoint=start)
 
     # ---- save
     with quiet():

@@ -210,7 +210,7 @@ def test_a_setting_that_is_left_out_is_warned_about_once(
         "logprobs",
     ]
     assert "it samples at a temperature of its own" in warnings[0]
-    assert "verdicts are read from the text and count as 0 or 1" in warnings[1]
+    assert "answers are read from the text" in warnings[1]
 
 
 @pytest.mark.usefixtures("hurry")

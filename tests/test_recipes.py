@@ -32,15 +32,19 @@ from transformers import (
 from rlaif import config
 from rlaif.reward_model import RewardModel
 from rlaif.training.models import ModelConfig
+from rlaif.training.ppo_config import PPOConfig
 from rlaif.training.trainers import CompletionConfig, SoftDPOConfig, SoftRewardConfig
 
 ROOT = Path(__file__).parent.parent
-REWARD, SFT, DPO = (ROOT / name for name in ("reward_models/bradley_terry.py", "recipes/sft.py", "recipes/dpo.py"))
+REWARD, SFT, DPO, PPO = (
+    ROOT / name for name in ("reward_models/bradley_terry.py", "recipes/sft.py", "recipes/dpo.py", "recipes/ppo.py")
+)
 SCORE = ROOT / "reward_models/score.py"
 PROGRAMS = {
     "reward_models/configs": (REWARD, SoftRewardConfig),
     "recipes/configs/sft": (SFT, CompletionConfig),
     "recipes/configs/dpo": (DPO, SoftDPOConfig),
+    "recipes/configs/ppo": (PPO, PPOConfig),
 }
 SETTINGS = {
     "max_steps": 3,

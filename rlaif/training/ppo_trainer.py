@@ -21,6 +21,7 @@ The loss of a step is the mean over all tokens of a rollout's share in it, over 
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import resource
@@ -324,6 +325,10 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         self.kl_controller.update(float(self._mean(more["kl_B"])))
         if args.whiten_advantages:
             advantages_BT = ppo.whiten(advantages_BT, mask_BT, self._sum)
+        # In its table of completions TRL has GRPO's; these are a response's own, averaged over its tokens.
+        each_B = advantages_BT.sum(1) / mask_BT.sum(1).clamp(min=1)
+        self._logs["advantages"].clear()  # holds one rollout
+        self._logs["advantages"].extend(self.accelerator.gather(each_B).tolist())
         self.samples += int(self._sum(torch.tensor(float(len(scores_B)), device=scores_B.device)))
         batch |= {
             "advantages": advantages_BT,
@@ -483,7 +488,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         share += rows[:1] * (longest - len(share))  # every process takes part in as many passes
         training, size = self.model.training, self.args.per_device_eval_batch_size
         self.model.eval()
-        parts = []
+        logs, parts = copy.deepcopy(self._logs), []  # type: ignore[has-type]
         with self._own_random_numbers():
             for at in range(0, longest, size):
                 _, more = self._rollout(share[at : at + size])
@@ -491,6 +496,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
                 columns = [more[name].double() for name in names]
                 columns += [torch.tensor(self._watched_scores[name]).to(columns[0]) for name in self._watched_names()]
                 parts.append(torch.stack(columns, dim=1))
+        self._logs = logs  # TRL's table of completions is of training
         self._metrics["eval"].clear()
         # Gathered process by process; row i was answered by process i % processes as its (i // processes)-th.
         every = self.accelerator.gather(torch.cat(parts)).view(processes, longest, -1).transpose(0, 1)
