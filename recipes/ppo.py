@@ -84,6 +84,8 @@ def main() -> None:
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, PPOConfig, description=__doc__)
     start = training.resume_point(args.resume_from_checkpoint, args.output_dir)
+    if data_config.held_out and args.eval_strategy == "no":
+        raise ValueError("held_out is set, but eval_strategy is no; add --eval_strategy steps --eval_steps 50, say.")
 
     # ---- load
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
@@ -102,8 +104,11 @@ def main() -> None:
             data_config.held_out, data_config.held_out_split, tokenizer, rendering, room, data_config.held_out_limit
         )
     for name, rows in (("prompts", prompts), ("held_out", held_out)):
-        if rows is not None and (line := report_too_long(name, rows, room)):
+        if rows is not None and (
+            line := report_too_long(name, rows, room, "the model's context less max_completion_length")
+        ):
             say(line)
+    args.check_data(len(prompts), len(data_config.rewards))
     reward_models = [
         spec.value
         for spec in check_rewards(data_config.rewards, prompts.rows.column_names)

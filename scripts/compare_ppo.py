@@ -6,9 +6,9 @@
 
 What it prints, for each trainer over the seeds: gold reward at equal KL to the SFT policy, samples a second and peak
 memory. One evaluator (`rlaif evaluate`) answers the held-out prompts with the checkpoints of both, saved after equal
-numbers of samples. Of two runs with one seed, the one that ends at the smaller KL is taken as it ends; the other one's
-gold reward at this KL is read off the line through its checkpoints' (KL, gold reward), which starts at SFT's. Into the
-output folder go report.json, with every run's numbers, and the runs themselves; one that is finished is not run again.
+numbers of samples. Two runs with one seed are compared at the KL of the one that ends nearer to the SFT policy, by the
+best gold reward that checkpoints of each have at this KL (`gold_at`). Into the output folder go report.json, with every
+run's numbers, and the runs themselves; one that is finished is not run again unless settings, code or models change.
 
 Shared: SFT policy, reward model (both score response and EOS in its own format), prompts and their number, tokens,
 temperature, rollout size, PPO epochs, minibatches, policy learning rate (constant), Adam, float32, k1 KL in the reward
@@ -25,6 +25,7 @@ advantages. The default settings were chosen for TRL's trainer. What differs:
     gradient norm       clipped at 1                                not clipped
     loss of a step      mean over the rollout's tokens              mean over the minibatch's tokens
     minibatches         a TRL permutation for each PPO epoch        a NumPy permutation for each
+    prompts, samples    each in an order and with random numbers of its own; no prompt twice in an epoch
     forward passes      response logits alone, padding cut off      logits and all hidden states of prompt, response
                         minibatch by minibatch                      and padding of the rollout's longest
     old log-probs       a forward pass                              from generation's logits, kept for all positions
@@ -37,6 +38,7 @@ takes and the bytes of the weights held are printed beside it.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -54,6 +56,7 @@ from rlaif import config
 from rlaif.sources import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
+WORKER = ROOT / "scripts/trl_ppo.py"
 VERSION = "1.12.0"
 TRAINERS = ("rlaif", "trl")
 
@@ -128,7 +131,7 @@ def check(settings: CompareConfig) -> None:
         )
     # Its metadata alone: importing TRL takes seconds.
     asked = "from importlib.metadata import version; print(version('trl'))"
-    found = subprocess.run([python, "-c", asked], capture_output=True, text=True, cwd=ROOT, env=environment(settings))
+    found = subprocess.run([python, "-I", "-c", asked], capture_output=True, text=True, env=environment(settings))
     if found.stdout.strip() != VERSION:
         got = f"trl {found.stdout.strip()}" if found.returncode == 0 else "no trl"
         raise ValueError(f"{settings.trl_python} has {got}; expected trl {VERSION}: {make}")
@@ -154,7 +157,9 @@ def environment(settings: CompareConfig) -> dict[str, str]:
 def train(name: str, settings: CompareConfig, seed: int, folder: Path) -> dict[str, Any]:
     """One run of a trainer: its samples, seconds, peak memory and weights, in bytes."""
     asked = {**asdict(settings), "trl_python": None, "output": str(folder), "seed": seed}
-    asked = {key: value for key, value in asked.items() if key not in {"seeds", "prompts"}}
+    asked = {key: value for key, value in asked.items() if key not in {"seeds", "prompts"}} | fingerprints(
+        name, settings
+    )
     done = folder / "run.json"
     if done.exists():
         saved = json.loads(done.read_text(encoding="utf-8"))
@@ -181,6 +186,15 @@ def train(name: str, settings: CompareConfig, seed: int, folder: Path) -> dict[s
     return run
 
 
+def fingerprints(name: str, settings: CompareConfig) -> dict[str, str]:
+    """What tells a finished run of this code on these models from another's."""
+    from rlaif.language_models import model_fingerprint
+
+    code = {"rlaif": [*sorted((ROOT / "rlaif").rglob("*.py")), ROOT / "recipes/ppo.py"], "trl": [WORKER]}[name]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()[:16]
+    return {"code": digest, **{m: model_fingerprint(Path(settings.runs) / m) for m in ("sft", "reward_model")}}
+
+
 def command(name: str, settings: CompareConfig, seed: int, folder: Path) -> list[str]:
     """The command that trains: the same settings in each trainer's words."""
     runs = Path(settings.runs)
@@ -194,7 +208,8 @@ def command(name: str, settings: CompareConfig, seed: int, folder: Path) -> list
             "output": str(folder),
             "seed": seed,
         }
-        return [str(shutil.which(settings.trl_python or "")), str(ROOT / "scripts/trl_ppo.py"), json.dumps(asked)]
+        # Isolated (-I): a PYTHONPATH that is set for this environment is not for that one.
+        return [str(shutil.which(settings.trl_python or "")), "-I", str(WORKER), json.dumps(asked)]
     options = {
         "model": runs / "sft",
         "rewards": f"reward_model={runs / 'reward_model'}",
@@ -257,13 +272,17 @@ def run_measured(words: Sequence[str], settings: CompareConfig, log: Path) -> in
 
 def import_memory(name: str, settings: CompareConfig) -> int:
     """The peak resident set of a process that imports a trainer and ends, in bytes."""
-    module, python = {
-        "rlaif": ("rlaif.training.ppo_trainer", sys.executable),
-        "trl": ("trl.experimental.ppo", str(shutil.which(settings.trl_python or ""))),
-    }[name]
+    words = {
+        "rlaif": [sys.executable, "-c", "import rlaif.training.ppo_trainer"],
+        "trl": [
+            str(shutil.which(settings.trl_python or "")),
+            "-I",
+            "-c",
+            "from trl.experimental.ppo import PPOTrainer",
+        ],
+    }
     Path(settings.output).mkdir(parents=True, exist_ok=True)
-    words = [python, "-c", f"from {module} import PPOTrainer"]
-    return run_measured(words, settings, Path(settings.output) / f"{name}_imports.txt")
+    return run_measured(words[name], settings, Path(settings.output) / f"{name}_imports.txt")
 
 
 def evaluate(settings: CompareConfig, seed: int, folder: Path) -> list[dict[str, float]]:
@@ -301,50 +320,51 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def gold_at(path: Sequence[dict[str, float]], kl: float) -> float:
-    """The gold reward where a run was at `kl` nats for the last time, on straight lines between its checkpoints.
+    """The gold reward that a run has to show at a KL of at most `kl` nats: of a checkpoint, or a mixture of two.
 
-    The last time: KL may shoot up early and come back, and what is compared is what the training led to.
+    A policy that answers with one checkpoint with probability p and else with another has the mean of their gold
+    rewards and, KL being convex, at most the mean of their KLs. So the best such mixture is read off the upper concave
+    envelope of the points (KL, gold reward): a run whose KL shoots up and comes back is not charged for the detour.
 
     Args:
-        path: `kl` and `gold_reward` of SFT, whose KL is 0, and of the checkpoints in order.
-        kl: from 0 to the KL of the last checkpoint at least.
+        path: `kl` and `gold_reward` of SFT, whose KL is 0, and of the checkpoints.
+        kl: 0 or more.
     """
-    for before, after in reversed(list(itertools.pairwise(path))):
-        low, high = sorted((before["kl"], after["kl"]))
-        if low <= kl <= high:
-            share = (kl - before["kl"]) / (after["kl"] - before["kl"]) if high > low else 1.0
-            return before["gold_reward"] + share * (after["gold_reward"] - before["gold_reward"])
-    furthest = max(point["kl"] for point in path)
-    raise ValueError(f"the run reaches a KL of {furthest:.3g} nats; expected one that reaches {kl:.3g}.")
+    within = [point for point in path if point["kl"] <= kl]
+    best = max(point["gold_reward"] for point in within)
+    for near, far in itertools.product(within, [point for point in path if point["kl"] > kl]):
+        share = (kl - near["kl"]) / (far["kl"] - near["kl"])
+        best = max(best, (1.0 - share) * near["gold_reward"] + share * far["gold_reward"])
+    return best
 
 
 def equal_kl(paths: Sequence[Sequence[dict[str, float]]]) -> float:
-    """The largest KL at which all runs can be read to their ends: the least of their last checkpoints', in nats."""
+    """The KL at which runs are compared: that of the run that ends nearest to SFT, in nats."""
     return min(path[-1]["kl"] for path in paths)
 
 
 def summary(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Trainer by trainer and trainer against trainer, over the seeds; every entry is (mean, low, high)."""
     ours, theirs = (runs[name] for name in TRAINERS)
-    equal = []
-    for pair in zip(ours, theirs, strict=True):
-        kl = equal_kl([run["path"] for run in pair])
-        equal.append((kl, *(gold_at(run["path"], kl) for run in pair)))
-    kls, gold_ours, gold_theirs = zip(*equal, strict=True)
+    kls = [equal_kl([run["path"] for run in pair]) for pair in zip(ours, theirs, strict=True)]
+    golds = {name: [gold_at(run["path"], kl) for run, kl in zip(runs[name], kls, strict=True)] for name in TRAINERS}
+    halves = {
+        name: [gold_at(run["path"], kl / 2) for run, kl in zip(runs[name], kls, strict=True)] for name in TRAINERS
+    }
     trainers = {}
-    for name, gold in (("rlaif", gold_ours), ("trl", gold_theirs)):
+    for name in TRAINERS:
         last = [run["path"][-1] for run in runs[name]]
         trainers[name] = {
-            "gold_at_equal_kl": interval(gold),
+            "gold_at_equal_kl": interval(golds[name]),
+            "gold_at_half_of_it": interval(halves[name]),
             **{f"final_{key}": interval([point[key] for point in last]) for key in last[0] if key != "samples"},
             **{key: interval([run[key] for run in runs[name]]) for key in ("samples_per_second", "peak_memory")},
         }
     ratios = [math.log(a["samples_per_second"] / b["samples_per_second"]) for a, b in zip(ours, theirs, strict=True)]
     return {
         "equal_kl": kls,
-        "gold_at_equal_kl": {"rlaif": gold_ours, "trl": gold_theirs},
         "trainers": trainers,
-        "gold_difference": interval([a - b for a, b in zip(gold_ours, gold_theirs, strict=True)]),
+        "gold_difference": interval([a - b for a, b in zip(golds["rlaif"], golds["trl"], strict=True)]),
         # A ratio is averaged on the log scale, so that which trainer is the unit does not matter.
         "speed_ratio": tuple(math.exp(x) for x in interval(ratios)),
     }
@@ -370,6 +390,7 @@ def table(report: dict[str, Any]) -> str:
             cell(ours["gold_at_equal_kl"]),
             cell(theirs["gold_at_equal_kl"]),
         ),
+        ("  at half of this KL", cell(ours["gold_at_half_of_it"]), cell(theirs["gold_at_half_of_it"])),
         ("  final gold reward", cell(ours["final_gold_reward"]), cell(theirs["final_gold_reward"])),
         ("  final KL (nats)", cell(ours["final_kl"]), cell(theirs["final_kl"])),
         ("  final reward model's score", cell(ours["final_reward"]), cell(theirs["final_reward"])),

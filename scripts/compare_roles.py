@@ -54,7 +54,7 @@ class RolesConfig:
     runs: str = field(default="runs/quickstart", metadata={"help": "The folder that scripts/quickstart.sh wrote."})
     output: str = field(default="runs/compare_roles", metadata={"help": "Folder for report.json and the runs."})
     seeds: int = field(default=5, metadata={"help": "Runs of each arm, seeds 0, 1, ...; at least 2."})
-    samples: int = field(default=1280, metadata={"help": "Responses sampled in a run."})
+    samples: int = field(default=768, metadata={"help": "Responses sampled in a run."})
     batch: int = field(default=128, metadata={"help": "Responses in a rollout, four optimizer steps an epoch."})
     epochs: int = field(default=4, metadata={"help": "Passes over a rollout."})
     learning_rate_full: float = field(default=1e-4, metadata={"help": "The policy's in the arm of four models."})
@@ -163,7 +163,8 @@ def options_of(arm: str, settings: RolesConfig, seed: int, reward_model: Path, f
         "max_steps": steps,
         "logging_steps": steps,
         "lr_scheduler_type": "constant",
-        "eval_strategy": "no",  # before the first step and after the last, always
+        "eval_strategy": "steps",
+        "eval_steps": steps,  # after the last, and, as always, before the first
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,

@@ -242,3 +242,62 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.005)
+
+
+WORDS = ["<pad>", "<unk>", "<s>", "</s>", "a", "b", "c", "d"]  # ids 0, 1, ...
+
+
+def word_tokenizer(chat: bool = False) -> Any:
+    """One token for each of WORDS."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, unk_token="<unk>", pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+    )
+    if chat:
+        tokenizer.chat_template = (
+            "{% for m in messages %}{{ m['content'] }} </s> {% endfor %}{% if add_generation_prompt %}<s>{% endif %}"
+        )
+    return tokenizer
+
+
+def word_llama(seed: int = 0, spread: float = 0.3, **config: Any) -> Any:
+    """A random Llama over WORDS with 3,000 parameters. `spread` 0 would make all words equally likely."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    special = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    return LlamaForCausalLM(
+        LlamaConfig(vocab_size=len(WORDS), initializer_range=spread, **{**shape, **special, **config})
+    ).eval()
+
+
+class RecordingReward:
+    """A reward for PPO's trainer: `score(prompt, response_ids)`, and what was scored, rollout by rollout.
+
+    `rollouts` holds lists of (prompt, response_ids, score).
+    """
+
+    def __init__(self, score: Callable[[Any, list[int]], float | None], name: str = "score") -> None:
+        self.__name__ = name
+        self.score = score
+        self.rollouts: list[list[tuple[Any, list[int], float | None]]] = []
+
+    def __call__(self, prompts: list[Any], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
+        rows = [(p, list(ids), self.score(p, list(ids))) for p, ids in zip(prompts, completion_ids, strict=True)]
+        self.rollouts.append(rows)
+        return [score for _, _, score in rows]
+
+
+def ppo_config(folder: Path, **settings: Any) -> Any:
+    """PPOConfig for a test: one line of log a step, on the CPU, nothing saved, no penalty, no critic."""
+    from rlaif.training.ppo_config import PPOConfig
+
+    quiet = {"use_cpu": True, "report_to": "none", "disable_tqdm": True, "save_strategy": "no", "logging_steps": 1}
+    plain = {"critic": "none", "missing_eos_penalty": 0.0, "lr_scheduler_type": "constant", "num_iterations": 1}
+    return PPOConfig(**{"output_dir": str(folder), **quiet, **plain, **settings})

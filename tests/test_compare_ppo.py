@@ -19,8 +19,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlaif import sandbox
+from rlaif.language_models import load_tokenizer
+from rlaif.rendering import Rendering
 from scripts import compare_ppo
 from scripts.compare_ppo import CompareConfig, equal_kl, gold_at, interval, summary, table
+from scripts.trl_ppo import prompt_ids
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts/compare_ppo.py"
@@ -41,40 +45,40 @@ def test_gold_reward_at_a_kl_by_hand() -> None:
     assert gold_at(path, 2.0) == pytest.approx(3.0)
     assert gold_at(path, 3.0) == pytest.approx(3.2)
     assert gold_at(path, 5.0) == pytest.approx(3.6)
+    assert gold_at(path, 50.0) == pytest.approx(3.6)
 
 
-def test_a_run_that_shoots_up_and_comes_back_is_read_where_it_was_last() -> None:
-    # It is at KL 3 three times, going up to (4, 2), down to (1, 5), up to (6, 9): last 2/5 along the third line.
-    path = line([0.0, 4.0, 1.0, 6.0], [0.0, 2.0, 5.0, 9.0])
-    assert gold_at(path, 3.0) == pytest.approx(5.0 + 4.0 * 2.0 / 5.0)
-    assert gold_at(path, 0.5) == pytest.approx(0.25)
-    # Its end is below its peak: (5, 4) is where it stays.
-    path = line([0.0, 9.0, 5.0], [0.0, 1.0, 4.0])
-    assert gold_at(path, 5.0) == pytest.approx(4.0)
-    assert gold_at(path, 8.0) == pytest.approx(1.75)
+def test_a_detour_costs_nothing() -> None:
+    # (9, 2) lies below the line from (2, 3) to (7, 4): at 5 that line is read, three fifths along.
+    path = line([0.0, 2.0, 9.0, 7.0], [1.0, 3.0, 2.0, 4.0])
+    assert gold_at(path, 5.0) == pytest.approx(3.6)
+    assert gold_at(path, 8.0) == pytest.approx(4.0)
 
 
-def test_a_run_that_never_moves_has_its_last_gold_reward() -> None:
-    assert gold_at(line([0.0, 0.0], [1.5, 1.7]), 0.0) == pytest.approx(1.7)
-
-
-def test_equal_kl_is_that_of_the_run_that_ends_nearer() -> None:
-    assert equal_kl([line([0.0, 9.0, 5.0], [0.0] * 3), line([0.0, 2.0, 7.0], [0.0] * 3)]) == 5.0
-
-
-def test_a_kl_that_is_not_reached_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"reaches a KL of 2 nats; expected one that reaches 3"):
-        gold_at(line([0.0, 2.0], [1.0, 2.0]), 3.0)
+def test_a_checkpoint_that_went_bad_does_not_undo_a_better_one() -> None:
+    assert gold_at(line([0.0, 2.0, 4.0], [1.0, 3.0, 0.0]), 4.0) == pytest.approx(3.0)
 
 
 @given(
     st.lists(st.tuples(st.floats(0.01, 20.0), st.floats(-5.0, 5.0)), min_size=1, max_size=6),
-    st.floats(0.0, 1.0),
+    st.lists(st.floats(0.0, 1.0), min_size=3, max_size=3),
 )
-def test_gold_at_equal_kl_stays_between_the_golds_seen(points: list[tuple[float, float]], share: float) -> None:
-    kls, golds = [0.0, *(kl for kl, _ in points)], [0.0, *(gold for _, gold in points)]
-    gold = gold_at(line(kls, golds), share * max(kls))
-    assert min(golds) - 1e-9 <= gold <= max(golds) + 1e-9
+def test_gold_at_a_kl_is_the_upper_concave_envelope(points: list[tuple[float, float]], places: list[float]) -> None:
+    path = line([0.0, *(kl for kl, _ in points)], [0.0, *(gold for _, gold in points)])
+    end = max(point["kl"] for point in path)
+    for point in path:
+        assert gold_at(path, point["kl"]) >= point["gold_reward"] - 1e-9
+    low, middle, high = sorted(place * end for place in places)
+    golds = [gold_at(path, kl) for kl in (low, middle, high)]
+    assert golds == sorted(golds)
+    assert golds[-1] <= max(point["gold_reward"] for point in path) + 1e-9
+    if high - low > 1e-6:
+        share = (middle - low) / (high - low)
+        assert golds[1] >= (1 - share) * golds[0] + share * golds[2] - 1e-9
+
+
+def test_equal_kl_is_that_of_the_run_that_ends_nearer() -> None:
+    assert equal_kl([line([0.0, 9.0, 5.0], [0.0] * 3), line([0.0, 2.0, 7.0], [0.0] * 3)]) == 5.0
 
 
 def test_the_interval_is_students() -> None:
@@ -112,8 +116,9 @@ def test_two_trainers_are_compared_pair_by_pair() -> None:
     runs = both()
     assert equal_kl([runs["rlaif"][0]["path"], runs["trl"][0]["path"]]) == 4.0
     found = summary(runs)
-    assert found["equal_kl"] == (4.0, 2.0)
-    assert found["gold_at_equal_kl"] == {"rlaif": (3.0, 1.5), "trl": (2.0, 2.0)}
+    assert found["equal_kl"] == [4.0, 2.0]
+    assert found["trainers"]["rlaif"]["gold_at_equal_kl"] == pytest.approx(interval([3.0, 1.5]))
+    assert found["trainers"]["trl"]["gold_at_equal_kl"] == pytest.approx(interval([2.0, 2.0]))
     assert found["gold_difference"] == pytest.approx(interval([1.0, -0.5]))
     # Twice and four times as fast: 2.83 on the scale where 1/2 and 2 cancel.
     assert found["speed_ratio"][0] == pytest.approx(math.sqrt(8.0))
@@ -161,6 +166,26 @@ def test_both_trainers_are_given_the_same_numbers(monkeypatch: pytest.MonkeyPatc
         "seed": "seed",
     }.items():
         assert float(ours[f"--{name}"]) == theirs[other], name
+
+
+def test_the_other_trainer_starts_from_the_same_tokens() -> None:
+    tokenizer = load_tokenizer(sandbox.model_path("policy"))
+    rendering = Rendering.of(tokenizer)
+    for prompt in sandbox.prompts(20, seed=3):
+        assert prompt_ids(tokenizer, prompt) == rendering.encode_prompt(tokenizer, prompt)
+
+
+def test_a_run_of_other_code_or_models_is_another(tmp_path: Path) -> None:
+    for name in ("sft", "reward_model"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    settings = CompareConfig(trl_python=sys.executable, runs=str(tmp_path))
+    first = compare_ppo.fingerprints("trl", settings)
+    assert compare_ppo.fingerprints("trl", settings) == first
+    assert compare_ppo.fingerprints("rlaif", settings)["code"] != first["code"]
+    (tmp_path / "reward_model/config.json").write_text('{"num_labels": 1}')
+    changed = compare_ppo.fingerprints("trl", settings)
+    assert {name for name in first if first[name] != changed[name]} == {"reward_model"}
 
 
 def test_memory_is_that_of_the_program_started_and_of_no_other(tmp_path: Path) -> None:

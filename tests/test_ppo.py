@@ -34,7 +34,7 @@ def test_k1_and_k3_are_unbiased_and_k2_is_not() -> None:
     expectation = {kind: (p * ppo.kl_estimate(p.log(), q.log(), kind)).sum() for kind in ("k1", "k2", "k3")}
     assert expectation["k1"] == pytest.approx(truth.item(), abs=1e-12)
     assert expectation["k3"] == pytest.approx(truth.item(), abs=1e-12)
-    assert abs(expectation["k2"] - truth) > 0.01
+    assert abs(expectation["k2"] - truth) > 0.005
 
 
 def test_an_unknown_estimator_is_refused() -> None:

@@ -69,11 +69,11 @@ class Check:
 
     step: int
     samples: int
-    reward_N: Array  # noqa: N815
+    reward_N: Array
     scores: Mapping[str, Array]
-    kl_N: Array  # noqa: N815
-    length_N: Array  # noqa: N815
-    ended_N: NDArray[np.bool_]  # noqa: N815
+    kl_N: Array
+    length_N: Array
+    ended_N: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         for name in ("reward_N", "kl_N", "length_N"):

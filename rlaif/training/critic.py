@@ -65,12 +65,15 @@ class Critic(torch.nn.Module):
             self.head.weight.copy_(torch.zeros(1, hidden_size) if weight is None else weight.float())
             self.head.bias.fill_(bias)
 
-    def forward(self, hidden_BTH: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """The value of the state that ends at each position: (B, T), in units of reward, float32."""
+    def forward(self, hidden_BTH: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
+        """The value of the state that ends at each position: (B, T), in units of reward, float32.
+
+        Args:
+            hidden_BTH: the policy's last hidden states; a backbone of its own reads `input_ids` instead.
+            input_ids: (B, T), padded on the right, where no token attends to padding.
+        """
         if self.backbone is not None:
-            hidden_BTH = self.backbone(
-                input_ids=input_ids, attention_mask=attention_mask, use_cache=False
-            ).last_hidden_state
+            hidden_BTH = self.backbone(input_ids=input_ids, use_cache=False).last_hidden_state
         # In float32: bfloat16 has three digits, and advantages are differences of values.
         with torch.autocast(hidden_BTH.device.type, enabled=False):
             values: torch.Tensor = self.head(hidden_BTH.float()).squeeze(-1)
@@ -106,12 +109,11 @@ class ValueRecorder:
             self._hidden = output.last_hidden_state
 
     def _value(self, module: Any, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
-        # Generation passes through here too, without the fused head.
-        if self._values is None or not kwargs.get("fused_lm_head"):
+        if self._values is None:
             return
         assert self._hidden is not None
         hidden_BTH = self._hidden.detach() if self.detached else self._hidden
-        self._values.append(self._critic(hidden_BTH, kwargs["input_ids"], kwargs["attention_mask"]))
+        self._values.append(self._critic(hidden_BTH, kwargs["input_ids"]))
 
 
 def attach_critic(model: Any, critic: Critic) -> ValueRecorder:

@@ -120,17 +120,21 @@ def policy_prompts(
     return Tokenized(datasets.Dataset.from_list(rows) if rows else [], too_long)
 
 
-def report_too_long(split: str, data: Tokenized, max_length: int) -> str | None:
-    """The line that says what was left out, None where nothing was; a ValueError where nothing is left."""
+def report_too_long(split: str, data: Tokenized, max_length: int, name: str = "max_length") -> str | None:
+    """The line that says what was left out, None where nothing was; a ValueError where nothing is left.
+
+    Args:
+        name: of the limit, as a user can change it.
+    """
     if not data.too_long:
         return None
     total = len(data) + data.too_long
     if not len(data):
         raise ValueError(
-            f"all {total} rows of the {split} split are longer than max_length = {max_length} tokens; expected at "
-            "least one that is not. Raise max_length, or check that the responses are what you think they are."
+            f"all {total} rows of the {split} split are longer than {name} = {max_length} tokens; expected at least "
+            f"one that is not. Change {name}, or check that the rows are what you think they are."
         )
-    return f"{split}: left out {data.too_long} of {total} rows, longer than max_length = {max_length} tokens"
+    return f"{split}: left out {data.too_long} of {total} rows, longer than {name} = {max_length} tokens"
 
 
 def on_disk(data: Tokenized, folder: str) -> Tokenized:

@@ -108,15 +108,31 @@ class PPOConfig(Defaults, GRPOConfig):  # type: ignore[misc]
         try:
             super().__post_init__()
         except ValueError as error:
-            # GRPO's baseline needs two responses to a prompt; PPO's is the critic. The check is TRL's last but one.
+            # GRPO's baseline needs two responses to a prompt; PPO's is the critic.
             if self.num_generations != 1 or "at least 2 generations" not in str(error):
                 raise
+            self._check_vllm_clips()
         if self.score_batch_size is None:
             self.score_batch_size = 4 * self.per_device_train_batch_size
         if self.critic_learning_rate is None:
             self.critic_learning_rate = 10.0 * self.learning_rate
         self._check_ranges()
         self._check_cycle()
+
+    def _check_vllm_clips(self) -> None:
+        """What TRL checks after the number of generations, and did not come to."""
+        low, high = self.vllm_importance_sampling_clip_min, self.vllm_importance_sampling_clip_max
+        if low is not None and high is not None and low >= high:
+            raise ValueError(
+                f"vllm_importance_sampling_clip_min is {low} and vllm_importance_sampling_clip_max {high}; expected "
+                "the first to be less."
+            )
+        truncates = self.vllm_importance_sampling_mode.endswith("truncate")
+        if self.vllm_importance_sampling_correction and truncates and low is None and high is None:
+            raise ValueError(
+                f"vllm_importance_sampling_mode is {self.vllm_importance_sampling_mode}, with neither "
+                "vllm_importance_sampling_clip_min nor vllm_importance_sampling_clip_max; expected one of them."
+            )
 
     def _check_ranges(self) -> None:
         for name in ("gamma", "gae_lambda"):
@@ -151,6 +167,19 @@ class PPOConfig(Defaults, GRPOConfig):  # type: ignore[misc]
                     f"a checkpoint between two rollouts can be resumed exactly; expected a multiple of {cycle}, "
                     f"such as {below + cycle}."
                 )
+
+    def check_data(self, prompts: int, rewards: int) -> None:
+        """A ValueError unless there are prompts enough for one rollout, and a weight for each reward."""
+        wanted = self.generation_batch_size // self.num_generations
+        if prompts < wanted:
+            raise ValueError(
+                f"there are {prompts} prompts, but one rollout takes {wanted} (generation_batch_size / "
+                "num_generations); give more prompts, or lower per_device_train_batch_size or steps_per_generation."
+            )
+        if self.reward_weights is not None and len(self.reward_weights) != rewards:
+            raise ValueError(
+                f"reward_weights has {len(self.reward_weights)} numbers for {rewards} rewards; expected one each."
+            )
 
     @property
     def steps_per_rollout(self) -> int:

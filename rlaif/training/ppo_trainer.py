@@ -77,20 +77,35 @@ class _Tokens(NamedTuple):
         return cls(*(batch[name] for name in cls._fields))
 
     def rows(self, rows_R: torch.Tensor) -> _Tokens:
-        """The rows `rows_R` without the columns that are padding in all of them."""
+        """The rows `rows_R`, without the columns that are padding in all responses of them."""
         part = _Tokens(*(tensor[rows_R] for tensor in self))
-        start = part.prompt_ids.shape[1] - int(part.prompt_mask.sum(1).max())
         width = int(part.completion_mask.sum(1).max())
-        return _Tokens(
-            part.prompt_ids[:, start:],
-            part.prompt_mask[:, start:],
-            part.completion_ids[:, :width],
-            part.completion_mask[:, :width],
+        return part._replace(
+            completion_ids=part.completion_ids[:, :width], completion_mask=part.completion_mask[:, :width]
         )
 
-    def trimmed(self) -> _Tokens:
-        """All rows, without the columns that are padding in all of them."""
-        return self.rows(torch.arange(len(self.prompt_ids), device=self.prompt_ids.device))
+    def joined(self, padding: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Each prompt and its response in one piece, padded on the right: ids (B, W), mask (B, W), prompt lengths (B,).
+
+        As in generation, in SFT and in DPO every prompt begins at position 0, and no token attends to padding.
+        """
+        prompt_B, response_B = self.prompt_mask.sum(1), self.completion_mask.sum(1)
+        ids = torch.cat([self.prompt_ids, self.completion_ids], dim=1)
+        column_W = torch.arange(int((prompt_B + response_B).max()), device=ids.device)
+        mask_BW = column_W < (prompt_B + response_B)[:, None]
+        shift_B = self.prompt_ids.shape[1] - prompt_B
+        ids_BW = ids.gather(1, (column_W + shift_B[:, None]).clamp(max=ids.shape[1] - 1))
+        return ids_BW.masked_fill(~mask_BW, padding), mask_BW.long(), prompt_B
+
+
+class _Outputs(NamedTuple):
+    """Of each response token: log-probability and entropy of its distribution in nats, value before it; (B, T), and an
+    MoE's balancing loss. 0 on padding, and where values were not asked for."""
+
+    logps_BT: torch.Tensor
+    entropies_BT: torch.Tensor
+    values_BT: torch.Tensor
+    aux_loss: torch.Tensor | None
 
 
 class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
@@ -138,16 +153,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         critic: Critic | None = None,
         **kwargs: Any,
     ) -> None:
-        prompts = args.generation_batch_size // args.num_generations
-        if len(train_dataset) < prompts:
-            raise ValueError(
-                f"there are {len(train_dataset)} prompts, but one rollout takes {prompts} (generation_batch_size / "
-                "num_generations); give more prompts, or lower per_device_train_batch_size or steps_per_generation."
-            )
-        if args.reward_weights is not None and len(args.reward_weights) != len(rewards):
-            raise ValueError(
-                f"reward_weights has {len(args.reward_weights)} numbers for {len(rewards)} rewards; expected one each."
-            )
+        args.check_data(len(train_dataset), len(rewards))
         super().__init__(
             model,
             reward_funcs=list(rewards),
@@ -167,6 +173,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         self._recorder = attach_critic(self.model, critic) if critic is not None else None
         self._raw_scores: torch.Tensor | None = None
         self._old: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._sums = torch.zeros(())  # of the metrics of one optimizer step, over its micro-batches so far
         if args.kl_coef > 0.0 and reference is not None:
             add_fused_lm_head(reference, temperature=self.temperature)
             if self.is_deepspeed_enabled:
@@ -188,7 +195,8 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         return [self.rendering.encode_prompt(self.processing_class, prompt) for prompt in prompts], None, {}
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
-        gathered: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        with quiet():  # TRL warns of each response without a score: they are counted
+            gathered: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         at = self.accelerator.process_index * len(prompts)
         self._raw_scores = gathered[at : at + len(prompts)]  # (B, number of rewards)
         if not self.model.training:
@@ -232,26 +240,52 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         with torch.no_grad():
             for at in range(0, len(order_B), size):
                 rows_R = order_B[at : at + size]
-                outputs, part_values_RT = self._forward(model, tokens.rows(rows_R), values)
-                width = part_values_RT.shape[1]
-                logps_BT[rows_R, :width] = outputs.log_probs[:, -width:].float()
-                values_BT[rows_R, :width] = part_values_RT
+                outputs = self._forward(model, tokens.rows(rows_R), values)
+                width = outputs.logps_BT.shape[1]
+                logps_BT[rows_R, :width] = outputs.logps_BT
+                values_BT[rows_R, :width] = outputs.values_BT
         return logps_BT, values_BT
 
-    def _forward(self, model: Any, tokens: _Tokens, values: bool) -> tuple[Any, torch.Tensor]:
-        """TRL's fused output (its last T positions are the response's), and values (B, T), 0 where not asked for."""
-        ids = torch.cat([tokens.prompt_ids, tokens.completion_ids], dim=1)
-        mask = torch.cat([tokens.prompt_mask, tokens.completion_mask], dim=1)
-        labels = ids.masked_fill(mask == 0, -100)
-        labels[:, : tokens.prompt_ids.shape[1]] = -100
-        extra = {"output_router_logits": True} if self.aux_loss_enabled and torch.is_grad_enabled() else {}
+    def _forward(self, model: Any, tokens: _Tokens, values: bool) -> _Outputs:
+        """One pass through `model`, and through the critic where `values` are asked for."""
+        ids_BW, mask_BW, prompt_B = tokens.joined(self.processing_class.pad_token_id)
+        mask_BT = tokens.completion_mask
+        # The state before response token t ends at the token before it.
+        state_BT = prompt_B[:, None] - 1 + torch.arange(mask_BT.shape[1], device=ids_BW.device)
+        state_BT = state_BT.clamp(max=ids_BW.shape[1] - 2)
+        kwargs: dict[str, Any] = {"input_ids": ids_BW, "use_cache": False}
+        if self.aux_loss_enabled and torch.is_grad_enabled():
+            kwargs |= {"output_router_logits": True, "attention_mask": mask_BW}  # padding is not to be balanced
         recording: Any = self._recorder.recording() if self._recorder is not None and values else nullcontext([])
         with recording as recorded, self.accelerator.autocast():
-            outputs = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True, **extra)
-        if not values:
-            return outputs, torch.zeros(tokens.completion_ids.shape, device=ids.device)
-        # The state before response token t ends at the token before it.
-        return outputs, recorded[0][:, -tokens.completion_ids.shape[1] - 1 : -1]
+            if ids_BW.device.type == "cpu":
+                first = int(prompt_B.min()) - 1
+                outputs = model(**kwargs, logits_to_keep=ids_BW.shape[1] - first)
+                logps_BT, entropies_BT = self._logps(outputs.logits, tokens, state_BT - first)
+            else:
+                # TRL's fused head goes through the vocabulary in tiles; without its Triton kernel it takes the
+                # prompts' tokens too, and computes everything again in the backward pass.
+                labels_BW = ids_BW.masked_fill(mask_BW == 0, -100)
+                outputs = model(**kwargs, labels=labels_BW, fused_lm_head=True)
+                logps_BT = outputs.log_probs.gather(1, state_BT).float() * mask_BT
+                entropies_BT = outputs.entropy.gather(1, state_BT).float() * mask_BT
+        values_BT = recorded[0].gather(1, state_BT) * mask_BT if values else torch.zeros_like(logps_BT)
+        return _Outputs(logps_BT, entropies_BT, values_BT, getattr(outputs, "aux_loss", None))
+
+    def _logps(
+        self, logits_BKV: torch.Tensor, tokens: _Tokens, at_BT: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probabilities and entropies of the response tokens, whose logits stand at `at_BT` of K: (B, T) twice."""
+        row_N, token_N = tokens.completion_mask.nonzero(as_tuple=True)
+        logps_NV = (logits_BKV[row_N, at_BT[row_N, token_N]].float() / self.temperature).log_softmax(-1)
+        label_N = tokens.completion_ids[row_N, token_N]
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.args.entropy_coef != 0.0):
+            entropy_N = -(logps_NV.exp() * logps_NV).sum(-1)
+        empty_BT = torch.zeros(at_BT.shape, device=at_BT.device)
+        return (
+            empty_BT.index_put((row_N, token_N), logps_NV.gather(1, label_N[:, None]).squeeze(1)),
+            empty_BT.index_put((row_N, token_N), entropy_N),
+        )
 
     def _rollout(self, rows: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """TRL's batch for `rows`, and what PPO knows of it, all on this process's B responses.
@@ -414,7 +448,8 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
 
     def _compute_loss(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         args = self.args
-        tokens = _Tokens.of(inputs).trimmed()
+        tokens = _Tokens.of(inputs)
+        tokens = tokens.rows(torch.arange(len(tokens.prompt_ids), device=tokens.prompt_ids.device))
         width = tokens.completion_ids.shape[1]
         advantages_BT, returns_BT, old_values_BT, old_logps_BT, mask_BT = (
             inputs[name][:, :width]
@@ -423,8 +458,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         warming_up = self.state.global_step < args.critic_warmup_steps
         if self._recorder is not None:
             self._recorder.detached = warming_up
-        outputs, values_BT = self._forward(model, tokens, values=self.critic is not None)
-        logps_BT, entropies_BT = outputs.log_probs[:, -width:], outputs.entropy[:, -width:]
+        logps_BT, entropies_BT, values_BT, aux_loss = self._forward(model, tokens, values=self.critic is not None)
 
         policy_BT, clipped_BT = ppo.policy_loss(
             logps_BT, old_logps_BT, advantages_BT, self.epsilon_low, self.epsilon_high
@@ -441,7 +475,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         # DDP averages the gradients of the processes, whose losses are to be added up.
         loss = (loss_BT * mask_BT).sum() / inputs["tokens"].clamp(min=1.0) * self.accelerator.num_processes
         if self.aux_loss_enabled:
-            loss = loss + self.router_aux_loss_coef * outputs.aux_loss / self.current_gradient_accumulation_steps
+            loss = loss + self.router_aux_loss_coef * aux_loss / self.current_gradient_accumulation_steps
 
         with torch.no_grad():
             named = {
@@ -451,11 +485,15 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
                 "clip_fraction": clipped_BT.float(),
                 "approx_kl": ppo.approximate_kl(logps_BT, old_logps_BT),
             }
-            sums = torch.stack([(x_BT * mask_BT).sum() for x_BT in [*named.values(), torch.ones_like(loss_BT)]])
-            *totals, count = self._sum(sums).tolist()
-            for name, total in zip(named, totals, strict=True):
-                if self.critic is not None or name != "value_loss":
-                    self._metrics["train"][name].append(total / max(count, 1.0))
+            self._sums = self._sums.to(loss_BT.device) + torch.stack(
+                [(x_BT * mask_BT).sum() for x_BT in [*named.values(), torch.ones_like(loss_BT)]]
+            )
+            if self.accelerator.sync_gradients:  # the last micro-batch of the optimizer step
+                *totals, count = self._sum(self._sums).tolist()
+                self._sums = torch.zeros(())
+                for name, total in zip(named, totals, strict=True):
+                    if self.critic is not None or name != "value_loss":
+                        self._metrics["train"][name].append(total / max(count, 1.0))
         return loss  # type: ignore[no-any-return]
 
     def create_optimizer(self, model: Any = None) -> Any:

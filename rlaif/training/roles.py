@@ -97,7 +97,7 @@ def shared_reward_model(policy: Any, base: str, load_in_4bit: bool, dtype: str, 
         )
     row = json.loads(file.read_text(encoding="utf-8"))
     got = (row["base_model_name_or_path"], card.load_in_4bit, card.dtype)
-    if got != (str(base), load_in_4bit, dtype):
+    if (_place(got[0]), *got[1:]) != (_place(base), load_in_4bit, dtype):
         raise ValueError(
             f"{path} is an adapter of {got[0]} (load_in_4bit {got[1]}, {got[2]}), but the policy's weights are {base} "
             f"(load_in_4bit {load_in_4bit}, {dtype}), on which it would score differently. Train both on the same base "
@@ -109,6 +109,11 @@ def shared_reward_model(policy: Any, base: str, load_in_4bit: bool, dtype: str, 
     with quiet():
         scorer = _AdapterScorer(policy, path)
     return RewardModel(scorer, tokenizer, rendering, card)
+
+
+def _place(model: str) -> str:
+    """A folder by its whole path, a Hub id as it is."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
 
 
 class _AdapterScorer(torch.nn.Module):
