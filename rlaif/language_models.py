@@ -15,7 +15,15 @@ from typing import Any
 from rlaif.parallel import process_state
 from rlaif.rendering import padding_token
 
-__all__ = ["device", "load_causal_lm", "load_tokenizer", "model_fingerprint", "quantization", "quiet"]
+__all__ = [
+    "device",
+    "keep_backward",
+    "load_causal_lm",
+    "load_tokenizer",
+    "model_fingerprint",
+    "quantization",
+    "quiet",
+]
 
 _MODEL_FILES = {".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"}
 
@@ -80,6 +88,18 @@ def quantization(load_in_4bit: bool, compute_dtype: Any = None) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute_dtype or (torch.bfloat16 if torch.cuda.is_available() else torch.float32),
     )
+
+
+def keep_backward(model: Any) -> Any:
+    """`model`, whose 4-bit layers can be trained through on any CPU.
+
+    On one with AVX512-BF16, bitsandbytes 0.50 packs a layer's weights anew at its first evaluation, and from then on,
+    also in training, multiplies by a kernel that has no backward: gradients end there, with no more than a warning.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
 
 
 def load_causal_lm(

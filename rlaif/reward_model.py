@@ -228,7 +228,7 @@ def _load_model(path: str | Path, dtype: str, load_in_4bit: bool, device_map: st
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 
-    from rlaif.language_models import device, quantization, quiet
+    from rlaif.language_models import device, keep_backward, quantization, quiet
 
     adapter = Path(path) / "adapter_config.json"
     base, revision = str(path), None
@@ -252,7 +252,8 @@ def _load_model(path: str | Path, dtype: str, load_in_4bit: bool, device_map: st
             ) from None
         if adapter.is_file():
             model = PeftModel.from_pretrained(model, str(path))
-    return model if where is not None else model.to(device())
+    # A reward model scores alike alone and as an adapter on a policy that is trained.
+    return keep_backward(model) if where is not None else model.to(device())
 
 
 def _from_hub(model: str) -> Path:

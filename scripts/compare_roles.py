@@ -54,14 +54,14 @@ class RolesConfig:
     runs: str = field(default="runs/quickstart", metadata={"help": "The folder that scripts/quickstart.sh wrote."})
     output: str = field(default="runs/compare_roles", metadata={"help": "Folder for report.json and the runs."})
     seeds: int = field(default=5, metadata={"help": "Runs of each arm, seeds 0, 1, ...; at least 2."})
-    samples: int = field(default=768, metadata={"help": "Responses sampled in a run."})
+    samples: int = field(default=512, metadata={"help": "Responses sampled in a run."})
     batch: int = field(default=128, metadata={"help": "Responses in a rollout, four optimizer steps an epoch."})
     epochs: int = field(default=4, metadata={"help": "Passes over a rollout."})
     learning_rate_full: float = field(default=1e-4, metadata={"help": "The policy's in the arm of four models."})
     learning_rate_lora: float = field(default=1e-3, metadata={"help": "The adapter's in the arm of one backbone."})
     critic_learning_rate: float = field(default=1e-3, metadata={"help": "The critic's in both."})
     kl_coef: float = field(default=0.05, metadata={"help": "Reward taken off for a nat of KL."})
-    prompts: int = field(default=300, metadata={"help": "Held-out prompts to measure on."})
+    prompts: int = field(default=200, metadata={"help": "Held-out prompts to measure on."})
     threads: int = field(default=1, metadata={"help": "OMP_NUM_THREADS of every run."})
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rlaif.language_models import device, quantization, quiet
+from rlaif.language_models import device, keep_backward, quantization, quiet
 from rlaif.reward_model import HEADS
 
 __all__ = [
@@ -175,9 +175,11 @@ def _from_pretrained(auto: Any, config: ModelConfig, what: str, **kwargs: Any) -
         kwargs["attn_implementation"] = config.attn_implementation
     with quiet():
         try:
-            return auto.from_pretrained(config.model, revision=config.model_revision, dtype=config.dtype, **kwargs)
+            loaded = auto.from_pretrained(config.model, revision=config.model_revision, dtype=config.dtype, **kwargs)
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"no {what} could be loaded from {config.model} ({' '.join(str(error).split())[:200]}); expected a "
                 "folder written by `save_pretrained` or the id of a Hub model that can be reached from here."
             ) from None
+    keep_backward(loaded[0] if kwargs.get("output_loading_info") else loaded)
+    return loaded

@@ -148,6 +148,11 @@ class PPOConfig(Defaults, GRPOConfig):  # type: ignore[misc]
             raise ValueError("kl_target is set, but kl_coef is 0, and 0 times anything stays 0; start from 0.05, say.")
         if self.critic == "none" and self.critic_warmup_steps:
             raise ValueError("critic_warmup_steps is set, but critic is none; expected a critic, or no steps.")
+        if self.weight_decay and self.critic_warmup_steps:
+            raise ValueError(
+                f"weight_decay is {self.weight_decay}, which would shrink the policy's weights in the "
+                f"{self.critic_warmup_steps} critic_warmup_steps that leave them alone; set either to 0."
+            )
 
     def _check_cycle(self) -> None:
         """A rollout has to be learned from in whole optimizer steps, and a run to stop and save between rollouts."""
