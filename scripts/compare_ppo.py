@@ -26,8 +26,8 @@ advantages. The default settings were chosen for TRL's trainer. What differs:
     loss of a step      mean over the rollout's tokens              mean over the minibatch's tokens
     minibatches         a TRL permutation for each PPO epoch        a NumPy permutation for each
     prompts, samples    each in an order and with random numbers of its own; no prompt twice in an epoch
-    forward passes      response logits alone, padding cut off      logits and all hidden states of prompt, response
-                        minibatch by minibatch                      and padding of the rollout's longest
+    forward passes      one model, padding cut off minibatch by     two models and all their hidden states, padded to
+                        minibatch                                   the rollout's longest
     old log-probs       a forward pass                              from generation's logits, kept for all positions
 
 Seconds are those of train(): generation, scoring, learning and checkpoints; imports and evaluation are not in them.

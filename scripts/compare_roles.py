@@ -58,7 +58,7 @@ class RolesConfig:
     batch: int = field(default=128, metadata={"help": "Responses in a rollout, four optimizer steps an epoch."})
     epochs: int = field(default=4, metadata={"help": "Passes over a rollout."})
     learning_rate_full: float = field(default=1e-4, metadata={"help": "The policy's in the arm of four models."})
-    learning_rate_lora: float = field(default=1e-3, metadata={"help": "The adapter's in the arm of one backbone."})
+    learning_rate_lora: float = field(default=5e-4, metadata={"help": "The adapter's in the arm of one backbone."})
     critic_learning_rate: float = field(default=1e-3, metadata={"help": "The critic's in both."})
     kl_coef: float = field(default=0.05, metadata={"help": "Reward taken off for a nat of KL."})
     prompts: int = field(default=200, metadata={"help": "Held-out prompts to measure on."})

@@ -387,6 +387,10 @@ BAD_SETTINGS = [
     ({"reward_weights": [1.0, 2.0]}, r"reward_weights has 2 numbers for 1 rewards?; expected one each"),
     ({"held_out": "{inputs}/held_out.jsonl"}, r"held_out is '.*' and watch \[\]; expected both or neither"),
     ({"watch": f"function={ME}:letters"}, r"held_out is None and watch \[.*\]; expected both or neither"),
+    (
+        {"held_out": "{inputs}/held_out.jsonl", "watch": f"function={ME}:letters"},
+        r"held_out is set, but eval_strategy is no; add --eval_strategy steps",
+    ),
     ({"max_completion_length": 256}, r"max_completion_length is 256, but the model reads 256 tokens in all"),
     ({"max_completion_length": 250}, r"all 12 rows of the prompts split are longer than .* 6 tokens"),
     ({"steps_per_generation": 16, "max_steps": 32}, r"there are 12 prompts, but one rollout takes 32"),

@@ -309,7 +309,8 @@ def test_at_lambda_1_without_kl_and_critic_it_is_reinforce(tmp_path, whiten):
     same_weights(trainer.model, plain, atol=1e-6)
 
 
-def test_whole_ppo_is_that_of_plain_loops(tmp_path):
+@pytest.mark.parametrize("tiled", [False, True], ids=["the model's own head", "TRL's tiled head, as on a GPU"])
+def test_whole_ppo_is_that_of_plain_loops(tmp_path, tiled):
     """Four steps on one rollout: KL to another reference, critic head, both clippings, entropy, a temperature."""
     policy, reference = word_llama(), word_llama(seed=0, spread=0.28)
     plain = copy.deepcopy(policy)
@@ -318,6 +319,7 @@ def test_whole_ppo_is_that_of_plain_loops(tmp_path):
     settings |= {"missing_eos_penalty": 0.4, "learning_rate": 0.3, "critic_learning_rate": 0.02, "num_iterations": 4}
     settings |= {"per_device_train_batch_size": 16, "max_steps": 4, "max_completion_length": 6, **DESCENT}
     trainer, reward = make(tmp_path, number, policy, reference, **settings)
+    trainer._tiled_head = tiled
     trainer.train()
     s = {"beta": 0.3, "gamma": 0.97, "lam": 0.9, "value_coef": 0.7, "value_clip": 0.1, "entropy_coef": 0.05}
     s |= {"epsilon": 0.1, "temperature": 0.8, "clip": 0.6, "penalty": 0.4, "whiten": True}
@@ -502,7 +504,7 @@ def test_a_function_with_a_wrong_answer_ends_the_run_in_one_line(tmp_path, answe
 
 def test_the_kl_coefficient_follows_its_target(tmp_path):
     """Each rollout is learned from with the coefficient that the KL of those before it has led to."""
-    settings = {"kl_coef": 0.2, "kl_target": 0.01, "kl_gain": 0.5, "max_steps": 3, "gamma": 0.0, "learning_rate": 1e-6}
+    settings = {"kl_coef": 0.2, "kl_target": 0.3, "kl_gain": 0.5, "max_steps": 3, "gamma": 0.0, "learning_rate": 1e-6}
     settings |= {"whiten_advantages": False, "per_device_train_batch_size": 8, "max_completion_length": 6}
     trainer, _ = make(tmp_path, number, word_llama(), word_llama(spread=0.2), **settings)
     trainer.train()
@@ -510,8 +512,9 @@ def test_the_kl_coefficient_follows_its_target(tmp_path):
     coefficient = 0.2
     for row in logged:
         assert row["kl_coef"] == pytest.approx(coefficient)
-        coefficient *= 1 + 0.5 * min(max(row["kl"] / 0.01 - 1, -0.2), 0.2)
+        coefficient *= 1 + 0.5 * min(max(row["kl"] / 0.3 - 1, -0.2), 0.2)
     assert trainer.kl_controller.coef == pytest.approx(coefficient) != 0.2
+    assert any(0.8 < row["kl"] / 0.3 < 1.2 for row in logged), "the error was cut off each time"
 
 
 # -------------------------------------------------------------------------------------------------------- prompts, logs

@@ -171,6 +171,9 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         self.normalizer = ppo.RewardNormalizer()
         self.critic = critic
         self._recorder = attach_critic(self.model, critic) if critic is not None else None
+        # TRL's fused head goes through the vocabulary in tiles, so that the logits are never whole. On a CPU it takes
+        # the prompts' tokens too, and computes everything again in the backward pass: the model's own is faster there.
+        self._tiled_head = self.accelerator.device.type != "cpu"
         self._raw_scores: torch.Tensor | None = None
         self._old: tuple[torch.Tensor, torch.Tensor] | None = None
         self._sums = torch.zeros(())  # of the metrics of one optimizer step, over its micro-batches so far
@@ -258,17 +261,18 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
             kwargs |= {"output_router_logits": True, "attention_mask": mask_BW}  # padding is not to be balanced
         recording: Any = self._recorder.recording() if self._recorder is not None and values else nullcontext([])
         with recording as recorded, self.accelerator.autocast():
-            if ids_BW.device.type == "cpu":
+            if not self._tiled_head:
                 first = int(prompt_B.min()) - 1
                 outputs = model(**kwargs, logits_to_keep=ids_BW.shape[1] - first)
                 logps_BT, entropies_BT = self._logps(outputs.logits, tokens, state_BT - first)
             else:
-                # TRL's fused head goes through the vocabulary in tiles; without its Triton kernel it takes the
-                # prompts' tokens too, and computes everything again in the backward pass.
                 labels_BW = ids_BW.masked_fill(mask_BW == 0, -100)
                 outputs = model(**kwargs, labels=labels_BW, fused_lm_head=True)
                 logps_BT = outputs.log_probs.gather(1, state_BT).float() * mask_BT
-                entropies_BT = outputs.entropy.gather(1, state_BT).float() * mask_BT
+                # The reference's head gives none.
+                entropies_BT = torch.zeros_like(logps_BT)
+                if outputs.entropy is not None:
+                    entropies_BT = outputs.entropy.gather(1, state_BT).float() * mask_BT
         values_BT = recorded[0].gather(1, state_BT) * mask_BT if values else torch.zeros_like(logps_BT)
         return _Outputs(logps_BT, entropies_BT, values_BT, getattr(outputs, "aux_loss", None))
 
