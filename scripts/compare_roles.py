@@ -13,8 +13,9 @@ Two arms, run by recipes/ppo.py with the same seeds:
 
 Shared: the reward model, which is trained first (LoRA, on the SFT policy and the quickstart's preferences: only an
 adapter can share its backbone), prompts, rollouts, PPO epochs, minibatches, KL coefficient, the critic's learning rate,
-seeds. An adapter wants another learning rate than full training: each arm has its own, the best of those that were
-tried on seed 0 (see `learning_rate_full`, `learning_rate_lora`).
+seeds. An adapter wants another learning rate than full training: each arm has its own, of those that were tried on seed
+0 the one with the highest reward less beta KL on the held-out prompts: 1e-4 (of 1e-4 and 2e-4) in full, 5e-4 (of 5e-4
+and 1e-3) for the adapter. The arms may end at different KL, which is printed beside the gold reward.
 
 What it prints, for each arm: gold reward and KL on held-out prompts after training, by the run's own last check (means
 over the seeds, 95 % intervals by Student's t, and the difference seed by seed), the weights held by role, the process's
