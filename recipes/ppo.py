@@ -14,6 +14,12 @@ Watched for over-optimization (--held_out, --watch, --eval_steps): on prompts th
 scores that nothing trains on. This audits a run; it does not prevent anything, and a judge that shares the reward
 model's errors cannot see them.
 
+Beside TRL 1.12's, the last PPO that TRL had (scripts/compare_ppo.py measures both): the critic is a head on the policy
+and not a second model, which halves the cost of an update; the score stands on the last real token, where TRL 1.12 put
+it one position later, on padding with a value of its own; prompt and response are one piece, without padding between
+them or before them, as in SFT and DPO; advantages are whitened over all processes; gradients are clipped; a checkpoint
+can be resumed exactly; and the reward model sees its own rendering.
+
 Supports: full training, LoRA, QLoRA; with LoRA one set of base weights for policy, reference, critic and, with
 --share_backbone true, the reward model; generation by transformers or vLLM (--use_vllm true); one process or many (DDP,
 FSDP2, ZeRO-3); exact resume (--resume_from_checkpoint true).
@@ -72,11 +78,12 @@ def main() -> None:
     from rlaif.sources import write_json, write_jsonl
     from rlaif.store import elapsed, write_manifest
     from rlaif.training.data import policy_prompts, report_too_long
+    from rlaif.training.footprint import peak_memory, weights_held
     from rlaif.training.models import ModelConfig, context_length
     from rlaif.training.ppo_config import PPOConfig
-    from rlaif.training.ppo_models import check_models, load_models, weights_held
-    from rlaif.training.ppo_trainer import PPOTrainer, peak_memory
-    from rlaif.training.rewards import check_rewards, load_rewards
+    from rlaif.training.ppo_models import check_models, load_models
+    from rlaif.training.ppo_trainer import PPOTrainer
+    from rlaif.training.rewards import check_rewards, load_rewards, too_long_to_score
     from rlaif.training_report import watch_line, write_watch
 
     say = print if is_main() else lambda *_: None
@@ -84,8 +91,11 @@ def main() -> None:
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, PPOConfig, description=__doc__)
     start = training.resume_point(args.resume_from_checkpoint, args.output_dir)
-    if data_config.held_out and args.eval_strategy == "no":
-        raise ValueError("held_out is set, but eval_strategy is no; add --eval_strategy steps --eval_steps 50, say.")
+    if bool(data_config.held_out) != (args.eval_strategy != "no"):
+        raise ValueError(
+            f"held_out is {data_config.held_out!r} and eval_strategy {str(args.eval_strategy.value)!r}; expected both "
+            "or neither: --held_out FILE --eval_strategy steps --eval_steps 50, say."
+        )
 
     # ---- load
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
@@ -108,6 +118,12 @@ def main() -> None:
             line := report_too_long(name, rows, room, "the model's context less max_completion_length")
         ):
             say(line)
+    trained_on = set(map(str, prompts.rows["prompt"]))
+    if held_out and (both := sum(str(prompt) in trained_on for prompt in held_out.rows["prompt"])):
+        raise ValueError(
+            f"{both} of the {len(held_out)} held-out prompts are in {data_config.prompts} too; expected prompts that "
+            "nothing trains on. Leave them out of one of the two."
+        )
     args.check_data(len(prompts), len(data_config.rewards))
     reward_models = [
         spec.value
@@ -116,12 +132,15 @@ def main() -> None:
     ]
     if held_out:
         check_rewards(data_config.watch, held_out.rows.column_names)
-        args.eval_on_start = True
+        args.eval_on_start = start is None
     check_models(model_config, args, reward_models)
     set_seed(args.seed)
     models = load_models(model_config, args, tokenizer, reward_models)
     shared = {reward_models[0]: models.reward_model} if models.reward_model else {}
     rewards = load_rewards(data_config.rewards, args.output_dir, ready=shared)
+    for reward in rewards:
+        if line := too_long_to_score(reward, prompts.rows["prompt"], args.max_completion_length):
+            say(line)
     trainer = PPOTrainer(
         models.policy,
         args,

@@ -23,6 +23,7 @@ __all__ = [
     "model_fingerprint",
     "quantization",
     "quiet",
+    "whole",
 ]
 
 _MODEL_FILES = {".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"}
@@ -90,6 +91,25 @@ def quantization(load_in_4bit: bool, compute_dtype: Any = None) -> Any:
     )
 
 
+@contextmanager
+def whole() -> Iterator[None]:
+    """Weights loaded inside are whole in every process, under ZeRO-3 too, which shards whatever is loaded otherwise.
+
+    For models that no DeepSpeed engine runs: a reward model, a judge.
+    """
+    from transformers.integrations import deepspeed
+
+    if not deepspeed.is_deepspeed_zero3_enabled():
+        yield
+        return
+    config = deepspeed._hf_deepspeed_config_weak_ref()
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        deepspeed.set_hf_deepspeed_config(config)
+
+
 def keep_backward(model: Any) -> Any:
     """`model`, whose 4-bit layers can be trained through on any CPU.
 
@@ -125,7 +145,7 @@ def load_causal_lm(
     where = device()
     if device_map is None and config is not None:
         device_map = {"": where}  # type: ignore[assignment]
-    with quiet():
+    with quiet(), whole():
         try:
             loaded = AutoModelForCausalLM.from_pretrained(
                 str(model), dtype=dtype, quantization_config=config, device_map=device_map, revision=revision

@@ -6,7 +6,9 @@ in z (unjudged) are the caller's to leave out and to count.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +24,8 @@ __all__ = [
     "log_odds",
     "order_consistency",
     "soft_nll",
+    "t_interval",
+    "t_quantile",
     "win_rate",
 ]
 
@@ -107,6 +111,44 @@ def win_rate(first: ArrayLike, second: ArrayLike) -> Array:
     """Per prompt: 1 where first > second, 0 where less, 0.5 where equal: (N,)."""
     a, b = _array(first, second)
     return np.asarray(0.5 * (np.sign(a - b) + 1.0))
+
+
+@lru_cache(maxsize=1024)
+def t_quantile(p: float, degrees: int) -> float:
+    """Student's t quantile at 0.5 <= p < 1, for n = `degrees` of freedom, n = 1, 2, ...
+
+    With t = sqrt(n) tan(a), P(|T| <= t) is a finite sum (Abramowitz and Stegun 26.7.3 and 26.7.4), and rises with a:
+
+        n odd   2 / pi (a + sin a cos a (1 + 2/3 cos^2 a + (2 4)/(3 5) cos^4 a + ... to cos^(n - 3) a))
+        n even  sin a (1 + 1/2 cos^2 a + (1 3)/(2 4) cos^4 a + ... to cos^(n - 2) a)
+
+    Halving the range of a finds where it is 2 p - 1.
+    """
+    if not 0.5 <= p < 1.0 or degrees < 1:
+        raise ValueError(f"got p = {p}, {degrees} degrees of freedom; expected 0.5 <= p < 1 and at least 1.")
+    odd, k = degrees % 2, np.arange(1, degrees // 2)
+    factors = np.cumprod(np.concatenate(([1.0], (2 * k - 1 + odd) / (2 * k + odd))))[: degrees // 2]
+    powers = np.arange(degrees // 2)
+
+    def within(a: float) -> float:
+        total = math.sin(a) * float(factors @ math.cos(a) ** (2 * powers))
+        return 2.0 / math.pi * (a + math.cos(a) * total) if odd else total
+
+    low, high = 0.0, math.pi / 2
+    for _ in range(64):
+        middle = (low + high) / 2
+        low, high = (middle, high) if within(middle) < 2.0 * p - 1.0 else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
+
+
+def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
+    """The mean of (N,) values, N >= 2, and its interval by Student's t: mean, low, high."""
+    (x,) = _array(values)
+    if x.size < 2:
+        raise ValueError(f"got {x.size} values; expected at least 2, for an interval.")
+    half = t_quantile((1.0 + level) / 2.0, x.size - 1) * float(x.std(ddof=1)) / math.sqrt(x.size)
+    mean = float(x.mean())
+    return mean, mean - half, mean + half
 
 
 def bootstrap(

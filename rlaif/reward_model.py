@@ -188,7 +188,15 @@ class RewardModel:
             tensors = {name: torch.tensor(value, device=self.model.device) for name, value in inputs.items()}
             with torch.inference_mode():
                 logits_B1 = self.model(**tensors, use_cache=False).logits
-            return [float(score) for score in logits_B1.squeeze(-1).float().cpu()]
+            scores_B = logits_B1.squeeze(-1).float().cpu()
+            if not scores_B.isfinite().all():
+                at = batch[int((~scores_B.isfinite()).nonzero()[0])]
+                raise ValueError(
+                    f"the reward model gave {float(scores_B[~scores_B.isfinite()][0])} to the response "
+                    f"{responses[at][:60]!r}; expected a finite score. Its weights are broken, or too large for its "
+                    "dtype."
+                )
+            return [float(score) for score in scores_B]
 
         with tqdm(total=len(fits), desc="scoring", unit="response", disable=not progress, mininterval=1.0) as bar:
             for plan in plan_batches([len(encoded[i]) for i in fits], tokens):
@@ -228,7 +236,7 @@ def _load_model(path: str | Path, dtype: str, load_in_4bit: bool, device_map: st
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 
-    from rlaif.language_models import device, keep_backward, quantization, quiet
+    from rlaif.language_models import device, keep_backward, quantization, quiet, whole
 
     adapter = Path(path) / "adapter_config.json"
     base, revision = str(path), None
@@ -239,7 +247,7 @@ def _load_model(path: str | Path, dtype: str, load_in_4bit: bool, device_map: st
     if config is not None:
         config.llm_int8_skip_modules = HEADS
     where = device_map if device_map is not None else ({"": device()} if config is not None else None)
-    with quiet():
+    with quiet(), whole():
         try:
             model = AutoModelForSequenceClassification.from_pretrained(
                 base, revision=revision, num_labels=1, dtype=dtype, quantization_config=config, device_map=where

@@ -8,7 +8,8 @@ What it prints, for each trainer over the seeds: gold reward at equal KL to the 
 memory. One evaluator (`rlaif evaluate`) answers the held-out prompts with the checkpoints of both, saved after equal
 numbers of samples. Two runs with one seed are compared at the KL of the one that ends nearer to the SFT policy, by the
 best gold reward that checkpoints of each have at this KL (`gold_at`). Into the output folder go report.json, with every
-run's numbers, and the runs themselves; one that is finished is not run again unless settings, code or models change.
+run's numbers, and the runs themselves; one that is finished is not run again unless settings, code, models or data
+change.
 
 Shared: SFT policy, reward model (both score response and EOS in its own format), prompts and their number, tokens,
 temperature, rollout size, PPO epochs, minibatches, policy learning rate (constant), Adam, float32, k1 KL in the reward
@@ -38,11 +39,9 @@ takes and the bytes of the weights held are printed beside it.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
-import os
 import shutil
 import statistics
 import subprocess
@@ -52,13 +51,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlaif import config
+from rlaif import config, runs
+from rlaif.metrics import t_interval
 from rlaif.sources import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKER = ROOT / "scripts/trl_ppo.py"
+CPU = ROOT / "recipes/accelerate/cpu.yaml"
 VERSION = "1.12.0"
 TRAINERS = ("rlaif", "trl")
+INPUTS = ("sft", "reward_model", "prompts.jsonl")  # of the quickstart's, what a training reads
 
 
 @dataclass
@@ -87,8 +89,8 @@ class CompareConfig:
     threads: int = field(default=1, metadata={"help": "OMP_NUM_THREADS of both trainers."})
 
     def __post_init__(self) -> None:
-        if not 2 <= self.seeds <= len(T_95) + 1:
-            raise ValueError(f"seeds is {self.seeds}; expected 2 to {len(T_95) + 1}, for an interval.")
+        if self.seeds < 2:
+            raise ValueError(f"seeds is {self.seeds}; expected at least 2, for an interval.")
         if self.batch < 1 or self.minibatches < 1 or self.batch % self.minibatches:
             raise ValueError(f"batch is {self.batch}; expected a multiple of minibatches ({self.minibatches}).")
         if self.checkpoints < 1 or self.samples < 1 or self.samples % (self.batch * self.checkpoints):
@@ -103,15 +105,15 @@ def main() -> None:
     check(settings)
     output = Path(settings.output)
     imports = {name: import_memory(name, settings) for name in TRAINERS}
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in TRAINERS}
+    trained: dict[str, list[dict[str, Any]]] = {name: [] for name in TRAINERS}
     for seed in range(settings.seeds):
         # Whatever a run leaves behind (a warm file cache, a hot CPU) falls on both alike.
         for name in TRAINERS if seed % 2 == 0 else TRAINERS[::-1]:
-            runs[name].append(train(name, settings, seed, output / f"{name}_{seed}"))
+            trained[name].append(train(name, settings, seed, output / f"{name}_{seed}"))
     for seed in range(settings.seeds):
         for name in TRAINERS:
-            runs[name][seed]["path"] = evaluate(settings, seed, output / f"{name}_{seed}")
-    report = {"settings": asdict(settings), "imports": imports, "runs": runs, **summary(runs)}
+            trained[name][seed]["path"] = evaluate(settings, seed, output / f"{name}_{seed}")
+    report = {"settings": asdict(settings), "imports": imports, "runs": trained, **summary(trained)}
     write_json(output / "report.json", report)
     print(table(report))
     print(f"\nwrote {output / 'report.json'}")
@@ -131,50 +133,25 @@ def check(settings: CompareConfig) -> None:
         )
     # Its metadata alone: importing TRL takes seconds.
     asked = "from importlib.metadata import version; print(version('trl'))"
-    found = subprocess.run([python, "-I", "-c", asked], capture_output=True, text=True, env=environment(settings))
+    found = subprocess.run([python, "-I", "-c", asked], capture_output=True, text=True)
     if found.stdout.strip() != VERSION:
         got = f"trl {found.stdout.strip()}" if found.returncode == 0 else "no trl"
         raise ValueError(f"{settings.trl_python} has {got}; expected trl {VERSION}: {make}")
-    for name in ("sft", "reward_model", "prompts.jsonl", "evaluation.jsonl"):
-        if not (Path(settings.runs) / name).exists():
-            raise ValueError(f"{settings.runs} has no {name}; expected what scripts/quickstart.sh writes; run it.")
+    runs.expect_in(settings.runs, (*INPUTS, "evaluation.jsonl"), "scripts/quickstart.sh")
 
 
 # ---------------------------------------------------------------------------------------------------------- running
 
 
-def environment(settings: CompareConfig) -> dict[str, str]:
-    """What both trainers are started with."""
-    return {
-        **os.environ,
-        "OMP_NUM_THREADS": str(settings.threads),
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-
-
 def train(name: str, settings: CompareConfig, seed: int, folder: Path) -> dict[str, Any]:
     """One run of a trainer: its samples, seconds, peak memory and weights, in bytes."""
-    asked = {**asdict(settings), "trl_python": None, "output": str(folder), "seed": seed}
-    asked = {key: value for key, value in asked.items() if key not in {"seeds", "prompts"}} | fingerprints(
-        name, settings
-    )
-    done = folder / "run.json"
-    if done.exists():
-        saved = json.loads(done.read_text(encoding="utf-8"))
-        if saved["settings"] == asked:
-            print(f"{folder} is there")
-            return saved["run"]  # type: ignore[no-any-return]
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    print(f"{folder}: training", flush=True)
-    peak = run_measured(command(name, settings, seed, folder), settings, folder / "log.txt")
+    inputs = [Path(settings.runs) / made for made in INPUTS]
+    peak = runs.once(folder, command(name, settings, seed, folder), code(name), inputs, settings.threads)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     numbers = report["train"] if name == "rlaif" else report
     if numbers["samples"] != settings.samples:
         raise ValueError(f"{folder} was trained on {numbers['samples']} samples; expected {settings.samples}.")
-    run = {
+    return {
         "seed": seed,
         "samples": numbers["samples"],
         "seconds": numbers["seconds"],
@@ -182,38 +159,33 @@ def train(name: str, settings: CompareConfig, seed: int, folder: Path) -> dict[s
         "peak_memory": peak,
         "weights": numbers["weights"],
     }
-    write_json(done, {"settings": asked, "run": run})
-    return run
 
 
-def fingerprints(name: str, settings: CompareConfig) -> dict[str, str]:
-    """What tells a finished run of this code on these models from another's."""
-    from rlaif.language_models import model_fingerprint
-
-    code = {"rlaif": [*sorted((ROOT / "rlaif").rglob("*.py")), ROOT / "recipes/ppo.py"], "trl": [WORKER]}[name]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()[:16]
-    return {"code": digest, **{m: model_fingerprint(Path(settings.runs) / m) for m in ("sft", "reward_model")}}
+def code(name: str) -> list[Path]:
+    """What a trainer executes."""
+    return {"rlaif": [ROOT / "rlaif", ROOT / "recipes/ppo.py", CPU], "trl": [WORKER]}[name]
 
 
 def command(name: str, settings: CompareConfig, seed: int, folder: Path) -> list[str]:
     """The command that trains: the same settings in each trainer's words."""
-    runs = Path(settings.runs)
+    made = Path(settings.runs)
     steps = settings.samples // settings.batch * settings.epochs * settings.minibatches
     if name == "trl":
+        others = {"trl_python", "runs", "seeds", "threads"}  # nothing that a run reads: it need not be run again
         asked = {
-            **asdict(settings),
-            "policy": str(runs / "sft"),
-            "reward_model": str(runs / "reward_model"),
-            "prompts": str(runs / "prompts.jsonl"),
+            **{name: value for name, value in asdict(settings).items() if name not in others},
+            "policy": str(made / "sft"),
+            "reward_model": str(made / "reward_model"),
+            "prompts": str(made / "prompts.jsonl"),
             "output": str(folder),
             "seed": seed,
         }
         # Isolated (-I): a PYTHONPATH that is set for this environment is not for that one.
         return [str(shutil.which(settings.trl_python or "")), "-I", str(WORKER), json.dumps(asked)]
     options = {
-        "model": runs / "sft",
-        "rewards": f"reward_model={runs / 'reward_model'}",
-        "prompts": runs / "prompts.jsonl",
+        "model": made / "sft",
+        "rewards": f"reward_model={made / 'reward_model'}",
+        "prompts": made / "prompts.jsonl",
         "output_dir": folder,
         "seed": seed,
         "num_generations": 1,
@@ -240,34 +212,7 @@ def command(name: str, settings: CompareConfig, seed: int, folder: Path) -> list
         "report_to": "none",
         "disable_tqdm": True,
     }
-    launch = ["-m", "accelerate.commands.launch", "--config_file", str(ROOT / "recipes/accelerate/cpu.yaml")]
-    words = [word for option, value in options.items() for word in (f"--{option}", str(value))]
-    return [sys.executable, *launch, str(ROOT / "recipes/ppo.py"), *words]
-
-
-# A program starts out with the peak of the process that started it: hence one in between that is small.
-MEASURE = """
-import os, subprocess, sys
-process = subprocess.Popen(sys.argv[2:])
-_, status, usage = os.wait4(process.pid, 0)
-print(usage.ru_maxrss, file=open(sys.argv[1], "w"))
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
-
-
-def run_measured(words: Sequence[str], settings: CompareConfig, log: Path) -> int:
-    """Runs a program to its end and returns the peak resident set of the largest of its processes, in bytes."""
-    peak = log.with_suffix(".peak")
-    with log.open("w", encoding="utf-8") as file:
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", MEASURE, str(peak), *words],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment(settings),
-        )
-    if done.returncode != 0:
-        raise ValueError(f"`{' '.join(words)[:60]} ...` ended with status {done.returncode}; see {log}.")
-    return int(peak.read_text()) * (1 if sys.platform == "darwin" else 1024)
+    return runs.launch(ROOT / "recipes/ppo.py", CPU, options)
 
 
 def import_memory(name: str, settings: CompareConfig) -> int:
@@ -282,22 +227,22 @@ def import_memory(name: str, settings: CompareConfig) -> int:
         ],
     }
     Path(settings.output).mkdir(parents=True, exist_ok=True)
-    return run_measured(words[name], settings, Path(settings.output) / f"{name}_imports.txt")
+    return runs.measured(words[name], Path(settings.output) / f"{name}_imports.txt", settings.threads)
 
 
 def evaluate(settings: CompareConfig, seed: int, folder: Path) -> list[dict[str, float]]:
     """SFT and a run's checkpoints in order: samples seen, KL to SFT, gold reward, reward, length, share without EOS."""
-    runs = Path(settings.runs)
+    made = Path(settings.runs)
     steps = sorted(int(path.name.split("-")[1]) for path in folder.glob("checkpoint-*"))
     if len(steps) != settings.checkpoints:
         raise ValueError(f"{folder} has {len(steps)} checkpoints; expected {settings.checkpoints}.")
-    names = {"sft": runs / "sft", **{f"step_{step}": folder / f"checkpoint-{step}" for step in steps}}
+    names = {"sft": made / "sft", **{f"step_{step}": folder / f"checkpoint-{step}" for step in steps}}
     words = [sys.executable, "-m", "rlaif", "evaluate", "--policies", *(f"{k}={v}" for k, v in names.items())]
-    words += ["--prompts", str(runs / "evaluation.jsonl"), "--limit", str(settings.prompts), "--seed", str(seed)]
+    words += ["--prompts", str(made / "evaluation.jsonl"), "--limit", str(settings.prompts), "--seed", str(seed)]
     words += ["--max_new_tokens", str(settings.response_length), "--gold", "rlaif.sandbox:gold_reward"]
-    words += ["--reward_model", str(runs / "reward_model"), "--output", str(folder / "evaluation")]
+    words += ["--reward_model", str(made / "reward_model"), "--output", str(folder / "evaluation")]
     print(f"{folder}: evaluating", flush=True)
-    run_measured(words, settings, folder / "evaluation.txt")
+    runs.measured(words, folder / "evaluation.txt", settings.threads)
     report = json.loads((folder / "evaluation/report.json").read_text(encoding="utf-8"))
     keep = ("kl", "gold_reward", "reward", "length", "no_eos")
     return [
@@ -307,16 +252,6 @@ def evaluate(settings: CompareConfig, seed: int, folder: Path) -> list[dict[str,
 
 
 # ---------------------------------------------------------------------------------------------------------- numbers
-
-# Two-sided 95 % quantiles of Student's t with 1, 2, ... degrees of freedom.
-T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145)
-
-
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of n >= 2 values and its 95 % interval by Student's t: mean, low, high."""
-    mean = statistics.fmean(values)
-    error = T_95[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
-    return mean, mean - error, mean + error
 
 
 def gold_at(path: Sequence[dict[str, float]], kl: float) -> float:
@@ -343,41 +278,39 @@ def equal_kl(paths: Sequence[Sequence[dict[str, float]]]) -> float:
     return min(path[-1]["kl"] for path in paths)
 
 
-def summary(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def summary(trained: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Trainer by trainer and trainer against trainer, over the seeds; every entry is (mean, low, high)."""
-    ours, theirs = (runs[name] for name in TRAINERS)
+    ours, theirs = (trained[name] for name in TRAINERS)
     kls = [equal_kl([run["path"] for run in pair]) for pair in zip(ours, theirs, strict=True)]
-    golds = {name: [gold_at(run["path"], kl) for run, kl in zip(runs[name], kls, strict=True)] for name in TRAINERS}
+    golds = {name: [gold_at(run["path"], kl) for run, kl in zip(trained[name], kls, strict=True)] for name in TRAINERS}
     halves = {
-        name: [gold_at(run["path"], kl / 2) for run, kl in zip(runs[name], kls, strict=True)] for name in TRAINERS
+        name: [gold_at(run["path"], kl / 2) for run, kl in zip(trained[name], kls, strict=True)] for name in TRAINERS
     }
     trainers = {}
     for name in TRAINERS:
-        last = [run["path"][-1] for run in runs[name]]
+        last = [run["path"][-1] for run in trained[name]]
         trainers[name] = {
-            "gold_at_equal_kl": interval(golds[name]),
-            "gold_at_half_of_it": interval(halves[name]),
-            **{f"final_{key}": interval([point[key] for point in last]) for key in last[0] if key != "samples"},
-            **{key: interval([run[key] for run in runs[name]]) for key in ("samples_per_second", "peak_memory")},
+            "gold_at_equal_kl": t_interval(golds[name]),
+            "gold_at_half_of_it": t_interval(halves[name]),
+            **{f"final_{key}": t_interval([point[key] for point in last]) for key in last[0] if key != "samples"},
+            **{key: t_interval([run[key] for run in trained[name]]) for key in ("samples_per_second", "peak_memory")},
         }
     ratios = [math.log(a["samples_per_second"] / b["samples_per_second"]) for a, b in zip(ours, theirs, strict=True)]
     return {
         "equal_kl": kls,
         "trainers": trainers,
-        "gold_difference": interval([a - b for a, b in zip(golds["rlaif"], golds["trl"], strict=True)]),
+        "gold_difference": t_interval([a - b for a, b in zip(golds["rlaif"], golds["trl"], strict=True)]),
         # A ratio is averaged on the log scale, so that which trainer is the unit does not matter.
-        "speed_ratio": tuple(math.exp(x) for x in interval(ratios)),
+        "speed_ratio": tuple(math.exp(x) for x in t_interval(ratios)),
     }
 
 
 def table(report: dict[str, Any]) -> str:
     """The comparison as text."""
-    ours, theirs = (report["trainers"][name] for name in TRAINERS)
     unit = 2**20
 
-    def cell(triple: Sequence[float], digits: int = 2, scale: float = 1.0) -> str:
-        mean, low, high = (f"{x / scale:.{digits}f}" for x in triple)
-        return f"{mean} [{low}, {high}]"
+    def measured(title: str, number: str, digits: int = 2, scale: float = 1.0) -> tuple[str, ...]:
+        return (title, *(runs.bracketed(report["trainers"][name][number], digits, scale) for name in TRAINERS))
 
     def held(name: str) -> str:
         return f"{sum(report['runs'][name][0]['weights'].values()) / unit:.1f}"
@@ -385,29 +318,23 @@ def table(report: dict[str, Any]) -> str:
     equal = statistics.fmean(report["equal_kl"])
     rows = [
         ("", "rlaif", f"TRL {VERSION}"),
-        (
-            f"gold reward at equal KL ({equal:.1f} nats)",
-            cell(ours["gold_at_equal_kl"]),
-            cell(theirs["gold_at_equal_kl"]),
-        ),
-        ("  at half of this KL", cell(ours["gold_at_half_of_it"]), cell(theirs["gold_at_half_of_it"])),
-        ("  final gold reward", cell(ours["final_gold_reward"]), cell(theirs["final_gold_reward"])),
-        ("  final KL (nats)", cell(ours["final_kl"]), cell(theirs["final_kl"])),
-        ("  final reward model's score", cell(ours["final_reward"]), cell(theirs["final_reward"])),
-        ("samples a second", cell(ours["samples_per_second"], 1), cell(theirs["samples_per_second"], 1)),
-        ("peak memory (MiB)", cell(ours["peak_memory"], 0, unit), cell(theirs["peak_memory"], 0, unit)),
+        measured(f"gold reward at equal KL ({equal:.1f} nats)", "gold_at_equal_kl"),
+        measured("  at half of this KL", "gold_at_half_of_it"),
+        measured("  final gold reward", "final_gold_reward"),
+        measured("  final KL (nats)", "final_kl"),
+        measured("  final reward model's score", "final_reward"),
+        measured("samples a second", "samples_per_second", 1),
+        measured("peak memory (MiB)", "peak_memory", 0, unit),
         ("  of it, imports", *(f"{report['imports'][name] / unit:.0f}" for name in TRAINERS)),
         ("  weights of all models (MiB)", held("rlaif"), held("trl")),
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     seeds = report["settings"]["seeds"]
     return "\n".join(
         [
-            *lines,
+            *runs.aligned(rows),
             "",
-            f"gold reward at equal KL, rlaif less TRL: {cell(report['gold_difference'])}",
-            f"samples a second, rlaif over TRL: {cell(report['speed_ratio'])}",
+            f"gold reward at equal KL, rlaif less TRL: {runs.bracketed(report['gold_difference'])}",
+            f"samples a second, rlaif over TRL: {runs.bracketed(report['speed_ratio'])}",
             f"means of {seeds} seeds, paired; brackets: 95 % intervals by Student's t",
         ]
     )

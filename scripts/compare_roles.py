@@ -22,27 +22,26 @@ over the seeds, 95 % intervals by Student's t, and the difference seed by seed),
 peak resident memory and samples a second. Models this small leave most of the memory to PyTorch, so what a process
 takes that only imports the trainer is printed beside it; the weights, and with them the savings, grow with the model.
 Arms take turns at going first, with `--threads` threads each. Into the output folder go report.json, with every run's
-numbers, the reward model and the runs; one that is finished is not run again.
+numbers, the reward model and the runs; one that is finished is not run again unless settings, code, models or data
+change.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import os
-import shutil
 import statistics
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlaif import config
+from rlaif import config, runs
+from rlaif.metrics import t_interval
 from rlaif.sources import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
+CPU = ROOT / "recipes/accelerate/cpu.yaml"
 ARMS = ("four models", "one backbone")
 ROLES = ("policy", "reference", "critic", "reward")
 GOLD = "rlaif.sandbox:gold_reward"
@@ -66,8 +65,8 @@ class RolesConfig:
     threads: int = field(default=1, metadata={"help": "OMP_NUM_THREADS of every run."})
 
     def __post_init__(self) -> None:
-        if not 2 <= self.seeds <= len(T_95) + 1:
-            raise ValueError(f"seeds is {self.seeds}; expected 2 to {len(T_95) + 1}, for an interval.")
+        if self.seeds < 2:
+            raise ValueError(f"seeds is {self.seeds}; expected at least 2, for an interval.")
         if self.batch < 4 or self.batch % (4 * MICRO_BATCH):
             raise ValueError(f"batch is {self.batch}; expected a multiple of {4 * MICRO_BATCH}, for four minibatches.")
         if self.samples < 1 or self.samples % self.batch:
@@ -82,14 +81,15 @@ def main() -> None:
     check(settings)
     output = Path(settings.output)
     output.mkdir(parents=True, exist_ok=True)
-    imports = import_memory(settings)
+    words = [sys.executable, "-c", "import rlaif.training.ppo_trainer"]
+    imports = runs.measured(words, output / "imports.txt", settings.threads)
     reward_model = train_reward_model(settings)
-    runs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
+    trained: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
     for seed in range(settings.seeds):
         # Whatever a run leaves behind (a warm file cache, a hot CPU) falls on both alike.
         for arm in ARMS if seed % 2 == 0 else ARMS[::-1]:
-            runs[arm].append(train(arm, settings, seed, reward_model))
-    report = {"settings": asdict(settings), "imports": imports, "runs": runs, **summary(runs)}
+            trained[arm].append(train(arm, settings, seed, reward_model))
+    report = {"settings": asdict(settings), "imports": imports, "runs": trained, **summary(trained)}
     write_json(output / "report.json", report)
     print(table(report))
     print(f"\nwrote {output / 'report.json'}")
@@ -97,9 +97,8 @@ def main() -> None:
 
 def check(settings: RolesConfig) -> None:
     """A ValueError for what is missing, before anything runs."""
-    for name in ("sft", "preferences", "prompts.jsonl", "evaluation.jsonl"):
-        if not (Path(settings.runs) / name).exists():
-            raise ValueError(f"{settings.runs} has no {name}; expected what scripts/quickstart.sh writes; run it.")
+    made = ("sft", "preferences", "prompts.jsonl", "evaluation.jsonl")
+    runs.expect_in(settings.runs, made, "scripts/quickstart.sh")
 
 
 # ---------------------------------------------------------------------------------------------------------- running
@@ -107,19 +106,19 @@ def check(settings: RolesConfig) -> None:
 
 def train_reward_model(settings: RolesConfig) -> Path:
     """An adapter and its head on the SFT policy, with the sandbox's settings at an adapter's learning rate."""
-    runs, folder = Path(settings.runs), Path(settings.output) / "reward_model"
+    made, folder = Path(settings.runs), Path(settings.output) / "reward_model"
+    program, sandbox = ROOT / "reward_models/bradley_terry.py", ROOT / "reward_models/configs/sandbox.yaml"
     options = {
-        "config": ROOT / "reward_models/configs/sandbox.yaml",
+        "config": sandbox,
         "lora": True,
-        "model": runs / "sft",
-        "dataset": runs / "preferences",
+        "model": made / "sft",
+        "dataset": made / "preferences",
         "output_dir": folder,
         "learning_rate": 1e-3,
         "disable_tqdm": True,
     }
-    # What it is fitted to: the SFT policy by this name, and the preferences.
-    asked = {name: str(value) for name, value in options.items()}
-    once(folder, asked, launch("reward_models/bradley_terry.py", options), settings)
+    inputs = [made / "sft", made / "preferences", sandbox]
+    runs.once(folder, runs.launch(program, CPU, options), code(program), inputs, settings.threads)
     return folder
 
 
@@ -127,16 +126,23 @@ def train(arm: str, settings: RolesConfig, seed: int, reward_model: Path) -> dic
     """One run: gold reward, reward and KL at its end; bytes of weights by role and of peak memory; samples a second."""
     folder = Path(settings.output) / f"{arm.replace(' ', '_')}_{seed}"
     options = options_of(arm, settings, seed, reward_model, folder)
-    once(folder, {name: str(value) for name, value in options.items()}, launch("recipes/ppo.py", options), settings)
+    program = ROOT / "recipes/ppo.py"
+    inputs = [reward_model, *(Path(settings.runs) / made for made in ("sft", "prompts.jsonl", "evaluation.jsonl"))]
+    peak = runs.once(folder, runs.launch(program, CPU, options), code(program), inputs, settings.threads)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     if report["train"]["samples"] != settings.samples:
         raise ValueError(f"{folder} has {report['train']['samples']} samples; expected {settings.samples}.")
-    return {"seed": seed, **numbers(report)}
+    return {"seed": seed, **numbers(report), "peak_memory": peak}
+
+
+def code(program: Path) -> list[Path]:
+    """What a program executes."""
+    return [ROOT / "rlaif", program, CPU]
 
 
 def options_of(arm: str, settings: RolesConfig, seed: int, reward_model: Path, folder: Path) -> dict[str, Any]:
     """The options of recipes/ppo.py. All but four are those of both arms."""
-    runs = Path(settings.runs)
+    made = Path(settings.runs)
     lora = arm == "one backbone"
     steps = settings.samples // settings.batch * settings.epochs * 4
     return {
@@ -145,10 +151,10 @@ def options_of(arm: str, settings: RolesConfig, seed: int, reward_model: Path, f
         "critic": "head" if lora else "separate",
         "learning_rate": settings.learning_rate_lora if lora else settings.learning_rate_full,
         "critic_learning_rate": settings.critic_learning_rate,
-        "model": runs / "sft",
+        "model": made / "sft",
         "rewards": f"reward_model={reward_model}",
-        "prompts": runs / "prompts.jsonl",
-        "held_out": runs / "evaluation.jsonl",
+        "prompts": made / "prompts.jsonl",
+        "held_out": made / "evaluation.jsonl",
         "held_out_limit": settings.prompts,
         "watch": f"function={GOLD}",
         "output_dir": folder,
@@ -172,59 +178,7 @@ def options_of(arm: str, settings: RolesConfig, seed: int, reward_model: Path, f
     }
 
 
-def launch(program: str, options: Mapping[str, Any]) -> list[str]:
-    """The command that runs a program in one process on the CPU."""
-    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(ROOT / "recipes/accelerate/cpu.yaml")]
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return [sys.executable, *launcher, str(ROOT / program), *words]
-
-
-def once(folder: Path, asked: Mapping[str, str], words: Sequence[str], settings: RolesConfig) -> None:
-    """Runs a program into `folder`, unless it has been run there with the same options."""
-    done = folder / "run.json"
-    if done.exists() and json.loads(done.read_text(encoding="utf-8")) == asked:
-        print(f"{folder} is there", flush=True)
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    print(f"{folder}: training", flush=True)
-    with (folder / "log.txt").open("w", encoding="utf-8") as log:
-        status = subprocess.run(words, stdout=log, stderr=subprocess.STDOUT, env=environment(settings)).returncode
-    if status != 0:
-        raise ValueError(f"training ended with status {status}; see {folder / 'log.txt'}.")
-    write_json(done, dict(asked))
-
-
-def import_memory(settings: RolesConfig) -> int:
-    """The peak resident memory of a process that imports the trainer and ends, in bytes."""
-    asked = "from rlaif.training.ppo_trainer import peak_memory; print(peak_memory())"
-    words = [sys.executable, "-c", asked]
-    done = subprocess.run(words, env=environment(settings), capture_output=True, text=True, check=True)
-    return int(done.stdout)
-
-
-def environment(settings: RolesConfig) -> dict[str, str]:
-    """What every run is started with."""
-    return {
-        **os.environ,
-        "OMP_NUM_THREADS": str(settings.threads),
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-
-
 # ---------------------------------------------------------------------------------------------------------- numbers
-
-# Two-sided 95 % quantiles of Student's t with 1, 2, ... degrees of freedom.
-T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145)
-
-
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of n >= 2 values and its 95 % interval by Student's t: mean, low, high."""
-    mean = statistics.fmean(values)
-    error = T_95[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
-    return mean, mean - error, mean + error
 
 
 def numbers(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,7 +191,6 @@ def numbers(report: Mapping[str, Any]) -> dict[str, Any]:
         "reward": last["reward"],
         "kl": last["kl"],
         "weights": {role: train["weights"][role] for role in ROLES},
-        "peak_memory": train["peak_memory"],
         "samples_per_second": train["samples"] / train["seconds"],
     }
 
@@ -245,15 +198,15 @@ def numbers(report: Mapping[str, Any]) -> dict[str, Any]:
 COMPARED = ("gold_reward", "reward", "kl", "peak_memory", "samples_per_second")
 
 
-def summary(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+def summary(trained: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """Arm by arm, and one backbone less four models seed by seed: every entry is (mean, low, high)."""
-    four, one = (runs[arm] for arm in ARMS)
+    four, one = (trained[arm] for arm in ARMS)
     return {
-        "arms": {arm: {name: interval([run[name] for run in runs[arm]]) for name in COMPARED} for arm in ARMS},
+        "arms": {arm: {name: t_interval([run[name] for run in trained[arm]]) for name in COMPARED} for arm in ARMS},
         "difference": {
-            name: interval([b[name] - a[name] for a, b in zip(four, one, strict=True)]) for name in COMPARED
+            name: t_interval([b[name] - a[name] for a, b in zip(four, one, strict=True)]) for name in COMPARED
         },
-        "weights": {arm: dict(runs[arm][0]["weights"]) for arm in ARMS},
+        "weights": {arm: dict(trained[arm][0]["weights"]) for arm in ARMS},
     }
 
 
@@ -261,13 +214,9 @@ def table(report: Mapping[str, Any]) -> str:
     """The comparison as text."""
     unit = 2**20
 
-    def cell(triple: Sequence[float], digits: int = 2, scale: float = 1.0) -> str:
-        mean, low, high = (f"{x / scale:.{digits}f}" for x in triple)
-        return f"{mean} [{low}, {high}]"
-
     def measured(title: str, name: str, digits: int = 2, scale: float = 1.0) -> tuple[str, ...]:
         values = [*(report["arms"][arm][name] for arm in ARMS), report["difference"][name]]
-        return (title, *(cell(value, digits, scale) for value in values))
+        return (title, *(runs.bracketed(value, digits, scale) for value in values))
 
     def held(title: str, four: int, one: int) -> tuple[str, ...]:
         return (title, *(f"{x / unit:.2f}" for x in (four, one, one - four)))
@@ -284,12 +233,10 @@ def table(report: Mapping[str, Any]) -> str:
         ("  of it, imports", *[f"{report['imports'] / unit:.0f}"] * 2, "0"),
         measured("samples a second", "samples_per_second", 1),
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     before = statistics.fmean(run["gold_reward_before"] for arm in ARMS for run in report["runs"][arm])
     return "\n".join(
         [
-            *lines,
+            *runs.aligned(rows),
             "",
             f"SFT, from which both start: gold reward {before:.2f}",
             f"means of {report['settings']['seeds']} seeds, differences seed by seed; brackets: 95 % intervals by "

@@ -14,18 +14,15 @@ from typing import Any
 import pytest
 from support import ROOT, refused, rlaif_env
 
-from rlaif import config
+from rlaif import config, runs
 from rlaif.training.models import ModelConfig
 from rlaif.training.ppo_config import PPOConfig
+from scripts import compare_roles
 from scripts.compare_roles import (
     ARMS,
     RolesConfig,
     check,
-    environment,
-    interval,
-    launch,
     numbers,
-    once,
     options_of,
     summary,
     table,
@@ -46,7 +43,6 @@ def report(gold: float, kl: float, seconds: float, weights: list[int]) -> dict[s
         "train": {
             "samples": 100,
             "seconds": seconds,
-            "peak_memory": 500 * MIB,
             "weights": dict(zip(("policy", "reference", "critic", "reward"), weights, strict=True)),
         },
         "over_optimization": {"checks": [at(0.5, 0.0), at(9.0, 9.0), at(gold, kl)]},
@@ -62,17 +58,20 @@ def test_a_run_is_its_last_check() -> None:
 
 def test_differences_are_taken_seed_by_seed() -> None:
     # Gold rewards 1, 3 and 2, 4: apart by exactly 1 on each seed, however far apart the seeds are.
-    runs = {
-        arm: [{"seed": i, **numbers(report(gold, 2.0, 10.0, weights))} for i, gold in enumerate(golds)]
+    trained = {
+        arm: [
+            {"seed": i, "peak_memory": 500 * MIB, **numbers(report(gold, 2.0, 10.0, weights))}
+            for i, gold in enumerate(golds)
+        ]
         for arm, golds, weights in zip(
             ARMS, [[1.0, 3.0], [2.0, 4.0]], [[MIB, MIB, MIB, MIB], [MIB, 0, 0, MIB // 2]], strict=True
         )
     }
-    found = summary(runs)
+    found = summary(trained)
     assert found["difference"]["gold_reward"] == pytest.approx((1.0, 1.0, 1.0))
-    # Mean 2, standard deviation sqrt(2), of two values: 12.706 sqrt(2) / sqrt(2) to either side.
-    assert found["arms"]["four models"]["gold_reward"] == pytest.approx((2.0, 2.0 - 12.706, 2.0 + 12.706))
-    printed = table({"settings": {"seeds": 2}, "imports": 400 * MIB, "runs": runs, **found}).splitlines()
+    # Mean 2, standard deviation sqrt(2), of two values: 12.7062 sqrt(2) / sqrt(2) to either side.
+    assert found["arms"]["four models"]["gold_reward"] == pytest.approx((2.0, 2.0 - 12.7062, 2.0 + 12.7062), abs=1e-4)
+    printed = table({"settings": {"seeds": 2}, "imports": 400 * MIB, "runs": trained, **found}).splitlines()
     assert printed[0].split() == ["four", "models", "one", "backbone", "difference"]
     rows = {line[: line.index("  ", 2)].strip(): line.split() for line in printed[1:12]}
     assert rows["gold reward"][2:] == [
@@ -93,18 +92,13 @@ def test_differences_are_taken_seed_by_seed() -> None:
     assert "gold reward 0.50" in printed[-2]
 
 
-def test_an_interval_by_hand() -> None:
-    # Mean 2, standard deviation 1, of three: 4.303 / sqrt(3) to either side.
-    assert interval([1.0, 2.0, 3.0]) == pytest.approx((2.0, 2.0 - 2.4843, 2.0 + 2.4843), abs=1e-4)
-
-
 def test_both_arms_are_asked_for_the_same_but_what_is_compared() -> None:
     settings = RolesConfig(samples=256)
     four, one = (options_of(arm, settings, 3, Path("rm"), Path("out")) for arm in ARMS)
     differ = {name for name in four if four[name] != one[name]}
     assert differ == {"lora", "share_backbone", "critic", "learning_rate"}
     for arm, options in zip(ARMS, (four, one), strict=True):
-        words = launch("recipes/ppo.py", options)
+        words = runs.launch(ROOT / "recipes/ppo.py", compare_roles.CPU, options)
         at = words.index("--lora")
         keep = [word for name in options if name in OURS for word in (f"--{name}", str(options[name]))]
         model, args = config.parse(ModelConfig, PPOConfig, args=[*keep, "--use_cpu", "true"])
@@ -117,24 +111,54 @@ def test_both_arms_are_asked_for_the_same_but_what_is_compared() -> None:
 OURS = {f.name for c in (ModelConfig, PPOConfig) for f in c.__dataclass_fields__.values()}
 
 
-def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
-    count = "import pathlib; p = pathlib.Path({!r}); p.write_text(p.read_text() + 'x' if p.exists() else 'x')"
-    words = [sys.executable, "-c", count.format(str(tmp_path / "count"))]
-    settings = RolesConfig()
-    for asked in ({"seed": "0"}, {"seed": "0"}, {"seed": "1"}):
-        once(tmp_path / "run", asked, words, settings)
-    assert (tmp_path / "count").read_text() == "xx"
-    with pytest.raises(ValueError, match=r"ended with status 3; see .*log\.txt"):
-        once(tmp_path / "bad", {}, [sys.executable, "-c", "raise SystemExit(3)"], settings)
-    assert not (tmp_path / "bad/run.json").exists()
-    assert json.loads((tmp_path / "run/run.json").read_text()) == {"seed": "1"}
-    assert environment(RolesConfig(threads=3))["OMP_NUM_THREADS"] == "3"
+def test_a_run_is_made_again_for_another_sft_model_or_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program in the place of recipes/ppo.py, which counts its starts."""
+    (tmp_path / "recipes").mkdir()
+    program = tmp_path / "recipes/ppo.py"
+    done = report(1.0, 2.0, 3.0, [4, 3, 2, 1])
+    done["train"]["samples"] = 128
+    program.write_text(
+        "import pathlib, sys\n"
+        f"open({str(tmp_path / 'count')!r}, 'a').write('x')\n"
+        "folder = sys.argv[sys.argv.index('--output_dir') + 1]\n"
+        f"pathlib.Path(folder, 'report.json').write_text({json.dumps(done)!r})\n"
+    )
+
+    def launch(program: Path, config_file: Path, options: dict[str, Any]) -> list[str]:
+        return [sys.executable, str(program), *(word for k, v in options.items() for word in (f"--{k}", str(v)))]
+
+    monkeypatch.setattr(compare_roles, "ROOT", tmp_path)
+    monkeypatch.setattr(runs, "launch", launch)
+    made = tmp_path / "made"
+    for name in ("made/sft", "made/reward_model", "rlaif"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file.py").write_text("pass")
+    for name in ("prompts.jsonl", "evaluation.jsonl"):
+        (made / name).write_text("{}")
+    settings = RolesConfig(runs=str(made), output=str(tmp_path / "out"), samples=128)
+
+    def starts() -> int:
+        run = compare_roles.train("one backbone", settings, 0, made / "reward_model")
+        assert run["gold_reward"] == 1.0
+        assert run["peak_memory"] > MIB
+        return len((tmp_path / "count").read_text())
+
+    assert [starts(), starts()] == [1, 1]
+    changes = ["made/sft/file.py", "made/reward_model/file.py", "made/prompts.jsonl", "made/evaluation.jsonl"]
+    for number, name in enumerate([*changes, "rlaif/file.py", "recipes/ppo.py"], 2):
+        with (tmp_path / name).open("a") as file:
+            file.write("\n")
+        assert [starts(), starts()] == [number, number], name
+    settings.learning_rate_full *= 2  # of the other arm
+    assert starts() == number
+    settings.learning_rate_lora *= 2
+    assert starts() == number + 1
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seeds": 1}, "seeds is 1; expected 2 to 15"),
+        ({"seeds": 1}, "seeds is 1; expected at least 2"),
         ({"batch": 40}, "batch is 40; expected a multiple of 32"),
         ({"samples": 100}, r"samples is 100; expected a multiple of batch \(128\)"),
     ],

@@ -21,6 +21,7 @@ FLOORS = {
     "rlaif/parallel.py": 0,
     "rlaif/config.py": 0,
     "rlaif/metrics.py": 0,
+    "rlaif/runs.py": 0,
     "rlaif/batching.py": 0,
     "rlaif/language_models.py": 0,
     "rlaif/endpoint.py": 0,

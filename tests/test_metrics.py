@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -120,3 +121,60 @@ def test_the_interval_of_ece_covers_it() -> None:
         covered["percentile"] += low <= whole <= high
     assert covered["basic"] >= 34
     assert covered["basic"] > covered["percentile"]
+
+
+# Two-sided 95 % quantiles as tables print them, by degrees of freedom.
+T_95 = {
+    1: 12.706,
+    2: 4.303,
+    3: 3.182,
+    4: 2.776,
+    5: 2.571,
+    6: 2.447,
+    9: 2.262,
+    14: 2.145,
+    19: 2.093,
+    30: 2.042,
+    120: 1.980,
+}
+
+
+@pytest.mark.parametrize(("degrees", "printed"), T_95.items())
+def test_the_t_quantile_is_the_printed_one(degrees: int, printed: float) -> None:
+    assert metrics.t_quantile(0.975, degrees) == pytest.approx(printed, abs=5.1e-4)
+
+
+@given(st.floats(0.5, 1.0 - 1e-6))
+def test_the_t_quantile_where_it_has_a_closed_form(p: float) -> None:
+    assert metrics.t_quantile(p, 1) == pytest.approx(math.tan(math.pi * (p - 0.5)), rel=1e-9, abs=1e-12)
+    assert metrics.t_quantile(p, 2) == pytest.approx((2 * p - 1) / math.sqrt(2 * p * (1 - p)), rel=1e-9, abs=1e-12)
+
+
+@given(st.floats(0.5, 1.0 - 1e-6), st.integers(3, 60))
+def test_the_t_quantile_is_where_the_density_has_its_mass(p: float, degrees: int) -> None:
+    """By Simpson's rule in the angle a, t = sqrt(n) tan(a), in which the density is that of cos^(n - 1)."""
+    a = np.linspace(0.0, math.atan(metrics.t_quantile(p, degrees) / math.sqrt(degrees)), 2001)
+    constant = math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(math.pi)
+    weights = np.array([1.0, *[4.0, 2.0] * 999, 4.0, 1.0]) / 3.0
+    mass = constant * float(weights @ np.cos(a) ** (degrees - 1)) * float(a[1] - a[0])
+    assert 0.5 + mass == pytest.approx(p, abs=1e-9)
+
+
+def test_the_t_quantile_of_many_degrees_is_the_normal_one() -> None:
+    for p in (0.6, 0.975, 1 - 1e-5):
+        z = NormalDist().inv_cdf(p)
+        assert metrics.t_quantile(p, 100_000) == pytest.approx(z + (z**3 + z) / 400_000, rel=1e-7)
+
+
+@pytest.mark.parametrize(("p", "degrees"), [(0.4, 3), (1.0, 3), (math.nan, 3), (0.9, 0)])
+def test_a_t_quantile_that_is_none_is_refused(p: float, degrees: int) -> None:
+    with pytest.raises(ValueError, match=r"expected 0\.5 <= p < 1 and at least 1"):
+        metrics.t_quantile(p, degrees)
+
+
+def test_the_t_interval_by_hand() -> None:
+    # Mean 2, standard deviation 1, of three: 4.303 / sqrt(3) to either side; at 90 %, 2.920 / sqrt(3).
+    assert metrics.t_interval([1.0, 2.0, 3.0]) == pytest.approx((2.0, 2.0 - 2.48414, 2.0 + 2.48414), abs=1e-4)
+    assert metrics.t_interval([1, 2, 3], level=0.9) == pytest.approx((2.0, 2.0 - 1.68586, 2.0 + 1.68586), abs=1e-4)
+    with pytest.raises(ValueError, match="got 1 values; expected at least 2"):
+        metrics.t_interval([1.0])

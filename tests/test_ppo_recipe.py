@@ -159,7 +159,8 @@ def test_it_writes_a_policy_that_answers_and_what_it_did(inputs, tmp_path):
         tmp_path / "prompts.jsonl",
         [{"prompt": p} for p in [*asked, [{"role": "user", "content": "word " * 60}]]],
     )
-    held_out = write_rows(tmp_path / "held_out.jsonl", [{"prompt": p} for p in asked[:5]])
+    other = [[{"role": "user", "content": f"Riddle {i}?"}] for i in range(5)]
+    held_out = write_rows(tmp_path / "held_out.jsonl", [{"prompt": p} for p in other])
     out = tmp_path / "out"
     settings = SETTINGS | {
         "model": inputs / "policy",
@@ -378,8 +379,8 @@ BAD_SETTINGS = [
     ({"num_generations": 3}, r"generation_batch_size \(4\) must be divisible by num_generations \(3\)"),
     ({"kl_coef": 0, "kl_target": 3}, r"kl_target is set, but kl_coef is 0"),
     ({"share_backbone": True}, r"share_backbone is set without lora"),
-    ({"rewards": f"function={ME}:letters", "critic": "reward_model"}, r"critic is reward_model, but rewards name none"),
-    ({"rewards": "rewad_model=x"}, r"kind 'rewad_model', which there is not; did you mean 'reward_model'\?"),
+    ({"rewards": f"function={ME}:letters", "critic": "reward_model"}, r"critic is reward_model, but rewards name 0; "),
+    ({"rewards": "rewad_model=x"}, r"of an unknown kind, 'rewad_model'; did you mean 'reward_model'\?"),
     ({"rewards": "function=no_such_module:f"}, r"'no_such_module:f' cannot be imported .*is no_such_module installed"),
     ({"rewards": f"function={ME}:no_such"}, rf"'{ME}:no_such': {ME} has no 'no_such'"),
     ({"rewards": "pairwise={inputs}/judge.yaml"}, r"no column 'reference' to compare completions with; it has prompt"),
@@ -389,7 +390,12 @@ BAD_SETTINGS = [
     ({"watch": f"function={ME}:letters"}, r"held_out is None and watch \[.*\]; expected both or neither"),
     (
         {"held_out": "{inputs}/held_out.jsonl", "watch": f"function={ME}:letters"},
-        r"held_out is set, but eval_strategy is no; add --eval_strategy steps",
+        r"held_out is '.*' and eval_strategy 'no'; expected both or neither: .*--eval_strategy steps",
+    ),
+    ({"eval_strategy": "steps"}, r"held_out is None and eval_strategy 'steps'; expected both or neither"),
+    (
+        {"held_out": "{inputs}/prompts.jsonl", "watch": f"function={ME}:letters", "eval_strategy": "epoch"},
+        r"12 of the 12 held-out prompts are in .*prompts\.jsonl too",
     ),
     ({"max_completion_length": 256}, r"max_completion_length is 256, but the model reads 256 tokens in all"),
     ({"max_completion_length": 250}, r"all 12 rows of the prompts split are longer than .* 6 tokens"),

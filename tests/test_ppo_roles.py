@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
+import subprocess
+import sys
 
 import datasets
 import numpy as np
@@ -17,8 +20,9 @@ from rlaif.language_models import load_tokenizer, quiet
 from rlaif.rendering import Rendering
 from rlaif.reward_model import RewardModel, RewardModelCard
 from rlaif.training.critic import CRITIC_FILE, Critic, attach_critic, is_critic, load_critic
+from rlaif.training.footprint import weights_held
 from rlaif.training.models import ModelConfig, load_policy, lora
-from rlaif.training.ppo_models import check_models, load_models, weights_held
+from rlaif.training.ppo_models import check_models, load_models
 from rlaif.training.ppo_trainer import PPOTrainer
 from rlaif.training.rewards import RewardModelReward
 from rlaif.training.roles import add_reference, as_reference, check_trainable, using_adapter
@@ -182,11 +186,67 @@ def test_warm_up_moves_the_critic_alone(tmp_path, base, whole_reward_model, kind
     assert not all(map(is_critic, warm_up(tmp_path, base, whole_reward_model, kind, critic_warmup_steps=2)))
 
 
-def test_warm_up_with_weight_decay_is_refused(tmp_path):
-    """AdamW takes its decay off a weight whose gradient is 0 too."""
-    with pytest.raises(ValueError, match=r"weight_decay is 0\.1.*critic_warmup_steps") as caught:
-        ppo_config(tmp_path, critic="head", critic_warmup_steps=4, weight_decay=0.1)
-    assert "\n" not in str(caught.value)
+def test_warm_up_leaves_the_optimizer_nothing_of_the_policy(tmp_path, base):
+    """No decay of weights whose gradient is 0, and no moments of zeros, after which Adam's first step is too long."""
+    settings = {"critic_warmup_steps": 4, "num_iterations": 2, "max_steps": 4, "weight_decay": 0.1}
+    trainer, _ = make(tmp_path, ModelConfig(model=str(base)), critic="head", **settings)
+    before = weights_of(trainer.model)
+    trainer.train()
+    assert all(map(is_critic, moved(before, trainer.model)))
+    with_state = {id(weight) for weight in trainer.optimizer.state}
+    assert with_state == {id(weight) for name, weight in trainer.model.named_parameters() if is_critic(name)}
+
+
+def test_the_head_computes_in_float32_on_weights_that_fsdp_hands_over_in_bfloat16(tmp_path):
+    """FSDP2 in one process, its parameters cast to bfloat16 as the launch file's mixed precision does."""
+    program = tmp_path / "sharded.py"
+    program.write_text(
+        """
+import sys
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from transformers import LlamaConfig, LlamaForCausalLM
+from rlaif.training.critic import Critic, attach_critic
+
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
+config = LlamaConfig(vocab_size=16, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+policy = LlamaForCausalLM(config)
+recorder = attach_critic(policy, Critic(8, weight=torch.ones(1, 8)))
+mesh = dist.init_device_mesh("cpu", (1,))
+fully_shard(policy, mesh=mesh, mp_policy=MixedPrecisionPolicy(param_dtype=torch.bfloat16))
+with recorder.recording() as values:
+    policy(input_ids=torch.tensor([[1, 2, 3]]), use_cache=False).logits
+assert values[0].shape == (1, 3) and values[0].dtype == torch.float32, values
+values[0].sum().backward()
+assert policy.critic.head.weight.grad is not None
+dist.destroy_process_group()
+print("done")
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, str(program), str(tmp_path / "meeting")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=120,
+    )
+    assert done.stdout == "done\n", done.stderr[-2000:]
+
+
+def test_a_separate_critic_has_no_dropout_either(tmp_path, base):
+    critic = Critic(8, torch.nn.Sequential(torch.nn.Dropout(0.5)))
+    trainer, _ = make(tmp_path, ModelConfig(model=str(base)), critic="head")
+    again = PPOTrainer(
+        trainer.model,
+        trainer.args,
+        rewards=trainer.reward_funcs,
+        train_dataset=trainer.train_dataset,
+        reference=trainer.ref_model,
+        critic=critic,
+        processing_class=trainer.processing_class,
+    )
+    assert again.critic.backbone[0].p == 0.0
 
 
 def test_a_head_starts_as_no_critic_at_all(tmp_path, base):
@@ -440,7 +500,7 @@ def test_a_reward_model_that_cannot_share_is_refused_in_one_line(
     refused(ModelConfig(model=str(base)), [adapter_reward_model], "share_backbone is set without lora")
     refused(config, [], "rewards name 0 reward models; expected exactly one")
     refused(config, [adapter_reward_model, whole_reward_model], "rewards name 2 reward models")
-    with pytest.raises(ValueError, match="critic is reward_model, but rewards name none"):
+    with pytest.raises(ValueError, match="critic is reward_model, but rewards name 0"):
         check_models(config, ppo_config(tmp_path, critic="reward_model"), [])
 
 

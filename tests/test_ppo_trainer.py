@@ -6,9 +6,11 @@ import copy
 import inspect
 import itertools
 import math
+import re
 from types import SimpleNamespace
 
 import datasets
+import numpy as np
 import pytest
 import torch
 from support import WORDS, RecordingReward, ppo_config, word_llama, word_tokenizer
@@ -345,6 +347,7 @@ def test_responses_without_a_score_are_not_learned_from(tmp_path):
     policy, reference = word_llama(), word_llama(seed=0, spread=0.28)
     plain = copy.deepcopy(policy)
     settings = {"kl_coef": 0.3, "gamma": 0.97, "gae_lambda": 0.9, "critic": "head", "value_coef": 0.7}
+    settings |= {"value_clip": 0.2}
     settings |= {"critic_learning_rate": 0.1, "learning_rate": 0.5, "max_steps": 2, "num_iterations": 2, **DESCENT}
     trainer, reward = make(
         tmp_path, some, policy, reference, per_device_train_batch_size=16, max_completion_length=6, **settings
@@ -689,6 +692,7 @@ def test_vllm_gets_the_policy_without_its_critic(tmp_path, monkeypatch):
 
 UPSTREAM = {
     "_tokenize_prompts": ["prompts"],
+    "_log_metric": ["name", "value"],
     "_calculate_rewards": ["inputs", "prompts", "completions", "completion_ids_list"],
     "_generate_and_score_completions": ["inputs"],
     "_prepare_inputs": ["generation_batch"],
@@ -783,3 +787,35 @@ def test_several_responses_to_a_prompt(tmp_path):
     prompts = [prompt for prompt, _, _ in reward.rollouts[0]]
     assert [prompts.count(p) for p in dict.fromkeys(prompts)] == [4, 4]
     assert isinstance(trainer.args, PPOConfig)
+
+
+def test_without_a_reference_no_kl_is_reported(tmp_path):
+    trainer, _ = make(tmp_path, number, held_out=rows_of_prompts(PROMPTS, 4), kl_coef=0.0, critic="none", max_steps=1)
+    metrics = trainer.evaluate()
+    assert "eval_kl" not in metrics
+    assert np.isnan(trainer.checks[0].kl_N).all()
+
+
+def test_what_a_reward_logs_is_logged(tmp_path):
+    def graded(prompts, completions, log_metric, **kwargs):
+        log_metric("long_words", 0.25)
+        return [0.0] * len(prompts)
+
+    trainer, _ = make(tmp_path, [graded], critic="none", max_steps=1)
+    trainer.train()
+    assert trainer.state.log_history[0]["long_words"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_generations_eval": 3}, "num_generations_eval is 3"),
+        ({"entropy_target": 0.5}, "entropy_target is 0.5; this program takes only"),
+        ({"generation_kwargs": {"top_k": 5}}, "generation_kwargs has 'top_k'"),
+        ({"critic": "heads"}, "critic is 'heads'; expected one of head, separate, reward_model, none"),
+        ({"kl_estimator": "k9"}, "kl_estimator is 'k9'; expected one of k1, k2, k3"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ppo_config(tmp_path, **settings)

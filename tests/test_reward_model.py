@@ -16,7 +16,7 @@ from transformers import (
     set_seed,
 )
 
-from rlaif.language_models import load_tokenizer
+from rlaif.language_models import load_tokenizer, whole
 from rlaif.rendering import Rendering
 from rlaif.reward_model import METADATA, RewardModel, RewardModelCard
 
@@ -202,3 +202,28 @@ def test_a_later_version_is_refused(decoder):
 def test_as_many_prompts_as_responses(decoder):
     with pytest.raises(ValueError, match="1 prompts and 2 responses"):
         RewardModel.load(decoder).score(["a"], ["b", "c"])
+
+
+def test_a_score_that_is_no_number_is_an_error_and_not_unscored(decoder):
+    model = RewardModel.load(decoder)
+    with torch.no_grad():
+        model.model.score.weight.fill_(float("nan"))
+    with pytest.raises(ValueError, match="the reward model gave nan to the response 'good'; expected a finite score"):
+        model.score(PROMPTS[:1], RESPONSES[:1])
+
+
+def test_under_zero_3_what_no_engine_runs_is_loaded_whole():
+    from transformers.integrations import deepspeed
+
+    class Settings:
+        def is_zero3(self):
+            return True
+
+    settings = Settings()
+    deepspeed.set_hf_deepspeed_config(settings)
+    try:
+        with whole():
+            assert not deepspeed.is_deepspeed_zero3_enabled()
+        assert deepspeed.is_deepspeed_zero3_enabled()
+    finally:
+        deepspeed.unset_hf_deepspeed_config()

@@ -280,8 +280,8 @@ def other_tokenizer(folder: Path, reward_model: Path) -> str:
 BAD: list[tuple[str | Callable[[Path, Path], str], str]] = [
     ("gold", r"reward 'gold' is not kind=value; expected one of reward_model=FOLDER"),
     ("rating=", r"is not kind=value"),
-    ("ratings=j.yaml", r"of the kind 'ratings', which there is not; did you mean 'rating'\?"),
-    ("zzz=j.yaml", r"of the kind 'zzz', which there is not; expected one of reward_model=FOLDER"),
+    ("ratings=j.yaml", r"of an unknown kind, 'ratings'; did you mean 'rating'\?"),
+    ("zzz=j.yaml", r"of an unknown kind, 'zzz'; expected one of reward_model=FOLDER"),
     ("reward_model=no/such", r"reward reward_model=no/such: no/such is neither a folder nor a Hub model"),
     (lambda folder, rm: f"reward_model={folder}", r"has no rlaif.json"),
     (other_tokenizer, r"was trained with rendering kind = 'chat', but its tokenizer now gives 'plain'"),

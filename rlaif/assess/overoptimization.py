@@ -34,15 +34,15 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rlaif.assess.wins import mean_and_error
+from rlaif.metrics import t_quantile
 
-__all__ = ["MIN_PROMPTS", "Check", "assess_checks", "paired_change", "t_quantile"]
+__all__ = ["MIN_PROMPTS", "Check", "assess_checks", "paired_change"]
 
 Array = NDArray[np.float64]
 
@@ -166,20 +166,6 @@ def paired_change(now_N: ArrayLike, then_N: ArrayLike, comparisons: int = 1) -> 
     change, error = mean_and_error(difference)
     half = t_quantile(1.0 - (1.0 - LEVEL) / (2 * comparisons), difference.size - 1) * error
     return change, change - half, change + half, difference.size
-
-
-def t_quantile(p: float, degrees: int) -> float:
-    """Student's t quantile for p > 0.5, from the normal one z (Abramowitz and Stegun 26.7.5, to 1 / degrees^3).
-
-    Within 0.1 % for degrees >= 19 and 1 - p >= 1e-5.
-    """
-    z = NormalDist().inv_cdf(p)
-    return (
-        z
-        + (z**3 + z) / (4 * degrees)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
-    )
 
 
 def _check_alike(checks: Sequence[Check]) -> None:

@@ -89,9 +89,12 @@ class Shared:
 
 
 class _Bar(ProgressCallback):  # type: ignore[misc]
-    """A progress bar that carries the newest loss; the whole history goes to trainer_state.json."""
+    """A progress bar that carries the newest loss or reward; the whole history goes to trainer_state.json."""
 
-    shown = ("loss", "eval_loss", "accuracy", "eval_accuracy", "rewards/accuracies", "eval_rewards/accuracies")
+    shown = (
+        *("loss", "eval_loss", "accuracy", "eval_accuracy", "rewards/accuracies", "eval_rewards/accuracies"),
+        *("reward", "kl"),
+    )
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if state.is_world_process_zero and self.training_bar is not None:

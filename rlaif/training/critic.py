@@ -3,8 +3,8 @@
     head            a linear map on the policy's last hidden state: one pass through the trunk gives log-probabilities
                     and values, and no second model is held
     separate        a value model of its own, which starts as a copy of the policy
-    reward_model    a value model of its own, which starts as the reward model, its head less the zero point: the value
-                    of a whole response is then its score already
+    reward_model    a value model of its own, which starts as the reward model, its head less the zero point: where that
+                    is the only reward, neither weighted nor normalized, a whole response's value is its score already
 
 The critic hangs on the policy as its submodule `critic`, so that what wraps the policy (DDP, FSDP, ZeRO, the optimizer)
 holds the critic too, and it is computed by a hook inside of the policy's own forward pass, where sharded weights are
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import load_file, save_file
 
 from rlaif.training.common import is_peft
@@ -74,10 +75,11 @@ class Critic(torch.nn.Module):
         """
         if self.backbone is not None:
             hidden_BTH = self.backbone(input_ids=input_ids, use_cache=False).last_hidden_state
-        # In float32: bfloat16 has three digits, and advantages are differences of values.
+        # In float32: bfloat16 has three digits, and advantages are differences of values. FSDP and DeepSpeed may hand
+        # the head over in bfloat16.
         with torch.autocast(hidden_BTH.device.type, enabled=False):
-            values: torch.Tensor = self.head(hidden_BTH.float()).squeeze(-1)
-        return values
+            values_BT1 = F.linear(hidden_BTH.float(), self.head.weight.float(), self.head.bias.float())
+        return values_BT1.squeeze(-1)
 
 
 class ValueRecorder:

@@ -117,6 +117,9 @@ def policy_prompts(
             rows.append(row)
     if not rows and not too_long:
         raise ValueError(f"{source} has no rows; expected at least one prompt.")
+    # Of a column that a row lacks it has None: the first row's columns alone would be kept otherwise.
+    columns = dict.fromkeys(name for row in rows for name in row)
+    rows = [{name: row.get(name) for name in columns} for row in rows]
     return Tokenized(datasets.Dataset.from_list(rows) if rows else [], too_long)
 
 

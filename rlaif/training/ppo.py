@@ -59,6 +59,9 @@ def kl_estimate(logps_BT: torch.Tensor, ref_logps_BT: torch.Tensor, estimator: s
         k1 = u                   unbiased; negative for half of the tokens
         k2 = u^2 / 2             biased, never negative
         k3 = exp(-u) - 1 + u     unbiased, never negative; its exponential grows fast where pi left the reference
+
+    That is said of the value. In a reward, where no gradient goes through it, only k1 leads to the optimum of reward
+    less KL: the policy gradient of k2 or k3 is that of another penalty.
     """
     u_BT = logps_BT - ref_logps_BT
     if estimator == "k1":
@@ -144,8 +147,8 @@ def moments(
 def whiten(x_BT: torch.Tensor, mask_BT: torch.Tensor, reduce: Reduce = _alone) -> torch.Tensor:
     """Mean 0 and variance 1 over the tokens that count, of all processes: (B, T), 0 on padding.
 
-    Taking off the mean is a baseline; it leaves the expected gradient as it is but for the weight of one row's own
-    share in it. The scale makes the learning rate independent of the reward's unit.
+    The mean is a baseline, and the scale makes the learning rate independent of the reward's unit. As a token is part
+    of the mean that is taken off it, the expected gradient shrinks by one part in their number.
     """
     _, mean, variance = moments(x_BT, mask_BT, reduce)
     return (x_BT - mean) * torch.rsqrt(variance + 1e-8) * mask_BT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +12,7 @@ from rlaif.training.models import ModelConfig, base_model, load_policy, lora
 from rlaif.training.ppo_config import PPOConfig
 from rlaif.training.roles import add_reference, shared_reward_model
 
-__all__ = ["PPOModels", "check_models", "load_models", "weights_held"]
+__all__ = ["PPOModels", "check_models", "load_models"]
 
 
 @dataclass
@@ -49,8 +48,15 @@ def check_models(config: ModelConfig, args: PPOConfig, reward_models: list[str])
             raise ValueError(
                 "share_backbone does not work on sharded weights; use DDP (recipes/accelerate/ddp.yaml) or one process."
             )
-    if args.critic == "reward_model" and not reward_models:
-        raise ValueError("critic is reward_model, but rewards name none; add one, or use critic head or separate.")
+    if args.critic == "reward_model" and len(reward_models) != 1:
+        raise ValueError(
+            f"critic is reward_model, but rewards name {len(reward_models)}; expected one that it can start from, or "
+            "critic head or separate."
+        )
+    if args.critic_warmup_steps and (args.deepspeed or args.distributed_state.distributed_type == "DEEPSPEED"):
+        raise ValueError(
+            "critic_warmup_steps does not work under DeepSpeed, which steps all weights alike; set it to 0."
+        )
 
 
 def load_models(config: ModelConfig, args: PPOConfig, tokenizer: Any, reward_models: list[str]) -> PPOModels:
@@ -106,23 +112,3 @@ def _load_critic(
             )
         return load_critic("reward_model", policy, reward_model=reward_model)
     return load_critic(args.critic, policy)
-
-
-def weights_held(trainer: Any, rewards: Iterable[Any]) -> dict[str, int]:
-    """Bytes of weights in this process by role, each counted once; what is shared is the policy's.
-
-    `policy` is base weights and the adapter that trains; `reference` and `reward` are what they add.
-    """
-    from rlaif.training.critic import is_critic
-
-    held = dict.fromkeys(("policy", "reference", "critic", "reward"), 0)
-    for name, weight in trainer.model.named_parameters():
-        role = "critic" if is_critic(name) else next((r for r in ("reference", "reward") if f".{r}." in name), "policy")
-        held[role] += weight.nbytes
-    if trainer.ref_model is not None:
-        held["reference"] += sum(weight.nbytes for weight in trainer.ref_model.parameters())
-    for reward in rewards:
-        model = getattr(reward, "model", None)
-        if isinstance(model, RewardModel):
-            held["reward"] += sum(weight.nbytes for weight in model.model.parameters())
-    return held

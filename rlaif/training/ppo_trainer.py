@@ -15,17 +15,17 @@ learned from several times, DDP, FSDP and DeepSpeed. Overridden is what makes it
     _get_train_sampler                    an order of the prompts that follows from the epoch, also after a resume
     _save, _save_checkpoint, _load_...    the critic beside the policy; KL coefficient, normalizer, held-out checks
 
-The loss of a step is the mean over all tokens of a rollout's share in it, over all processes and micro-batches
-("dapo" in TRL's words): neither the number of processes nor the size of a micro-batch changes it.
+The loss of an optimizer step is a sum over its tokens, in all processes and micro-batches, over the number of tokens
+that a step of this rollout has on average ("dapo" in TRL's words): neither the number of processes nor the size of a
+micro-batch changes it, and every token of a rollout weighs the same.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import logging
 import math
-import resource
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -34,10 +34,17 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 from trl.models import prepare_deepspeed, prepare_fsdp
-from trl.trainer.utils import RepeatSampler, add_fused_lm_head, shuffle_sequence_dict, split_tensor_dict
+from trl.trainer.utils import (
+    RepeatSampler,
+    add_fused_lm_head,
+    disable_dropout_in_model,
+    shuffle_sequence_dict,
+    split_tensor_dict,
+)
 
 from rlaif.assess.overoptimization import Check
 from rlaif.language_models import quiet
@@ -58,7 +65,7 @@ from rlaif.training.critic import (
 from rlaif.training.ppo_config import PPOConfig
 from rlaif.training.roles import as_reference, check_trainable
 
-__all__ = ["STATE_FILE", "PPOTrainer", "peak_memory"]
+__all__ = ["STATE_FILE", "PPOTrainer"]
 
 STATE_FILE = "ppo_state.json"
 
@@ -170,6 +177,11 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         self.kl_controller = ppo.KLController(args.kl_coef, args.kl_target, args.kl_gain)
         self.normalizer = ppo.RewardNormalizer()
         self.critic = critic
+        if critic is not None and args.disable_dropout:
+            disable_dropout_in_model(critic)
+        if args.critic_warmup_steps:
+            self.add_callback(_CriticAlone(self))
+        self._logged_by_rewards: set[str] = set()
         self._recorder = attach_critic(self.model, critic) if critic is not None else None
         # TRL's fused head goes through the vocabulary in tiles, so that the logits are never whole. On a CPU it takes
         # the prompts' tokens too, and computes everything again in the backward pass: the model's own is faster there.
@@ -198,12 +210,14 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         return [self.rendering.encode_prompt(self.processing_class, prompt) for prompt in prompts], None, {}
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
-        with quiet():  # TRL warns of each response without a score: they are counted
+        with _speechless("trl.trainer.grpo_trainer"):  # it warns of each response without a score: they are counted
             gathered: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         at = self.accelerator.process_index * len(prompts)
         self._raw_scores = gathered[at : at + len(prompts)]  # (B, number of rewards)
         if not self.model.training:
-            columns = {name: [row[name] for row in inputs] for name in inputs[0] if name != "prompt"}
+            columns: dict[str, Any] = {name: [row[name] for row in inputs] for name in inputs[0] if name != "prompt"}
+            # As TRL calls a reward; what it would log is of training.
+            columns |= {"trainer_state": self.state, "log_extra": _ignore, "log_metric": _ignore}
             self._watched_scores = {
                 name: [
                     math.nan if score is None else float(score)
@@ -214,6 +228,10 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
                 for name, watched in zip(self._watched_names(), self.watched, strict=True)
             }
         return gathered
+
+    def _log_metric(self, name: str, value: float) -> None:
+        self._logged_by_rewards.add(name)
+        super()._log_metric(name, value)
 
     def _watched_names(self) -> list[str]:
         return [watched.__name__ for watched in self.watched]
@@ -296,7 +314,8 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
 
         Returns:
             raw_BF of each of F rewards; scores_B, their weighted sum, NaN where one is missing; ended_B, if with EOS;
-            old_logps_BT, values_BT; kl_BT by kl_estimator; kl_B by k1, nats a response; length_B in tokens.
+            old_logps_BT, values_BT; kl_BT by kl_estimator; kl_B by k1, nats a response, NaN without a reference;
+            length_B in tokens.
         """
         mode = "train" if self.model.training else "eval"
         # TRL counts and averages as GRPO does, partly under the names that are used here.
@@ -306,7 +325,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
             batch = super()._generate_and_score_completions(rows)
         theirs, self._metrics[mode] = self._metrics[mode], ours
         for name, values in theirs.items():
-            if name.startswith("sampling/"):
+            if name.startswith("sampling/") or name in self._logged_by_rewards:
                 ours[name] += values
         ours["num_tokens"] = theirs["num_tokens"]
 
@@ -314,7 +333,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         if self._old is None:  # TRL has not asked: it takes the first step on a rollout for its whole use
             self._old = self._score_tokens(self.model, tokens, values=self.critic is not None)
         old_logps_BT, values_BT = self._old
-        kl_BT, kl_B = torch.zeros_like(old_logps_BT), torch.zeros_like(old_logps_BT[:, 0])
+        kl_BT, kl_B = torch.zeros_like(old_logps_BT), torch.full_like(old_logps_BT[:, 0], torch.nan)
         if self.args.kl_coef > 0.0:
             with self._reference() as model:
                 ref_logps_BT, _ = self._score_tokens(model, tokens, values=False)
@@ -360,7 +379,8 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         rewards_BT = ppo.token_rewards(shaped_B, kl_BT, mask_BT, self.kl_controller.coef)
         advantages_BT, returns_BT = ppo.advantages(rewards_BT, values_BT, mask_BT, args.gamma, args.gae_lambda)
         self._log_rollout(more, scored_B, values_BT, returns_BT, mask_BT)
-        self.kl_controller.update(float(self._mean(more["kl_B"])))
+        if self.state.global_step >= args.critic_warmup_steps:  # before, the policy has not moved
+            self.kl_controller.update(float(self._mean(more["kl_B"])))
         if args.whiten_advantages:
             advantages_BT = ppo.whiten(advantages_BT, mask_BT, self._sum)
         # In its table of completions TRL has GRPO's; these are a response's own, averaged over its tokens.
@@ -554,7 +574,9 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
             ended_N=ended_N > 0.5,
         )
         self.checks.append(check)
-        metrics = {"eval_reward": _mean(reward_N), "eval_kl": _mean(kl_N), "eval_length": _mean(length_N)}
+        metrics = {"eval_reward": _mean(reward_N), "eval_length": _mean(length_N)}
+        if self.args.kl_coef > 0.0:
+            metrics["eval_kl"] = _mean(kl_N)
         metrics |= {f"eval_{name}": _mean(scores_N) for name, scores_N in check.scores.items()}
         self.log(metrics)  # before training goes on: TRL would add what training has counted so far
         self.model.train(training)
@@ -565,7 +587,8 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
     @contextmanager
     def _own_random_numbers(self) -> Iterator[None]:
         """The same random numbers each time, and training's afterwards."""
-        with torch.random.fork_rng():
+        device = self.accelerator.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(self.args.seed + 7919 * (1 + self.accelerator.process_index))
             yield
 
@@ -604,7 +627,12 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         with quiet():  # says that the critic is missing from the policy's file
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if self.critic is not None and (Path(resume_from_checkpoint) / CRITIC_FILE).is_file():
+        # FSDP's own checkpoint has the critic, sharded like the policy.
+        if (
+            self.critic is not None
+            and not self.is_fsdp_enabled
+            and (Path(resume_from_checkpoint) / CRITIC_FILE).is_file()
+        ):
             restore_critic(resume_from_checkpoint, self.critic)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -625,6 +653,37 @@ _LEARNED_FROM = (
 )
 
 
+@contextmanager
+def _speechless(name: str) -> Iterator[None]:
+    """The logger `name` says nothing below an error."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _ignore(*args: Any) -> None:
+    """In place of TRL's loggers, where nothing is logged."""
+
+
+class _CriticAlone(TrainerCallback):  # type: ignore[misc]
+    """During critic_warmup_steps the optimizer sees no gradient of the policy: no decay, and no moments of zeros, after
+    which Adam's first steps would be too long."""
+
+    def __init__(self, trainer: PPOTrainer) -> None:
+        self.trainer = trainer
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called after clipping, before the step."""
+        if state.global_step < args.critic_warmup_steps:
+            for name, weight in self.trainer.model.named_parameters():
+                if not is_critic(name):
+                    weight.grad = None
+
+
 class _EpochSampler(RepeatSampler):  # type: ignore[misc]
     """TRL's sampler in an order that follows from seed and epoch: a resumed run finds the order that it left."""
 
@@ -638,14 +697,3 @@ class _EpochSampler(RepeatSampler):  # type: ignore[misc]
 
 def _mean(x_N: np.ndarray[Any, Any]) -> float:
     return float(np.nanmean(x_N)) if not np.isnan(x_N).all() else math.nan
-
-
-def peak_memory() -> int:
-    """The most memory that this process held so far, in bytes: of its GPU, or resident where there is none."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    status = Path("/proc/self/status")
-    if status.is_file():  # ru_maxrss starts, on Linux, at the peak of the process that started this one
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

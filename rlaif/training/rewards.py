@@ -51,6 +51,7 @@ __all__ = [
     "completion_text",
     "load_rewards",
     "parse_rewards",
+    "too_long_to_score",
 ]
 
 REFERENCE = "reference"  # the column that `pairwise` compares with
@@ -123,7 +124,7 @@ def parse_rewards(specs: Sequence[str]) -> list[RewardSpec]:
         if kind not in _KINDS:
             close = difflib.get_close_matches(kind, _KINDS, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}?" if close else f"expected one of {_EXPECTED}."
-            raise ValueError(f"reward {spec!r} is of the kind {kind!r}, which there is not; {hint}")
+            raise ValueError(f"reward {spec!r} is of an unknown kind, {kind!r}; {hint}")
         stem = name = re.sub(r"\W+", "_", value.rpartition(":")[2]) if kind == "function" else kind
         number = 1
         while name in taken:
@@ -176,6 +177,21 @@ def load_rewards(
         else _KINDS[spec.kind].load(spec.value, spec.name, folder)
         for spec in check_rewards(specs, columns)
     ]
+
+
+def too_long_to_score(reward: Any, prompts: Sequence[Prompt], response_tokens: int) -> str | None:
+    """The line that says for how many prompts a response may be too long for a reward model; None where for none."""
+    if not isinstance(reward, RewardModelReward):
+        return None
+    model = reward.model
+    room = model.card.max_length - response_tokens
+    count = sum(len(model.rendering.encode_prompt(model.tokenizer, prompt)) > room for prompt in prompts)
+    if not count:
+        return None
+    return (
+        f"{reward.__name__} reads {model.card.max_length} tokens: with {count} of {len(prompts)} prompts a response of "
+        f"{response_tokens} tokens is too long for it, and is left out of the learning (`unscored`)"
+    )
 
 
 def completion_text(completion: Any) -> str:

@@ -6,8 +6,9 @@
     reward      the frozen adapter "reward", from a reward model that was trained with LoRA on the same base model
     critic      a linear head on the policy's hidden states (rlaif.training.critic)
 
-Beside one adapter for each role, the weights are held once, in 4 bits by choice. PEFT freezes an adapter that is
-switched off and, switched on again, makes it trainable whatever it was before: `using_adapter` puts both back.
+The base weights are held once, in 4 bits by choice; each role adds no more than an adapter or a head. PEFT freezes an
+adapter that is switched off and, switched on again, makes it trainable whatever it was before: `using_adapter` puts
+both back.
 """
 
 from __future__ import annotations
