@@ -17,8 +17,9 @@ with a fixed coefficient, gamma, lambda, clipping of ratio and value, value coef
 advantages. The default settings were chosen for TRL's trainer. What differs:
 
                         here                                        TRL 1.12
-    critic              linear head on the policy's trunk,          a second model, first a copy of the reward model,
-                        10 times the policy's learning rate         at the policy's learning rate
+    critic              head: linear, on the policy's trunk,        a second model, first a copy of the reward model,
+                        10 times the policy's learning rate; or,    at the policy's learning rate
+                        with --critic reward_model, TRL's
     score               at the last real token (EOS), less the      one position after it, where a further state has a
                         reward model's zero point                   value of its own; the zero point stays in
     GAE                 stops at EOS                                runs on, over padding that is worth 0
@@ -78,6 +79,13 @@ class CompareConfig:
     learning_rate: float = field(default=5e-5, metadata={"help": "The policy's, constant."})
     kl_coef: float = field(default=0.05, metadata={"help": "Reward taken off for a nat of KL."})
     value_coef: float = field(default=0.1, metadata={"help": "Weight of the value loss."})
+    critic: str = field(
+        default="head",
+        metadata={
+            "help": "rlaif's critic: 'head', or 'reward_model', which is TRL's: a second model, at the policy's rate.",
+            "choices": ["head", "reward_model"],
+        },
+    )
     gamma: float = field(default=1.0, metadata={"help": "Discount of a token's reward."})
     gae_lambda: float = field(default=0.95, metadata={"help": "lambda of GAE."})
     cliprange: float = field(default=0.2, metadata={"help": "The ratio is held in [1 - cliprange, 1 + cliprange]."})
@@ -171,7 +179,13 @@ def command(name: str, settings: CompareConfig, seed: int, folder: Path) -> list
     made = Path(settings.runs)
     steps = settings.samples // settings.batch * settings.epochs * settings.minibatches
     if name == "trl":
-        others = {"trl_python", "runs", "seeds", "threads"}  # nothing that a run reads: it need not be run again
+        others = {
+            "trl_python",
+            "runs",
+            "seeds",
+            "threads",
+            "critic",
+        }  # nothing that a run reads: it need not be run again
         asked = {
             **{name: value for name, value in asdict(settings).items() if name not in others},
             "policy": str(made / "sft"),
@@ -202,6 +216,8 @@ def command(name: str, settings: CompareConfig, seed: int, folder: Path) -> list
         "kl_coef": settings.kl_coef,
         "kl_estimator": "k1",
         "value_coef": settings.value_coef,
+        "critic": settings.critic,
+        "critic_learning_rate": settings.learning_rate * (10 if settings.critic == "head" else 1),
         "gamma": settings.gamma,
         "gae_lambda": settings.gae_lambda,
         "epsilon": settings.cliprange,
