@@ -19,6 +19,7 @@ __all__ = [
     "fingerprint",
     "read_judgments",
     "read_pairs",
+    "read_prompt_rows",
     "read_prompts",
     "read_rows",
     "require",
@@ -116,15 +117,22 @@ def require(row: Mapping[str, Any], columns: Iterable[str], where: str) -> None:
 def read_prompts(source: str | Path, split: str | None = None) -> list[Prompt]:
     """The distinct prompts of `source` in order of appearance; a ValueError where strings and messages are mixed."""
     prompts: dict[str, Prompt] = {}
-    kind = OneKind()
+    for row in read_prompt_rows(source, split):
+        prompts.setdefault(json.dumps(row["prompt"]), row["prompt"])
+    return list(prompts.values())
+
+
+def read_prompt_rows(source: str | Path, split: str | None = None) -> Iterator[dict[str, Any]]:
+    """Every row of `source` with its prompt checked and its other columns; a ValueError where kinds are mixed."""
+    kind, empty = OneKind(), True
     for where, row in read_rows(source, split):
         require(row, ["prompt"], where)
         prompt = _at(where, check_prompt, row["prompt"])
         kind.check(prompt, where)
-        prompts.setdefault(json.dumps(prompt), prompt)
-    if not prompts:
+        empty = False
+        yield {**row, "prompt": prompt}
+    if empty:
         raise ValueError(f"{source} has no rows; expected at least one prompt.")
-    return list(prompts.values())
 
 
 def read_pairs(source: str | Path, split: str | None = None) -> list[Pair]:

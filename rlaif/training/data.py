@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from rlaif.records import check_prompt
 from rlaif.rendering import Rendering
-from rlaif.sources import OneKind, read_rows, require
+from rlaif.sources import read_prompt_rows
 
 __all__ = [
     "Tokenized",
@@ -102,21 +101,13 @@ def policy_prompts(
     """
     import datasets
 
-    kind, too_long = OneKind(), 0
+    too_long = 0
     rows: list[dict[str, Any]] = []
-    for where, row in read_rows(source, split):
-        require(row, ["prompt"], where)
-        try:
-            row["prompt"] = check_prompt(row["prompt"])
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
-        kind.check(row["prompt"], where)
+    for row in read_prompt_rows(source, split):
         if len(rendering.encode_prompt(tokenizer, row["prompt"])) > max_length:
             too_long += 1
         elif limit is None or len(rows) < limit:
             rows.append(row)
-    if not rows and not too_long:
-        raise ValueError(f"{source} has no rows; expected at least one prompt.")
     # Of a column that a row lacks it has None: the first row's columns alone would be kept otherwise.
     columns = dict.fromkeys(name for row in rows for name in row)
     rows = [{name: row.get(name) for name in columns} for row in rows]

@@ -246,8 +246,12 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         tokens = _Tokens(
             input_ids[:, :border], attention_mask[:, :border], input_ids[:, border:], attention_mask[:, border:]
         )
-        self._old = self._score_tokens(model, tokens, values=self.critic is not None)
+        self._old = self._score_policy(model, tokens)
         return self._old[0], None, None
+
+    def _score_policy(self, model: Any, tokens: _Tokens) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `_score_tokens`, with values where they are learned from: held-out answers need none."""
+        return self._score_tokens(model, tokens, values=self.critic is not None and self.model.training)
 
     def _score_tokens(self, model: Any, tokens: _Tokens, values: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities and values (0 where not asked for) of all response tokens, without gradient: (B, T) twice.
@@ -331,7 +335,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
 
         tokens, mask_BT = _Tokens.of(batch), batch["completion_mask"]
         if self._old is None:  # TRL has not asked: it takes the first step on a rollout for its whole use
-            self._old = self._score_tokens(self.model, tokens, values=self.critic is not None)
+            self._old = self._score_policy(self.model, tokens)
         old_logps_BT, values_BT = self._old
         kl_BT, kl_B = torch.zeros_like(old_logps_BT), torch.full_like(old_logps_BT[:, 0], torch.nan)
         if self.args.kl_coef > 0.0:

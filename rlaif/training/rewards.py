@@ -281,8 +281,9 @@ class _JudgeReward(_Reward):
 
     _rows: str  # what the store calls them
 
-    def __init__(self, name: str, folder: str | Path) -> None:
+    def __init__(self, judge: Any, name: str, folder: str | Path) -> None:
         super().__init__(name)
+        self.judge = judge
         self._folder = folder
         self._store: Store | None = None
         self._warned = False
@@ -317,11 +318,8 @@ class RatingReward(_JudgeReward):
         folder: the ratings are kept in `folder`/ratings.
     """
 
+    judge: Rater
     _rows = "ratings"
-
-    def __init__(self, judge: Rater, name: str, folder: str | Path) -> None:
-        super().__init__(name, folder)
-        self.judge = judge
 
     @classmethod
     def check(cls, value: str, columns: Collection[str] | None) -> None:
@@ -354,11 +352,8 @@ class PairwiseReward(_JudgeReward):
         folder: the votes are kept in `folder`/votes.
     """
 
+    judge: Judge
     _rows = "votes"
-
-    def __init__(self, judge: Judge, name: str, folder: str | Path) -> None:
-        super().__init__(name, folder)
-        self.judge = judge
 
     @classmethod
     def check(cls, value: str, columns: Collection[str] | None) -> None:
