@@ -142,6 +142,7 @@ def main() -> None:
             "steps": outcome.global_step,
             "loss": outcome.training_loss,
             "preference_loss": args.preference_loss,
+            "label_smoothing": args.label_smoothing,
             "processes": process_count(),
         },
         "reload": {"responses": len(after), "bit_identical": None if sharded else True},

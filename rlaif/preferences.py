@@ -22,18 +22,22 @@ from rlaif.records import (
     Preference,
     check_probability,
     check_prompt,
-    content_hash,
+    complement,
     prompt_hash,
+    uniform_hash,
 )
 from rlaif.shards import SPLITS, Shards, parquet_splits, read_tables
 from rlaif.sources import read_rows, stream_judgments, stream_pairs, write_json
 from rlaif.store import write_manifest
 
 __all__ = [
+    "FLIPPED",
     "SPLITS",
     "BuildConfig",
     "build",
     "check_held_out",
+    "flip",
+    "is_flipped",
     "judgments_of",
     "load_preferences",
     "preference_row",
@@ -42,6 +46,8 @@ __all__ = [
     "split_for",
     "split_of",
 ]
+
+FLIPPED = "verdict_flipped"  # the column of a dataset with flipped verdicts that says which rows they are
 
 
 @dataclass
@@ -77,15 +83,45 @@ class BuildConfig:
     )
     validation: float = field(default=0.05, metadata={"help": "Share of prompts in the validation split."})
     test: float = field(default=0.1, metadata={"help": "Share of prompts in the test split."})
-    seed: int = field(default=0, metadata={"help": "Another seed draws other splits."})
+    seed: int = field(default=0, metadata={"help": "Another seed draws other splits, and flips other verdicts."})
+    flip_rate: float = field(
+        default=0.0,
+        metadata={
+            "help": "Label noise for experiments: this share of the train split's verdicts is turned round (z to 1 - "
+            "z), in [0, 0.5]. The other splits stay as judged. `rlaif publish` refuses such a dataset."
+        },
+    )
 
 
 def split_of(key: str, validation: float, test: float, seed: int = 0) -> str:
     """The split of everything that shares `key`: its hash as a number u in [0, 1); test below `test`, and so on."""
-    u = int(content_hash("split", seed, key)[:13], 16) / 16**13
+    u = uniform_hash("split", seed, key)
     if u < test:
         return "test"
     return "validation" if u < test + validation else "train"
+
+
+def flip(judgment: Judgment) -> Judgment:
+    """The verdict of a judge that meant the opposite: z becomes 1 - z, in each order too. `flip(flip(j)) == j`.
+
+    `Judgment.swap()` is something else: it exchanges the responses as well, and so says the same. A tie stays one, and
+    what is unjudged stays so.
+    """
+    return dataclasses.replace(
+        judgment, z=complement(judgment.z), z_ab=complement(judgment.z_ab), z_ba=complement(judgment.z_ba)
+    )
+
+
+def is_flipped(row: Pair | Preference, config: BuildConfig) -> bool:
+    """Whether `config` turns the verdict on this pair round: where it is in train, and a draw u is below `flip_rate`.
+
+    u is a hash of the seed, the prompt and the two responses, whichever comes first: each pair is drawn by itself,
+    whatever else is left out, and what is flipped at one rate is flipped at every higher one.
+    """
+    if not config.flip_rate or split_for(row, config) != "train":
+        return False
+    responses = (row.response_a, row.response_b) if isinstance(row, Pair) else (row.chosen, row.rejected)
+    return uniform_hash("flip", config.seed, prompt_hash(row.prompt), *sorted(responses)) < config.flip_rate
 
 
 def select(
@@ -105,15 +141,15 @@ def select(
             left_out["empty or equal responses"] += 1
         elif round(abs(z - 0.5), 9) <= tie_band:
             left_out["tie"] += 1
-        elif max(z, 1.0 - z) < min_confidence:
+        elif max(z, round(1.0 - z, 9)) < min_confidence:
             left_out["unsure"] += 1
-        elif consistent and _flips(judgment):
+        elif consistent and _orders_disagree(judgment):
             left_out["the orders disagree"] += 1
         else:
             yield Preference.from_judgment(judgment)
 
 
-def _flips(judgment: Judgment) -> bool:
+def _orders_disagree(judgment: Judgment) -> bool:
     if judgment.z_ab is None or judgment.z_ba is None:
         raise ValueError(f"pair {judgment.pair.id} was judged in one order only; `consistent` needs both.")
     return (judgment.z_ab - 0.5) * (judgment.z_ba - 0.5) <= 0.0
@@ -132,9 +168,15 @@ def build(config: BuildConfig) -> dict[str, Any]:
             f"tie_band is {config.tie_band} and min_confidence {config.min_confidence}; expected them in [0, 0.5) and "
             "[0.5, 1]."
         )
+    if not 0.0 <= config.flip_rate <= 0.5:
+        raise ValueError(
+            f"flip_rate is {config.flip_rate}; expected a share in [0, 0.5]: at 0.5 a verdict says nothing, above it "
+            "the opposite."
+        )
     left_out: Counter[str] = Counter()
+    judgments = judgments_of(config)
     selected = select(
-        judgments_of(config),
+        (flip(judgment) if is_flipped(judgment.pair, config) else judgment for judgment in judgments),
         left_out,
         tie_band=config.tie_band,
         min_confidence=config.min_confidence,
@@ -144,15 +186,23 @@ def build(config: BuildConfig) -> dict[str, Any]:
     if first is None:
         raise ValueError(f"no preference is left of {left_out.total()} judgments ({dict(left_out)}); nothing written.")
     folder = Path(config.output)
-    confidence = 0.0
-    with Shards(folder / "data", preference_schema(conversational=isinstance(first.prompt, list))) as shards:
+    confidence, flipped = 0.0, 0
+    # A dataset with noise that was converted and is built again brings the column: turned round twice is as judged.
+    carried = config.z_from == "judge" and FLIPPED in first.extra
+    noisy = carried or config.flip_rate > 0.0
+    schema = preference_schema(conversational=isinstance(first.prompt, list), flipped=noisy)
+    with Shards(folder / "data", schema) as shards:
         for preference in itertools.chain([first], selected):
-            shards.add(split_for(preference, config), preference_row(preference))
+            turned = is_flipped(preference, config) != (carried and bool(preference.extra.get(FLIPPED)))
+            row = preference_row(preference) | ({FLIPPED: turned} if noisy else {})
+            shards.add(split_for(preference, config), row)
             confidence += preference.z
+            flipped += turned
     kept = sum(shards.rows.values())
     report = {
         "judgments": kept + left_out.total(),
         "preferences": kept,
+        **({"flipped": flipped} if noisy else {}),
         "left_out": dict(left_out),
         "splits": {name: shards.rows.get(name, 0) for name in SPLITS},
         "split_by": config.split_by,
@@ -195,8 +245,11 @@ def _split_key(row: Pair | Preference, split_by: str) -> str:
     return str(row.extra[split_by])
 
 
-def preference_schema(*, conversational: bool) -> Any:
-    """The pyarrow schema of a preference dataset, whose texts are strings or lists of messages."""
+def preference_schema(*, conversational: bool, flipped: bool = False) -> Any:
+    """The pyarrow schema of a preference dataset, whose texts are strings or lists of messages.
+
+    `flipped`: some verdicts are turned round, and a column says which.
+    """
     import pyarrow as pa
 
     turns = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -205,6 +258,7 @@ def preference_schema(*, conversational: bool) -> Any:
         [("id", pa.string()), ("prompt", text), ("chosen", text), ("rejected", text)]
         + [(name, pa.float64()) for name in ("z", "margin", "z_first", "z_second")]
         + [(name, pa.string()) for name in ("judge", "template", "chosen_model", "rejected_model", "label")]
+        + ([(FLIPPED, pa.bool_())] if flipped else [])
     )
 
 
@@ -221,6 +275,13 @@ def _card(first: Preference, report: Mapping[str, Any]) -> str:
     files = "".join(f"  - split: {name}\n    path: data/{name}-*.parquet\n" for name, rows in splits.items() if rows)
     left_out = "".join(f"| left out: {reason} | {count} |\n" for reason, count in report["left_out"].items())
     sizes = "".join(f"| {name} | {count} |\n" for name, count in report["splits"].items())
+    noise, turned = "", ""
+    if "flipped" in report:
+        turned = f"| verdicts turned round | {report['flipped']} |\n"
+        noise = (
+            f"**Label noise**: for an experiment, {report['flipped']} verdicts were turned round (`--flip_rate`). "
+            f"Where `{FLIPPED}` is true, what was judged is the opposite of the row.\n\n"
+        )
     return (
         f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}tags:\n- preference\n- rlaif\n---\n"
         "# Preferences\n\n"
@@ -229,7 +290,7 @@ def _card(first: Preference, report: Mapping[str, Any]) -> str:
         "and second; their difference is the judge's position bias on the pair. `label` is what was known from "
         "elsewhere about which one is better (`chosen`, `rejected`, `tie`), empty where nothing was.\n\n"
         f"Judge: `{first.judge}`, prompt template `{first.template}`. Splits by hash of `{report['split_by']}`.\n\n"
-        f"| rows | |\n|---|---|\n| judgments read | {report['judgments']} |\n{left_out}{sizes}"
+        f"{noise}| rows | |\n|---|---|\n| judgments read | {report['judgments']} |\n{left_out}{sizes}{turned}"
     )
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "content_hash",
     "last_user_text",
     "prompt_hash",
+    "uniform_hash",
 ]
 
 Message = dict[str, str]
@@ -54,6 +55,11 @@ def content_hash(*parts: Any) -> str:
     """The SHA-256 of a JSON value, as 32 hex digits (128 bits); the same on every machine."""
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def uniform_hash(*parts: Any) -> float:
+    """The hash of a JSON value as a number, uniform in [0, 1): a draw that comes out the same everywhere."""
+    return int(content_hash(*parts)[:13], 16) / 16**13  # 52 bits, which a float holds exactly
 
 
 def prompt_hash(prompt: Prompt) -> str:

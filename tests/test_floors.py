@@ -40,6 +40,7 @@ FLOORS = {
     "rlaif/training_report.py": 3,
     "rlaif/training/": 4,
     "rlaif/sandbox/": 4,
+    "rlaif/ablations/": 4,
     "rlaif/cli.py": 5,
     "rlaif/__main__.py": 5,
     "reward_models/": 5,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import refused, rlaif, rows_of, write_rows
 
-from rlaif.preferences import SPLITS, BuildConfig, build, load_preferences, select
+from rlaif.formats.convert import ConvertConfig, convert
+from rlaif.preferences import (
+    FLIPPED,
+    SPLITS,
+    BuildConfig,
+    build,
+    flip,
+    is_flipped,
+    load_preferences,
+    select,
+    split_for,
+)
 from rlaif.records import Judgment, Pair, Preference, prompt_hash
 from rlaif.sources import write_jsonl
 
@@ -52,6 +64,7 @@ def test_what_is_left_out_by_hand() -> None:
     assert [p.z for p in kept] == [0.8, 0.9]
     # The band's own border is a tie, whatever the float's last digit says: |0.6 - 0.5| <= 0.1.
     assert selected([judgment(0.6), judgment(0.4), judgment(0.600001)], tie_band=0.1)[1] == {"tie": 2}
+    assert len(selected([judgment(0.66), judgment(0.34)], min_confidence=0.66)[0]) == 2
     with pytest.raises(ValueError, match="judged in one order only; `consistent` needs both"):
         selected([judgment(0.9, z_ab=0.9)], consistent=True)
 
@@ -169,6 +182,9 @@ def test_a_smaller_build_leaves_nothing_of_the_larger(tmp_path: Path) -> None:
         ({"test": -0.1}, "leave room for train"),
         ({"tie_band": 0.5}, "expected them in"),
         ({"min_confidence": 0.4}, "expected them in"),
+        ({"flip_rate": -0.1}, r"flip_rate is -0\.1; expected a share in \[0, 0\.5\]"),
+        ({"flip_rate": 0.51}, r"flip_rate is 0\.51; expected a share in"),
+        ({"flip_rate": float("nan")}, "flip_rate is nan; expected a share in"),
         ({"min_confidence": 1.0, "tie_band": 0.49}, None),
     ],
 )
@@ -179,6 +195,129 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], messa
         write_jsonl(tmp_path / "judgments.jsonl", [judgment(0.6, str(i)).row() for i in range(101)])
     with pytest.raises(ValueError, match=message):
         built(tmp_path, **settings)
+
+
+# Label noise.
+
+PROBABILITY = st.none() | st.integers(0, 10**9).map(lambda n: n / 10**9)
+PAIRS = [
+    Pair(f"Question {i // 3}", f"a{i}", f"b{i}", extra={"subset": f"s{i // 3 % 7}"}) for i in range(3000)
+]  # three to a prompt
+
+
+def noise(flip_rate: float, **settings: Any) -> BuildConfig:
+    return BuildConfig(**{"flip_rate": flip_rate, "validation": 0.1, "test": 0.2, **settings})
+
+
+@given(PROBABILITY, PROBABILITY, PROBABILITY)
+def test_a_flip_says_the_opposite_and_two_say_the_same(z: float | None, ab: float | None, ba: float | None) -> None:
+    before = judgment(z, z_ab=ab, z_ba=ba)
+    after = flip(before)
+    assert flip(after) == before
+    assert after.pair == before.pair
+    assert (after.z is None) == (z is None)
+    assert flip(before.swap()) == after.swap()
+    kept, left_out = selected([before, after], tie_band=0.1, min_confidence=0.66)
+    assert left_out.total() in (0, 2)  # whatever is left out says nothing about the side
+    if kept:
+        assert (kept[0].chosen, kept[0].z) == (kept[1].rejected, kept[1].z)
+    if z is not None and ab is not None and ba is not None:
+        assert selected([before, after], consistent=True)[1].total() in (0, 2)
+
+
+@given(st.floats(0, 0.5), st.floats(0, 0.5), st.integers(0, 50))
+def test_what_is_flipped_is_flipped_at_every_higher_rate(one: float, other: float, seed: int) -> None:
+    low, high = sorted([one, other])
+    for pair in PAIRS[:100]:
+        assert is_flipped(pair, noise(low, seed=seed)) <= is_flipped(pair, noise(high, seed=seed))
+        assert is_flipped(pair, noise(high, seed=seed)) == is_flipped(pair.swap(), noise(high, seed=seed))
+
+
+@pytest.mark.parametrize("settings", [{}, {"seed": 1}, {"split_by": "subset"}], ids=str)
+def test_the_share_is_of_train_and_each_pair_is_drawn_by_itself(settings: dict[str, Any]) -> None:
+    config = noise(0.25, **settings)
+    train = [pair for pair in PAIRS if split_for(pair, config) == "train"]
+    assert not any(is_flipped(pair, config) for pair in PAIRS if split_for(pair, config) != "train")
+    flips = [is_flipped(pair, config) for pair in train]
+    # Four standard errors; and of three pairs of a prompt as many are flipped as three independent draws give.
+    assert abs(sum(flips) / len(flips) - 0.25) < 4 * (0.25 * 0.75 / len(flips)) ** 0.5
+    groups = Counter(sum(flips[i : i + 3]) for i in range(0, len(flips), 3))
+    count = len(flips) // 3
+    for k, p in enumerate((0.421875, 0.421875, 0.140625, 0.015625)):
+        assert abs(groups[k] / count - p) < 4 * (p * (1 - p) / count) ** 0.5
+    other = noise(0.25, **{**settings, "seed": 7, "split_by": "prompt"})
+    assert flips != [is_flipped(pair, other) for pair in train]
+
+
+def rows_by_id(folder: Path) -> dict[str, dict[str, Any]]:
+    tables = [pq.read_table(path) for path in sorted((folder / "data").glob("*.parquet"))]
+    return {row["id"]: row for table in tables for row in table.to_pylist()}
+
+
+@pytest.mark.parametrize("messages", [False, True], ids=["strings", "messages"])
+def test_a_build_with_noise_differs_in_the_flipped_rows_alone(messages: bool, tmp_path: Path) -> None:
+    judged(tmp_path, messages=messages)
+    clean = built(tmp_path, output=str(tmp_path / "clean"))
+    assert "flipped" not in clean
+    report = built(tmp_path, output=str(tmp_path / "noisy"), flip_rate=0.25)
+    assert {**report, "flipped": None} == {**clean, "flipped": None}
+    before, after = rows_by_id(tmp_path / "clean"), rows_by_id(tmp_path / "noisy")
+    assert list(before) == list(after)
+    train = {row["id"] for row in load_preferences(tmp_path / "noisy", "train")}
+    marked = {key for key, row in after.items() if row.pop(FLIPPED)}
+    assert marked < train
+    assert 0 < report["flipped"] == len(marked)
+    other = {"chosen": "rejected", "rejected": "chosen"}
+    for key, row in after.items():
+        if key not in marked:
+            assert row == before[key]
+            continue
+        # Of the judge's two probabilities each is turned round, and stays with the order that it was seen in.
+        there = {**before[key], "chosen": before[key]["rejected"], "rejected": before[key]["chosen"]}
+        there |= {"chosen_model": before[key]["rejected_model"], "rejected_model": before[key]["chosen_model"]}
+        there |= {"label": other[before[key]["label"]]}
+        there |= {"z_first": before[key]["z_second"], "z_second": before[key]["z_first"]}
+        assert row == there
+    manifest = json.loads((tmp_path / "noisy" / "manifest.json").read_text())
+    assert manifest["config"]["flip_rate"] == 0.25
+    card = (tmp_path / "noisy" / "README.md").read_text()
+    assert f"| verdicts turned round | {len(marked)} |" in card
+    assert f"{len(marked)} verdicts were turned round (`--flip_rate`)" in card
+    assert "turned round" not in (tmp_path / "clean" / "README.md").read_text()
+    assert datasets.load_dataset(str(tmp_path / "noisy"))["train"][FLIPPED].count(True) == len(marked)
+    # Stricter about what is kept, it flips the same ones.
+    fewer = built(tmp_path, output=str(tmp_path / "fewer"), flip_rate=0.25, min_confidence=0.8, consistent=False)
+    assert {key for key, row in rows_by_id(tmp_path / "fewer").items() if row[FLIPPED]} == {
+        key for key in marked if before[key]["z"] >= 0.8
+    }
+    assert fewer["flipped"] < report["flipped"]
+
+
+def test_noise_on_labels_spares_ties_and_what_has_none(tmp_path: Path) -> None:
+    labels = ["a", "b", "tie", None] * 25
+    rows = [{"prompt": f"p{i}", "response_a": "a", "response_b": "b", "label": x} for i, x in enumerate(labels)]
+    path = write_rows(tmp_path / "pairs.jsonl", rows)
+    settings = {"output": str(tmp_path / "data"), "z_from": "label", "validation": 0.0, "test": 0.0}
+    report = built(path, **settings, flip_rate=0.5)
+    assert (report["left_out"], report["preferences"]) == ({"tie": 25, "unjudged": 25}, 50)
+    made = rows_by_id(tmp_path / "data").values()
+    assert Counter((row["z"], row["label"] == "rejected") for row in made) == {
+        (1.0, True): report["flipped"],
+        (1.0, False): 50 - report["flipped"],
+    }
+    assert 10 < report["flipped"] < 40
+
+
+def test_noise_that_was_converted_is_not_forgotten(tmp_path: Path) -> None:
+    """A dataset with noise that is read as judgments and built again has the same rows marked, or turned back."""
+    first = built(judged(tmp_path), output=str(tmp_path / "noisy"), flip_rate=0.5)
+    file = tmp_path / "again.jsonl"
+    convert(ConvertConfig(source=str(tmp_path / "noisy"), output=str(file), split="train"))
+    for rate, expected in ((0.0, first["flipped"]), (0.5, 0)):
+        report = built(file, output=str(tmp_path / "again"), flip_rate=rate)
+        assert report["flipped"] == expected
+        rows = rows_by_id(tmp_path / "again")
+        assert sum(row[FLIPPED] for row in rows.values()) == expected
 
 
 # What others publish.
@@ -283,7 +422,8 @@ def test_a_hub_clone_without_z(tmp_path: Path) -> None:
 
 def test_the_real_program(tmp_path: Path) -> None:
     judged(tmp_path)
-    done = rlaif("build", "--judgments", tmp_path, "--output", tmp_path / "data", "--min_confidence", 0.8)
+    flips = ("--flip_rate", 0.25)
+    done = rlaif("build", "--judgments", tmp_path, "--output", tmp_path / "data", "--min_confidence", 0.8, *flips)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "data" / "report.json").read_text())
     zs = Counter((i % 101) / 100 for i in range(200))
@@ -291,5 +431,7 @@ def test_the_real_program(tmp_path: Path) -> None:
     assert report["left_out"] == {"unjudged": 1, "tie": zs[0.5], "unsure": unsure}
     assert f"| left out: unsure | {unsure} |" in (tmp_path / "data" / "README.md").read_text()
     assert "unjudged" in done.stdout
+    assert re.search(rf"^flipped +{report['flipped']}$", done.stdout, re.MULTILINE)
+    assert report["flipped"] > 0
     line = refused(rlaif("build", "--judgments", tmp_path, "--output", tmp_path / "d", "--split_by", "x"))
     assert "split_by is 'x'" in line

@@ -19,7 +19,7 @@ from hub import Hub
 from huggingface_hub import DatasetCard
 from support import SECRET, refused, rlaif, rlaif_env, rows_of, some_pairs, wait_until, write_rows
 
-from rlaif.preferences import BuildConfig, build, load_preferences
+from rlaif.preferences import FLIPPED, BuildConfig, build, load_preferences
 from rlaif.publish import checks
 from rlaif.publish.dataset import stage_dataset
 from rlaif.publish.provenance import trace
@@ -452,6 +452,28 @@ def test_the_card_says_nothing_that_is_not_so(run: Path, settings: dict[str, Any
     assert ("z is 1 everywhere" in text) == hard
     assert f"by hash of {settings.get('split_by', 'prompt')}: test {settings.get('test', 0.1)}" in text
     assert "votes: " not in str(DatasetCard(text).data)
+
+
+def test_verdicts_that_were_turned_round_do_not_go_out(run: Path, hub: Hub, tmp_path: Path) -> None:
+    """However the dataset lost its manifest, its judgments or, by a detour over a file, its origin."""
+    noisy = tmp_path / "preferences"
+    build(BuildConfig(judgments=str(run / "judged"), output=str(noisy), flip_rate=0.3))
+    line = "was built with --flip_rate: verdicts in it are the opposite of what was judged"
+    assert line in refused(publish(tmp_path, tmp_path / "out", "--repo_id", "ada/prefs", **hub.env))
+    assert "datasets/ada/prefs" not in hub.repos
+    (noisy / "manifest.json").unlink()
+    assert line in refused(publish(tmp_path, tmp_path / "out", "--judgments", "none"))
+    detour = ["convert", "--source", noisy, "--split", "train", "--output", tmp_path / "again.jsonl"]
+    assert rlaif(*detour).returncode == 0
+    build(BuildConfig(judgments=str(tmp_path / "again.jsonl"), output=str(noisy)))
+    assert line in refused(publish(tmp_path, tmp_path / "out"))
+    # Or its column: then the manifest tells.
+    build(BuildConfig(judgments=str(run / "judged"), output=str(noisy), flip_rate=0.3))
+    for path in (noisy / "data").iterdir():
+        table = pq.read_table(path)
+        pq.write_table(table.drop_columns([name for name in table.column_names if name == FLIPPED]), path)
+    assert line in refused(publish(tmp_path, tmp_path / "out", "--judgments", run / "judged"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_columns_of_the_source_are_checked_and_lose_their_paths(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from rlaif.annotate import AnnotateConfig, annotate
 from rlaif.evaluate import EvaluateConfig, evaluate
 from rlaif.language_models import load_tokenizer, quiet
 from rlaif.preferences import BuildConfig, build
-from rlaif.publish import lineage, models
+from rlaif.publish import lineage, model_card, models
 from rlaif.publish.card import CardFields
 from rlaif.publish.lineage import Source, no_paths
 from rlaif.publish.models import publish_model
@@ -570,6 +570,22 @@ def test_calibration_is_told(plain_reward, tmp_path):
     _, _, body = publish(folder, tmp_path / "out")
     assert "temperature 1.5, P(a is preferred to b) = σ((score of a − score of b) / 1.5)." in body
     assert "**Zero point** -0.25:" in body
+
+
+def test_a_card_tells_of_label_noise_and_of_smoothing(runs, tmp_path):
+    """A model that was trained on verdicts turned round is nobody's opinion, and the card of it says so."""
+    labels = "labels that came with the pairs; "
+    for z_from, source, whose in (("judge", "judged", "an LLM judge's: "), ("label", "pairs.jsonl", labels)):
+        data = tmp_path / z_from
+        report = build(BuildConfig(judgments=str(runs / source), output=str(data), flip_rate=0.5, z_from=z_from))
+        manifest = {"config": {"dataset": str(data)}, "inputs": {str(data): fingerprint(data)}}
+        note = lineage.training_data(manifest, {}, {}).note
+        assert note.startswith(whose)
+        assert note.endswith(f"; for an experiment, {report['flipped']} of them turned round")
+    config = {"preference_loss": "hard", "learning_rate": 0.01, "lr_scheduler_type": "linear", "warmup_steps": 0}
+    for smoothing, row in ((0.1, "0.1: the share of labels taken to be wrong"), (0.0, None)):
+        manifest = {"command": "reward_models/bradley_terry.py", "config": {**config, "label_smoothing": smoothing}}
+        assert model_card.settings(manifest, {}).get("label smoothing") == row
 
 
 def test_a_split_of_a_file_is_not_called_held_out(runs, tmp_path):

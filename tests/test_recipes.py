@@ -36,8 +36,12 @@ from rlaif.training.ppo_config import PPOConfig
 from rlaif.training.trainers import CompletionConfig, SoftDPOConfig, SoftRewardConfig
 
 ROOT = Path(__file__).parent.parent
-REWARD, SFT, DPO, PPO = (
-    ROOT / name for name in ("reward_models/bradley_terry.py", "recipes/sft.py", "recipes/dpo.py", "recipes/ppo.py")
+REWARD, SFT, DPO, PPO, BEST_OF_N = (
+    ROOT / name
+    for name in (
+        *("reward_models/bradley_terry.py", "recipes/sft.py", "recipes/dpo.py", "recipes/ppo.py"),
+        "recipes/best_of_n.py",
+    )
 )
 SCORE = ROOT / "reward_models/score.py"
 PROGRAMS = {
@@ -45,6 +49,7 @@ PROGRAMS = {
     "recipes/configs/sft": (SFT, CompletionConfig),
     "recipes/configs/dpo": (DPO, SoftDPOConfig),
     "recipes/configs/ppo": (PPO, PPOConfig),
+    "recipes/configs/best_of_n": (BEST_OF_N, CompletionConfig),
 }
 SETTINGS = {
     "max_steps": 3,
@@ -117,6 +122,7 @@ def fails(program, settings, monkeypatch, capsys):
 
 # ------------------------------------------------------------------------------------------------------------- configs
 
+ABLATIONS = sorted(p for p in (ROOT / "recipes/ablations").glob("*.yaml") if p.stem != "base")
 CONFIGS = sorted(p for folder in PROGRAMS for p in (ROOT / folder).glob("*.yaml"))
 
 
@@ -135,7 +141,8 @@ def test_every_config_parses_and_opens_with_its_command(path, tmp_path):
 
 def test_no_yaml_is_left_out_of_the_tests():
     all_files = {p for folder in ("recipes", "reward_models") for p in (ROOT / folder).rglob("*.y*ml")}
-    assert all_files == {*CONFIGS, *(ROOT / "recipes/accelerate").glob("*.yaml")}
+    others = {*(ROOT / "recipes/accelerate").glob("*.yaml"), *ABLATIONS, ROOT / "recipes/ablations/base.yaml"}
+    assert all_files == {*CONFIGS, *others}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes/accelerate").glob("*.yaml")), ids=lambda p: p.stem)

@@ -29,7 +29,14 @@ from rlaif.training.baselines import BagOfWords
 from rlaif.training.data import check_sides, demonstrations, dpo_pairs, report_too_long, reward_pairs
 from rlaif.training.losses import dpo_delta, hard_loss, margin_loss, soft_correction, soft_loss
 from rlaif.training.measure import paired_difference, preference_report
-from rlaif.training.trainers import SoftDPOConfig, SoftDPOTrainer, SoftRewardConfig, SoftRewardTrainer
+from rlaif.training.ppo_config import PPOConfig
+from rlaif.training.trainers import (
+    CompletionConfig,
+    SoftDPOConfig,
+    SoftDPOTrainer,
+    SoftRewardConfig,
+    SoftRewardTrainer,
+)
 
 # Third-party deprecations that tests meet.
 pytestmark = [
@@ -121,6 +128,11 @@ def test_hand_worked_losses():
     assert hard_loss(torch.tensor([2.0])).item() == pytest.approx(0.126928, abs=1e-6)
     assert margin_loss(torch.tensor([2.0]), torch.tensor([2.0])).item() == pytest.approx(math.log(2))
     assert soft_correction(torch.tensor([3.0]), torch.tensor([0.75])).item() == pytest.approx(0.75)
+    # Smoothed by 0.1, at odds of e^2: 0.9 * 0.126928 + 0.1 * 2.126928 nats; least, and finite, at log 9.
+    assert soft_loss(torch.tensor([2.0]), 0.9).item() == pytest.approx(0.326928, abs=1e-6)
+    odds = torch.tensor([math.log(9.0)], dtype=torch.float64, requires_grad=True)
+    soft_loss(odds, 0.9).sum().backward()
+    assert abs(odds.grad.item()) < 1e-9
     delta = dpo_delta(*(torch.tensor([x]) for x in (-1.0, -4.0, -2.0, -3.0)), beta=0.1)
     assert delta.item() == pytest.approx(0.2)  # 0.1 * ((-1 + 2) - (-4 + 3))
 
@@ -203,6 +215,7 @@ def test_precision_and_checkpointing_defaults(tmp_path):
         ("f_divergence_type", "js_divergence"),
         ("label_smoothing", 0.1),
         ("use_weighting", True),
+        ("label_smoothing_factor", 0.1),
         ("padding_free", True),
         ("dataset_num_proc", 4),
         ("model_init_kwargs", {"dtype": "float32"}),
@@ -216,7 +229,43 @@ def test_settings_that_would_do_nothing_are_refused(tmp_path, setting, value):
 
 
 def test_trl_losses_stay_available_with_hard_preferences(tmp_path):
-    assert SoftDPOConfig(output_dir=str(tmp_path), preference_loss="hard", loss_type=["ipo"]).loss_type == ["ipo"]
+    hard = {"output_dir": str(tmp_path), "preference_loss": "hard"}
+    assert SoftDPOConfig(**hard, loss_type=["ipo"]).loss_type == ["ipo"]
+    assert SoftDPOConfig(**hard, loss_type=["robust"], label_smoothing=0.1).label_smoothing == 0.1
+    with pytest.raises(
+        ValueError, match=r"label_smoothing is 0\.1, and in TRL 1\.16 the losses sigmoid take no notice"
+    ):
+        SoftDPOConfig(**hard, label_smoothing=0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"label_smoothing": 0.1}, r"label_smoothing is 0\.1, which the soft loss does not have; expected 0\.0, or"),
+        ({"preference_loss": "margin", "label_smoothing": 0.1}, "which the margin loss does not have"),
+        (
+            {"preference_loss": "hard", "label_smoothing": 0.5},
+            r"is 0\.5; expected a share of wrong labels in \[0, 0\.5\)",
+        ),
+        ({"preference_loss": "hard", "label_smoothing": -0.1}, "expected a share of wrong labels"),
+        ({"preference_loss": "hard", "label_smoothing": math.nan}, "expected a share of wrong labels"),
+        ({"preference_loss": "hard", "label_smoothing_factor": 0.1}, "use --preference_loss hard --label_smoothing"),
+    ],
+)
+def test_label_smoothing_that_would_do_nothing_is_refused(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        SoftRewardConfig(output_dir=str(tmp_path), **settings)
+
+
+def test_label_smoothing_is_a_name_that_trl_leaves_free():
+    """In TRL's reward trainer and in GRPO's; its DPO has its own, which the name is taken from."""
+    assert "label_smoothing" not in RewardConfig.__dataclass_fields__
+    # The one of TrainingArguments acts on `labels`, of which these losses have none, and is refused for it.
+    for config in (SoftRewardConfig, SoftDPOConfig, PPOConfig):
+        assert (
+            config.refused["label_smoothing_factor"][0] == config.__dataclass_fields__["label_smoothing_factor"].default
+        )
+    assert "label_smoothing_factor" not in CompletionConfig.refused  # SFT has labels, and TRL heeds it there
 
 
 # ----------------------------------------------------------------------------------------------------------- trainers
@@ -270,6 +319,21 @@ def test_reward_losses_are_the_equations(tmp_path):
             "margin": -(delta - (2 * batch["z"] - 1)).sigmoid().log(),
         }[name].mean()
         assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{}, {"center_rewards_coefficient": 0.1}])
+def test_label_smoothing_is_the_soft_loss_with_one_z_for_all(tmp_path, settings):
+    """Whatever the rows' own z is: in value and in every gradient."""
+    smoothed = reward_trainer(tmp_path, preferences(), preference_loss="hard", label_smoothing=0.2, **settings)
+    soft = reward_trainer(tmp_path, preferences().map(lambda row: {"z": 0.8, "margin": 0.6}), **settings)
+    a, b = first_loss(smoothed), first_loss(soft)
+    assert a.item() == pytest.approx(b.item(), abs=1e-6)
+    a.backward()
+    b.backward()
+    for p, q in zip(smoothed.model.parameters(), soft.model.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, atol=1e-5, rtol=1e-5)
+    hard = reward_trainer(tmp_path, preferences(), preference_loss="hard", **settings)
+    assert first_loss(hard).item() != pytest.approx(a.item(), abs=1e-3)
 
 
 def test_nothing_but_tokens_reaches_the_reward_model(tmp_path):

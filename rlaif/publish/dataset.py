@@ -17,17 +17,18 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
+from rlaif.preferences import FLIPPED
 from rlaif.publish import near
 from rlaif.publish.checks import Action, Checked, check, stop_line
 from rlaif.publish.contamination import Index
 from rlaif.publish.judged import Judged, digest
-from rlaif.publish.provenance import Origin, bare_names, public_name
+from rlaif.publish.provenance import Origin, bare_names, public_name, read_json
 from rlaif.publish.scan import Item, texts_of
 from rlaif.publish.staging import MARK
 from rlaif.records import Judgment, Vote, check_probability, check_prompt
@@ -276,7 +277,8 @@ class _Alone:
 
 
 def open_dataset(folder: Path) -> dict[str, list[Path]]:
-    """The shards of a dataset by split; a ValueError where it is none, or its shards differ in their columns."""
+    """The shards of a dataset by split; a ValueError where it is none, its shards differ in their columns, or verdicts
+    in it were turned round."""
     import pyarrow.parquet as pq
 
     splits = parquet_splits(folder / "data")
@@ -308,7 +310,21 @@ def open_dataset(folder: Path) -> dict[str, list[Path]]:
             f"{first} has no {missing[0]!r}; expected the columns that `rlaif build` writes, got "
             f"{', '.join(expected.names)}. Read it with `rlaif convert` and build it."
         )
+    _check_verdicts(folder, expected.names)
     return splits
+
+
+def _check_verdicts(folder: Path, columns: Sequence[str]) -> None:
+    """A ValueError where some verdicts were turned round: others would train on them as what a judge said.
+
+    Refused, not explained in the card: programs do not read cards, and the dataset as judged, with the rate and the
+    seed, is all that an experiment needs.
+    """
+    if FLIPPED in columns or read_json(folder / "manifest.json").get("config", {}).get("flip_rate"):
+        raise ValueError(
+            f"{folder} was built with --flip_rate: verdicts in it are the opposite of what was judged. Build it "
+            "without and publish that; with the rate and the seed anyone can turn the same verdicts round."
+        )
 
 
 def _columns(schema: Any) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
-from rlaif.publish.provenance import public_name, read_json, trace
+from rlaif.publish.provenance import Origin, public_name, read_json, trace
 from rlaif.reward_model import METADATA
 from rlaif.sources import fingerprint
 
@@ -244,8 +244,17 @@ def training_data(manifest: Manifest, recorded: Mapping[str, Any], names: Names)
 def _whose(preferences: Path, names: Names) -> str:
     """Whose preferences a dataset holds, in words; empty where its manifests do not say."""
     origin = trace(preferences)
-    if origin.build and origin.build.config.get("z_from") == "label":
-        return "labels that came with the pairs"
+    labels = origin.build is not None and origin.build.config.get("z_from") == "label"
+    words = "labels that came with the pairs" if labels else _judges(origin, names)
+    flipped = origin.build.report.get("flipped") if origin.build else None
+    if flipped is not None:
+        noise = f"for an experiment, {flipped} of them turned round"
+        return f"{words}; {noise}" if words else noise
+    return words
+
+
+def _judges(origin: Origin, names: Names) -> str:
+    """How a judge was asked, in words; empty where nobody knows of one."""
     if origin.judge is None:
         return ""
     config = origin.judge.config
@@ -255,7 +264,7 @@ def _whose(preferences: Path, names: Names) -> str:
 
 
 def rewards(manifest: Manifest, names: Names) -> list[str]:
-    """What PPO was rewarded with, in words."""
+    """What PPO was rewarded with, or the best of n responses were chosen by, in words."""
     found = []
     for spec in manifest.get("config", {}).get("rewards", []):
         kind, _, value = spec.partition("=")

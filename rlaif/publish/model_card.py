@@ -261,6 +261,8 @@ def _policy_numbers(facts: ModelFacts) -> list[str]:
         )
     if facts.command == "recipes/ppo.py":
         lines += _overoptimization(facts)
+    if facts.command == "recipes/best_of_n.py" and facts.run.get("by_n"):
+        lines.append(_chosen(facts.run))
     return lines
 
 
@@ -336,6 +338,19 @@ def _overoptimization(facts: ModelFacts) -> list[str]:
     return [first, "\n".join(verdicts), *plot]
 
 
+def _chosen(run: Report) -> str:
+    """What the responses that it learned have, beside single ones of the model that answered."""
+    one, best = run["by_n"][0], run["by_n"][-1]
+    means = [("reward", best["reward"], one["reward"])]
+    means += [(f"`{name}`", best["scores"][name]["mean"], one["scores"][name]["mean"]) for name in best["scores"]]
+    words = ", ".join(f"{name} {decimal(value)} ({decimal(single)})" for name, value, single in means)
+    return (
+        f"It learned the best of {count(best['n'])} responses of the model that it started from to each of "
+        f"{count(run['prompts'])} prompts. On average these have (in brackets: a single response) {words}, length "
+        f"{decimal(best['length'], 1)} ({decimal(one['length'], 1)}) tokens; its own responses are not among them."
+    )
+
+
 # How it was trained ---------------------------------------------------------------------------------------------------
 
 
@@ -361,6 +376,18 @@ _METHODS = {
         "}",
     ),
     "recipes/sft.py": _Method("by supervised fine-tuning (SFT)", "sft", ""),
+    "recipes/best_of_n.py": _Method(
+        "by one round of rejection sampling and fine-tuning (best of n, RAFT)",
+        "rejection-sampling",
+        "@article{dong2023raft,\n"
+        "  title   = {{RAFT}: Reward rAnked FineTuning for Generative Foundation Model Alignment},\n"
+        "  author  = {Dong, Hanze and Xiong, Wei and Goyal, Deepanshu and Zhang, Yihan and Chow, Winnie and Pan, Rui\n"
+        "             and Diao, Shizhe and Zhang, Jipeng and Shum, Kashun and Zhang, Tong},\n"
+        "  journal = {Transactions on Machine Learning Research},\n"
+        "  year    = {2023},\n"
+        "  eprint  = {2304.06767}\n"
+        "}",
+    ),
     "recipes/dpo.py": _Method(
         "by direct preference optimization (DPO)",
         "dpo",
@@ -396,7 +423,8 @@ def _training(facts: ModelFacts) -> list[str]:
     if facts.start:
         chain = " ← ".join(_link(source) + (f" ({source.note})" if source.note else "") for source in facts.start)
         rows.append(["started from", chain])
-    rows += [["rewarded", cell("; ".join(facts.rewards))]] if facts.rewards else []
+    reward = "chosen by" if facts.command == "recipes/best_of_n.py" else "rewarded"
+    rows += [[reward, cell("; ".join(facts.rewards))]] if facts.rewards else []
     rows += [[name, cell(value)] for name, value in settings(facts.manifest, facts.run).items()]
     versions = ", ".join(f"{name} {value}" for name, value in facts.manifest.get("versions", {}).items() if value)
     commit = facts.manifest.get("git_commit")
@@ -449,6 +477,8 @@ def _method_settings(command: str, config: Mapping[str, Any], train: Report) -> 
         rows["loss"] = _LOSSES[config["preference_loss"]]
         if config["preference_loss"] == "hard" and config.get("loss_type"):
             rows["loss"] = f"TRL's {', '.join(config['loss_type'])}, whatever z says"
+        if config.get("label_smoothing"):
+            rows["label smoothing"] = f"{config['label_smoothing']:g}: the share of labels taken to be wrong"
     if command == "recipes/dpo.py":
         rows["d"] = f"β times the difference of log-ratios to the policy it started from, β = {config['beta']:g}"
     if command == "reward_models/bradley_terry.py":
@@ -470,8 +500,13 @@ def _method_settings(command: str, config: Mapping[str, Any], train: Report) -> 
             f"times; at most {count(config['max_completion_length'])} tokens, temperature {config['temperature']:g}",
             "penalty without EOS": f"{config['missing_eos_penalty']:g}",
         }
-        if config.get("reward_weights"):
-            rows["weights of the rewards"] = ", ".join(f"{weight:g}" for weight in config["reward_weights"])
+    if command == "recipes/best_of_n.py":
+        rows["responses"] = (
+            f"the best of {count(config['n'])} to each prompt; at most {count(config['max_new_tokens'])} tokens, "
+            f"temperature {config['temperature']:g}, top-p {config['top_p']:g}"
+        )
+    if config.get("reward_weights"):
+        rows["weights of the rewards"] = ", ".join(f"{weight:g}" for weight in config["reward_weights"])
     return rows
 
 

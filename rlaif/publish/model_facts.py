@@ -48,7 +48,7 @@ class ModelFacts:
         start: the models that it was trained from, the nearest first, back to the first that is known.
         base_check: of an adapter's base on the Hub, whether its weights are those it was trained on, in words.
         data: what was trained on (preferences, demonstrations, prompts); None where that is not known.
-        rewards: of PPO, what was rewarded, in words.
+        rewards: what PPO was rewarded with, or the best of n responses were chosen by, in words.
         evaluation: what `rlaif evaluate` measured of this model; None where nothing was.
         example: what the snippets print.
         plot: an image beside the card that shows whether PPO over-optimized.

@@ -53,7 +53,7 @@ _TERMS = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 _STAYS = {  # what stays -> why; the first that fits
     "checkpoint-*": "checkpoints",
     "*.partial": "unfinished writes",
-    **dict.fromkeys(("votes/*", "ratings/*", "completions*"), "votes, ratings, completions"),
+    **dict.fromkeys(("votes/*", "ratings/*", "completions*", "best.jsonl"), "votes, ratings, completions"),
     "tokenized/*": "tokenized data",
     **dict.fromkeys(("runs/*", "logs/*", "*.log", "events.out.tfevents*"), "logs"),
     **dict.fromkeys(

@@ -3,9 +3,18 @@
 from pathlib import Path
 from typing import Literal
 
+from rlaif.sandbox.annotators import gold_judge, human_like
 from rlaif.sandbox.world import demonstrations, gold_reward, max_gold_reward, prompts
 
-__all__ = ["demonstrations", "gold_reward", "max_gold_reward", "model_path", "prompts"]
+__all__ = [
+    "demonstrations",
+    "gold_judge",
+    "gold_reward",
+    "human_like",
+    "max_gold_reward",
+    "model_path",
+    "prompts",
+]
 
 
 def model_path(name: Literal["policy", "judge"]) -> Path:

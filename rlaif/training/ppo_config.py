@@ -94,6 +94,7 @@ class PPOConfig(Defaults, GRPOConfig):  # type: ignore[misc]
         "use_bias_correction_kl": (True, "The KL is in the reward."),
         "use_adaptive_entropy": (False, "Use --entropy_coef."),
         "sync_ref_model": (False, "The reference stays where it is."),
+        "label_smoothing_factor": (0.0, "It acts on token labels, which PPO's loss has not."),
         "cast_lm_head_to_fp32": (False, "Log-probabilities are computed in float32 already."),
         "use_liger_kernel": (False, "TRL fuses the head itself."),
         "chat_template_kwargs": (None, "Prompts are rendered as SFT, DPO and scoring render them."),

@@ -5,7 +5,7 @@
     CompletionTrainer   SFTTrainer      nothing but what all trainers share (rlaif.training.common)
 
 All take token columns from `rlaif.training.data` as they are. With `preference_loss` = "hard" (and at z = 1) each
-gives TRL's own loss; tests hold that, and the signatures of every method overridden here.
+gives TRL's own loss, unless labels are smoothed; tests hold that, and the signatures of every method overridden here.
 """
 
 from __future__ import annotations
@@ -47,6 +47,30 @@ class SoftRewardConfig(Defaults, RewardConfig):  # type: ignore[misc]
             "choices": ["soft", "hard", "margin"],
         },
     )
+    label_smoothing: float = field(
+        default=0.0,
+        metadata={
+            "help": "With 'hard': the share eps of labels taken to be wrong, in [0, 0.5); the target is 1 - eps for "
+            "every pair. 0: none."
+        },
+    )
+
+    refused: ClassVar[dict[str, tuple[Any, str]]] = {
+        **Defaults.refused,
+        "label_smoothing_factor": (0.0, "It acts on token labels: use --preference_loss hard --label_smoothing."),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 <= self.label_smoothing < 0.5:
+            raise ValueError(
+                f"label_smoothing is {self.label_smoothing}; expected a share of wrong labels in [0, 0.5)."
+            )
+        if self.label_smoothing and self.preference_loss != "hard":
+            raise ValueError(
+                f"label_smoothing is {self.label_smoothing}, which the {self.preference_loss} loss does not have; "
+                "expected 0.0, or --preference_loss hard."
+            )
 
 
 _SOFT_DPO_HONOURS: dict[str, Any] = {
@@ -57,6 +81,7 @@ _SOFT_DPO_HONOURS: dict[str, Any] = {
     "label_smoothing": 0.0,
     "use_weighting": False,
 }
+_SMOOTHED = {"robust", "exo_pair", "aot", "aot_unpaired"}  # of TRL's losses, those that know label smoothing
 
 
 @dataclass
@@ -73,6 +98,7 @@ class SoftDPOConfig(Defaults, DPOConfig):  # type: ignore[misc]
 
     refused: ClassVar[dict[str, tuple[Any, str]]] = {
         **Defaults.refused,
+        "label_smoothing_factor": (0.0, "It acts on token labels, which DPO's loss has not."),
         "padding_free": (False, "TRL 1.16 switches it off."),
         "truncation_mode": ("keep_start", "Nothing is truncated: longer pairs are left out and counted."),
     }
@@ -86,6 +112,11 @@ class SoftDPOConfig(Defaults, DPOConfig):  # type: ignore[misc]
                         f"{name} is {getattr(self, name)!r}, which the soft loss does not have; expected {only!r}. "
                         "Use --preference_loss hard for TRL's own losses."
                     )
+        elif self.label_smoothing and not set(self.loss_type) & _SMOOTHED:
+            raise ValueError(
+                f"label_smoothing is {self.label_smoothing}, and in TRL 1.16 the losses {', '.join(self.loss_type)} "
+                f"take no notice of it; expected 0.0, or one of {', '.join(sorted(_SMOOTHED))} in loss_type."
+            )
 
 
 @dataclass
@@ -122,7 +153,7 @@ class RewardCollator(RewardBatches):  # type: ignore[misc]
 
 
 class SoftRewardTrainer(Shared, RewardTrainer):  # type: ignore[misc]
-    """RewardTrainer with the loss of `args.preference_loss`.
+    """RewardTrainer with the loss of `args.preference_loss`; a hard one may have `args.label_smoothing`.
 
     Args:
         model: one-label sequence-classification model.
@@ -159,6 +190,8 @@ class SoftRewardTrainer(Shared, RewardTrainer):  # type: ignore[misc]
             loss = loss + soft_correction(delta_B, z_B).mean()
         elif self.args.preference_loss == "margin":
             loss = loss + (margin_loss(delta_B, margin_B) - hard_loss(delta_B)).mean()
+        elif self.args.label_smoothing:
+            loss = loss + soft_correction(delta_B, 1.0 - self.args.label_smoothing).mean()
         return (loss, outputs) if return_outputs else loss
 
 

@@ -1,0 +1,426 @@
+"""Rejection sampling: of n responses to each prompt the best by a reward; with --sft true the policy learns it (RAFT).
+
+    accelerate launch --config_file recipes/accelerate/cpu.yaml recipes/best_of_n.py \
+        --config recipes/configs/best_of_n/sandbox.yaml
+
+The policy answers each prompt n times, rewards score every answer, and the best one is kept. Nothing is trained for
+that: it is what a trained policy has to beat, and its cost is in sampling. With --sft true the policy is then
+fine-tuned on the best answers as recipes/sft.py would do it, but for those that were cut off at max_new_tokens: one
+round of RAFT (Dong et al., 2304.06767).
+
+Reported for n = 1, 2, 4, ...: the mean reward of the best of n, and of scores that nothing is chosen by (--watch), with
+an upper bound of the KL (rlaif/assess/best_of_n.py, an equation beside each line). A reward that rises with n while a
+watched score falls is over-optimized.
+
+Rewards (--rewards, summed with --reward_weights) and watched scores are named as in recipes/ppo.py:
+reward_model=FOLDER, rating=JUDGE.yaml, pairwise=JUDGE.yaml, function=module:name. An answer without a reward is never
+the best and is counted, with the reason; a prompt without any answer that has one is left out.
+
+Supports: choosing alone; full training, LoRA, QLoRA; one process or many (DDP, FSDP2, ZeRO-3), with the same answers
+and choices; the same command again after a kill, which samples and judges only what is missing; answers that `rlaif
+sample` stored (--candidates), so that many rewards can choose from the same ones.
+Assumes: prompts (`prompt`: a string or messages; a repeated one counts once); a causal LM with its tokenizer beside it.
+Writes: best.jsonl (`prompt`, `completion`, and what is known of it; recipes/sft.py reads it as its dataset),
+report.json, manifest.json, completions and judges' votes; with --sft true the policy (or adapter) with its tokenizer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from rlaif import config, training
+
+SCORED_AT_ONCE = 256  # responses handed to a reward in one call; a reward model makes batches of its own from them
+
+
+@dataclass
+class DataConfig:
+    """The prompts to answer, how to answer them, and which answer is the best."""
+
+    prompts: str | None = field(
+        default=None, metadata={"help": "Rows with a prompt: .jsonl, .parquet, a datasets folder or a Hub id."}
+    )
+    prompts_split: str | None = field(default=None, metadata={"help": "Their split, where they have several."})
+    limit: int | None = field(default=None, metadata={"help": "Use only the first so many distinct prompts."})
+    n: int = field(default=16, metadata={"help": "Responses to each prompt, of which the best is kept."})
+    rewards: list[str] = field(
+        default_factory=list,
+        metadata={"help": "reward_model=FOLDER, rating=JUDGE.yaml, pairwise=JUDGE.yaml, function=module:name."},
+    )
+    reward_weights: list[float] | None = field(default=None, metadata={"help": "One for each reward; default: 1 each."})
+    watch: list[str] = field(
+        default_factory=list, metadata={"help": "Scores that nothing is chosen by, named as in rewards."}
+    )
+    candidates: str | None = field(
+        default=None,
+        metadata={"help": "Choose among what `rlaif sample` stored in this folder, and sample nothing."},
+    )
+    sft: bool = field(default=False, metadata={"help": "Fine-tune the policy on the best responses."})
+    temperature: float = field(default=1.0, metadata={"help": "Of sampling; 1 is the policy itself."})
+    top_p: float = field(default=1.0, metadata={"help": "Sample from the likeliest tokens with this total mass."})
+    max_new_tokens: int = field(default=512, metadata={"help": "Longest response, in tokens."})
+    batch_tokens: int = field(
+        default=32768, metadata={"help": "Tokens generated at once, prompts and responses; halved on out-of-memory."}
+    )
+    policy_dtype: str = field(
+        default="auto",
+        metadata={
+            "help": "Precision of the policy that answers; auto: as stored. `dtype` is training's.",
+            "choices": ["auto", "float32", "bfloat16", "float16"],
+        },
+    )
+    policy_load_in_4bit: bool = field(
+        default=False, metadata={"help": "Quantize the policy that answers (NF4). `load_in_4bit` is training's."}
+    )
+
+    def __post_init__(self) -> None:
+        if not self.prompts:
+            raise ValueError("prompts is missing; expected rows with a `prompt` column (--prompts).")
+        if not self.rewards:
+            raise ValueError("rewards is empty; expected --rewards reward_model=FOLDER, say.")
+        if self.reward_weights is not None and len(self.reward_weights) != len(self.rewards):
+            raise ValueError(
+                f"reward_weights has {len(self.reward_weights)} numbers for {len(self.rewards)} rewards; expected one "
+                "each."
+            )
+        for name in ("n", "limit", "max_new_tokens", "batch_tokens"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} is {value}; expected at least 1.")
+        if self.temperature < 0 or not 0 < self.top_p <= 1:
+            raise ValueError(
+                f"temperature is {self.temperature} and top_p {self.top_p}; expected a temperature of 0 (greedy) or "
+                "more and a top-p in (0, 1]."
+            )
+        if self.temperature == 0 and self.n > 1:
+            raise ValueError(
+                f"n is {self.n} at temperature 0, which gives the same response again; set --temperature above 0."
+            )
+
+
+def main() -> None:
+    training.quiet_libraries()
+    import datasets
+    import numpy as np
+    from transformers import set_seed
+
+    from rlaif.assess.best_of_n import assess_best_of_n
+    from rlaif.language_models import load_tokenizer, quiet
+    from rlaif.parallel import is_main, process_count, wait_for_everyone
+    from rlaif.rendering import Rendering
+    from rlaif.sample import LocalPolicy, complete
+    from rlaif.sources import write_json, write_jsonl
+    from rlaif.store import elapsed, write_manifest
+    from rlaif.training.data import demonstrations, policy_prompts, report_too_long
+    from rlaif.training.models import ModelConfig, context_length, is_adapter, load_policy, lora
+    from rlaif.training.rewards import check_rewards, load_rewards
+    from rlaif.training.trainers import CompletionConfig, CompletionTrainer
+
+    say = print if is_main() else lambda *_: None
+    # Before TRL's settings are made: the tie between processes that comes with them waits half an hour at most, and
+    # where a run is resumed all that is left to sample may be one process's.
+    wait_for_everyone()
+
+    # ---- parse
+    data_config, model_config, args = config.parse(DataConfig, ModelConfig, CompletionConfig, description=__doc__)
+    check_training(data_config.sft, model_config, args)
+    start = training.resume_point(args.resume_from_checkpoint, args.output_dir)
+
+    # ---- load
+    tokenizer = load_tokenizer(model_config.model)
+    rendering = Rendering.of(tokenizer)
+    context = context_length(model_config, tokenizer)
+    room = context - data_config.max_new_tokens
+    if room < 1:
+        raise ValueError(
+            f"max_new_tokens is {data_config.max_new_tokens}, but the model reads {context} tokens in all, prompt "
+            "included; expected less."
+        )
+    source = policy_prompts(data_config.prompts, data_config.prompts_split, tokenizer, rendering, room)
+    if line := report_too_long("prompts", source, room, "the model's context less max_new_tokens"):
+        say(line)
+    distinct = first_of_each(source.rows["prompt"])
+    rows = source.rows.select(distinct[: data_config.limit])
+    prompts, n = list(rows["prompt"]), data_config.n
+    named = check_rewards(data_config.rewards, rows.column_names)
+    watched = check_rewards(data_config.watch, rows.column_names) if data_config.watch else []
+    policy = LocalPolicy(
+        model_config.model,
+        max_new_tokens=data_config.max_new_tokens,
+        temperature=data_config.temperature,
+        top_p=data_config.top_p,
+        seed=args.seed,
+        batch_tokens=data_config.batch_tokens,
+        dtype=data_config.policy_dtype,
+        load_in_4bit=data_config.policy_load_in_4bit,
+    )
+
+    # ---- sample
+    if data_config.candidates:
+        responses_PN = stored(data_config.candidates, policy, prompts, n)
+    else:
+        responses_PN = complete(policy, prompts, n, args.output_dir, "sampling")
+    del policy  # and its weights
+
+    # ---- choose
+    scorers = load_rewards(data_config.rewards, args.output_dir)
+    scorers += load_rewards(data_config.watch, args.output_dir) if watched else []
+    values_KPN, reasons_K = score(scorers, rows, responses_PN)
+    del scorers  # and theirs
+    k = len(named)
+    rewards_PN = np.tensordot(data_config.reward_weights or np.ones(k), values_KPN[:k], axes=1)
+    scores = {spec.name: values_PN for spec, values_PN in zip(watched, values_KPN[k:], strict=True)}
+    scored_PN = ~np.isnan(rewards_PN)
+    unscored = {
+        "responses": dict(Counter(filter(None, map(without_text, chain.from_iterable(responses_PN))))),
+        "rewards": {spec.name: reasons for spec, reasons in zip(named, reasons_K[:k], strict=True)},
+        "watch": {spec.name: reasons for spec, reasons in zip(watched, reasons_K[k:], strict=True)},
+    }
+    kept = np.flatnonzero(scored_PN.any(axis=1))
+    if not kept.size:
+        raise ValueError(
+            f"none of {rewards_PN.size} responses could be scored: {json.dumps(unscored)}; expected a reward that fits "
+            "the prompts and what the policy answers."
+        )
+    best = [
+        {
+            "prompt": prompts[p],
+            "completion": responses_PN[p][i]["text"],
+            "reward": float(rewards_PN[p, i]),
+            "scores": {name: float(values_PN[p, i]) for name, values_PN in scores.items()},
+            "tokens": responses_PN[p][i]["tokens"],
+            "complete": responses_PN[p][i]["complete"],
+            "candidates": n,
+            "scored": int(scored_PN[p].sum()),
+        }
+        # Of those that tie, the one that was sampled first.
+        for p, i in zip(kept.tolist(), np.nanargmax(rewards_PN[kept], axis=1).tolist(), strict=True)
+    ]
+    by_n = assess_best_of_n(
+        rewards_PN[kept],
+        {name: values_PN[kept] for name, values_PN in scores.items()},
+        [[row.get("tokens", 0) for row in responses_PN[p]] for p in kept],
+        [[row.get("complete", False) for row in responses_PN[p]] for p in kept],
+    )
+    if is_main():
+        write_jsonl(f"{args.output_dir}/best.jsonl", best)
+    say(f"scored {scored_PN.sum()} of {scored_PN.size} responses, {n} to each of {len(rows)} prompts")
+    if len(best) < len(rows):
+        say(f"left out {len(rows) - len(best)} of {len(rows)} prompts: none of their responses could be scored")
+
+    # ---- train
+    train = None
+    if data_config.sft:
+        # What was cut off has no end, and training would put one there.
+        whole = [{"prompt": row["prompt"], "completion": row["completion"]} for row in best if row["complete"]]
+        if len(whole) < len(best):
+            say(f"best: left out {len(best) - len(whole)} of {len(best)} rows, cut off at max_new_tokens")
+        if not whole:
+            raise ValueError(
+                f"all {len(best)} best responses were cut off at max_new_tokens = {data_config.max_new_tokens}; "
+                "expected some that end. Raise it."
+            )
+        chosen = demonstrations(datasets.Dataset.from_list(whole), tokenizer, rendering, args.max_length)
+        if line := report_too_long("best", chosen, args.max_length):
+            say(line)
+        set_seed(args.seed)
+        trainer = CompletionTrainer(
+            load_policy(model_config, tokenizer),
+            args=args,
+            train_dataset=chosen.rows,
+            processing_class=tokenizer,
+            peft_config=None if is_adapter(model_config.model) else lora(model_config),
+        )
+        outcome = trainer.train(resume_from_checkpoint=start)
+        train = {
+            "prompts": len(chosen),
+            "cut": len(best) - len(whole),
+            "too_long": chosen.too_long,
+            "steps": outcome.global_step,
+            "loss": outcome.training_loss,
+            "processes": process_count(),
+        }
+
+        # ---- save
+        with quiet():
+            trainer.save_model()
+            trainer.save_state()
+    training.leave_process_group()
+    if not is_main():
+        return
+
+    # ---- report
+    report = {
+        "n": n,
+        "prompts": len(best),
+        "left_out": len(rows) - len(best),
+        "too_long": source.too_long,
+        "repeated": len(source) - len(distinct),
+        "responses": rewards_PN.size,
+        "scored": int(scored_PN.sum()),
+        "unscored": unscored,
+        "by_n": by_n,
+        "train": train,
+        "processes": process_count(),
+        "seconds": round(elapsed(), 1),
+    }
+    write_json(f"{args.output_dir}/report.json", report)
+    trained_with = {**asdict(model_config), **args.to_dict()}
+    reward_models = [spec.value for spec in (*named, *watched) if spec.kind == "reward_model"]
+    write_manifest(
+        args.output_dir,
+        "recipes/best_of_n.py",
+        {
+            **asdict(data_config),
+            **(trained_with if train else {name: trained_with[name] for name in ("model", "output_dir", "seed")}),
+        },
+        [*filter(None, [data_config.prompts, model_config.model, data_config.candidates]), *reward_models],
+    )
+    say(summary(by_n))
+    if train:
+        say(f"trained on {train['prompts']} best responses, {train['steps']} steps; mean loss {train['loss']:.3f}")
+    say(f"wrote {args.output_dir} in {report['seconds']:.0f} s")
+
+
+def check_training(sft: bool, model_config: Any, args: Any) -> None:
+    """A ValueError for a setting that would do nothing."""
+    if model_config.model_revision:
+        raise ValueError(
+            f"model_revision is {model_config.model_revision!r}, but responses are sampled from the newest; expected "
+            "none. Download that revision and give its folder as model."
+        )
+    if sft:
+        if str(args.eval_strategy.value) != "no":
+            raise ValueError(
+                f"eval_strategy is {str(args.eval_strategy.value)!r}, but no prompts are held out here; expected 'no'. "
+                "`rlaif evaluate` measures the policy."
+            )
+        return
+    plain = (
+        type(model_config)(model=model_config.model),
+        type(args)(output_dir=args.output_dir, seed=args.seed, use_cpu=args.use_cpu),
+    )
+    given = [
+        setting.name
+        for ours, default in zip((model_config, args), plain, strict=True)
+        for setting in fields(default)
+        if getattr(ours, setting.name) != getattr(default, setting.name)
+    ]
+    if given:
+        raise ValueError(
+            f"nothing is trained without --sft true, but {', '.join(given)} of training would be set; expected none of "
+            "its settings. Remove them, or add --sft true."
+        )
+
+
+def first_of_each(prompts: Sequence[Any]) -> list[int]:
+    """Where each distinct prompt stands first."""
+    places: dict[str, int] = {}
+    for place, prompt in enumerate(prompts):
+        places.setdefault(json.dumps(prompt), place)
+    return list(places.values())
+
+
+def stored(folder: str, policy: Any, prompts: Sequence[Any], n: int) -> list[list[dict[str, Any]]]:
+    """The first n responses to each prompt that `rlaif sample` stored in `folder`, as `rlaif.sample.complete` gives."""
+    from rlaif.records import content_hash
+    from rlaif.store import stored_rows
+
+    rows = {row["key"]: row for row in stored_rows(folder, "completions")}
+    keys_PN = [[content_hash(policy.parameters, prompt, sample) for sample in range(n)] for prompt in prompts]
+    missing = [sum(key not in rows for key in keys_N) for keys_N in keys_PN]
+    if any(missing):
+        raise ValueError(
+            f"candidates: {folder} lacks {sum(missing)} of {len(prompts) * n} responses, of {sum(map(bool, missing))} "
+            f"of {len(prompts)} prompts; expected {n} to each, sampled from these weights with these settings"
+            f"{different(folder, policy, n)}. Sample them: rlaif sample --samples {n}."
+        )
+    return [[rows[key] for key in keys_N] for keys_N in keys_PN]
+
+
+def different(folder: str, policy: Any, n: int) -> str:
+    """Which settings of the `rlaif sample` that wrote `folder` are others than here, in words; empty if not known."""
+    try:
+        there = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    here = {**policy.parameters, "policy": policy.name, "samples": max(n, there.get("samples", n))}
+    words = [f"{name} {there[name]}, here {value}" for name, value in here.items() if there.get(name, value) != value]
+    return f" (there {'; there '.join(words)})" if words else ""
+
+
+def without_text(response: Mapping[str, Any]) -> str | None:
+    """Why there is nothing to score; None where there is."""
+    if response["text"] is None:
+        return str(response["reason"])
+    return None if response["text"].strip() else "the response is empty"
+
+
+def score(scorers: Sequence[Any], rows: Any, responses_PN: Sequence[Any]) -> tuple[Any, list[dict[str, int]]]:
+    """What each of K scorers says of N responses to each of P prompts, split over the processes; in all of them alike.
+
+    Args:
+        scorers: `rlaif.training.rewards.load_rewards`.
+        rows: the prompts, and the columns that scorers may want.
+
+    Returns:
+        (K, P, N), NaN where there is no score; and for each scorer the reasons why, counted by response.
+    """
+    import numpy as np
+    from accelerate.utils import gather_object
+    from tqdm.auto import tqdm
+
+    from rlaif.parallel import is_main, process_count, process_index
+
+    prompts, n = len(responses_PN), len(responses_PN[0])
+    step = max(1, SCORED_AT_ONCE // n)
+    # In the same batches whatever the number of processes: by its padding, the answers beside it change an answer's
+    # score in the seventh digit.
+    shares = range(0, prompts, step)[process_index() :: process_count()]
+    mine = []
+    for start in tqdm(shares, desc="scoring", unit="batch", disable=not is_main(), mininterval=1.0):
+        share = range(start, min(start + step, prompts))
+        values_KSN = np.full((len(scorers), len(share), n), np.nan)
+        mine.append((start, values_KSN))
+        at = [(p, i) for p in share for i in range(n) if without_text(responses_PN[p][i]) is None]
+        if not at:
+            continue
+        columns = rows[[p for p, _ in at]]
+        asked = columns.pop("prompt")
+        texts = [responses_PN[p][i]["text"] for p, i in at]
+        # Messages are answered by a message, as TRL hands them to a reward.
+        completions = [
+            text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
+            for prompt, text in zip(asked, texts, strict=True)
+        ]
+        for values_SN, scorer in zip(values_KSN, scorers, strict=True):
+            said: dict[tuple[int, str], float | None] = {}
+            for (p, i), text, value in zip(at, texts, scorer(asked, completions, **columns), strict=True):
+                same = said.setdefault((p, text), value)  # equal answers tie: padding must not choose between them
+                values_SN[p - start, i] = np.nan if same is None else same
+    reasons = [[dict(scorer.unscored_reasons) for scorer in scorers]]
+    for scorer in scorers:
+        scorer.close()
+    if process_count() > 1:
+        mine, reasons = gather_object(mine), gather_object(reasons)
+    values_KPN = np.concatenate([values_KSN for _, values_KSN in sorted(mine, key=lambda share: share[0])], axis=1)
+    return values_KPN, [dict(sum(map(Counter, of_one), Counter())) for of_one in zip(*reasons, strict=True)]
+
+
+def summary(by_n: Sequence[Mapping[str, Any]]) -> str:
+    """One line: what the best of n has, and, in brackets, what a single response has."""
+    one, last = by_n[0], by_n[-1]
+    means = [("reward", last["reward"], one["reward"])]
+    means += [(name, last["scores"][name]["mean"], one["scores"][name]["mean"]) for name in last["scores"]]
+    words = [f"{name} {value:.3f} (of 1: {alone:.3f})" for name, value, alone in means]
+    words.append(f"length {last['length']:.1f} ({one['length']:.1f})")
+    return f"best of {last['n']}: {', '.join(words)}; KL at most {last['kl_bound']:.2f} nats"
+
+
+if __name__ == "__main__":
+    config.run(main)

@@ -1,0 +1,285 @@
+"""Runs an ablation: plans it, says what is shared and what is there, runs the rest, writes the table."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import statistics
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from rlaif.ablations.collect import collect, missing_metric
+from rlaif.ablations.held_out import trained_on_what_is_measured
+from rlaif.ablations.page import alike, write_page
+from rlaif.ablations.programs import known_settings
+from rlaif.ablations.schedule import Cluster, Launcher, ThisMachine, run_stages
+from rlaif.ablations.stages import Plan, Stage, plan_study
+from rlaif.ablations.study import Study, closest, load_study, read_yaml
+from rlaif.config import named_values, parse, warn
+from rlaif.runs import aligned
+from rlaif.store import write_manifest
+
+__all__ = ["AblateConfig", "ablate", "read_command"]
+
+
+@dataclass
+class AblateConfig:
+    """How an ablation is run; what it is stands beside these in the YAML file."""
+
+    output: str | None = field(
+        default=None, metadata={"help": "Folder of the table and pictures. Default: runs/ablations/NAME."}
+    )
+    store: str = field(
+        default="runs/ablations/stages", metadata={"help": "Folder of the stages, which all ablations share."}
+    )
+    seeds: list[int] | None = field(default=None, metadata={"help": "Instead of the file's."})
+    jobs: int | None = field(
+        default=None,
+        metadata={"help": "Stages side by side. Default: cores / threads where threads is set, else 1; a cluster: 64."},
+    )
+    threads: int | None = field(
+        default=None,
+        metadata={
+            "help": "OMP_NUM_THREADS of each. Default: the cores divided by jobs; a cluster: 1. Sums round differently "
+            "with another number, so a stage is used again only for the same."
+        },
+    )
+    gpus: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Ids of this machine's GPUs, dealt out to the jobs (--gpus 0 1 2 3). Default: each sees all."
+        },
+    )
+    cluster: str | None = field(
+        default=None,
+        metadata={
+            "help": "'slurm': every stage is a job, through submitit; 'local': submitit's stand-in on this machine.",
+            "choices": ["slurm", "local"],
+        },
+    )
+    cluster_options: list[str] = field(
+        default_factory=list,
+        metadata={"help": "name=value for submitit: timeout_min=240 gpus_per_node=1 slurm_partition=gpu."},
+    )
+    report_to: str = field(
+        default="none",
+        metadata={"help": "Where training stages log to, by TRL's own report_to: tensorboard, trackio, wandb."},
+    )
+    dry_run: bool = field(
+        default=False, metadata={"help": "Print the cells, what they share and what would run; run nothing."}
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("jobs", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; expected at least 1.")
+        if self.cluster_options and not self.cluster:
+            raise ValueError(f"cluster_options are {self.cluster_options} without a cluster; expected --cluster slurm.")
+        if self.cluster and self.gpus:
+            raise ValueError("gpus are this machine's; on a cluster set --cluster_options gpus_per_node=1.")
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if self.jobs is None:
+            self.jobs = 64 if self.cluster else max(1, cores // self.threads) if self.threads else 1
+        if self.threads is None:
+            self.threads = 1 if self.cluster else max(1, cores // self.jobs)
+
+
+def read_command(arguments: Sequence[str], description: str | None = None) -> tuple[AblateConfig, Study, str]:
+    """The settings, the study and its file, from `--config FILE` and what stands beside it on the command line."""
+    arguments = [
+        part for word in arguments for part in (word.split("=", 1) if word.startswith("--config=") else [word])
+    ]
+    if "--help" in arguments or "-h" in arguments:
+        parse(AblateConfig, args=arguments, description=description)
+    if "--config" not in arguments[:-1]:
+        raise ValueError("--config is missing; expected the YAML file of an ablation, as in recipes/ablations/.")
+    at = arguments.index("--config")
+    path = arguments[at + 1]
+    content = read_yaml(path)
+    known = [f.name for f in fields(AblateConfig) if f.name != "seeds"]  # seeds belong to the study
+    own = {key: content.pop(key) for key in known if key in content}
+    # Written as if before the command line's own words, of which the last counts.
+    words = [word for key, value in own.items() if value is not None for word in _as_words(key, value)]
+    (config,) = parse(AblateConfig, args=[*words, *arguments[:at], *arguments[at + 2 :]], description=description)
+    return config, load_study(content, path, config.seeds, known), path
+
+
+def _as_words(key: str, value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        value = [f"{name}={item}" for name, item in value.items()]
+    return [f"--{key}", *map(str, value if isinstance(value, list) else [value])]
+
+
+def ablate(config: AblateConfig, study: Study, path: str) -> int:
+    """Runs what is missing of a study and writes its table: how many of its runs (a cell with a seed) have failed.
+
+    Raises:
+        ValueError: something in the study is not as expected; as much as can be known is known before anything runs.
+    """
+    assert config.jobs is not None
+    assert config.threads is not None
+    store = Path(config.store)
+    plan = plan_study(study, store, config.threads, config.report_to)
+    programs = [stage.program for stage in plan.order]
+    _check_settings(plan, known_settings(programs, store / "settings", config.jobs))
+    for line in describe(plan):
+        print(line)
+    if len(study.seeds) < 2:
+        warn(f"seeds are {list(study.seeds)}: one seed gives no interval, and the table will say so.")
+    if config.dry_run:
+        for line in _would_run(plan):
+            print(line)
+        return 0
+    launcher: Launcher = ThisMachine(config.jobs, config.gpus)
+    if config.cluster:
+        import yaml
+
+        named = named_values(config.cluster_options, "cluster_options", "submitit's")
+        options = {name: yaml.safe_load(value) for name, value in named.items()}
+        launcher = Cluster(config.cluster, store / "jobs", config.jobs, {"cpus_per_task": config.threads, **options})
+    started = time.time()
+    failures = run_stages(plan.order, launcher, study.name, _Progress(plan), 1.0 if config.cluster else 0.1)
+    report = {
+        **collect(plan, failures),
+        "threads": config.threads,
+        "jobs": config.jobs,
+        "wall_seconds": round(time.time() - started, 1),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    output = config.output or f"runs/ablations/{study.name}"
+    write_page(output, report)
+    settings = {**vars(config), "name": study.name, "file": read_yaml(path)}
+    write_manifest(output, "scripts/ablate.py", settings, [path])
+    failed = sum(len(c["failed"]) for c in report["cells"])
+    for cell in report["cells"]:
+        for (stage, line), seeds in alike(cell["failed"]).items():
+            print(f"failed: {cell['label']}, seed {', '.join(seeds)}: {stage}: {line}")
+    print(f"wrote {output}/report.md, table.csv, values.csv and {len(list(Path(output).glob('*.png')))} pictures")
+    return failed
+
+
+# Before anything runs -------------------------------------------------------------------------------------------------
+
+
+def _check_settings(plan: Plan, known: Mapping[str, frozenset[str]]) -> None:
+    """A ValueError for a setting that its program does not have."""
+    for stage in plan.order:
+        for name in stage.settings:
+            if name not in known[stage.program] and name != "env":
+                raise ValueError(
+                    f"stage {stage.name} sets {name!r}, which is not a setting of {stage.program}; "
+                    f"{closest(name, sorted(known[stage.program]))}"
+                )
+
+
+def describe(plan: Plan) -> list[str]:
+    """What a plan consists of, in lines: the cells, and of each stage how many there are, shared, done, to run."""
+    study, order = plan.study, plan.order
+    users = {stage: {index for index, _ in plan.users(stage)} for stage in order}
+    shared = [stage for stage in order if len(users[stage]) > 1]
+    done = [stage for stage in order if stage.done]
+    makers = Counter(_maker(stage) for stage in done)
+    lines = [
+        f"{study.name}: {len(study.cells)} cells x {len(study.seeds)} seeds = {len(order)} stages, {len(shared)} of "
+        "them shared by several cells",
+        f"{len(done)} are there already" + (f" ({_made_by(makers)})" if makers else "")
+        + f", {len(order) - len(done)} to run{_estimate(order)}",
+    ]  # fmt: skip
+    names = list(dict.fromkeys(stage.name for stage in order))
+    rows = [["stage", "program", "stages", "for cells", "there", "to run"]]
+    for name in names:
+        mine = [stage for stage in order if stage.name == name]
+        for_cells = sorted({len(users[stage]) for stage in mine})
+        count = "-".join(map(str, dict.fromkeys((for_cells[0], for_cells[-1]))))
+        there = sum(stage.done for stage in mine)
+        rows.append([name, mine[0].program, str(len(mine)), f"{count} each", str(there), str(len(mine) - there)])
+    return [*lines, *aligned(rows), "cells:", *(f"  {_cell_line(plan, index)}" for index in range(len(study.cells)))]
+
+
+def _made_by(makers: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} made by {name}" for name, count in makers.items())
+
+
+def _estimate(order: Sequence[Stage]) -> str:
+    """How long what is missing may take: by the median of the stages of the same name that the store has."""
+    missing = Counter(stage.name for stage in order if not stage.done)
+    seconds = 0.0
+    for name, count in missing.items():
+        took = [_record(path)["seconds"] for path in order[0].folder.parent.glob(f"{name}-*/stage.json")]
+        if not took:
+            return ""
+        seconds += count * statistics.median(took)
+    return f", about {seconds / 60:.0f} minutes of one job, going by those of the same names" if missing else ""
+
+
+def _record(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _maker(stage: Stage) -> str:
+    return str(_record(stage.folder / "stage.json")["made_by"])
+
+
+def _cell_line(plan: Plan, index: int) -> str:
+    cell = plan.study.cells[index]
+    twin = plan.study.baseline_of(cell)
+    against = f" (against {twin.label})" if twin is not None else " (baseline)" if plan.study.baseline else ""
+    return cell.label + against
+
+
+def _would_run(plan: Plan) -> list[str]:
+    lines = ["would run:"]
+    for stage in plan.order:
+        if not stage.done:
+            users = plan.users(stage)
+            cells = list(dict.fromkeys(plan.study.cells[index].label for index, _ in users))
+            seeds = ", ".join(map(str, dict.fromkeys(seed for _, seed in users)))
+            who = cells[0] if len(cells) == 1 else f"{len(cells)} cells"
+            lines.append(f"  {stage.folder.name}  {stage.program}, for {who}, seed {seeds}")
+    return lines if len(lines) > 1 else ["nothing would run: the table would be written"]
+
+
+# While it runs --------------------------------------------------------------------------------------------------------
+
+
+class _Progress:
+    """Says what becomes of each stage, and what a finished report lets be known: a number that is not in it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.total = sum(not stage.done for stage in plan.order)
+        self.ended = 0
+        self.started = time.time()
+        self._since: dict[Stage, float] = {}
+        self._warned: set[str] = set()
+
+    def __call__(self, stage: Stage, what: str) -> None:
+        if what == "started":
+            self._since[stage] = time.time()
+            return
+        self.ended += 1
+        so_far = datetime.timedelta(seconds=round(time.time() - self.started))
+        took = time.time() - self._since[stage]
+        print(f"[{self.ended:>4}/{self.total}  {so_far}] {stage.folder.name} {what}, {took:.1f} s", flush=True)
+        if what == "failed":
+            print(f"    see {stage.folder / 'log.txt'}", flush=True)
+            return
+        for outcome in self.plan.study.outcomes:
+            if (
+                outcome.stage == stage.name
+                and outcome.name not in self._warned
+                and (line := missing_metric(stage, outcome))
+            ):
+                self._warned.add(outcome.name)
+                warn(f"{line} Nothing is lost: reports are read again when the name is mended.")
+        if any(outcome.stage == stage.name for outcome in self.plan.study.outcomes) and (
+            line := trained_on_what_is_measured(stage)
+        ):
+            warn(line)

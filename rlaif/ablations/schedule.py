@@ -1,0 +1,226 @@
+"""Runs stages when their inputs are there, several side by side: on this machine, or as jobs of a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rlaif.ablations.execute import run_stage
+from rlaif.ablations.stages import Stage
+from rlaif.sources import write_json
+
+__all__ = ["Cluster", "Failure", "Launcher", "ThisMachine", "prepare", "run_stages"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a stage has no result: the stage that failed (itself, or one that it needs) and the last line of its log."""
+
+    stage: Stage
+    line: str
+
+
+class Job(Protocol):
+    """A stage that was started."""
+
+    def poll(self) -> int | None:
+        """None while it runs, then its exit status."""
+
+    def stop(self) -> None:
+        """Ends it now."""
+
+
+class Launcher(Protocol):
+    """Starts stages; at most `jobs` at once."""
+
+    jobs: int
+
+    def start(self, stage: Stage) -> Job: ...
+
+
+def prepare(stage: Stage, made_by: str) -> None:
+    """Writes what `run_stage` reads: request.json, and the program's settings."""
+    import yaml
+
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    settings, text = stage.folder / "settings.yaml", yaml.safe_dump(dict(stage.settings), sort_keys=False)
+    if not settings.exists() or settings.read_text(encoding="utf-8") != text:  # another ablation may be running it
+        settings.write_text(text, encoding="utf-8")
+    environment = {
+        "OMP_NUM_THREADS": str(stage.threads),
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    write_json(
+        stage.folder / "request.json",
+        {
+            "stage": stage.name,
+            "address": stage.address,
+            "program": stage.program,
+            "words": list(stage.words),
+            "environment": environment,
+            "directory": os.getcwd(),  # settings name paths as seen from here
+            "inputs": {s.name: s.address for s in stage.inputs},
+            "made_by": made_by,
+        },
+    )
+
+
+def run_stages(
+    order: Sequence[Stage],
+    launcher: Launcher,
+    made_by: str,
+    told: Callable[[Stage, str], None] = lambda stage, what: None,
+    poll_seconds: float = 0.1,
+) -> dict[Stage, Failure]:
+    """Runs the stages that are not done; those that have no result, and why.
+
+    Args:
+        order: each after its inputs; the earlier is started first.
+        launcher: where they run.
+        made_by: who is written down as having made them.
+        told: called with a stage and what became of it: "started", "done", "failed".
+    """
+    failures: dict[Stage, Failure] = {}
+    done = {stage for stage in order if stage.done}
+    waiting = [stage for stage in order if stage not in done]
+    running: dict[Stage, Job] = {}
+    try:
+        while waiting or running:
+            for stage, job in list(running.items()):
+                status = job.poll()
+                if status is None:
+                    continue
+                del running[stage]
+                if stage.done:
+                    done.add(stage)
+                    told(stage, "done")
+                else:
+                    failures[stage] = Failure(stage, _why(stage, status))
+                    told(stage, "failed")
+            for stage in list(waiting):
+                blocked = next((failures[s] for s in stage.inputs if s in failures), None)
+                if blocked is not None:
+                    failures[stage] = blocked
+                    waiting.remove(stage)
+                elif len(running) < launcher.jobs and done.issuperset(stage.inputs):
+                    waiting.remove(stage)
+                    prepare(stage, made_by)
+                    running[stage] = launcher.start(stage)
+                    told(stage, "started")
+            if running:
+                time.sleep(poll_seconds)
+    except BaseException:
+        for job in running.values():
+            job.stop()
+        raise
+    return failures
+
+
+def _why(stage: Stage, status: int) -> str:
+    try:
+        return str(json.loads((stage.folder / "failed.json").read_text(encoding="utf-8"))["line"])
+    except (OSError, ValueError, KeyError):
+        return f"its process ended with status {status} before it could say why; see {stage.folder / 'log.txt'}"
+
+
+# This machine ---------------------------------------------------------------------------------------------------------
+
+
+class ThisMachine:
+    """Processes of this machine.
+
+    Args:
+        jobs: how many at once.
+        gpus: ids of GPUs, dealt out to the jobs; none given, every job sees all.
+    """
+
+    def __init__(self, jobs: int, gpus: Sequence[str] = ()) -> None:
+        self.jobs = jobs
+        self._gpus = gpus
+        self._free = list(range(jobs))
+
+    def start(self, stage: Stage) -> Job:
+        slot = self._free.pop(0)
+        environment = dict(os.environ)
+        if self._gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(self._gpus[slot :: self.jobs])
+        # A session of its own: Ctrl-C reaches the ablation alone, which then ends what it started, children included.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rlaif.ablations.execute", str(stage.folder)],
+            env=environment,
+            start_new_session=True,
+        )
+        return _Process(process, lambda: self._free.append(slot))
+
+
+class _Process:
+    def __init__(self, process: subprocess.Popen[bytes], free: Callable[[], None]) -> None:
+        self._process, self._free = process, free
+
+    def poll(self) -> int | None:
+        status = self._process.poll()
+        if status is not None:
+            self._free()
+        return status
+
+    def stop(self) -> None:
+        for kind, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+            try:
+                os.killpg(self._process.pid, kind)
+                self._process.wait(seconds)
+            except ProcessLookupError:
+                return
+            except subprocess.TimeoutExpired:
+                continue
+
+
+# A cluster ------------------------------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """Jobs of a cluster, through submitit. Its folder of logs and the store must be on a file system that all share.
+
+    Args:
+        cluster: "slurm", or "local": submitit's stand-in, processes of this machine.
+        folder: where submitit keeps its files.
+        jobs: how many in the queue at once.
+        options: for submitit's `update_parameters`: timeout_min, gpus_per_node, slurm_partition, ...
+    """
+
+    def __init__(self, cluster: str, folder: Path, jobs: int, options: Mapping[str, Any]) -> None:
+        try:
+            import submitit
+        except ImportError:
+            raise ValueError("cluster needs submitit, which is not installed; pip install submitit.") from None
+        self.jobs = jobs
+        self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        try:
+            self._executor.update_parameters(**{"timeout_min": 24 * 60, **options})
+        except (NameError, TypeError, ValueError) as error:
+            raise ValueError(f"cluster_options are {dict(options)}; {error}") from None
+
+    def start(self, stage: Stage) -> Job:
+        self._executor.update_parameters(name=stage.name)
+        return _Submitted(self._executor.submit(run_stage, str(stage.folder.resolve())))
+
+
+class _Submitted:
+    def __init__(self, job: Any) -> None:
+        self._job = job
+
+    def poll(self) -> int | None:
+        if not self._job.done():
+            return None
+        return 1 if self._job.exception() is not None else int(self._job.result())
+
+    def stop(self) -> None:
+        self._job.cancel()

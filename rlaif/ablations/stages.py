@@ -1,0 +1,293 @@
+"""A study's cells as stages: each a program with all of its settings, and an address that says what it would compute.
+
+    address = hash(name, program's code, library versions, resolved settings, launch file, threads, inputs)
+
+Inputs are other stages, by their addresses, and files, by their fingerprints. So the whole plan is known before
+anything runs; two cells, or two ablations, that ask for the same thing have one stage; and whatever is changed, only
+what comes after it is computed again. A folder of the store belongs to one address:
+
+    NAME-ADDRESS/
+      request.json      what is asked for
+      settings.yaml     the program's settings
+      log.txt           what it printed
+      output/           what it wrote
+      stage.json        seconds, peak memory: written last, so a stage that has it is done
+      failed.json       or: status and the last line of the log
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from rlaif.ablations.code import code_fingerprint, function_file, versions
+from rlaif.ablations.programs import program_words, trains
+from rlaif.ablations.study import Cell, StageSpec, Study, read_yaml, words_in
+from rlaif.sources import fingerprint
+
+__all__ = ["Plan", "Stage", "plan_study"]
+
+# Where things are shown or written to; not what is computed.
+UNADDRESSED = ("report_to", "run_name", "project", "trackio_space_id", "disable_tqdm", "output", "output_dir")
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One program with its settings. Stages of one address are one object.
+
+    Attributes:
+        name: the study's word for it.
+        address: 12 hex digits, see the module's docstring.
+        program: "rlaif judge", or the path of a program.
+        settings: as the program gets them.
+        words: the command.
+        inputs: the stages whose folders it reads.
+        folder: where it runs.
+        threads: its OMP_NUM_THREADS.
+    """
+
+    name: str
+    address: str
+    program: str
+    settings: Mapping[str, Any]
+    words: Sequence[str]
+    inputs: Sequence[Stage]
+    folder: Path
+    threads: int
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "output"
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / "stage.json").is_file() and self.output.exists()
+
+    def ancestors(self) -> list[Stage]:
+        """Every stage that it needs, itself the last, each once and after its own inputs."""
+        found: dict[Stage, None] = {}
+        for stage in self.inputs:
+            found |= dict.fromkeys(stage.ancestors())
+        return [*found, self]
+
+
+@dataclass
+class Plan:
+    """What a study would run.
+
+    Attributes:
+        stages: by cell (its place in the study) and seed, the stage of each name that is needed.
+        order: all of them, each once and after its inputs.
+    """
+
+    study: Study
+    stages: dict[tuple[int, int], dict[str, Stage]] = field(default_factory=dict)
+    order: list[Stage] = field(default_factory=list)
+
+    def users(self, stage: Stage) -> list[tuple[int, int]]:
+        """The cells and seeds that need a stage."""
+        return [place for place, stages in self.stages.items() if stages.get(stage.name) is stage]
+
+
+def needed(study: Study) -> list[str]:
+    """The stages that a number is read from."""
+    read = [outcome.stage for outcome in study.outcomes]
+    read += [line.stage for curve in study.curves for line in curve.lines if line.stage]
+    return list(dict.fromkeys(read))
+
+
+def plan_study(study: Study, store: Path, threads: int, report_to: str = "none") -> Plan:
+    """The stages of every cell and seed.
+
+    Raises:
+        ValueError: stages that need one another, a program that is not there, or two cells that are one.
+    """
+    plan = Plan(study)
+    made: dict[str, Stage] = {}
+    for index, cell in enumerate(study.cells):
+        specs = _overridden(study.stages, cell)
+        for seed in study.seeds:
+            maker = _Maker(specs, seed, store, threads, report_to, made)
+            wanted = [name for name in needed(study) if _wanted(study, cell, name)]
+            found = {s.name: s for name in wanted for s in maker.stage(name).ancestors()}
+            plan.stages[index, seed] = found
+    plan.order = list(dict.fromkeys(stage for stages in plan.stages.values() for stage in stages.values()))
+    _check_distinct(plan)
+    _check_overrides_used(plan)
+    return plan
+
+
+def _wanted(study: Study, cell: Cell, name: str) -> bool:
+    """Whether anything is read from a stage in this cell: outcomes always, points only where their line's cells are."""
+    if not cell.has(name):
+        return False
+    if any(outcome.stage == name for outcome in study.outcomes):
+        return True
+    lines = [line for curve in study.curves for line in curve.lines if line.stage == name]
+    return any(line.cells.items() <= cell.coordinates.items() for line in lines)
+
+
+def _overridden(stages: Mapping[str, StageSpec], cell: Cell) -> dict[str, StageSpec]:
+    """The stages with what the cell's levels set; a setting of null is left out."""
+    specs = {}
+    for name, spec in stages.items():
+        own = {key.partition(".")[2]: v for key, v in cell.overrides.items() if key.partition(".")[0] == name}
+        settings = {key: value for key, value in {**spec.settings, **own}.items() if value is not None}
+        specs[name] = StageSpec(name, spec.program, settings, spec.launch)
+    return specs
+
+
+class _Maker:
+    """Makes the stages of one cell and seed; `made` holds those of all, by address."""
+
+    def __init__(
+        self,
+        specs: Mapping[str, StageSpec],
+        seed: int,
+        store: Path,
+        threads: int,
+        report_to: str,
+        made: dict[str, Stage],
+    ) -> None:
+        self.specs, self.seed, self.store, self.threads = specs, seed, store, threads
+        self.report_to, self.made = report_to, made
+        self._open: list[str] = []
+        self._here: dict[str, Stage] = {}
+
+    def stage(self, name: str) -> Stage:
+        if name in self._here:
+            return self._here[name]
+        if name in self._open:
+            circle = " -> ".join([*self._open[self._open.index(name) :], name])
+            raise ValueError(f"stages need one another: {circle}; expected each to need earlier ones only.")
+        self._open.append(name)
+        spec = self.specs[name]
+        words = program_words(spec.program, spec.launch)
+        inputs = [self.stage(word) for word in dict.fromkeys(words_in(spec.settings)) if word != "seed"]
+        self._open.pop()
+        addressed = {key: value for key, value in spec.settings.items() if key not in UNADDRESSED}
+        address = _address(
+            {
+                "name": name,
+                "code": code_fingerprint(spec.program, tuple(_functions(addressed))),
+                "versions": versions(),
+                "program": spec.program,
+                "settings": _filled(addressed, {s.name: f"@{s.address}" for s in inputs}, self.seed),
+                "files": {path: _fingerprint(path) for path in _files(addressed)},
+                "launch": _fingerprint(spec.launch) if spec.launch else None,
+                "threads": self.threads,
+            }
+        )
+        if address not in self.made:
+            folder = self.store / f"{name}-{address}"
+            settings = _filled(spec.settings, {s.name: str(s.output) for s in inputs}, self.seed)
+            if trains(spec.program) and self.report_to != "none":
+                settings |= {"report_to": self.report_to, "run_name": folder.name}
+            settings["output_dir" if trains(spec.program) else "output"] = str(folder / "output")
+            words += ["--config", str(folder / "settings.yaml")]
+            self.made[address] = Stage(name, address, spec.program, settings, words, inputs, folder, self.threads)
+        self._here[name] = self.made[address]
+        return self._here[name]
+
+
+def _address(asked: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def _filled(value: Any, names: Mapping[str, str], seed: int) -> Any:
+    """A setting with `${...}` filled in; "${seed}" alone becomes the number."""
+    if isinstance(value, Mapping):
+        return {key: _filled(item, names, seed) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, names, seed) for item in value]
+    if not isinstance(value, str):
+        return value
+    return seed if value == "${seed}" else Template(value).substitute(names, seed=seed)
+
+
+# Inputs ---------------------------------------------------------------------------------------------------------------
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a setting, and what stands after its `=` (`reward_model=FOLDER`)."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str) and value:
+        yield value
+        if value.partition("=")[2]:
+            yield value.partition("=")[2]
+
+
+def _files(settings: Any, seen: frozenset[str] = frozenset()) -> Iterator[str]:
+    """The files and folders that settings name, and those that YAML files among them name (a judge's model)."""
+    here = Path.cwd()
+    for text in _texts(settings):
+        path = Path(text)
+        # A folder that holds this one is no input but a word like "." or "/", and takes ages to read.
+        if text in seen or len(text) > 1000 or not path.exists() or here.is_relative_to(path.resolve()):
+            continue
+        yield text
+        if path.suffix in {".yaml", ".yml"} and path.is_file():
+            yield from _files(read_yaml(path), seen | {text})
+
+
+_fingerprints: dict[tuple[str, int], str] = {}
+
+
+def _fingerprint(path: str) -> str:
+    """`fingerprint`, once for each path and time of change: a model is an input of many stages."""
+    file = Path(path)
+    newest = max((p.stat().st_mtime_ns for p in [file, *(file.rglob("*") if file.is_dir() else ())]), default=0)
+    key = (path, newest)
+    if key not in _fingerprints:
+        _fingerprints[key] = fingerprint(path)
+    return _fingerprints[key]
+
+
+def _functions(settings: Any) -> Iterator[str]:
+    """The Python functions that settings name, as module:name."""
+    for text in _texts(settings):
+        if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text) and function_file(text) is not None:
+            yield text
+
+
+# Checks ---------------------------------------------------------------------------------------------------------------
+
+
+def _check_distinct(plan: Plan) -> None:
+    """A ValueError for two cells that would compute the same: the table would show one number as two findings."""
+    seen: dict[tuple[str, ...], Cell] = {}
+    first = plan.study.seeds[0]
+    for index, cell in enumerate(plan.study.cells):
+        print_ = tuple(sorted(stage.address for stage in plan.stages[index, first].values()))
+        if print_ in seen:
+            other = seen[print_]
+            differ = [f for f in cell.coordinates if cell.coordinates[f] != other.coordinates.get(f)]
+            raise ValueError(
+                f"the cells {other.label} and {cell.label} are one: {' and '.join(differ)} changes no stage that an "
+                "outcome is read from. Set something that does, or leave the level out."
+            )
+        seen[print_] = cell
+
+
+def _check_overrides_used(plan: Plan) -> None:
+    """A ValueError where a cell sets something of a stage that it does not need."""
+    for index, cell in enumerate(plan.study.cells):
+        names = {name for seed in plan.study.seeds for name in plan.stages[index, seed]}
+        for key in cell.overrides:
+            stage = key.partition(".")[0]
+            if stage not in names:
+                raise ValueError(
+                    f"the cell {cell.label} sets {key}, but no outcome is read from the stage {stage} or from one that "
+                    f"needs it; the cell's stages are {', '.join(sorted(names))}."
+                )

@@ -1,0 +1,469 @@
+"""scripts/ablate.py as a user runs it: real processes, real kills, real programs of the project."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support import ROOT, refused, rlaif_env, some_pairs, wait_until, write_rows
+from toy_programs import toy_study, write_study
+
+
+def command(folder: Path, study: Path, *words: object) -> list[str]:
+    options = ["--store", folder / "store", "--output", folder / "table"]
+    return [sys.executable, str(ROOT / "scripts/ablate.py"), "--config", str(study), *map(str, [*options, *words])]
+
+
+def environment(folder: Path, **extra: str) -> dict[str, str]:
+    (folder / "log").mkdir(exist_ok=True)
+    return rlaif_env(TOY_LOG=str(folder / "log"), **extra)
+
+
+def ablate(folder: Path, content: dict[str, Any], *words: object) -> subprocess.CompletedProcess[str]:
+    study = write_study(folder, content)
+    return subprocess.run(
+        command(folder, study, *words),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment(folder),
+        cwd=ROOT,
+    )
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "table/report.json").read_text())
+    return found
+
+
+def starts(folder: Path) -> list[str]:
+    path = folder / "log/starts"
+    return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def build_study(folder: Path, **changes: Any) -> dict[str, Any]:
+    """Judging and building with the project's own commands: no model, seconds."""
+    write_rows(folder / "pairs.jsonl", some_pairs(200))
+    content = {
+        "name": "noise",
+        "seeds": [0, 1, 2],
+        "stages": {
+            "judge": {
+                "program": "rlaif judge",
+                "set": {
+                    "pairs": str(folder / "pairs.jsonl"),
+                    "judge": "scripted",
+                    "judge_model": "rlaif.judges.scripted:longer",
+                },
+            },
+            "build": {
+                "program": "rlaif build",
+                "set": {"judgments": "${judge}", "validation": 0, "test": 0, "seed": "${seed}"},
+            },
+        },
+        "factors": {"flipped": {"build.flip_rate": [0.1, 0.25]}},
+        "baseline": {"flipped": 0.1},
+        "outcomes": {"flipped": {"stage": "build", "metric": "flipped", "label": "verdicts turned round"}},
+    }
+    return {**content, **changes}
+
+
+def test_the_table_is_what_the_reports_say(tmp_path: Path) -> None:
+    done = ablate(tmp_path, build_study(tmp_path), "--jobs", 2)
+    assert done.returncode == 0, done.stderr
+    assert "2 cells x 3 seeds = 7 stages, 1 of them shared by several cells" in done.stdout
+    table = report_of(tmp_path)
+    direct: dict[float, list[float]] = {0.1: [], 0.25: []}
+    for seed in (0, 1, 2):
+        for cell, rate in zip(table["cells"], direct, strict=True):
+            stage = tmp_path / "store" / f"build-{cell['stages'][str(seed)]['build']}"
+            settings = yaml.safe_load((stage / "settings.yaml").read_text())
+            assert (settings["flip_rate"], settings["seed"]) == (rate, seed)
+            value = json.loads((stage / "output/report.json").read_text())["flipped"]
+            assert cell["outcomes"]["flipped"]["values"][str(seed)] == value
+            direct[rate].append(value)
+    row = table["cells"][1]["outcomes"]["flipped"]
+    t = 4.3026527 / 3**0.5  # Student's t, 97.5 %, 2 degrees of freedom
+    mean = statistics.mean(direct[0.25])
+    half = t * statistics.stdev(direct[0.25])
+    assert [row["estimate"][name] for name in ("mean", "low", "high")] == pytest.approx(
+        [mean, mean - half, mean + half], abs=1e-5
+    )
+    d = [x - y for x, y in zip(direct[0.25], direct[0.1], strict=True)]
+    half = t * statistics.stdev(d)
+    assert [row["difference"][name] for name in ("mean", "low", "high")] == pytest.approx(
+        [statistics.mean(d), statistics.mean(d) - half, statistics.mean(d) + half], abs=1e-5
+    )
+    assert table["cells"][1]["baseline"] == "flipped=0.1"
+    # What people read says the same.
+    with (tmp_path / "table/values.csv").open() as file:
+        values = [float(line["value"]) for line in csv.DictReader(file) if line["flipped"] == "0.25"]
+    assert values == direct[0.25]
+    page = (tmp_path / "table/report.md").read_text()
+    assert f"| 0.25 | {mean:.2f} [" in page
+    assert "![verdicts turned round](flipped.png)" in page
+    assert (tmp_path / "table/flipped.png").stat().st_size > 10_000
+    manifest = json.loads((tmp_path / "table/manifest.json").read_text())
+    assert manifest["command"] == "scripts/ablate.py"
+    assert manifest["config"]["file"]["factors"] == build_study(tmp_path)["factors"]
+    cell = table["cells"][1]
+    assert cell["samples"]["votes"] == 400
+    assert 0.0 < cell["own_seconds"] < cell["seconds"]
+
+    # Another ablation takes what it has in common with this one, and says so.
+    other = build_study(tmp_path, name="more", factors={"flipped": {"build.flip_rate": [0.25, 0.4]}}, baseline={})
+    again = ablate(tmp_path, other, "--jobs", 2)
+    assert again.returncode == 0, again.stderr
+    assert "4 are there already (4 made by noise), 3 to run, about" in again.stdout
+    assert "[   3/3" in again.stdout
+    assert report_of(tmp_path)["cells"][0]["outcomes"]["flipped"]["values"] == row["values"]
+
+
+def test_a_dry_run_says_everything_and_runs_nothing(tmp_path: Path) -> None:
+    done = ablate(tmp_path, toy_study(tmp_path), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "toy: 2 cells x 3 seeds = 9 stages, 3 of them shared by several cells" in lines
+    assert "0 are there already, 9 to run" in lines
+    assert "  scale=2.0 (against scale=1.0)" in lines
+    assert sum(", for 2 cells, seed" in line for line in lines) == 3
+    assert sum(", for scale=" in line for line in lines) == 6
+    assert starts(tmp_path) == []
+    assert not (tmp_path / "table").exists()
+
+
+def killed(folder: Path, study: Path, after: int, whom: str) -> None:
+    """Starts an ablation and kills it after so many starts of programs: it alone, or everything that it started too."""
+    before = len(starts(folder))
+    process = subprocess.Popen(
+        command(folder, study, "--jobs", 2),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(folder),
+        cwd=ROOT,
+    )
+    wait_until(lambda: len(starts(folder)) >= before + after, 60)
+    if whom == "everything":
+        import psutil
+
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+    process.send_signal(signal.SIGTERM if whom == "politely" else signal.SIGKILL)
+    process.wait(30)
+
+
+def test_killed_on_the_way_it_ends_with_the_same_table(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    content = toy_study(tmp_path, stages=toy_study(tmp_path)["stages"])
+    content["stages"]["second"]["set"] |= {"sleep": 0.3, "noise": 1.0, "seed": "${seed}"}
+    undisturbed = ablate(tmp_path / "a", content, "--jobs", 2)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    study = write_study(tmp_path / "b", content)
+    killed(tmp_path / "b", study, 4, "alone")  # what it started goes on, and is taken up
+    killed(tmp_path / "b", study, 2, "everything")
+    killed(tmp_path / "b", study, 1, "politely")
+    last = ablate(tmp_path / "b", content, "--jobs", 2)
+    assert last.returncode == 0, last.stderr
+    for name in ("table.csv", "values.csv"):
+        assert (tmp_path / "a/table" / name).read_bytes() == (tmp_path / "b/table" / name).read_bytes()
+    assert len(starts(tmp_path / "a")) == 9
+    # Only what was killed with everything, or politely, was started again: at most the two that ran each time.
+    assert 9 <= len(starts(tmp_path / "b")) <= 9 + 2 + 2
+    assert len(set(starts(tmp_path / "b"))) == 9
+
+
+def test_two_at_once_run_a_shared_stage_once(tmp_path: Path) -> None:
+    content = toy_study(tmp_path)
+    content["stages"]["first"]["set"]["sleep"] = 1.0
+    study = write_study(tmp_path, content)
+    both = [
+        subprocess.Popen(
+            [*command(tmp_path, study), "--output", str(tmp_path / name)],
+            stdout=subprocess.PIPE,
+            env=environment(tmp_path),
+            cwd=ROOT,
+        )
+        for name in ("one", "two")
+    ]
+    assert [process.wait(120) for process in both] == [0, 0]
+    for process in both:
+        assert process.stdout is not None
+        process.stdout.close()
+    assert len(starts(tmp_path)) == len(set(starts(tmp_path))) == 9
+    assert (tmp_path / "one/values.csv").read_bytes() == (tmp_path / "two/values.csv").read_bytes()
+
+
+def test_a_failed_run_is_named_and_in_no_mean(tmp_path: Path) -> None:
+    content = toy_study(tmp_path)
+    content["stages"]["second"]["set"] |= {"seed": "${seed}", "noise": 1.0}
+    # One seed of three fails in one of the cells.
+    content["factors"] = {"scale": {"1": {}, "2": {"second.scale": 2.0, "second.text": "fail with seed 1"}}}
+    content["baseline"] = {"scale": "1"}
+    toy = tmp_path / "toy.py"
+    when = 'if settings.get("text") and settings["seed"] == 1:\n    settings["fail"] = "out of memory"\n'
+    toy.write_text(toy.read_text().replace('if settings.get("fail"):', f'{when}if settings.get("fail"):'))
+    done = ablate(tmp_path, content, "--jobs", 2)
+    assert refused(done) == "error: 1 of the runs failed; the table names them. The same command runs them again."
+    assert "failed: scale=2, seed 1: second: error: out of memory" in done.stdout
+    report = report_of(tmp_path)
+    good, bad = (cell["outcomes"]["value"] for cell in report["cells"])
+    assert report["cells"][1]["failed"]["1"]["line"] == "error: out of memory"
+    assert good["estimate"]["n"] == 3
+    assert bad["values"]["1"] is None
+    assert (bad["estimate"], bad["difference"], bad["clear"]) == (None, None, None)
+    others = [bad["values"]["0"], bad["values"]["2"]]
+    assert bad["of_the_others"]["mean"] == pytest.approx(statistics.mean(others))
+    page = (tmp_path / "table/report.md").read_text()
+    assert "| scale=2 | 1 | second | `error: out of memory` |" in page
+    assert f"**1 of 3 seeds failed**; the other 2: {statistics.mean(others):.2f}" in page
+    with (tmp_path / "table/table.csv").open() as file:
+        line = list(csv.DictReader(file))[1]
+    assert (line["mean"], line["difference_mean"], line["others_n"]) == ("", "", "2")
+    assert "second failed: error: out of memory" in line["missing"]
+
+    # Mended (here by another program), the same command runs what failed, and what is new, again.
+    toy.write_text(toy.read_text().replace("out of memory", ""))
+    mended = ablate(tmp_path, content, "--jobs", 2)
+    assert mended.returncode == 0, mended.stderr
+    assert report_of(tmp_path)["cells"][1]["outcomes"]["value"]["estimate"]["n"] == 3
+
+
+def test_what_comes_after_a_failed_stage_does_not_run(tmp_path: Path) -> None:
+    content = toy_study(tmp_path)
+    content["stages"]["first"]["set"]["fail"] = "the disk is full"
+    done = ablate(tmp_path, content)
+    assert done.returncode == 1
+    assert {name.split("-")[0] for name in starts(tmp_path)} == {"first"}
+    assert "failed: scale=2.0, seed 0, 1, 2: first: error: the disk is full" in done.stdout
+    assert done.stderr.endswith(
+        "error: 6 of the runs failed; the table names them. The same command runs them again.\n"
+    )
+    assert "**3 of 3 seeds failed**" in (tmp_path / "table/report.md").read_text()
+
+
+def test_prompts_that_were_trained_on_are_found(tmp_path: Path) -> None:
+    """The SFT stage saw 5 of the prompts that the policies are compared on: no number is given for them."""
+    from rlaif.ablations.held_out import trained_on_what_is_measured
+    from rlaif.ablations.stages import plan_study
+    from rlaif.ablations.study import load_study
+
+    write_rows(tmp_path / "shown.jsonl", [{"prompt": f"p{i}", "completion": "c"} for i in range(20)])
+    write_rows(tmp_path / "asked.jsonl", [{"prompt": f"p{i}"} for i in range(15, 40)])
+    content = {
+        "launch": "recipes/accelerate/cpu.yaml",
+        "seeds": [0],
+        "stages": {
+            "sft": {"program": "recipes/sft.py", "set": {"model": "m", "dataset": str(tmp_path / "shown.jsonl")}},
+            "evaluate": {
+                "program": "rlaif evaluate",
+                "set": {"policies": ["sft=${sft}"], "prompts": str(tmp_path / "asked.jsonl")},
+            },
+        },
+        "factors": {"limit": {"evaluate.limit": [1, 2]}},
+        "outcomes": {"kl": {"stage": "evaluate", "metric": "policies.sft.kl"}},
+    }
+    evaluate = plan_study(load_study(content, "x.yaml"), tmp_path, 1).stages[0, 0]["evaluate"]
+    line = trained_on_what_is_measured(evaluate)
+    assert line == (
+        "5 of the 25 prompts that evaluate measures on (prompts) are among those that sft trained on (dataset); "
+        "expected none: give it others."
+    )
+
+
+def intervals(folder: Path) -> list[tuple[float, float]]:
+    """When each program ran: its start and its end."""
+    began = {line.split()[0]: float(line.split()[1]) for line in (folder / "log/starts").read_text().splitlines()}
+    ended = {line.split()[0]: float(line.split()[1]) for line in (folder / "log/ends").read_text().splitlines()}
+    return [(began[name], ended[name]) for name in began]
+
+
+def most_at_once(spans: Sequence[tuple[float, float]]) -> int:
+    return max(sum(start <= moment < end for start, end in spans) for moment, _ in spans)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_so_many_run_side_by_side(tmp_path: Path, jobs: int) -> None:
+    content = toy_study(tmp_path)
+    for stage in content["stages"].values():
+        stage["set"]["sleep"] = 0.4
+    done = ablate(tmp_path, content, "--jobs", jobs, "--gpus", 4, 5, 6, 7)
+    assert done.returncode == 0, done.stderr
+    assert most_at_once(intervals(tmp_path)) == jobs
+    cores = len(os.sched_getaffinity(0))
+    logs = [path.read_text().splitlines()[0] for path in (tmp_path / "store").glob("*/log.txt")]
+    assert {line.split()[1] for line in logs} == {str(max(1, cores // jobs))}
+    dealt = {line.split()[3] for line in logs}
+    assert dealt == ({"4,5,6,7"} if jobs == 1 else {"4,7", "5", "6"})
+
+
+def test_jobs_of_a_cluster(tmp_path: Path) -> None:
+    """Through submitit, whose local executor stands in for Slurm."""
+    pytest.importorskip("submitit")
+    content = toy_study(tmp_path, cluster="local", cluster_options={"timeout_min": 5}, seeds=[0, 1])
+    done = ablate(tmp_path, content)
+    assert done.returncode == 0, done.stderr
+    assert len(starts(tmp_path)) == 6
+    assert list((tmp_path / "store/jobs").glob("*_log.out"))
+    here = ablate(tmp_path, toy_study(tmp_path, seeds=[0, 1], threads=1))
+    assert "6 are there already (6 made by toy), 0 to run" in here.stdout
+    content["factors"]["scale"] = {"1": {}, "2": {"second.scale": 2.0, "second.fail": "no"}}
+    content["baseline"] = {"scale": "1"}
+    failed = ablate(tmp_path, content)
+    assert failed.returncode == 1
+    assert "failed: scale=2, seed 0, 1: second: error: no" in failed.stdout
+
+
+def test_one_seed_has_no_interval_and_it_says_so(tmp_path: Path) -> None:
+    done = ablate(tmp_path, toy_study(tmp_path), "--seeds", 3)
+    assert done.returncode == 0
+    assert "one seed gives no interval, and the table will say so" in done.stderr
+    assert "One seed gives no interval" in (tmp_path / "table/report.md").read_text()
+    assert report_of(tmp_path)["cells"][1]["outcomes"]["value"]["difference"]["low"] is None
+
+
+def test_a_number_that_no_report_holds(tmp_path: Path) -> None:
+    content = toy_study(tmp_path, outcomes={"value": {"stage": "second", "metric": "nested.a.b.valeu"}})
+    done = ablate(tmp_path, content, "--jobs", 2)
+    assert done.returncode == 1
+    first, *_, last = done.stderr.strip().splitlines()
+    assert first.startswith("warning: outcome value: the report of second has no 'valeu'")  # when it is first known
+    assert "did you mean 'nested.a.b.value'" in last
+    assert last.startswith("error: ")
+    assert len(starts(tmp_path)) == 9
+    content["outcomes"]["value"]["metric"] = "nested.a.b.value"
+    assert ablate(tmp_path, content, "--jobs", 2).returncode == 0
+    assert len(starts(tmp_path)) == 9  # nothing was run again
+    for metric, state in (("null", "second did not measure it"), ("name", "no 'number, but a str,'")):
+        content["outcomes"]["value"]["metric"] = metric
+        assert ablate(tmp_path, content, "--jobs", 2).returncode == (0 if metric == "null" else 1), state
+
+
+def test_a_series_is_averaged_point_by_point(tmp_path: Path) -> None:
+    points = {"stage": "second", "points": "series", "x": "x", "y": "y"}
+    line = {**points, "by": "scale", "fit": "best_of_n"}
+    content = toy_study(
+        tmp_path,
+        curves={
+            "series": {"scale": "sqrt", "lines": {"scale {scale}": line}},
+            "cells": {"lines": {"all": {"x": "scale", "y": "value"}}},
+        },
+    )
+    done = ablate(tmp_path, content, "--jobs", 2)
+    assert done.returncode == 0, done.stderr
+    report = report_of(tmp_path)
+    series, cells = report["curves"]
+    assert [one["name"] for one in series["lines"]] == ["scale 1.0", "scale 2.0"]
+    values = report["cells"][1]["outcomes"]["value"]
+    (low, middle, high) = series["lines"][1]["points"]
+    assert [p["label"] for p in (low, middle, high)] == ["n=1", "n=2", "n=4"]
+    assert high["y"]["mean"] == pytest.approx(4 * values["estimate"]["mean"])
+    assert high["y"]["low"] == pytest.approx(4 * values["estimate"]["low"])
+    assert (high["x"]["mean"], high["x_se"], "y_se" in high) == (4.0, 0.5, False)
+    # y - y(1) = value (x - 1) with d = sqrt(x): the coefficients are proportional to value.
+    fits = [one["fit"] for one in series["lines"]]
+    assert fits[1]["alpha"]["mean"] / fits[0]["alpha"]["mean"] == pytest.approx(2.0)
+    assert [p["x"]["mean"] for p in cells["lines"][0]["points"]] == [1.0, 2.0]
+    page = (tmp_path / "table/report.md").read_text()
+    assert "| scale 2.0 | d (α − β d) |" in page
+    assert {path.name for path in (tmp_path / "table").glob("*.png")} == {"value.png", "series.png", "cells.png"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"factors": {"scale": {"second.scael": [1.0, 2.0]}}}, "stage second sets 'scael', .*did you mean 'scale'"),
+        ({"baseline": {"size": 1}}, "baseline names the factor 'size'"),
+        ({"factors": {"a": {"x": {}, "y": {}}}, "baseline": {}}, "the cells a=x and a=y are one"),
+        ({"job": 2}, "'job' is not a key of an ablation; did you mean 'jobs'"),
+        ({"jobs": 0}, "jobs is 0; expected at least 1"),
+        ({"cluster_options": {"timeout_min": 5}}, "without a cluster"),
+        ({"cluster": "local", "cluster_options": {"timeout": 5}}, "cluster_options"),
+    ],
+)
+def test_a_mistake_costs_seconds(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    import re
+
+    done = ablate(tmp_path, toy_study(tmp_path, **change))
+    assert re.search(message, refused(done))
+    assert starts(tmp_path) == []
+
+
+def test_without_a_file() -> None:
+    words = [sys.executable, str(ROOT / "scripts/ablate.py"), "--jobs", "2"]
+    done = subprocess.run(words, capture_output=True, text=True, env=rlaif_env(), cwd=ROOT)
+    assert "--config is missing" in refused(done)
+
+
+SHIPPED = sorted(path for path in (ROOT / "recipes/ablations").glob("*.yaml") if path.stem != "base")
+
+
+def test_every_shipped_ablation_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its head says how, what it looks at and what was seen; its stages' settings are ones that the programs have."""
+    from rlaif.ablations.command import _check_settings, read_command
+    from rlaif.ablations.programs import known_settings
+    from rlaif.ablations.stages import plan_study
+
+    monkeypatch.chdir(ROOT)
+    assert len(SHIPPED) == 7
+    plans = []
+    for path in SHIPPED:
+        relative = path.relative_to(ROOT)
+        head = [line.removeprefix("#").strip() for line in path.read_text().splitlines() if line.startswith("#")]
+        assert head[0] == f"python scripts/ablate.py --config {relative}"
+        config, study, _ = read_command(["--config", str(relative)])
+        assert study.name == path.stem
+        assert len(study.seeds) == 5
+        assert study.finding
+        assert study.source
+        seen = next(line for line in head if line.startswith("Seen "))
+        assert any(word in seen for word in ("confirmed", "not confirmed", "in part"))
+        assert config.threads == 1
+        plans.append(plan_study(study, tmp_path, 1))
+    known = known_settings([s.program for plan in plans for s in plan.order], tmp_path / "settings", 2)
+    for plan in plans:
+        _check_settings(plan, known)
+    # What they have in common is one stage for all of them.
+    judged = [{s.address for s in plan.order if s.name == "sft"} for plan in plans]
+    assert len(set.union(*judged)) == 5
+
+
+def test_what_trains_is_launched_by_accelerate_and_logs_where_it_is_told(tmp_path: Path, plain_model: Path) -> None:
+    """A reward model of each loss on real judgments: the loss differs, so do the models; TensorBoard has both."""
+    pytest.importorskip("tensorboard")
+    content = build_study(tmp_path, name="losses", report_to="tensorboard", launch="recipes/accelerate/cpu.yaml")
+    content["seeds"] = [0, 1]
+    content["stages"]["build"]["set"]["test"] = 0.3
+    content["stages"]["reward_model"] = {
+        "program": "reward_models/bradley_terry.py",
+        "set": {
+            "model": str(plain_model), "dataset": "${build}", "seed": "${seed}", "max_steps": 2, "max_length": 256,
+            "save_strategy": "no", "learning_rate": 0.001, "logging_steps": 1, "per_device_train_batch_size": 4,
+        },
+    }  # fmt: skip
+    content["factors"] = {"loss": {"reward_model.preference_loss": ["hard", "margin"]}}
+    content["baseline"] = {"loss": "hard"}
+    content["outcomes"] = {"loss": {"stage": "reward_model", "metric": "train.loss"}}
+    done = ablate(tmp_path, content, "--jobs", 2)
+    assert done.returncode == 0, done.stderr
+    report = report_of(tmp_path)
+    losses = [cell["outcomes"]["loss"]["values"]["0"] for cell in report["cells"]]
+    assert losses[0] != losses[1]
+    assert report["cells"][0]["samples"]["reward_model: pairs"] > 100
+    stages = list((tmp_path / "store").glob("reward_model-*"))
+    assert len(stages) == 4
+    for stage in stages:
+        assert list(stage.rglob("events.out.tfevents.*"))
+        assert "accelerate.commands.launch" in (stage / "stage.json").read_text()
+        manifest = json.loads((stage / "output/manifest.json").read_text())
+        assert manifest["config"]["run_name"] == stage.name
