@@ -200,7 +200,7 @@ class Cluster:
         try:
             import submitit
         except ImportError:
-            raise ValueError("cluster needs submitit, which is not installed; pip install submitit.") from None
+            raise ValueError("cluster needs submitit, which is not installed; pip install submitit, or rlaif[cluster].") from None
         self.jobs = jobs
         self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
         try:
