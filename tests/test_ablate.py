@@ -9,6 +9,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ import pytest
 import yaml
 from support import ROOT, refused, rlaif_env, some_pairs, wait_until, write_rows
 from toy_programs import toy_study, write_study
+
+from rlaif.ablations.execute import _go_on, last_line
+from rlaif.ablations.held_out import Comparison, compare_prompts
+from rlaif.ablations.stages import plan_study
+from rlaif.ablations.study import load_study
 
 
 def command(folder: Path, study: Path, *words: object) -> list[str]:
@@ -117,7 +123,9 @@ def test_the_table_is_what_the_reports_say(tmp_path: Path) -> None:
     assert manifest["command"] == "scripts/ablate.py"
     assert manifest["config"]["file"]["factors"] == build_study(tmp_path)["factors"]
     cell = table["cells"][1]
-    assert cell["samples"]["votes"] == 400
+    assert cell["samples"]["judge: votes"] == 400
+    assert "judge: votes 400" in page
+    assert set(manifest["config"]["stages"]) == {path.parent.name for path in (tmp_path / "store").glob("*/stage.json")}
     assert 0.0 < cell["own_seconds"] < cell["seconds"]
 
     # Another ablation takes what it has in common with this one, and says so.
@@ -252,33 +260,78 @@ def test_what_comes_after_a_failed_stage_does_not_run(tmp_path: Path) -> None:
     assert "**3 of 3 seeds failed**" in (tmp_path / "table/report.md").read_text()
 
 
-def test_prompts_that_were_trained_on_are_found(tmp_path: Path) -> None:
-    """The SFT stage saw 5 of the prompts that the policies are compared on: no number is given for them."""
-    from rlaif.ablations.held_out import trained_on_what_is_measured
-    from rlaif.ablations.stages import plan_study
-    from rlaif.ablations.study import load_study
-
-    write_rows(tmp_path / "shown.jsonl", [{"prompt": f"p{i}", "completion": "c"} for i in range(20)])
-    write_rows(tmp_path / "asked.jsonl", [{"prompt": f"p{i}"} for i in range(15, 40)])
+def shared_prompts(folder: Path, programs: dict[str, dict[str, Any]], read: str) -> Comparison:
+    """What comparing prompts says of the stage `read`, of stages that are not run."""
     content = {
         "launch": "recipes/accelerate/cpu.yaml",
         "seeds": [0],
         "stages": {
-            "sft": {"program": "recipes/sft.py", "set": {"model": "m", "dataset": str(tmp_path / "shown.jsonl")}},
-            "evaluate": {
-                "program": "rlaif evaluate",
-                "set": {"policies": ["sft=${sft}"], "prompts": str(tmp_path / "asked.jsonl")},
-            },
+            name: {"program": spec["program"], "set": {k: v for k, v in spec.items() if k != "program"}}
+            for name, spec in programs.items()
         },
-        "factors": {"limit": {"evaluate.limit": [1, 2]}},
-        "outcomes": {"kl": {"stage": "evaluate", "metric": "policies.sft.kl"}},
+        "factors": {"dtype": {f"{read}.dtype": ["float32", "auto"]}},
+        "outcomes": {"kl": {"stage": read, "metric": "kl"}},
     }
-    evaluate = plan_study(load_study(content, "x.yaml"), tmp_path, 1).stages[0, 0]["evaluate"]
-    line = trained_on_what_is_measured(evaluate)
-    assert line == (
+    return compare_prompts(plan_study(load_study(content, "x.yaml"), folder, 1).stages[0, 0][read])
+
+
+def test_prompts_that_were_trained_on_are_found(tmp_path: Path) -> None:
+    shown = str(write_rows(tmp_path / "shown.jsonl", [{"prompt": f"p{i}", "completion": "c"} for i in range(20)]))
+    asked = str(write_rows(tmp_path / "asked.jsonl", [{"prompt": f"p{i}"} for i in range(15, 40)]))
+    others = str(write_rows(tmp_path / "others.jsonl", [{"prompt": f"q{i}"} for i in range(9)]))
+    sft = {"program": "recipes/sft.py", "model": "m", "dataset": shown}
+    evaluate = {"program": "rlaif evaluate", "policies": ["sft=${sft}"], "prompts": asked}
+    found = shared_prompts(tmp_path, {"sft": sft, "evaluate": evaluate}, "evaluate")
+    assert found.shared == (
         "5 of the 25 prompts that evaluate measures on (prompts) are among those that sft trained on (dataset); "
         "expected none: give it others."
     )
+    assert shared_prompts(
+        tmp_path, {"sft": sft, "evaluate": {**evaluate, "prompts": others}}, "evaluate"
+    ) == Comparison(True)
+    # PPO's held-out prompts, seen by the SFT stage before it; best of n, which trains only with `sft`.
+    ppo = {"program": "recipes/ppo.py", "model": "${sft}", "prompts": others, "held_out": asked}
+    assert "5 of the 25 prompts that ppo measures on (held_out)" in str(
+        shared_prompts(tmp_path, {"sft": sft, "ppo": ppo}, "ppo").shared
+    )
+    best = {"program": "recipes/best_of_n.py", "model": "m", "prompts": asked}
+    after = {"program": "rlaif evaluate", "policies": ["best=${best}"], "prompts": asked}
+    assert shared_prompts(tmp_path, {"best": best, "evaluate": after}, "evaluate").shared is None
+    raft = {**best, "sft": True}
+    assert "25 of the 25" in str(shared_prompts(tmp_path, {"best": raft, "evaluate": after}, "evaluate").shared)
+    # What cannot be read is a state: neither a leak nor its absence, and nothing stops for it.
+    broken = str(write_rows(tmp_path / "broken.jsonl", [{"chosen": "a", "rejected": "b"}]))
+    unread = shared_prompts(tmp_path, {"sft": {**sft, "dataset": broken}, "evaluate": evaluate}, "evaluate")
+    assert (unread.compared, unread.shared) == (False, None)
+    assert "has no prompt of its own to compare" in str(unread.unread)
+
+
+def test_a_number_measured_on_what_was_trained_on_is_not_given(tmp_path: Path) -> None:
+    """A stand-in for sft.py and one for evaluate, over the same prompts in one cell: it has no mean, and says why."""
+    content = toy_study(tmp_path, baseline={})
+    toy = (tmp_path / "toy.py").read_text().replace('"text", "output"', '"text", "dataset", "held_out", "output"')
+    (tmp_path / "sft.py").write_text(toy)
+    (tmp_path / "ppo.py").write_text(toy)
+    shown = write_rows(tmp_path / "shown.jsonl", [{"prompt": "a"}, {"prompt": "b"}])
+    asked = write_rows(tmp_path / "asked.jsonl", [{"prompt": "b"}, {"prompt": "c"}])
+    content["stages"]["first"] = {
+        "program": str(tmp_path / "sft.py"),
+        "set": {"seed": "${seed}", "dataset": str(shown)},
+    }
+    content["stages"]["second"] = {"program": str(tmp_path / "ppo.py"), "set": {"source": "${first}"}}
+    content["factors"] = {"asked": {"others": {}, "the same": {"second.held_out": str(asked)}}}
+    done = ablate(tmp_path, content)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning: 1 of the 2 prompts that second measures on (held_out)") == 1
+    report = report_of(tmp_path)
+    good, bad = (cell["outcomes"]["value"] for cell in report["cells"])
+    assert good["estimate"]["n"] == 3
+    assert (bad["estimate"], bad["of_the_others"]) == (None, None)
+    assert {m["kind"] for m in bad["missing"].values()} == {"trained on"}
+    assert report["held_out"] == {"compared": 3, "shared": 3, "not_compared": 3, "unread": []}
+    page = (tmp_path / "table/report.md").read_text()
+    assert "**3 have some in common.** 3 could not be compared" in page
+    assert "**3 of 3 seeds trained on**" in page
 
 
 def intervals(folder: Path) -> list[tuple[float, float]]:
@@ -297,14 +350,14 @@ def test_so_many_run_side_by_side(tmp_path: Path, jobs: int) -> None:
     content = toy_study(tmp_path)
     for stage in content["stages"].values():
         stage["set"]["sleep"] = 0.4
-    done = ablate(tmp_path, content, "--jobs", jobs, "--gpus", 4, 5, 6, 7)
+    done = ablate(tmp_path, content, "--jobs", jobs, "--gpus", 4, 5, 6, 7, 8, 9)
     assert done.returncode == 0, done.stderr
     assert most_at_once(intervals(tmp_path)) == jobs
     cores = len(os.sched_getaffinity(0))
     logs = [path.read_text().splitlines()[0] for path in (tmp_path / "store").glob("*/log.txt")]
     assert {line.split()[1] for line in logs} == {str(max(1, cores // jobs))}
     dealt = {line.split()[3] for line in logs}
-    assert dealt == ({"4,5,6,7"} if jobs == 1 else {"4,7", "5", "6"})
+    assert dealt == ({"4,5,6,7,8,9"} if jobs == 1 else {"4,7", "5,8", "6,9"})
 
 
 def test_jobs_of_a_cluster(tmp_path: Path) -> None:
@@ -333,20 +386,122 @@ def test_one_seed_has_no_interval_and_it_says_so(tmp_path: Path) -> None:
 
 
 def test_a_number_that_no_report_holds(tmp_path: Path) -> None:
-    content = toy_study(tmp_path, outcomes={"value": {"stage": "second", "metric": "nested.a.b.valeu"}})
+    content = toy_study(tmp_path)
+    content["outcomes"]["other"] = {"stage": "second", "metric": "nested.a.b.valeu"}
+    content["curves"] = {
+        "c": {"lines": {"l {scale}": {"by": "scale", "stage": "second", "points": "serie", "x": "x", "y": "y"}}}
+    }
     done = ablate(tmp_path, content, "--jobs", 2)
     assert done.returncode == 1
-    first, *_, last = done.stderr.strip().splitlines()
-    assert first.startswith("warning: outcome value: the report of second has no 'valeu'")  # when it is first known
+    *first, last = done.stderr.strip().splitlines()
+    assert len(first) == 2  # said once each, when the first report is there
+    assert first[0].startswith("warning: outcome other: the report of second has no 'valeu' on the way to")
+    assert first[1].startswith("warning: line l {scale}: the report of second has no 'serie'")
     assert "did you mean 'nested.a.b.value'" in last
     assert last.startswith("error: ")
     assert len(starts(tmp_path)) == 9
-    content["outcomes"]["value"]["metric"] = "nested.a.b.value"
+    # The rest of the table is there.
+    assert report_of(tmp_path)["cells"][1]["outcomes"]["value"]["estimate"]["n"] == 3
+    assert "**3 of 3 seeds not measured**" in (tmp_path / "table/report.md").read_text()
+    content["outcomes"]["other"]["metric"] = "nested.a.b.value"
+    content["curves"]["c"]["lines"]["l {scale}"]["points"] = "series"
     assert ablate(tmp_path, content, "--jobs", 2).returncode == 0
     assert len(starts(tmp_path)) == 9  # nothing was run again
-    for metric, state in (("null", "second did not measure it"), ("name", "no 'number, but a str,'")):
-        content["outcomes"]["value"]["metric"] = metric
-        assert ablate(tmp_path, content, "--jobs", 2).returncode == (0 if metric == "null" else 1), state
+    content["outcomes"]["other"]["metric"] = "null"
+    nothing = ablate(tmp_path, content, "--jobs", 2)
+    assert nothing.returncode == 0
+    assert "Not measured: second has no value for null" in (tmp_path / "table/report.md").read_text()
+    content["outcomes"]["other"]["metric"] = "name"
+    text = ablate(tmp_path, content, "--jobs", 2)
+    assert "in the report of second, 'name' is 'toy' is no number; expected one of" in text.stderr.splitlines()[-1]
+
+
+def test_cells_that_differ_in_name_only_are_found_by_their_numbers(tmp_path: Path) -> None:
+    """scale 1 is what the program takes where none is set: another address, and the same numbers."""
+    content = toy_study(tmp_path, factors={"scale": {"default": {}, "one": {"second.scale": 1}}}, baseline={})
+    done = ablate(tmp_path, content)
+    assert "the cells scale=default and scale=one have the same values with every seed" in refused(done)
+    assert "**Problem:** the cells scale=default" in (tmp_path / "table/report.md").read_text()
+
+
+def test_an_outcome_that_is_not_to_be_compared(tmp_path: Path) -> None:
+    content = toy_study(tmp_path, note="A word on it.")
+    content["outcomes"]["value"]["compare"] = False
+    assert ablate(tmp_path, content).returncode == 0
+    row = report_of(tmp_path)["cells"][1]["outcomes"]["value"]
+    assert (row["estimate"]["n"], row["difference"]) == (3, None)
+    page = (tmp_path / "table/report.md").read_text()
+    assert "Not compared: the file says that this has another scale in every cell." in page
+    assert "A word on it." in page
+
+
+def test_code_that_changes_while_it_runs_is_not_kept_under_its_old_address(tmp_path: Path) -> None:
+    content = toy_study(tmp_path)
+    content["stages"]["first"]["set"]["sleep"] = 1.0
+    study = write_study(tmp_path, content)
+    process = subprocess.Popen(
+        command(tmp_path, study), stdout=subprocess.PIPE, text=True, env=environment(tmp_path), cwd=ROOT
+    )
+    wait_until(lambda: len(starts(tmp_path)) == 1, 60)
+    toy = tmp_path / "toy.py"
+    toy.write_text(toy.read_text().replace("- 0.5", "- 0.25"))
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert f"the code of {toy} was changed after this was planned; run the ablation again" in said
+    assert not list((tmp_path / "store").glob("*/stage.json"))
+    assert ablate(tmp_path, content).returncode == 0
+
+
+def test_what_a_killed_run_left_is_gone_on_from_or_deleted(tmp_path: Path) -> None:
+    def left(program: str, *files: str) -> Path:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        for name in files:
+            (folder / "output" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "output" / name).write_text("{}")
+        (folder / "log.txt").write_text("so far")
+        (folder / "started.json").write_text(json.dumps({"started": time.time() - 50.0, "before": 7.0}))
+        return folder
+
+    votes = left("rlaif judge", "votes/1.jsonl")
+    added, before = _go_on(votes, {"program": "rlaif judge"})
+    assert (added, round(before)) == ([], 57)
+    assert (votes / "output/votes/1.jsonl").exists()
+    whole = left("recipes/dpo.py", "checkpoint-2/trainer_state.json", "checkpoint-4/model.safetensors")
+    added, before = _go_on(whole, {"program": "recipes/dpo.py"})
+    assert (added, round(before)) == (["--resume_from_checkpoint", str(whole / "output/checkpoint-2")], 57)
+    torn = left("recipes/dpo.py", "checkpoint-4/model.safetensors")
+    assert _go_on(torn, {"program": "recipes/dpo.py"}) == ([], 0.0)
+    assert not (torn / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "line"),
+    [
+        ("a\nerror: the disk is full; free some.\nb\n", 1, "error: the disk is full; free some."),
+        ("Traceback (most recent call last):\n  File x\nValueError: no\n[progress 3]\n", 1, "ValueError: no"),
+        (
+            "[rank1]: Traceback (most recent call last):\n[rank1]: torch.OutOfMemoryError: CUDA out of memory\n"
+            "W1126 18:00:00 1 torch/distributed/elastic/multiprocessing/api.py:900] Sending process\n"
+            "torch.distributed.elastic.multiprocessing.errors.ChildFailedError:\n" + "=" * 60 + "\nx FAILED\n",
+            1,
+            "[rank1]: torch.OutOfMemoryError: CUDA out of memory",
+        ),
+        ("step 3\rstep 4", -9, "killed by signal 9; before that: step 4"),
+        ("", 2, "it ended with status 2 and printed nothing"),
+    ],
+)  # fmt: skip
+def test_the_last_line_is_the_one_that_says_why(tmp_path: Path, text: str, status: int, line: str) -> None:
+    (tmp_path / "log.txt").write_text(text)
+    assert last_line(tmp_path / "log.txt", status) == line
+
+
+def test_pictures_of_others_stay(tmp_path: Path) -> None:
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table/mine.png").write_bytes(b"x")
+    assert ablate(tmp_path, toy_study(tmp_path)).returncode == 0
+    renamed = toy_study(tmp_path, outcomes={"number": {"stage": "second", "metric": "value"}})
+    assert ablate(tmp_path, renamed).returncode == 0
+    assert {path.name for path in (tmp_path / "table").glob("*.png")} == {"mine.png", "number.png"}
 
 
 def test_a_series_is_averaged_point_by_point(tmp_path: Path) -> None:
@@ -376,6 +531,7 @@ def test_a_series_is_averaged_point_by_point(tmp_path: Path) -> None:
     assert [p["x"]["mean"] for p in cells["lines"][0]["points"]] == [1.0, 2.0]
     page = (tmp_path / "table/report.md").read_text()
     assert "| scale 2.0 | d (α − β d) |" in page
+    assert f"| scale 2.0 | n=4 | 4.000 [4.000, 4.000] | 0.500 | {high['y']['mean']:.3f} [" in page
     assert {path.name for path in (tmp_path / "table").glob("*.png")} == {"value.png", "series.png", "cells.png"}
 
 
@@ -385,6 +541,7 @@ def test_a_series_is_averaged_point_by_point(tmp_path: Path) -> None:
         ({"factors": {"scale": {"second.scael": [1.0, 2.0]}}}, "stage second sets 'scael', .*did you mean 'scale'"),
         ({"baseline": {"size": 1}}, "baseline names the factor 'size'"),
         ({"factors": {"a": {"x": {}, "y": {}}}, "baseline": {}}, "the cells a=x and a=y are one"),
+        ({"gpus": [0, 1, 2], "jobs": 2}, "3 GPUs cannot be dealt out evenly to 2 jobs"),
         ({"job": 2}, "'job' is not a key of an ablation; did you mean 'jobs'"),
         ({"jobs": 0}, "jobs is 0; expected at least 1"),
         ({"cluster_options": {"timeout_min": 5}}, "without a cluster"),
@@ -412,7 +569,6 @@ def test_every_shipped_ablation_can_run(tmp_path: Path, monkeypatch: pytest.Monk
     """Its head says how, what it looks at and what was seen; its stages' settings are ones that the programs have."""
     from rlaif.ablations.command import _check_settings, read_command
     from rlaif.ablations.programs import known_settings
-    from rlaif.ablations.stages import plan_study
 
     monkeypatch.chdir(ROOT)
     assert len(SHIPPED) == 7

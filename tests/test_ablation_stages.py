@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from toy_programs import toy_study
 
 from rlaif.ablations import code, programs
 from rlaif.ablations.code import code_files
+from rlaif.ablations.schedule import missing
 from rlaif.ablations.stages import Plan, Stage, plan_study
 from rlaif.ablations.study import load_study
 
@@ -89,7 +91,15 @@ def _judge_model(folder: Path) -> None:
 
 
 def _function(folder: Path) -> None:
-    (folder / "graders.py").write_text("def grade(): return 2\n")
+    (folder / "graders.py").write_text("import lexicon\ndef grade(): return 2\n")
+
+
+def _what_a_function_imports(folder: Path) -> None:
+    (folder / "lexicon.py").write_text("WORDS = 2\n")
+
+
+def _function_of_a_judge(folder: Path) -> None:
+    (folder / "package" / "inner.py").write_text("X = 2\n")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +111,8 @@ def _function(folder: Path) -> None:
         (_data, True, True),
         (_judge_model, False, True),
         (_function, False, True),
+        (_what_a_function_imports, False, True),
+        (_function_of_a_judge, False, True),
     ],
 )
 def test_an_address_changes_with_what_is_computed(
@@ -112,6 +124,7 @@ def test_an_address_changes_with_what_is_computed(
     second: bool,
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "package", raising=False)  # of the case before
     toy_study(tmp_path)
     toy = tmp_path / "toy.py"
     (tmp_path / "helper.py").write_text("X = 1\n")
@@ -119,8 +132,13 @@ def test_an_address_changes_with_what_is_computed(
     (tmp_path / "data.txt").write_text("one")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights").write_text("one")
-    (tmp_path / "judge.yaml").write_text(f"judge_model: {tmp_path / 'model'}\n")
-    (tmp_path / "graders.py").write_text("def grade(): return 1\n")
+    (tmp_path / "judge.yaml").write_text(f"judge_model: {tmp_path / 'model'}\nwords: package.outer:judge\n")
+    (tmp_path / "graders.py").write_text("import lexicon\ndef grade(): return 1\n")
+    (tmp_path / "lexicon.py").write_text("WORDS = 1\n")
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package/__init__.py").write_text("")
+    (tmp_path / "package/outer.py").write_text("from .inner import X\ndef judge(): return X\n")
+    (tmp_path / "package/inner.py").write_text("X = 1\n")
     content = toy_study(tmp_path)
     content["stages"]["first"]["set"]["text"] = str(tmp_path / "data.txt")
     content["stages"]["second"]["set"]["text"] = [f"rating={tmp_path / 'judge.yaml'}", "function=graders:grade"]
@@ -144,6 +162,45 @@ def test_settings_threads_and_versions_count_and_where_it_logs_does_not(
     content["stages"]["first"]["set"]["noise"] = 1.0
     monkeypatch.setattr("rlaif.ablations.stages.versions", lambda: "torch 99")
     assert addresses(plan(tmp_path, content), "first") != made
+
+
+def test_gpus_that_are_dealt_out_count(tmp_path: Path) -> None:
+    study = load_study(toy_study(tmp_path), "toy.yaml")
+    one, two, none = (plan_study(study, tmp_path, 1, gpus=gpus).order[0].address for gpus in (1, 2, None))
+    assert len({one, two, none}) == 3
+
+
+def test_seeds_that_are_one_run_are_refused(tmp_path: Path) -> None:
+    content = toy_study(tmp_path)
+    content["stages"]["first"]["set"].pop("seed")
+    with pytest.raises(
+        ValueError, match=r"the same run with several of the seeds .*: nothing on the way to it depends"
+    ):
+        plan(tmp_path, content)
+    content["seeds"] = [3]
+    assert len(plan(tmp_path, content).order) == 3  # with one seed there is nothing to mistake
+
+
+def test_cells_that_are_one_with_one_seed_only_are_two(tmp_path: Path) -> None:
+    """Which randomness matters: the first stage's seed fixed, against varied."""
+    content = toy_study(tmp_path, factors={"first": {"varied": {}, "fixed": {"first.seed": 0}}}, baseline={})
+    content["stages"]["second"]["set"]["seed"] = "${seed}"
+    made = plan(tmp_path, content)
+    assert [made.stages[0, s]["second"] is made.stages[1, s]["second"] for s in (0, 1, 2)] == [True, False, False]
+
+
+def test_a_folder_that_only_finished_stages_read_is_not_made_again(tmp_path: Path) -> None:
+    made = plan(tmp_path, toy_study(tmp_path))
+    assert missing(made.order) == made.order
+    for stage in made.order:
+        stage.output.mkdir(parents=True)
+        (stage.folder / "stage.json").write_text("{}")
+    assert missing(made.order) == []
+    first, second = made.stages[0, 0]["first"], made.stages[0, 0]["second"]
+    first.output.rmdir()
+    assert missing(made.order) == []
+    second.output.rmdir()
+    assert missing(made.order) == [first, second]
 
 
 def test_null_leaves_a_setting_out(tmp_path: Path) -> None:

@@ -104,6 +104,12 @@ LINE = {"x": "value", "y": "value"}
         ({"factors": {"scale": {"secnd.scale": [1, 2]}}}, "no stage 'secnd'; did you mean 'second'"),
         ({"factors": {"scale": {"scale": [1, 2]}}}, "sets 'scale'; expected stage.setting"),
         ({"factors": {"scale": {"second.scale": [1, 1]}}}, "a value of second.scale twice"),
+        ({"factors": {"scale": {"second.scale": [1, 1.0]}}}, "a value of second.scale twice"),
+        ({"factors": {"scale": {"second.scale": []}}}, "factor scale has second.scale: .*expected plain values"),
+        ({"factors": {"text": {"second.text": [["a"], ["b"]]}}}, "expected plain values, or levels with a name each"),
+        ({"outcomes": {"valeu": None}}, "outcome valeu is null, but the base has no such outcome"),
+        ({"outcomes": {"a/b": {"stage": "second", "metric": "value"}}}, "an outcome is called 'a/b'"),
+        ({"curves": {"value": {"lines": {"l": {"x": "scale", "y": "value"}}}}}, "and no outcome's name"),
         ({"factors": {"scale": [1, 2]}}, "factor scale is .1, 2.; expected its levels"),
         ({"factors": {"scale": {"second.scale": [1], "loud": {}}}}, "mixes values of second.scale with levels"),
         ({"factors": {"a": {"x": {"second.scale": 1}}, "b": {"y": {"second.scale": 2}}}}, "and by another"),
@@ -132,6 +138,11 @@ LINE = {"x": "value", "y": "value"}
         ({"curves": {"c": {"lines": {"l": {**LINE, "points": "series"}}}}}, "one of `stage` and `points`"),
         ({"curves": {"c": {"scale": "lin", "lines": {"l": LINE}}}}, "has the scale 'lin'"),
         ({"curves": {"c": {"lines": {"l": {**LINE, "by": "kind"}}}}}, "split by 'kind'"),
+        (
+            {"curves": {"c": {"lines": {"l": {**LINE, "stage": "second", "points": "series"}}}}},
+            "l has 2 cells: scale=1",
+        ),
+        ({"curves": {"c": {"lines": {"l": {**LINE, "fit": "rl"}}}}}, "has the fit 'rl'; expected .* of `points`"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(tmp_path: Path, change: dict[str, Any], message: str) -> None:

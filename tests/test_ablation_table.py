@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.ablations.table import Row, estimate, row_of
+from rlaif.ablations.table import Missing, Row, estimate, row_of
 
 T4 = 2.7764451  # Student's t, 97.5 %, 4 degrees of freedom, from a printed table
 
@@ -88,7 +88,7 @@ def test_bonferroni_holds_all_differences_together() -> None:
 
 def test_a_cell_with_a_failed_seed_has_no_mean_and_no_difference() -> None:
     baseline = {0: 1.0, 1: 1.0, 2: 1.0}
-    row = row_of({0: 2.0, 1: None, 2: 3.0}, {1: "dpo failed: error: out of memory"}, baseline)
+    row = row_of({0: 2.0, 1: None, 2: 3.0}, {1: Missing("failed", "dpo failed: error: out of memory")}, baseline)
     assert row.estimate is None
     assert row.difference is None
     assert row.clear is None
@@ -97,7 +97,9 @@ def test_a_cell_with_a_failed_seed_has_no_mean_and_no_difference() -> None:
     against_failed = row_of(baseline, {}, {0: 2.0, 1: None, 2: 3.0})
     assert against_failed.estimate is not None
     assert against_failed.difference is None
-    assert row_of({0: None, 1: None}, {0: "x", 1: "y"}).of_the_others is None
+    assert (
+        row_of({0: None, 1: None}, {0: Missing("failed", "x"), 1: Missing("not measured", "y")}).of_the_others is None
+    )
 
 
 def test_one_seed_has_no_interval() -> None:

@@ -11,7 +11,9 @@ import ast
 import hashlib
 import importlib.util
 import json
+import os
 import platform
+import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
@@ -19,7 +21,7 @@ from pathlib import Path
 
 import rlaif
 
-__all__ = ["code_files", "code_fingerprint", "command_names", "function_file", "versions"]
+__all__ = ["code_files", "code_fingerprint", "command_names", "forget", "function_file", "versions"]
 
 PACKAGE = Path(rlaif.__file__).parent
 _LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "datasets", "numpy")
@@ -48,19 +50,32 @@ def code_files(program: str, functions: tuple[str, ...] = ()) -> set[Path]:
     if words[0] == "rlaif":
         entry, beside = PACKAGE / "cli.py", None
         todo = {entry, *_reached(entry, None, f"_{words[1]}")}
-        done = {entry}  # of cli.py only this command's own function
+        done = {entry}  # hashed whole, but only this command's own function is followed
     else:
         entry = Path(program)
         beside, todo, done = entry.parent, {entry}, set()
-    todo |= {file for name in functions if (file := function_file(name)) is not None}
+    theirs = {file for name in functions if (file := function_file(name)) is not None}
+    todo |= theirs
     files = set(todo)
+    # What somebody's function imports is looked for where it stands, and where its package does.
+    where: dict[Path, Path | None] = {file: _root_of(file) for file in theirs}
     while todo := todo - done:
         file = todo.pop()
         done.add(file)
-        found = _reached(file, beside)
+        root = where.get(file, beside)
+        found = _reached(file, root)
+        where.update(dict.fromkeys(found - where.keys(), root))
         files |= found
         todo |= found
     return files
+
+
+def _root_of(file: Path) -> Path:
+    """The folder that a module is imported from: above the packages that it is in."""
+    folder = file.parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
 
 
 @cache
@@ -73,7 +88,8 @@ def _reached(file: Path, beside: Path | None, function: str | None = None) -> fr
     if function is not None:
         body = [node for node in body if not isinstance(node, ast.FunctionDef) or node.name == function]
     found = set()
-    for name in (name for node in body for name in _imports(node)):
+    package = list(file.parent.relative_to(root).parts) if file.is_relative_to(root := _root_of(file)) else []
+    for name in (name for node in body for name in _imports(node, package)):
         parts = name.split(".")
         # Importing a.b.c runs the packages a and a.b too; the last part may be a name within the module.
         for length in range(1, len(parts) + 1):
@@ -82,17 +98,20 @@ def _reached(file: Path, beside: Path | None, function: str | None = None) -> fr
     return frozenset(found)
 
 
-def _imports(node: ast.AST) -> Iterator[str]:
+def _imports(node: ast.AST, package: list[str]) -> Iterator[str]:
+    """The dotted names that are imported anywhere in `node`, which stands in a module of `package`."""
     for inner in ast.walk(node):
         if isinstance(inner, ast.Import):
             yield from (name.name for name in inner.names)
-        elif isinstance(inner, ast.ImportFrom) and inner.module and not inner.level:
-            yield from (f"{inner.module}.{name.name}" for name in inner.names)
+        elif isinstance(inner, ast.ImportFrom):
+            above = package[: len(package) - inner.level + 1] if inner.level else []
+            module = ".".join([*above, *([inner.module] if inner.module else [])])
+            yield from (f"{module}.{name.name}" if module else name.name for name in inner.names)
 
 
 @cache
 def _module_file(dotted: str, beside: Path | None) -> Path | None:
-    """The file of a module of rlaif or of the folder `beside`; elsewhere only of one that is not installed."""
+    """The file of a module of rlaif, or of one in the folder `beside`; None for a library's."""
     parts = dotted.split(".")
     roots = [root for root in (PACKAGE.parent if parts[0] == "rlaif" else None, beside) if root is not None]
     for root in roots:
@@ -104,6 +123,8 @@ def _module_file(dotted: str, beside: Path | None) -> Path | None:
 
 def function_file(name: str) -> Path | None:
     """The source file of "module:function", which may be anybody's; None where there is none to read."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # where `python -m rlaif`, which will import it, looks first
     try:
         spec = importlib.util.find_spec(name.partition(":")[0])
     except (ImportError, ValueError):
@@ -125,6 +146,12 @@ def _tree_hash(file: Path) -> str:
         ):
             node.body = node.body[1:]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def forget() -> None:
+    """Reads every file anew the next time: it may have been changed since."""
+    for cached in (_reached, _module_file, _tree, _tree_hash):
+        cached.cache_clear()
 
 
 @cache

@@ -1,57 +1,64 @@
-"""What a plan's stages wrote, gathered: values by cell and seed, what is missing and why, time and samples."""
+"""What a plan's stages wrote, gathered: values by cell and seed, what is missing and why, time and samples.
+
+What cannot be read (a number that no report holds, a list of points that is not there) stops nothing: it is one of the
+report's `problems`, and the rest of the table stands.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from rlaif.ablations.curves import curve_points, number_at
-from rlaif.ablations.held_out import measures, trained_on_what_is_measured
+from rlaif.ablations.held_out import compare_prompts
 from rlaif.ablations.schedule import Failure
 from rlaif.ablations.stages import Plan, Stage
-from rlaif.ablations.study import Outcome, closest
-from rlaif.ablations.table import Row, row_of
+from rlaif.ablations.study import Line, Outcome, closest
+from rlaif.ablations.table import Missing, Row, row_of
 
-__all__ = ["collect", "missing_metric", "samples_of"]
+__all__ = ["collect", "missing_metric", "missing_points", "samples_of"]
 
 
 def collect(plan: Plan, failures: Mapping[Stage, Failure]) -> dict[str, Any]:
-    """The ablation's report.
-
-    Raises:
-        ValueError: an outcome's number is in no report, or a series has another length with another seed.
-    """
+    """The ablation's report: see `rlaif.ablations.page` for what becomes of it."""
     study = plan.study
-    rows: dict[tuple[int, str], Row] = {}
     found = {
         (index, outcome.name): _values(plan, index, outcome, failures)
         for index, cell in enumerate(study.cells)
         for outcome in study.outcomes
         if cell.has(outcome.stage)
     }
-    for outcome in study.outcomes:
-        _check_known(plan, outcome, [index for index, name in found if name == outcome.name])
-    comparisons = max(1, sum(study.baseline_of(cell) is not None for cell in study.cells))
+    twins = {index: study.baseline_of(cell) for index, cell in enumerate(study.cells)}
     place = {id(cell): index for index, cell in enumerate(study.cells)}
-    for index, cell in enumerate(study.cells):
-        twin = study.baseline_of(cell)
-        for outcome in study.outcomes:
-            if not cell.has(outcome.stage):
-                continue
-            values, missing = found[index, outcome.name]
-            other = None if twin is None else found.get((place[id(twin)], outcome.name), (None,))[0]
-            rows[index, outcome.name] = row_of(values, missing, other, comparisons)
+    rows: dict[tuple[int, str], Row] = {}
+    comparisons = {}
+    for outcome in study.outcomes:
+        others = {
+            index: found[place[id(twin)], outcome.name][0]
+            for index, twin in twins.items()
+            if twin is not None
+            and outcome.compare
+            and {(index, outcome.name), (place[id(twin)], outcome.name)} <= set(found)
+        }
+        comparisons[outcome.name] = len(others)
+        for index in (index for index, name in found if name == outcome.name):
+            values, missing, errors = found[index, outcome.name]
+            error = float(np.mean(errors)) if len(errors) == len(values) else None
+            rows[index, outcome.name] = row_of(values, missing, others.get(index), max(1, len(others)), error)
 
     def report_of(index: int, seed: int, name: str) -> Mapping[str, Any] | None:
         stage = plan.stages[index, seed].get(name)
-        return None if stage is None or stage in failures else _report(stage)
+        return None if stage is None or stage in failures or compare_prompts(stage).shared else _report(stage)
 
+    curves = [curve_points(study, curve, rows, report_of) for curve in study.curves]
     cells = []
     for index, cell in enumerate(study.cells):
-        twin = study.baseline_of(cell)
+        twin = twins[index]
         cells.append(
             {
                 "label": cell.label,
@@ -67,43 +74,51 @@ def collect(plan: Plan, failures: Mapping[Stage, Failure]) -> dict[str, Any]:
         "title": study.title,
         "finding": study.finding,
         "source": study.source,
+        "note": study.note,
         "seeds": list(study.seeds),
         "baseline": dict(study.baseline),
-        "comparisons": comparisons,
         "held_out": _held_out(plan),
-        "outcomes": [vars(outcome) for outcome in study.outcomes],
+        "outcomes": [{**vars(outcome), "comparisons": comparisons[outcome.name]} for outcome in study.outcomes],
         "cells": cells,
-        "curves": [curve_points(study, curve, rows, report_of) for curve in study.curves],
+        "curves": curves,
+        "problems": [*_unknown(plan), *(p for curve in curves for p in curve["problems"]), *_alike(plan, rows)],
     }
 
 
 # Values ---------------------------------------------------------------------------------------------------------------
 
 
+class _NoNumberError(Exception):
+    """What stands in a number's place is not one."""
+
+
 def _values(
     plan: Plan, index: int, outcome: Outcome, failures: Mapping[Stage, Failure]
-) -> tuple[dict[int, float | None], dict[int, str]]:
-    """An outcome of a cell by seed, and why it is missing where it is."""
+) -> tuple[dict[int, float | None], dict[int, Missing], list[float]]:
+    """An outcome of a cell by seed, why it is missing where it is, and the standard errors that reports give it."""
     values: dict[int, float | None] = {}
-    missing: dict[int, str] = {}
+    missing: dict[int, Missing] = {}
+    errors = []
     for seed in plan.study.seeds:
         stage = plan.stages[index, seed][outcome.stage]
-        value, why = None, None
+        values[seed] = None
         if stage in failures:
-            why = f"{failures[stage].stage.name} failed: {failures[stage].line}"
-        elif (leak := trained_on_what_is_measured(stage)) is not None:
-            why = leak
+            failure = failures[stage]
+            missing[seed] = Missing("failed", f"{failure.stage.name} failed: {failure.line}")
+        elif shared := compare_prompts(stage).shared:
+            missing[seed] = Missing("trained on", shared)
+        elif why := missing_metric(stage, outcome):
+            missing[seed] = Missing("not measured", why)
         else:
+            values[seed] = _as_number(number_at(_report(stage), outcome.metric))
+            if values[seed] is None:
+                missing[seed] = Missing("not measured", f"{stage.name} has no value for {outcome.metric}")
             try:
-                value = _as_number(number_at(_report(stage), outcome.metric))
-                if value is None:
-                    why = f"{stage.name} did not measure it"
-            except KeyError as error:
-                why = f"the report of {stage.name} has no {error.args[0]!r} on the way to {outcome.metric}"
-        values[seed] = value
-        if why is not None:
-            missing[seed] = why
-    return values, missing
+                error = _as_number(number_at(_report(stage), f"{outcome.metric}_se"))
+            except (KeyError, _NoNumberError):
+                error = None
+            errors += [] if error is None else [error]
+    return values, missing, errors
 
 
 def _as_number(value: Any) -> float | None:
@@ -111,7 +126,7 @@ def _as_number(value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise KeyError(f"number, but a {type(value).__name__},")
+        raise _NoNumberError(f"{value!r:.40} is no number")
     return float(value) if math.isfinite(value) else None
 
 
@@ -121,19 +136,55 @@ def missing_metric(stage: Stage, outcome: Outcome) -> str | None:
     try:
         _as_number(number_at(report, outcome.metric))
     except KeyError as error:
-        return (
-            f"outcome {outcome.name}: the report of {stage.name} has no {error.args[0]!r} on the way to "
-            f"{outcome.metric!r}; {closest(outcome.metric, _numbers(report))}"
-        )
+        why = f"the report of {stage.name} has no {error.args[0]!r} on the way to {outcome.metric!r}"
+    except _NoNumberError as error:
+        why = f"in the report of {stage.name}, {outcome.metric!r} is {error}"
+    else:
+        return None
+    return f"outcome {outcome.name}: {why}; {closest(outcome.metric, _numbers(report))}"
+
+
+def missing_points(stage: Stage, line: Line) -> str | None:
+    """Where a finished stage's report lacks a line's points: the line that says so."""
+    assert line.points is not None
+    try:
+        entries = number_at(_report(stage), line.points)
+        if not isinstance(entries, list) or not entries:
+            return (
+                f"line {line.name}: {line.points!r} in the report of {stage.name} is {entries!r:.40}; expected a list."
+            )
+        for axis in (line.x, line.y):
+            _as_number(number_at(entries[0], axis))
+    except (KeyError, _NoNumberError) as error:
+        return f"line {line.name}: the report of {stage.name} has no {error.args[0]!r} on the way to its points."
     return None
 
 
-def _check_known(plan: Plan, outcome: Outcome, cells: Sequence[int]) -> None:
-    """A ValueError where no finished report holds the outcome's number."""
-    stages = [plan.stages[index, seed][outcome.stage] for index in cells for seed in plan.study.seeds]
-    finished = [stage for stage in stages if stage.done]
-    if finished and all(missing_metric(stage, outcome) for stage in finished):
-        raise ValueError(f"{missing_metric(finished[0], outcome)} The stages are kept: mend the name and run it again.")
+def _unknown(plan: Plan) -> list[str]:
+    """The outcomes whose number no finished report holds."""
+    lines = []
+    for outcome in plan.study.outcomes:
+        stages = dict.fromkeys(s[outcome.stage] for s in plan.stages.values() if outcome.stage in s)
+        why = [missing_metric(stage, outcome) for stage in stages if stage.done]
+        if why and all(why):
+            lines.append(str(why[0]))
+    return lines
+
+
+def _alike(plan: Plan, rows: Mapping[tuple[int, str], Row]) -> list[str]:
+    """Cells whose every value is the same: they set things that make no difference, such as a default by name."""
+    seen: dict[str, str] = {}
+    lines = []
+    for index, cell in enumerate(plan.study.cells):
+        mine = {o.name: rows[index, o.name].values for o in plan.study.outcomes if (index, o.name) in rows}
+        if not mine or any(value is None for values in mine.values() for value in values.values()):
+            continue
+        other = seen.setdefault(json.dumps(mine), cell.label)
+        if other != cell.label:
+            lines.append(
+                f"the cells {other} and {cell.label} have the same values with every seed: they compute the same."
+            )
+    return lines
 
 
 def _numbers(report: Any, path: str = "") -> list[str]:
@@ -159,12 +210,17 @@ def _report(stage: Stage) -> Mapping[str, Any]:
     return found
 
 
-def _held_out(plan: Plan) -> dict[str, int]:
-    """How many finished stages measure on prompts that can be read, and how many of them on some trained on before."""
+def _held_out(plan: Plan) -> dict[str, Any]:
+    """How many finished stages that are read were compared with what was trained on, how many share prompts with it."""
     read = {outcome.stage for outcome in plan.study.outcomes}
     read |= {line.stage for curve in plan.study.curves for line in curve.lines if line.stage}
-    stages = [stage for stage in plan.order if stage.name in read and stage.done and measures(stage)]
-    return {"stages": len(stages), "shared": sum(trained_on_what_is_measured(stage) is not None for stage in stages)}
+    found = [compare_prompts(stage) for stage in plan.order if stage.name in read and stage.done]
+    return {
+        "compared": sum(one.compared for one in found),
+        "shared": sum(one.shared is not None for one in found),
+        "not_compared": sum(not one.compared for one in found),
+        "unread": sorted({one.unread for one in found if one.unread}),
+    }
 
 
 # Failures, time, samples ----------------------------------------------------------------------------------------------
@@ -184,13 +240,12 @@ def _failed(plan: Plan, index: int, failures: Mapping[Stage, Failure]) -> dict[s
 def _costs(plan: Plan, index: int) -> dict[str, Any]:
     """Wall time and samples of a cell, means over the seeds that are whole.
 
-    `seconds` is what its stages took, `own_seconds` those of them that no other cell needs; `samples` counts what its
-    stages sampled, judged and learned from.
+    `seconds` is what its stages took, `own_seconds` those of them that no other cell needs; `samples` counts what each
+    stage sampled, judged and learned from.
     """
     whole = [seed for seed in plan.study.seeds if all(s.done for s in plan.stages[index, seed].values())]
     seconds = own = 0.0
     samples: dict[str, float] = {}
-    addresses = {}
     for seed in whole:
         for stage in plan.stages[index, seed].values():
             took = float(json.loads((stage.folder / "stage.json").read_text(encoding="utf-8"))["seconds"])
@@ -198,27 +253,29 @@ def _costs(plan: Plan, index: int) -> dict[str, Any]:
             own += took if len({i for i, _ in plan.users(stage)}) == 1 else 0.0
             for what, count in samples_of(stage).items():
                 samples[what] = samples.get(what, 0.0) + count
-    for seed in plan.study.seeds:
-        addresses[str(seed)] = {name: stage.address for name, stage in plan.stages[index, seed].items()}
     n = max(1, len(whole))
     return {
         "seconds": seconds / n if whole else None,
         "own_seconds": own / n if whole else None,
         "samples": {what: count / n for what, count in samples.items()},
-        "stages": addresses,
+        "stages": {
+            str(seed): {name: stage.address for name, stage in plan.stages[index, seed].items()}
+            for seed in plan.study.seeds
+        },
     }
 
 
 def samples_of(stage: Stage) -> dict[str, int]:
-    """What a finished stage made or learned from, in its own unit."""
+    """What a finished stage made, asked or learned from, in its own unit, as "stage: unit"."""
     report = _report(stage)
     train = report.get("train") or {}
-    counts = {
-        "responses sampled": report.get("responses"),
-        "votes": report.get("votes_asked", 0) + report.get("votes_reused", 0) if "votes_asked" in report else None,
-        "preferences": report.get("preferences") if isinstance(report.get("preferences"), int) else None,
-        f"{stage.name}: pairs": train.get("pairs"),
-        f"{stage.name}: rows": train.get("rows"),
-        f"{stage.name}: responses": train.get("samples"),
+    counts: dict[str, Any] = {
+        "responses": train.get("samples") or (None if stage.settings.get("candidates") else report.get("responses")),
+        "votes": report.get("votes_asked", 0) + report.get("votes_reused", 0),
+        "preferences": report.get("preferences"),
+        "pairs": train.get("pairs"),
+        "rows": train.get("rows"),
     }
-    return {name: count for name, count in counts.items() if isinstance(count, int) and count}
+    if stage.program == "rlaif evaluate" and "policies" in report:
+        counts["responses"] = report["prompts"]["count"] * len(report["policies"])
+    return {f"{stage.name}: {unit}": count for unit, count in counts.items() if type(count) is int and count}

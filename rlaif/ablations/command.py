@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from rlaif.ablations.collect import collect, missing_metric
-from rlaif.ablations.held_out import trained_on_what_is_measured
+from rlaif.ablations.collect import collect, missing_metric, missing_points
+from rlaif.ablations.held_out import compare_prompts
 from rlaif.ablations.page import alike, write_page
 from rlaif.ablations.programs import known_settings
-from rlaif.ablations.schedule import Cluster, Launcher, ThisMachine, run_stages
+from rlaif.ablations.schedule import Cluster, Launcher, ThisMachine, missing, run_stages
 from rlaif.ablations.stages import Plan, Stage, plan_study
 from rlaif.ablations.study import Study, closest, load_study, read_yaml
 from rlaif.config import named_values, parse, warn
@@ -40,7 +40,10 @@ class AblateConfig:
     seeds: list[int] | None = field(default=None, metadata={"help": "Instead of the file's."})
     jobs: int | None = field(
         default=None,
-        metadata={"help": "Stages side by side. Default: cores / threads where threads is set, else 1; a cluster: 64."},
+        metadata={
+            "help": "Stages side by side. Default: one for each of gpus; else cores / threads where threads is set, "
+            "else 1; a cluster: 64."
+        },
     )
     threads: int | None = field(
         default=None,
@@ -51,9 +54,7 @@ class AblateConfig:
     )
     gpus: list[str] = field(
         default_factory=list,
-        metadata={
-            "help": "Ids of this machine's GPUs, dealt out to the jobs (--gpus 0 1 2 3). Default: each sees all."
-        },
+        metadata={"help": "Ids of this machine's GPUs, as many for each job (--gpus 0 1 2 3). Default: each sees all."},
     )
     cluster: str | None = field(
         default=None,
@@ -85,7 +86,13 @@ class AblateConfig:
             raise ValueError("gpus are this machine's; on a cluster set --cluster_options gpus_per_node=1.")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if self.jobs is None:
-            self.jobs = 64 if self.cluster else max(1, cores // self.threads) if self.threads else 1
+            here = max(1, cores // self.threads) if self.threads else 1
+            self.jobs = 64 if self.cluster else len(self.gpus) or here
+        if self.gpus and len(self.gpus) % self.jobs:
+            raise ValueError(
+                f"{len(self.gpus)} GPUs cannot be dealt out evenly to {self.jobs} jobs; expected a number of jobs that "
+                f"divides {len(self.gpus)}."
+            )
         if self.threads is None:
             self.threads = 1 if self.cluster else max(1, cores // self.jobs)
 
@@ -125,7 +132,8 @@ def ablate(config: AblateConfig, study: Study, path: str) -> int:
     assert config.jobs is not None
     assert config.threads is not None
     store = Path(config.store)
-    plan = plan_study(study, store, config.threads, config.report_to)
+    gpus = len(config.gpus) // config.jobs if config.gpus else None
+    plan = plan_study(study, store, config.threads, config.report_to, gpus)
     programs = [stage.program for stage in plan.order]
     _check_settings(plan, known_settings(programs, store / "settings", config.jobs))
     for line in describe(plan):
@@ -154,13 +162,24 @@ def ablate(config: AblateConfig, study: Study, path: str) -> int:
     }
     output = config.output or f"runs/ablations/{study.name}"
     write_page(output, report)
-    settings = {**vars(config), "name": study.name, "file": read_yaml(path)}
-    write_manifest(output, "scripts/ablate.py", settings, [path])
+    file = read_yaml(path)
+    settings = {
+        **vars(config),
+        "name": study.name,
+        "file": file,
+        "stages": {stage.folder.name: {"program": stage.program, **stage.settings} for stage in plan.order},
+    }
+    write_manifest(output, "scripts/ablate.py", settings, [path, *([file["base"]] if file.get("base") else [])])
     failed = sum(len(c["failed"]) for c in report["cells"])
     for cell in report["cells"]:
         for (stage, line), seeds in alike(cell["failed"]).items():
             print(f"failed: {cell['label']}, seed {', '.join(seeds)}: {stage}: {line}")
     print(f"wrote {output}/report.md, table.csv, values.csv and {len(list(Path(output).glob('*.png')))} pictures")
+    if report["problems"]:
+        raise ValueError(
+            f"{' '.join(report['problems'])} The table is written without that, and nothing is lost: mend the file and "
+            "run it again."
+        )
     return failed
 
 
@@ -184,12 +203,13 @@ def describe(plan: Plan) -> list[str]:
     users = {stage: {index for index, _ in plan.users(stage)} for stage in order}
     shared = [stage for stage in order if len(users[stage]) > 1]
     done = [stage for stage in order if stage.done]
+    todo = missing(order)
     makers = Counter(_maker(stage) for stage in done)
     lines = [
         f"{study.name}: {len(study.cells)} cells x {len(study.seeds)} seeds = {len(order)} stages, {len(shared)} of "
         "them shared by several cells",
         f"{len(done)} are there already" + (f" ({_made_by(makers)})" if makers else "")
-        + f", {len(order) - len(done)} to run{_estimate(order)}",
+        + f", {len(todo)} to run{_estimate(todo)}",
     ]  # fmt: skip
     names = list(dict.fromkeys(stage.name for stage in order))
     rows = [["stage", "program", "stages", "for cells", "there", "to run"]]
@@ -197,8 +217,8 @@ def describe(plan: Plan) -> list[str]:
         mine = [stage for stage in order if stage.name == name]
         for_cells = sorted({len(users[stage]) for stage in mine})
         count = "-".join(map(str, dict.fromkeys((for_cells[0], for_cells[-1]))))
-        there = sum(stage.done for stage in mine)
-        rows.append([name, mine[0].program, str(len(mine)), f"{count} each", str(there), str(len(mine) - there)])
+        there, run = (str(sum(stage in some for stage in mine)) for some in (done, todo))
+        rows.append([name, mine[0].program, str(len(mine)), f"{count} each", there, run])
     return [*lines, *aligned(rows), "cells:", *(f"  {_cell_line(plan, index)}" for index in range(len(study.cells)))]
 
 
@@ -206,16 +226,15 @@ def _made_by(makers: Mapping[str, int]) -> str:
     return ", ".join(f"{count} made by {name}" for name, count in makers.items())
 
 
-def _estimate(order: Sequence[Stage]) -> str:
-    """How long what is missing may take: by the median of the stages of the same name that the store has."""
-    missing = Counter(stage.name for stage in order if not stage.done)
+def _estimate(todo: Sequence[Stage]) -> str:
+    """How long stages may take: by the median of those of the same name that the store has."""
     seconds = 0.0
-    for name, count in missing.items():
-        took = [_record(path)["seconds"] for path in order[0].folder.parent.glob(f"{name}-*/stage.json")]
+    for name, count in Counter(stage.name for stage in todo).items():
+        took = [_record(path)["seconds"] for path in todo[0].folder.parent.glob(f"{name}-*/stage.json")]
         if not took:
             return ""
         seconds += count * statistics.median(took)
-    return f", about {seconds / 60:.0f} minutes of one job, going by those of the same names" if missing else ""
+    return f", about {seconds / 60:.0f} minutes of one job, going by those of the same names" if todo else ""
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -236,13 +255,12 @@ def _cell_line(plan: Plan, index: int) -> str:
 
 def _would_run(plan: Plan) -> list[str]:
     lines = ["would run:"]
-    for stage in plan.order:
-        if not stage.done:
-            users = plan.users(stage)
-            cells = list(dict.fromkeys(plan.study.cells[index].label for index, _ in users))
-            seeds = ", ".join(map(str, dict.fromkeys(seed for _, seed in users)))
-            who = cells[0] if len(cells) == 1 else f"{len(cells)} cells"
-            lines.append(f"  {stage.folder.name}  {stage.program}, for {who}, seed {seeds}")
+    for stage in missing(plan.order):
+        users = plan.users(stage)
+        cells = list(dict.fromkeys(plan.study.cells[index].label for index, _ in users))
+        seeds = ", ".join(map(str, dict.fromkeys(seed for _, seed in users)))
+        who = cells[0] if len(cells) == 1 else f"{len(cells)} cells"
+        lines.append(f"  {stage.folder.name}  {stage.program}, for {who}, seed {seeds}")
     return lines if len(lines) > 1 else ["nothing would run: the table would be written"]
 
 
@@ -254,7 +272,7 @@ class _Progress:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.total = sum(not stage.done for stage in plan.order)
+        self.total = len(missing(plan.order))
         self.ended = 0
         self.started = time.time()
         self._since: dict[Stage, float] = {}
@@ -271,15 +289,14 @@ class _Progress:
         if what == "failed":
             print(f"    see {stage.folder / 'log.txt'}", flush=True)
             return
-        for outcome in self.plan.study.outcomes:
-            if (
-                outcome.stage == stage.name
-                and outcome.name not in self._warned
-                and (line := missing_metric(stage, outcome))
-            ):
-                self._warned.add(outcome.name)
-                warn(f"{line} Nothing is lost: reports are read again when the name is mended.")
-        if any(outcome.stage == stage.name for outcome in self.plan.study.outcomes) and (
-            line := trained_on_what_is_measured(stage)
-        ):
-            warn(line)
+        study = self.plan.study
+        lines = [line for curve in study.curves for line in curve.lines if line.stage == stage.name]
+        found = [missing_metric(stage, outcome) for outcome in study.outcomes if outcome.stage == stage.name]
+        found += [missing_points(stage, line) for line in lines]
+        if found:
+            shared = compare_prompts(stage)
+            found += [shared.shared, shared.unread and f"prompts that could not be compared: {shared.unread}"]
+        for said in found:
+            if said and said not in self._warned:
+                self._warned.add(said)
+                warn(said)

@@ -58,27 +58,34 @@ def curve_points(
 
     Returns:
         `lines`, each with its `name`, `points` (`label`, `x` and `y` with `mean`, `low`, `high`, `n`, and `x_se`,
-        `y_se`), `left_out` (how many points, or runs of a series, had no value) and, where asked for, its `fit`.
+        `y_se`), `left_out` (how many points, or runs of a series, had no value) and, where asked for, its `fit`;
+        `problems`, a line each for what could not be drawn.
     """
-    lines = []
+    lines: list[dict[str, Any]] = []
+    problems = []
     for line in curve.lines:
         mine = [i for i, cell in enumerate(study.cells) if line.cells.items() <= cell.coordinates.items()]
         levels = list(dict.fromkeys(study.cells[i].coordinates[line.by] for i in mine)) if line.by else [None]
         for level in levels:
             chosen = [i for i in mine if line.by is None or study.cells[i].coordinates[line.by] == level]
             name = line.name.replace(f"{{{line.by}}}", str(level)) if line.by else line.name
-            made = (
-                _from_cells(study.cells, line, chosen, rows)
-                if line.points is None
-                else _from_reports(study, line, chosen, report_of)
-            )
-            lines.append({"name": name, **made})
+            try:
+                made = (
+                    _from_cells(study.cells, line, chosen, rows)
+                    if line.points is None
+                    else _from_reports(study, line, chosen[0], report_of)
+                )
+            except (KeyError, TypeError, ValueError) as error:  # a report that is not as the line says
+                problems.append(f"curve {curve.name}, line {name}: {error.args[0] if error.args else error!r}")
+                continue
+            lines.append({"name": name, "by_cell": line.points is None, **made})
     return {
         "name": curve.name,
         "x_label": curve.x_label,
         "y_label": curve.y_label,
         "scale": curve.scale,
         "lines": lines,
+        "problems": problems,
     }
 
 
@@ -95,7 +102,8 @@ def _from_cells(
                 axes[axis] = asdict(Estimate(level, None, None, 1))
             elif row.estimate is not None:
                 axes[axis] = asdict(row.estimate)
-        if len(axes) < 2:
+                axes |= {} if row.error is None else {f"{axis}_se": row.error}
+        if not {"x", "y"} <= axes.keys():
             left_out += 1
             continue
         others = {k: v for k, v in cells[index].coordinates.items() if k not in line.cells and k != line.by}
@@ -104,18 +112,12 @@ def _from_cells(
     return {"points": points, "left_out": left_out}
 
 
-def _from_reports(study: Study, line: Line, chosen: Sequence[int], report_of: ReportOf) -> dict[str, Any]:
+def _from_reports(study: Study, line: Line, index: int, report_of: ReportOf) -> dict[str, Any]:
     assert line.stage is not None
     assert line.points is not None
-    points: list[dict[str, Any]] = []
-    left_out = 0
-    fits: list[Mapping[str, Any]] = []
-    for index in chosen:
-        series = []
-        for seed in study.seeds:
-            report = report_of(index, seed, line.stage)
-            if report is None:
-                continue
+    series = []
+    for seed in study.seeds:
+        if (report := report_of(index, seed, line.stage)) is not None:
             entries = number_at(report, line.points)
             series.append(
                 [
@@ -123,30 +125,30 @@ def _from_reports(study: Study, line: Line, chosen: Sequence[int], report_of: Re
                     for e in entries
                 ]
             )
-        if len(series) < len(study.seeds):
-            left_out += len(study.seeds) - len(series)
-            continue  # the mean of the seeds that are there would not be that of the seeds that were asked for
-        if len({len(one) for one in series}) > 1:
-            raise ValueError(
-                f"line {line.name}: the lists {line.points} of {line.stage} have {[len(s) for s in series]} entries; "
-                "expected as many with each seed, for a mean over seeds."
-            )
-        for at in zip(*series, strict=True):
-            x, y = [p[0] for p in at], [p[1] for p in at]
-            if any(v is None for v in (*x, *y)):
-                left_out += 1
-                continue
-            errors = {
-                name: float(np.mean(found))
-                for name, found in (("x_se", [p[2] for p in at]), ("y_se", [p[3] for p in at]))
-                if None not in found
-            }
-            points.append({"label": at[0][4], "x": asdict(estimate(x)), "y": asdict(estimate(y)), **errors})
-        if line.fit:
-            fits += [_fit(line.fit, one) for one in series]
+    # The mean of the seeds that are there would not be that of the seeds that were asked for.
+    if len(series) < len(study.seeds):
+        return {"points": [], "left_out": len(study.seeds) - len(series)}
+    if len({len(one) for one in series}) > 1:
+        raise ValueError(
+            f"the lists {line.points} of {line.stage} have {[len(s) for s in series]} entries; expected as many with "
+            "each seed, for a mean over seeds."
+        )
+    points: list[dict[str, Any]] = []
+    left_out = 0
+    for at in zip(*series, strict=True):
+        x, y = [p[0] for p in at], [p[1] for p in at]
+        if any(v is None for v in (*x, *y)):
+            left_out += 1
+            continue
+        errors = {
+            name: float(np.mean(found))
+            for name, found in (("x_se", [p[2] for p in at]), ("y_se", [p[3] for p in at]))
+            if None not in found
+        }
+        points.append({"label": at[0][4], "x": asdict(estimate(x)), "y": asdict(estimate(y)), **errors})
     made: dict[str, Any] = {"points": points, "left_out": left_out}
     if line.fit:
-        made["fit"] = _fitted(line.fit, fits)
+        made["fit"] = _fitted(line.fit, [_fit(line.fit, one) for one in series])
     return made
 
 
@@ -169,12 +171,12 @@ def _place(entry: Mapping[str, Any]) -> str:
 
 def _fit(form: str, one: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
     """The form fitted to one seed's series, whose first point is the policy before it was optimised."""
-    x = [0.0 if p[0] is None else max(0.0, p[0]) for p in one]  # a KL from samples may be below 0
-    y = [p[1] for p in one]
-    if None in y:
+    x, y = [p[0] for p in one], [p[1] for p in one]
+    if None in x or None in y:
         return {}
     try:
-        fit = fit_scaling(form, np.sqrt(x), np.array(y) - y[0])
+        # A KL from samples may come out below 0.
+        fit = fit_scaling(form, np.sqrt(np.maximum(x, 0.0)), np.array(y) - y[0])
     except ValueError:
         return {}
     return {"alpha": fit.alpha, "beta": fit.beta, "r2": fit.r2, "start": y[0]}

@@ -1,8 +1,12 @@
 """Runs one stage in its folder, once, whoever asks: `python -m rlaif.ablations.execute FOLDER`.
 
-This small process stands between an ablation and the program: it holds the folder's lock as long as it lives, so two
-ablations that need a stage at the same time run it once, and the later one finds it done. When the ablation itself is
-killed, the stages that were running end by themselves, and the next run takes them up: nothing is paid for twice.
+This small process stands between an ablation and the program. The folder is locked as long as either of them lives, so
+two ablations that need a stage at the same time run it once, and the later one finds it done. When the ablation itself
+is killed, the stages that were running end by themselves, and the next run takes them up: nothing is paid for twice.
+
+An address is of the code and the files as they were when the ablation was planned. They are compared again before the
+program starts and after it has ended, so that what was edited in between is never kept under an address that it does
+not have.
 """
 
 from __future__ import annotations
@@ -10,21 +14,27 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
-from rlaif.sources import write_json
+from rlaif.ablations.code import code_fingerprint, forget
+from rlaif.sources import fingerprint, write_json
 from rlaif.training import resume_point
 
-__all__ = ["last_line", "run_stage"]
+__all__ = ["GRACE", "last_line", "run_stage"]
 
 # They keep what they paid for in their output folder, and go on from it to the same result.
-RESUMING = ("rlaif sample", "rlaif judge", "rlaif evaluate", "best_of_n.py")
+RESUMING = {"rlaif sample", "rlaif judge", "rlaif evaluate", "best_of_n.py"}
+GRACE = 10.0  # seconds that a program has to end when it is told to
 
 
 def run_stage(folder: str | Path) -> int:
@@ -34,43 +44,33 @@ def run_stage(folder: str | Path) -> int:
     """
     folder = Path(folder)
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    os.chdir(request["directory"])  # settings name paths as seen from there
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # waits for another process that runs this stage
         if (folder / "stage.json").exists() and (folder / "output").exists():
             return 0
         (folder / "failed.json").unlink(missing_ok=True)
-        resumed = (folder / "log.txt").exists()
-        words = [*request["words"], *_go_on(folder / "output", request)]
+        if changed := _changed(request):
+            return _failed(folder, 1, changed)
+        more, before = _go_on(folder, request)
+        words = [*request["words"], *more]
         started = time.time()
-        with (folder / "log.txt").open("w", encoding="utf-8") as log:
-            environment = {**os.environ, **request["environment"]}
-            process = subprocess.Popen(
-                words,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                cwd=request["directory"],
-            )
-            try:
-                _, status, usage = os.wait4(process.pid, 0)
-            except BaseException:
-                process.terminate()
-                raise
-        code = process.returncode = os.waitstatus_to_exitcode(status)
-        line = last_line(folder / "log.txt", code)
-        if code == 0 and not (folder / "output").exists():
-            code, line = 1, f"it ended well but wrote nothing to {folder / 'output'}"
+        write_json(folder / "started.json", {"started": started, "before": before})
+        code, cpu, peak = _run(words, folder / "log.txt", request["environment"], lock.fileno())
         if code != 0:
-            write_json(folder / "failed.json", {"status": code, "line": line})
-            return code
+            return _failed(folder, code, last_line(folder / "log.txt", code))
+        if not (folder / "output").exists():
+            return _failed(folder, 1, f"it ended well but wrote nothing to {folder / 'output'}")
+        if changed := _changed(request):
+            shutil.rmtree(folder / "output")
+            return _failed(folder, 1, changed)
         write_json(
             folder / "stage.json",
             {
-                "seconds": round(time.time() - started, 2),
-                "resumed": resumed,  # then seconds are of the last attempt alone
-                "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
-                "peak_memory": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+                "seconds": round(before + time.time() - started, 2),
+                "cpu_seconds": round(cpu, 2),  # of the last attempt
+                "peak_memory": peak,
+                "attempts_before": round(before, 2),
                 "made_by": request["made_by"],
                 "host": socket.gethostname(),
                 "words": words,
@@ -79,33 +79,103 @@ def run_stage(folder: str | Path) -> int:
     return 0
 
 
-def _go_on(output: Path, request: dict[str, Any]) -> list[str]:
-    """What to add to the command so that it goes on from what a killed run left; what it cannot use is deleted."""
-    if request["program"].endswith(RESUMING):
-        return []
-    if any(output.glob("checkpoint-*")):
+def _run(words: list[str], log: Path, environment: Mapping[str, str], lock: int) -> tuple[int, float, int]:
+    """Runs a command to its end: exit status, CPU seconds, peak resident set of its largest process in bytes.
+
+    Told to end (SIGTERM), it tells the program, which gets `GRACE` seconds: torchrun's workers are in sessions of
+    their own, and only torchrun can end them.
+    """
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            words,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **environment},
+            pass_fds=[lock],  # the folder stays locked while the program lives, should this process be killed
+        )
+        before = signal.signal(signal.SIGTERM, _interrupt)
         try:
-            checkpoint = resume_point("true", str(output))
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return process.returncode, usage.ru_utime + usage.ru_stime, peak
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _failed(folder: Path, status: int, line: str) -> int:
+    write_json(folder / "failed.json", {"status": status, "line": line})
+    return status
+
+
+def _changed(request: Mapping[str, Any]) -> str | None:
+    """What is no longer as it was when the stage's address was made."""
+    forget()
+    code, *functions = request["code"]
+    if code_fingerprint(request["program"], tuple(functions)) != code:
+        return f"the code of {request['program']} was changed after this was planned; run the ablation again"
+    for path, was in request["files"].items():
+        if fingerprint(path) != was:
+            return f"{path} was changed after this was planned; run the ablation again"
+    return None
+
+
+def _go_on(folder: Path, request: Mapping[str, Any]) -> tuple[list[str], float]:
+    """What to add to the command so that it goes on from what a killed run left, and the seconds that this one took.
+
+    What the program cannot go on from is deleted, and its seconds do not count.
+    """
+    output = folder / "output"
+    added: list[str] | None = None
+    if request["program"] in RESUMING or Path(request["program"]).name in RESUMING:
+        added = []
+    elif any(output.glob("checkpoint-*")):
+        try:
+            if checkpoint := resume_point("true", str(output)):
+                added = ["--resume_from_checkpoint", checkpoint]
         except ValueError:
-            checkpoint = None  # none of them is whole
-        if checkpoint is not None:
-            return ["--resume_from_checkpoint", checkpoint]
-    shutil.rmtree(output, ignore_errors=True)
-    return []
+            pass  # none of them is whole
+    if added is None:
+        shutil.rmtree(output, ignore_errors=True)
+        return [], 0.0
+    try:
+        attempt = json.loads((folder / "started.json").read_text(encoding="utf-8"))
+        ended = (folder / "log.txt").stat().st_mtime  # when it last said something
+    except (OSError, ValueError):
+        return added, 0.0
+    return added, float(attempt["before"]) + max(0.0, ended - float(attempt["started"]))
 
 
 def last_line(log: Path, status: int) -> str:
-    """Why a program failed, in one line: its `error:` line, else the last that it printed before the launcher's own."""
+    """Why a program failed, in one line: its `error:` line, else that of its exception, else the last that it printed.
+
+    What accelerate's and torchrun's reports say after it, that a process failed, is known.
+    """
     text = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
     if errors:
         return errors[-1]
-    # torchrun's and accelerate's reports say that a process failed, which is known.
-    ours = [line for line in lines if "CalledProcessError" not in line and "ChildFailedError" not in line]
+    theirs = re.compile(r"CalledProcessError|ChildFailedError|torch[./]distributed[./]elastic|={20,}")
+    last = next((i for i, line in enumerate(lines) if theirs.search(line)), len(lines))
+    ours = [line for line in lines[:last] if not line.startswith("Traceback (most recent")] or lines
+    raised = [line for line in ours if re.match(r"(\[rank\d+\]: *)?[\w.]*(Error|Exception|Interrupt)\b(:|$)", line)]
+    said = raised[-1] if raised else ours[-1] if ours else None
     if status < 0:
-        return f"killed by signal {-status}" + (f"; before that: {ours[-1]}" if ours else "")
-    return ours[-1] if ours else f"it ended with status {status} and printed nothing"
+        return f"killed by signal {-status}" + (f"; before that: {said}" if said else "")
+    return said or f"it ended with status {status} and printed nothing"
 
 
 if __name__ == "__main__":

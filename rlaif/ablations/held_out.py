@@ -6,72 +6,102 @@ came from the prompts that the policies are compared on, can be seen here alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 from rlaif.ablations.stages import Stage
 from rlaif.records import prompt_hash
 from rlaif.sources import read_rows
 
-__all__ = ["measures", "trained_on_what_is_measured"]
+__all__ = ["Comparison", "compare_prompts"]
 
-# Of each program: what it learns from and what it measures on, as its settings for a source and for the split of it.
+# Of each program: what it learns from and what it measures on, as its settings for a source and for the split of it,
+# with the split that it takes where nothing is set.
 _Table = dict[str, list[tuple[str, str, str | None]]]
 _LEARNS: _Table = {
-    "sft.py": [("dataset", "train_split", None)],
+    "sft.py": [("dataset", "train_split", "train")],
     "dpo.py": [("dataset", "train_split", "train")],
     "bradley_terry.py": [("dataset", "train_split", "train")],
     "ppo.py": [("prompts", "prompts_split", None)],
+    "best_of_n.py": [("prompts", "prompts_split", None)],  # with `sft`
 }
 _MEASURES: _Table = {
     "rlaif evaluate": [("prompts", "split", None), ("preferences", "preferences_split", "test")],
+    "sft.py": [("dataset", "test_split", None)],
+    "dpo.py": [("dataset", "test_split", "test")],
+    "bradley_terry.py": [("dataset", "test_split", "test")],
     "ppo.py": [("held_out", "held_out_split", None)],
-    "best_of_n.py": [("prompts", "prompts_split", None)],
+    "best_of_n.py": [("prompts", "prompts_split", None)],  # without `sft`
 }
 
 
-def measures(stage: Stage) -> bool:
-    """Whether a stage is of a program whose prompts to measure on are known by its settings."""
-    return any(True for _ in _sources(stage, _MEASURES))
+@dataclass(frozen=True)
+class Comparison:
+    """What comparing a measuring stage's prompts with those that stages before it trained on gave.
+
+    Attributes:
+        compared: whether there was something to compare and it could be read.
+        shared: the line that says what both have in common, None where it is nothing.
+        unread: why prompts could not be read.
+    """
+
+    compared: bool
+    shared: str | None = None
+    unread: str | None = None
 
 
-def trained_on_what_is_measured(stage: Stage) -> str | None:
-    """The line that says how many of a measuring stage's prompts another stage had trained on; None where none was."""
+@cache
+def compare_prompts(stage: Stage) -> Comparison:
+    """The prompts of a finished measuring stage against those of every stage before it that trains.
+
+    What a program measures on apart from its own training data (DPO's test split, PPO's held-out prompts) is its own to
+    check, and they do.
+    """
     measured = dict(_sources(stage, _MEASURES))
     if not measured:
-        return None
-    for other in stage.ancestors():
-        if other is stage:
-            continue  # what a program measures on apart from its own data is its own to check, and they do
-        for setting, learned in _sources(other, _LEARNS):
-            for what, source in measured.items():
-                both = _prompts(*source) & _prompts(*learned)
-                if both:
-                    return (
-                        f"{len(both)} of the {len(_prompts(*source))} prompts that {stage.name} measures on ({what}) "
-                        f"are among those that {other.name} trained on ({setting}); expected none: give it others."
-                    )
-    return None
+        return Comparison(compared=False)
+    try:
+        for other in stage.ancestors()[:-1]:
+            for setting, learned in _sources(other, _LEARNS):
+                for what, source in measured.items():
+                    if both := _prompts(*source) & _prompts(*learned):
+                        return Comparison(
+                            compared=True,
+                            shared=f"{len(both)} of the {len(_prompts(*source))} prompts that {stage.name} measures on "
+                            f"({what}) are among those that {other.name} trained on ({setting}); expected none: give "
+                            "it others.",
+                        )
+    except (OSError, ValueError) as error:  # a Hub's or a user's data, in whatever state
+        return Comparison(compared=False, unread=f"{stage.name}: {error}")
+    return Comparison(compared=True)
 
 
 def _sources(stage: Stage, table: _Table) -> Iterator[tuple[str, tuple[str, str | None]]]:
     """The prompt sources of a stage, by the setting that names them: path and split."""
-    settings = stage.settings
-    entries = next((entries for program, entries in table.items() if stage.program.endswith(program)), [])
-    if table is _LEARNS and stage.program.endswith("best_of_n.py") and settings.get("sft"):
-        entries = [("prompts", "prompts_split", None)]
-    for source, split, default in entries:
-        if settings.get(source):
-            yield source, (str(settings[source]), settings.get(split, default))
+    name = stage.program if stage.program.startswith("rlaif ") else Path(stage.program).name
+    settings: Mapping[str, Any] = stage.settings
+    if name == "best_of_n.py" and bool(settings.get("sft")) != (table is _LEARNS):
+        return
+    for source, split, default in table.get(name, []):
+        of_split = settings.get(split, default)
+        if settings.get(source) and not (split == "test_split" and str(of_split).lower() == "none"):
+            yield source, (str(settings[source]), of_split)
 
 
 @lru_cache(maxsize=256)
 def _prompts(source: str, split: str | None) -> frozenset[str]:
-    """The hashes of a source's prompts; a preference dataset's are those of one split."""
+    """The hashes of a source's prompts; a ValueError where it has none that can be read."""
     path = Path(source)
     if (path / "data").is_dir():
         from rlaif.preferences import load_preferences
 
         return frozenset(prompt_hash(prompt) for prompt in load_preferences(source, split or "train")["prompt"])
-    return frozenset(prompt_hash(row["prompt"]) for _, row in read_rows(source, split) if "prompt" in row)
+    hashes = set()
+    for where, row in read_rows(source, None if path.is_file() else split):
+        if row.get("prompt") is None:
+            raise ValueError(f"{where} has no prompt of its own to compare")
+        hashes.add(prompt_hash(row["prompt"]))
+    return frozenset(hashes)

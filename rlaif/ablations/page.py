@@ -6,12 +6,15 @@ It computes nothing: every number stands in report.json, every value of every se
 from __future__ import annotations
 
 import csv
+import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rlaif.assess.scaling import ScalingFit
 from rlaif.pages import BLUE, GREY, ORANGE, RED, Report, cell, decimal, known, new_figure, table
 from rlaif.sources import write_json
 
@@ -24,8 +27,8 @@ def write_page(folder: str | Path, report: Report) -> None:
     """Writes everything into `folder`; pictures of an earlier run do not stay behind."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.png"):
-        old.unlink()
+    for old in _pictures(folder):
+        old.unlink(missing_ok=True)
     write_json(folder / "report.json", report)
     _write_csv(folder / "table.csv", _table_rows(report))
     _write_csv(folder / "values.csv", _value_rows(report))
@@ -34,6 +37,15 @@ def write_page(folder: str | Path, report: Report) -> None:
     for curve in report["curves"]:
         _plot_curve(curve).savefig(folder / f"{curve['name']}.png", dpi=130)
     (folder / "report.md").write_text(markdown(report), encoding="utf-8")
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """The pictures that an earlier run left in `folder`, by its report: others may be somebody's."""
+    try:
+        before = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        return [folder / f"{one['name']}.png" for one in (*before["outcomes"], *before["curves"])]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 # The page -------------------------------------------------------------------------------------------------------------
@@ -54,7 +66,7 @@ def markdown(report: Report) -> str:
         ]
     for curve in report["curves"]:
         sections += [f"## {curve['y_label']} against {curve['x_label']}", f"![{curve['name']}]({curve['name']}.png)"]
-        sections += [text for text in (_fits(curve), _left_out(curve)) if text]
+        sections += [text for text in (_fits(curve), _points(curve), _left_out(curve)) if text]
     sections += ["## Time and samples", _costs(report)]
     return "\n\n".join(sections) + "\n"
 
@@ -71,25 +83,27 @@ def _opening(report: Report) -> str:
     if len(seeds) < 2:
         how += " **One seed gives no interval: nothing here says what chance does.**"
     else:
-        how += (
-            " Intervals are Student's t over seeds, 95 %. Differences are to the baseline "
-            "with the same seed, averaged then."
-            if report["baseline"]
-            else " Intervals are Student's t over seeds, 95 %."
-        )
-        if report["comparisons"] > 1:
+        how += " Intervals are Student's t over seeds, 95 %."
+        if report["baseline"]:
             how += (
-                f" \\* marks a difference whose interval excludes 0 by itself; \\*\\* one that still does when all "
-                f"{report['comparisons']} of an outcome are to hold at once (Bonferroni)."
+                " Differences are to the baseline with the same seed, averaged then. \\* marks one whose interval "
+                "excludes 0 by itself, \\*\\* one whose interval still does when all of an outcome's are to hold at "
+                "once (Bonferroni)."
             )
-    checked = report["held_out"]
-    if checked["stages"]:
+    held = report["held_out"]
+    if held["compared"]:
         how += (
-            f" The prompts of all {checked['stages']} stages that measure were compared with those that any stage "
-            "before them trained on: "
-            + ("none is among both." if not checked["shared"] else f"**{checked['shared']} have some in common.**")
+            f" The prompts of {held['compared']} stages that measure were compared with those that any stage before "
+            "them trained on: "
+            + ("none is among both." if not held["shared"] else f"**{held['shared']} have some in common.**")
         )
+    if held["not_compared"]:
+        why = f" ({'; '.join(held['unread'])})" if held["unread"] else ""
+        how += f" {held['not_compared']} could not be compared{why}: whether they are held out is not known."
     lines.append(how)
+    if report["note"]:
+        lines.append(report["note"])
+    lines += [f"**Problem:** {problem}" for problem in report["problems"]]
     return "\n\n".join(lines)
 
 
@@ -135,13 +149,9 @@ def _digits_of(report: Report, name: str) -> int:
 
 def _missing(row: Report, digits: int) -> str:
     """What stands in the place of a mean that is not given."""
-    n, all_ = sum(known(v) for v in row["values"].values()), len(row["values"])
-    failed = sum(" failed: " in why for why in row["missing"].values())
-    what = " and ".join(
-        f"{count} of {all_} seeds {word}"
-        for count, word in ((failed, "failed"), (all_ - n - failed, "not measured"))
-        if count
-    )
+    all_ = len(row["values"])
+    kinds = Counter(missing["kind"] for missing in row["missing"].values())
+    what = " and ".join(f"{count} of {all_} seeds {kind}" for kind, count in kinds.items())
     others = row["of_the_others"]
     return f"**{what}**" + (f"; the other {others['n']}: {decimal(others['mean'], digits)}" if others else "")
 
@@ -178,23 +188,23 @@ def _outcome(report: Report, outcome: Report) -> str:
     digits = _digits_of(report, outcome["name"])
     rows = []
     cells = _with(report, outcome)
+    compared = bool(outcome["comparisons"])
     for c in cells:
         o = c["outcomes"][outcome["name"]]
         mark = " \\*\\*" if o["clear_of_all"] else " \\*" if o["clear"] else ""
-        if c["baseline"] is None:
-            difference = "baseline"
-        else:
-            difference = _estimate(o["difference"], digits, signed=True) + mark
+        baseline = c["baseline"] is None
+        difference = "baseline" if baseline else _estimate(o["difference"], digits, signed=True) + mark
         n = sum(known(v) for v in o["values"].values())
         mean = _missing(o, digits) if o["estimate"] is None else _estimate(o["estimate"], digits)
-        rows.append([*_coordinates(report, c), mean, *([difference] if report["baseline"] else []), str(n)])
-    compared = ["difference to the baseline [95 %]"] if report["baseline"] else []
-    text = table([*_factors(report), "mean [95 %]", *compared, "seeds"], rows)
-    reasons = dict.fromkeys(
-        why for c in cells for why in c["outcomes"][outcome["name"]]["missing"].values() if " failed: " not in why
-    )
+        rows.append([*_coordinates(report, c), mean, *([difference] if compared else []), str(n)])
+    head = ["mean [95 %]", *(["difference to the baseline [95 %]"] if compared else []), "seeds"]
+    reasons = dict.fromkeys(m["why"] for c in cells for m in c["outcomes"][outcome["name"]]["missing"].values()
+                            if m["kind"] != "failed")  # fmt: skip
     notes = "".join(f"\n\nNot measured: {cell(why)}" for why in reasons)
-    return f"`{outcome['metric']}` of the stage `{outcome['stage']}`.\n\n{text}{notes}"
+    if report["baseline"] and not outcome["compare"]:
+        notes += "\n\nNot compared: the file says that this has another scale in every cell."
+    where = f"`{outcome['metric']}` of the stage `{outcome['stage']}`."
+    return f"{where}\n\n{table([*_factors(report), *head], rows)}{notes}"
 
 
 def _with(report: Report, outcome: Report) -> list[Report]:
@@ -208,20 +218,43 @@ def _fits(curve: Report) -> str:
         fit = line.get("fit")
         if not fit or not fit["seeds"]:
             if fit:
-                rows.append([cell(line["name"]), fit["form"], "–", "–", "–", "0"])
+                rows.append([cell(line["name"]), fit["form"], "–", "–", "–", "–", "0"])
             continue
         form = "d (α − β d)" if fit["form"] == "best_of_n" else "d (α − β log d)"
+        peak = _mean_fit(fit).peak
         rows.append(
             [cell(line["name"]), form]
             + [_estimate(fit[name], 3) for name in ("alpha", "beta", "r2")]
+            + ["–" if peak is None else decimal(peak**2, 1)]
             + [str(fit["seeds"]) + (f" ({fit['not_fitted']} not fitted)" if fit["not_fitted"] else "")]
         )
     if not rows:
         return ""
     return (
         "Fitted to y − y(start), with d = √KL in √nats (Gao et al., 2210.10760), seed by seed; means over seeds "
-        "[95 %].\n\n" + table(["line", "form", "α", "β", "R²", "seeds"], rows)
+        "[95 %].\n\n" + table(["line", "form", "α", "β", "R²", "KL of the peak, by the means", "seeds"], rows)
     )
+
+
+def _mean_fit(fit: Report) -> ScalingFit:
+    """The form with the coefficients averaged over seeds: what is drawn."""
+    return ScalingFit(fit["form"], fit["alpha"]["mean"], fit["beta"]["mean"], fit["r2"]["mean"], points=0)
+
+
+def _points(curve: Report) -> str:
+    """Every point as numbers, with the standard error that one run's report gives it."""
+    rows = []
+    for line in curve["lines"]:
+        for p in line["points"]:
+            axes = []
+            for axis in ("x", "y"):
+                error = p.get(f"{axis}_se")
+                axes += [_estimate(p[axis], 3), "–" if error is None else decimal(error)]
+            rows.append([cell(line["name"]), cell(p["label"]) if p["label"] else " ", *axes])
+    if not rows:
+        return ""
+    head = ["line", "point", f"x: {curve['x_label']}", "error in one run", f"y: {curve['y_label']}", "error in one run"]
+    return table(list(map(cell, head)), rows)
 
 
 def _left_out(curve: Report) -> str:
@@ -231,14 +264,19 @@ def _left_out(curve: Report) -> str:
 
 def _costs(report: Report) -> str:
     counted = list(dict.fromkeys(name for c in report["cells"] for name in c["samples"]))
+    finished = [c for c in report["cells"] if c["seconds"] is not None]
+    varied = [n for n in counted if len({c["samples"].get(n) for c in finished}) > 1]
     rows = []
     for c in report["cells"]:
-        samples = [f"{c['samples'][name]:,.0f}" if name in c["samples"] else "–" for name in counted]
+        samples = [f"{c['samples'][name]:,.0f}" if name in c["samples"] else "–" for name in varied]
         rows.append([*_coordinates(report, c), decimal(c["seconds"], 0), decimal(c["own_seconds"], 0), *samples])
+    alike = [f"{name} {finished[0]['samples'][name]:,.0f}" for name in counted if name not in varied]
     return (
         "Of one seed, in the mean: seconds of all of a cell's stages, seconds of those that no other cell shares, and "
-        "what they sampled, asked and learned from.\n\n"
-        + table([*_factors(report), "seconds", "of its own", *map(cell, counted)], rows)
+        "what they sampled, asked and learned from, as far as cells differ in it."
+        + (f" In all cells: {'; '.join(alike)}." if alike else "")
+        + "\n\n"
+        + table([*_factors(report), "seconds", "of its own", *map(cell, varied)], rows)
     )
 
 
@@ -262,7 +300,7 @@ def _table_rows(report: Report) -> list[dict[str, Any]]:
             for name, e in (("", o["estimate"]), ("difference_", o["difference"]), ("others_", o["of_the_others"])):
                 row |= {f"{name}{part}": e[part] if e else None for part in ("mean", "low", "high", "n")}
             row |= {"baseline": c["baseline"], "clear": o["clear"], "clear_of_all": o["clear_of_all"]}
-            rows.append({**row, "missing": "; ".join(f"seed {s}: {why}" for s, why in o["missing"].items())})
+            rows.append({**row, "missing": "; ".join(f"seed {s}: {m['why']}" for s, m in o["missing"].items())})
     return rows
 
 
@@ -270,7 +308,7 @@ def _value_rows(report: Report) -> list[dict[str, Any]]:
     """A row for each cell, outcome and seed: what the table is made of."""
     return [
         {**_prefixed(report, c), "outcome": outcome["name"], "seed": seed, "value": value,
-         "missing": c["outcomes"][outcome["name"]]["missing"].get(seed)}
+         "missing": c["outcomes"][outcome["name"]]["missing"].get(seed, {}).get("why")}
         for outcome in report["outcomes"]
         for c in _with(report, outcome)
         for seed, value in c["outcomes"][outcome["name"]]["values"].items()
@@ -290,7 +328,7 @@ def _plot_outcome(report: Report, outcome: Report) -> Any:
     from matplotlib.figure import Figure
 
     cells = _with(report, outcome)
-    compared = bool(report["baseline"])
+    compared = bool(outcome["comparisons"])
     figure = Figure(figsize=(10.5 if compared else 6.5, 1.3 + 0.36 * len(cells)), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2 if compared else 1, sharey=True, squeeze=False)[0]
@@ -357,12 +395,14 @@ def _plot_curve(curve: Report) -> Any:
             elinewidth=0.8,
             label=line["name"],
         )
+        if line["by_cell"] and len(points) > 1:
+            for p, at in zip(points, place(x), strict=True):
+                where = {"xytext": (4, -10), "textcoords": "offset points", "fontsize": 7, "color": colour}
+                axes.annotate(p["label"].partition("=")[2], (at, p["y"]["mean"]), **where)
         if dashed:
             fit = line["fit"]
             d = np.linspace(0.0, float(np.sqrt(np.maximum(x, 0.0)).max()), 200)
-            second = d**2 if fit["form"] == "best_of_n" else d * np.log(np.where(d > 0, d, 1.0))
-            fitted = fit["start"]["mean"] + fit["alpha"]["mean"] * d - fit["beta"]["mean"] * second
-            axes.plot(d if root else d**2, fitted, "--", color=colour, linewidth=1.2)
+            axes.plot(d if root else d**2, fit["start"]["mean"] + _mean_fit(fit)(d), "--", color=colour, linewidth=1.2)
             axes.set_title("dashed: the form fitted, its coefficients averaged over seeds", fontsize=9)
     axes.set_xlabel(f"√({curve['x_label']})" if root else curve["x_label"])
     axes.set_ylabel(curve["y_label"])

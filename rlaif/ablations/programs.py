@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import concurrent.futures
 import os
 import re
@@ -22,7 +23,10 @@ def trains(program: str) -> bool:
     """Whether a program writes to `output_dir`, as those around TRL's trainers do, and is launched by accelerate."""
     if program.split()[0] == "rlaif":
         return False
-    return "output_dir" in Path(program).read_text(encoding="utf-8")
+    tree = ast.parse(Path(program).read_text(encoding="utf-8"))
+    names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    names |= {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return "output_dir" in names
 
 
 def program_words(program: str, launch: str | None) -> list[str]:

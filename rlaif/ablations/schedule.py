@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import signal
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from rlaif.ablations.execute import run_stage
+from rlaif.ablations.execute import GRACE, run_stage
 from rlaif.ablations.stages import Stage
 from rlaif.sources import write_json
 
-__all__ = ["Cluster", "Failure", "Launcher", "ThisMachine", "prepare", "run_stages"]
+__all__ = ["Cluster", "Failure", "Launcher", "ThisMachine", "missing", "prepare", "run_stages"]
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,10 @@ def prepare(stage: Stage, made_by: str) -> None:
     import yaml
 
     stage.folder.mkdir(parents=True, exist_ok=True)
-    settings, text = stage.folder / "settings.yaml", yaml.safe_dump(dict(stage.settings), sort_keys=False)
-    if not settings.exists() or settings.read_text(encoding="utf-8") != text:  # another ablation may be running it
-        settings.write_text(text, encoding="utf-8")
+    # At once: another ablation may be running the stage, and its program reading them.
+    written = stage.folder / f"settings.{os.getpid()}.yaml"
+    written.write_text(yaml.safe_dump(dict(stage.settings), sort_keys=False), encoding="utf-8")
+    written.replace(stage.folder / "settings.yaml")
     environment = {
         "OMP_NUM_THREADS": str(stage.threads),
         "TOKENIZERS_PARALLELISM": "false",
@@ -69,6 +71,8 @@ def prepare(stage: Stage, made_by: str) -> None:
             "environment": environment,
             "directory": os.getcwd(),  # settings name paths as seen from here
             "inputs": {s.name: s.address for s in stage.inputs},
+            "code": list(stage.code),
+            "files": dict(stage.files),
             "made_by": made_by,
         },
     )
@@ -81,17 +85,18 @@ def run_stages(
     told: Callable[[Stage, str], None] = lambda stage, what: None,
     poll_seconds: float = 0.1,
 ) -> dict[Stage, Failure]:
-    """Runs the stages that are not done; those that have no result, and why.
+    """Runs what is missing for the last ones of some stages; those that have no result, and why.
 
     Args:
-        order: each after its inputs; the earlier is started first.
+        order: each after its inputs; the earlier is started first. One that is not done but that only finished ones
+            have read (its folder was deleted, say) is not run again.
         launcher: where they run.
         made_by: who is written down as having made them.
         told: called with a stage and what became of it: "started", "done", "failed".
     """
     failures: dict[Stage, Failure] = {}
     done = {stage for stage in order if stage.done}
-    waiting = [stage for stage in order if stage not in done]
+    waiting = missing(order)
     running: dict[Stage, Job] = {}
     try:
         while waiting or running:
@@ -100,6 +105,8 @@ def run_stages(
                 if status is None:
                     continue
                 del running[stage]
+                if status == 0:
+                    _wait_for_files(stage)
                 if stage.done:
                     done.add(stage)
                     told(stage, "done")
@@ -119,10 +126,30 @@ def run_stages(
             if running:
                 time.sleep(poll_seconds)
     except BaseException:
-        for job in running.values():
-            job.stop()
+        with concurrent.futures.ThreadPoolExecutor(max(1, len(running))) as pool:
+            list(pool.map(lambda job: job.stop(), running.values()))
         raise
     return failures
+
+
+def missing(order: Sequence[Stage]) -> list[Stage]:
+    """The stages of `order` that have to run: those that nothing reads and that are not done, and what they need."""
+    read = {stage for reader in order for stage in reader.inputs}
+    needed: dict[Stage, None] = {}
+    todo = [stage for stage in order if stage not in read]
+    while todo:
+        stage = todo.pop()
+        if not stage.done and stage not in needed:
+            needed[stage] = None
+            todo += stage.inputs
+    return [stage for stage in order if stage in needed]
+
+
+def _wait_for_files(stage: Stage, seconds: float = 30.0) -> None:
+    """A network file system may show what another machine wrote a while later."""
+    end = time.monotonic() + seconds
+    while not stage.done and not (stage.folder / "failed.json").exists() and time.monotonic() < end:
+        time.sleep(0.5)
 
 
 def _why(stage: Stage, status: int) -> str:
@@ -140,10 +167,12 @@ class ThisMachine:
 
     Args:
         jobs: how many at once.
-        gpus: ids of GPUs, dealt out to the jobs; none given, every job sees all.
+        gpus: ids of GPUs, dealt out to the jobs; none given, every job sees all. As many for each: a program that sees
+            two computes with both, so the number is part of what it computes.
     """
 
     def __init__(self, jobs: int, gpus: Sequence[str] = ()) -> None:
+        assert not gpus or len(gpus) % jobs == 0, "checked by AblateConfig"
         self.jobs = jobs
         self._gpus = gpus
         self._free = list(range(jobs))
@@ -173,14 +202,11 @@ class _Process:
         return status
 
     def stop(self) -> None:
-        for kind, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
-            try:
-                os.killpg(self._process.pid, kind)
-                self._process.wait(seconds)
-            except ProcessLookupError:
-                return
-            except subprocess.TimeoutExpired:
-                continue
+        self._process.terminate()  # it tells the program, waits for it, and ends it if it does not end
+        try:
+            self._process.wait(GRACE + 5.0)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 # A cluster ------------------------------------------------------------------------------------------------------------
@@ -200,7 +226,9 @@ class Cluster:
         try:
             import submitit
         except ImportError:
-            raise ValueError("cluster needs submitit, which is not installed; pip install submitit, or rlaif[cluster].") from None
+            raise ValueError(
+                "cluster needs submitit, which is not installed; pip install submitit, or rlaif[cluster]."
+            ) from None
         self.jobs = jobs
         self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
         try:

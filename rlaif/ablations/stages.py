@@ -50,6 +50,8 @@ class Stage:
         inputs: the stages whose folders it reads.
         folder: where it runs.
         threads: its OMP_NUM_THREADS.
+        code: the fingerprint of the code that it executes, and the functions that are part of it.
+        files: the files and folders that it reads, other stages' apart, with their fingerprints.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Stage:
     inputs: Sequence[Stage]
     folder: Path
     threads: int
+    code: Sequence[str]
+    files: Mapping[str, str]
 
     @property
     def output(self) -> Path:
@@ -102,8 +106,15 @@ def needed(study: Study) -> list[str]:
     return list(dict.fromkeys(read))
 
 
-def plan_study(study: Study, store: Path, threads: int, report_to: str = "none") -> Plan:
+def plan_study(study: Study, store: Path, threads: int, report_to: str = "none", gpus: int | None = None) -> Plan:
     """The stages of every cell and seed.
+
+    Args:
+        study: what is asked for.
+        store: the folder of all stages.
+        threads: OMP_NUM_THREADS of each.
+        report_to: where training stages log to.
+        gpus: how many GPUs each is dealt; None where nothing is dealt out.
 
     Raises:
         ValueError: stages that need one another, a program that is not there, or two cells that are one.
@@ -113,12 +124,13 @@ def plan_study(study: Study, store: Path, threads: int, report_to: str = "none")
     for index, cell in enumerate(study.cells):
         specs = _overridden(study.stages, cell)
         for seed in study.seeds:
-            maker = _Maker(specs, seed, store, threads, report_to, made)
+            maker = _Maker(specs, seed, store, threads, report_to, gpus, made)
             wanted = [name for name in needed(study) if _wanted(study, cell, name)]
             found = {s.name: s for name in wanted for s in maker.stage(name).ancestors()}
             plan.stages[index, seed] = found
     plan.order = list(dict.fromkeys(stage for stages in plan.stages.values() for stage in stages.values()))
     _check_distinct(plan)
+    _check_seeds(plan)
     _check_overrides_used(plan)
     return plan
 
@@ -153,10 +165,11 @@ class _Maker:
         store: Path,
         threads: int,
         report_to: str,
+        gpus: int | None,
         made: dict[str, Stage],
     ) -> None:
         self.specs, self.seed, self.store, self.threads = specs, seed, store, threads
-        self.report_to, self.made = report_to, made
+        self.report_to, self.gpus, self.made = report_to, gpus, made
         self._open: list[str] = []
         self._here: dict[str, Stage] = {}
 
@@ -172,16 +185,20 @@ class _Maker:
         inputs = [self.stage(word) for word in dict.fromkeys(words_in(spec.settings)) if word != "seed"]
         self._open.pop()
         addressed = {key: value for key, value in spec.settings.items() if key not in UNADDRESSED}
+        functions = tuple(sorted(set(_functions(addressed))))
+        code = code_fingerprint(spec.program, functions)
+        files = {path: _fingerprint(path) for path in _files(addressed)}
         address = _address(
             {
                 "name": name,
-                "code": code_fingerprint(spec.program, tuple(_functions(addressed))),
+                "code": code,
                 "versions": versions(),
                 "program": spec.program,
                 "settings": _filled(addressed, {s.name: f"@{s.address}" for s in inputs}, self.seed),
-                "files": {path: _fingerprint(path) for path in _files(addressed)},
+                "files": files,
                 "launch": _fingerprint(spec.launch) if spec.launch else None,
                 "threads": self.threads,
+                **({} if self.gpus is None else {"gpus": self.gpus}),
             }
         )
         if address not in self.made:
@@ -191,7 +208,9 @@ class _Maker:
                 settings |= {"report_to": self.report_to, "run_name": folder.name}
             settings["output_dir" if trains(spec.program) else "output"] = str(folder / "output")
             words += ["--config", str(folder / "settings.yaml")]
-            self.made[address] = Stage(name, address, spec.program, settings, words, inputs, folder, self.threads)
+            self.made[address] = Stage(
+                name, address, spec.program, settings, words, inputs, folder, self.threads, [code, *functions], files
+            )
         self._here[name] = self.made[address]
         return self._here[name]
 
@@ -255,7 +274,10 @@ def _fingerprint(path: str) -> str:
 
 
 def _functions(settings: Any) -> Iterator[str]:
-    """The Python functions that settings name, as module:name."""
+    """The Python functions that settings name, as module:name, and those that YAML files among them name."""
+    for path in _files(settings):
+        if Path(path).suffix in {".yaml", ".yml"} and Path(path).is_file():
+            yield from _functions(list(read_yaml(path).values()))
     for text in _texts(settings):
         if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text) and function_file(text) is not None:
             yield text
@@ -267,9 +289,8 @@ def _functions(settings: Any) -> Iterator[str]:
 def _check_distinct(plan: Plan) -> None:
     """A ValueError for two cells that would compute the same: the table would show one number as two findings."""
     seen: dict[tuple[str, ...], Cell] = {}
-    first = plan.study.seeds[0]
     for index, cell in enumerate(plan.study.cells):
-        print_ = tuple(sorted(stage.address for stage in plan.stages[index, first].values()))
+        print_ = tuple(s.address for seed in plan.study.seeds for s in plan.stages[index, seed].values())
         if print_ in seen:
             other = seen[print_]
             differ = [f for f in cell.coordinates if cell.coordinates[f] != other.coordinates.get(f)]
@@ -278,6 +299,19 @@ def _check_distinct(plan: Plan) -> None:
                 "outcome is read from. Set something that does, or leave the level out."
             )
         seen[print_] = cell
+
+
+def _check_seeds(plan: Plan) -> None:
+    """A ValueError where several seeds are one run: the mean over them would have an interval without a width."""
+    study = plan.study
+    for index, cell in enumerate(study.cells):
+        for name in (name for name in needed(study) if name in plan.stages[index, study.seeds[0]]):
+            if len({plan.stages[index, seed][name].address for seed in study.seeds}) < len(study.seeds):
+                raise ValueError(
+                    f"the stage {name} of the cell {cell.label} is the same run with several of the seeds "
+                    f"{list(study.seeds)}: nothing on the way to it depends on them. Set seed: ${{seed}} in one of "
+                    f"{', '.join(plan.stages[index, study.seeds[0]])}."
+                )
 
 
 def _check_overrides_used(plan: Plan) -> None:

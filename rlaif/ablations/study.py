@@ -41,6 +41,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from rlaif.assess.scaling import FORMS
+
 __all__ = ["Cell", "Curve", "Line", "Outcome", "StageSpec", "Study", "closest", "load_study", "read_yaml"]
 
 VARIANT = "variant"  # the coordinate that says which of `variants` a cell is
@@ -66,12 +68,17 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A number of a stage's report.json: `metric` is the path to it, names joined by dots."""
+    """A number of a stage's report.json: `metric` is the path to it, names joined by dots.
+
+    Without `compare` its cells are not set against the baseline: a reward of each cell's own reward model has a scale
+    of its own in each.
+    """
 
     name: str
     stage: str
     metric: str
     label: str
+    compare: bool = True
 
 
 @dataclass(frozen=True)
@@ -138,6 +145,7 @@ class Study:
     title: str
     finding: str | None
     source: str | None
+    note: str | None
     seeds: Sequence[int]
     stages: Mapping[str, StageSpec]
     cells: Sequence[Cell]
@@ -202,7 +210,20 @@ _OnceLoader = _once_loader()
 # The file -------------------------------------------------------------------------------------------------------------
 
 _KEYS = (
-    *("name", "title", "finding", "source", "base", "launch", "seeds", "stages", "factors", "variants", "baseline"),
+    *(
+        "name",
+        "title",
+        "finding",
+        "source",
+        "note",
+        "base",
+        "launch",
+        "seeds",
+        "stages",
+        "factors",
+        "variants",
+        "baseline",
+    ),
     *("outcomes", "curves"),
 )
 
@@ -236,7 +257,7 @@ def _study(content: Mapping[str, Any], path: str | Path, seeds: Sequence[int] | 
         raise ValueError(f"name is {name!r}; expected letters, digits, '-' and '_': folders are called like it.")
     base = _base(content.get("base"))
     stages = _stages(_merged(base.get("stages", {}), _mapping(content, "stages")), content, base)
-    outcomes = _outcomes({**base.get("outcomes", {}), **_mapping(content, "outcomes")}, content, stages)
+    outcomes = _outcomes(base.get("outcomes", {}), _mapping(content, "outcomes"), stages)
     cells = _cells(_mapping(content, "factors"), _mapping(content, "variants"), stages)
     curves = _curves(_mapping(content, "curves"), stages, outcomes, cells)
     if not outcomes and not any(line.stage for curve in curves for line in curve.lines):
@@ -246,6 +267,7 @@ def _study(content: Mapping[str, Any], path: str | Path, seeds: Sequence[int] | 
         title=str(content.get("title") or name.replace("_", " ")),
         finding=content.get("finding"),
         source=content.get("source"),
+        note=content.get("note"),
         seeds=_seeds(seeds if seeds is not None else content.get("seeds", base.get("seeds"))),
         stages=stages,
         cells=cells,
@@ -359,7 +381,12 @@ def _levels(factor: str, value: Any, stages: Mapping[str, StageSpec]) -> dict[An
         if len(value) > 1:
             raise ValueError(f"factor {factor} mixes values of {lists[0]} with levels; expected one or the other.")
         setting, values = lists[0], value[lists[0]]
-        if len(set(map(str, values))) < len(values):
+        if not values or any(isinstance(item, list | dict) for item in values):
+            raise ValueError(
+                f"factor {factor} has {setting}: {values!r:.60}; expected plain values, or levels with a name each: "
+                f"`both: {{{setting}: [a, b]}}`."
+            )
+        if len(set(values)) < len(values):
             raise ValueError(f"factor {factor} has a value of {setting} twice: {values}; expected distinct ones.")
         levels = {level: {setting: level} for level in values}
     else:
@@ -460,12 +487,19 @@ def _baseline(asked: dict[str, Any], cells: Sequence[Cell]) -> dict[str, Any]:
 # Outcomes and curves --------------------------------------------------------------------------------------------------
 
 
-def _outcomes(specs: Mapping[str, Any], content: Mapping[str, Any], stages: Mapping[str, StageSpec]) -> list[Outcome]:
+def _outcomes(base: Mapping[str, Any], own: Mapping[str, Any], stages: Mapping[str, StageSpec]) -> list[Outcome]:
+    """The base's outcomes, and a file's own, which come after them or stand for them."""
     outcomes = []
-    for name, spec in specs.items():
-        if spec is None and name in _mapping(content, "outcomes"):
+    for name, spec in {**base, **own}.items():
+        if spec is None:
+            if name not in base:
+                raise ValueError(f"outcome {name} is null, but the base has no such outcome; {closest(name, base)}")
             continue  # the base's, left out here
-        keys = ("stage", "metric", "label")
+        if not str(name).replace("_", "").replace("-", "").isalnum():
+            raise ValueError(
+                f"an outcome is called {name!r}; expected letters, digits, '-' and '_': its picture is too."
+            )
+        keys = ("stage", "metric", "label", "compare")
         if not isinstance(spec, Mapping) or not spec.get("stage") or not spec.get("metric"):
             raise ValueError(f"outcome {name} is {spec!r:.60}; expected {{stage: evaluate, metric: path.to.number}}.")
         for key in spec:
@@ -474,14 +508,13 @@ def _outcomes(specs: Mapping[str, Any], content: Mapping[str, Any], stages: Mapp
         if spec["stage"] not in stages:
             raise ValueError(f"outcome {name} is of the stage {spec['stage']!r}; {closest(spec['stage'], stages)}")
         label = str(spec.get("label") or str(name).replace("_", " "))
-        outcomes.append(Outcome(str(name), spec["stage"], str(spec["metric"]), label))
+        outcomes.append(Outcome(str(name), spec["stage"], str(spec["metric"]), label, bool(spec.get("compare", True))))
     return outcomes
 
 
 _CURVE_KEYS = ("x_label", "y_label", "scale", "lines")
 _LINE_KEYS = ("cells", "x", "y", "stage", "points", "by", "fit")
 _SCALES = ("linear", "sqrt", "log")
-_FITS = ("best_of_n", "rl")
 
 
 def _curves(
@@ -489,6 +522,8 @@ def _curves(
 ) -> list[Curve]:
     curves = []
     for name, spec in specs.items():
+        if not str(name).replace("_", "").replace("-", "").isalnum() or name in {outcome.name for outcome in outcomes}:
+            raise ValueError(f"a curve is called {name!r}; expected letters, digits, '-', '_', and no outcome's name.")
         if not isinstance(spec, Mapping) or not isinstance(spec.get("lines"), Mapping) or not spec["lines"]:
             raise ValueError(f"curve {name} has no lines; expected lines: {{name: {{x: ..., y: ...}}}}.")
         for key in spec:
@@ -526,15 +561,22 @@ def _line(
         raise ValueError(f"{where} has the cells {dict(line.cells)}, which no cell is; expected one at least.")
     if line.by is not None and not all(line.by in cell.coordinates for cell in mine):
         raise ValueError(f"{where} is split by {line.by!r}; {closest(line.by, mine[0].coordinates)}")
-    if line.fit is not None and line.fit not in _FITS:
-        raise ValueError(f"{where} has the fit {line.fit!r}; {closest(line.fit, _FITS)}")
+    if line.fit is not None and (line.fit not in FORMS or line.points is None):
+        raise ValueError(f"{where} has the fit {line.fit!r}; expected {' or '.join(FORMS)}, of `points` of a report.")
     if (line.stage is None) != (line.points is None):
         raise ValueError(f"{where} has one of `stage` and `points`; expected both, a list in a report, or neither.")
     if line.stage is not None:
         if line.stage not in stages:
             raise ValueError(f"{where} is of the stage {line.stage!r}; {closest(line.stage, stages)}")
+        levels = [cell.coordinates.get(line.by) if line.by else None for cell in mine]
+        if len(set(map(str, levels))) < len(levels):
+            raise ValueError(
+                f"{where} has {len(mine)} cells: {', '.join(cell.label for cell in mine)}; expected one list of points "
+                "for each line: name its `cells`, or split it `by` a factor."
+            )
         return line
-    names = [outcome.name for outcome in outcomes]
+    # Numbers that a cell does not have cannot be its place on an axis.
+    names = [outcome.name for outcome in outcomes if all(cell.has(outcome.stage) for cell in mine)]
     for axis in (line.x, line.y):
         numeric = all(isinstance(cell.coordinates.get(axis), int | float) for cell in mine)
         if axis not in names and not numeric:

@@ -20,7 +20,7 @@ import numpy as np
 
 from rlaif.metrics import t_interval, t_quantile
 
-__all__ = ["LEVEL", "Estimate", "Row", "compared", "estimate", "row_of"]
+__all__ = ["LEVEL", "Estimate", "Missing", "Row", "compared", "estimate", "row_of"]
 
 LEVEL = 0.95
 
@@ -36,21 +36,32 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Missing:
+    """Why a seed has no value: it "failed", was "not measured", or was measured on prompts "trained on"; in a line."""
+
+    kind: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Row:
     """One outcome of one cell.
 
     Attributes:
         values: by seed; None where there is none.
         missing: why, for those seeds.
+        error: the mean of the standard errors that the seeds' own reports give the number: what one run's held-out
+            prompts leave uncertain; None where they give none.
         estimate: over all seeds; None where one is missing.
         of_the_others: over the seeds that have a value, where others have not: not a result.
         difference: value - baseline's, seed by seed; None where there is no baseline or either is missing.
         clear: whether the difference's interval excludes 0 at this level by itself.
-        clear_of_all: whether it does at the level at which all differences of the table hold together (Bonferroni).
+        clear_of_all: whether it does at the level at which all of the outcome's hold together (Bonferroni).
     """
 
     values: Mapping[int, float | None]
-    missing: Mapping[int, str]
+    missing: Mapping[int, Missing]
+    error: float | None
     estimate: Estimate | None
     of_the_others: Estimate | None
     difference: Estimate | None
@@ -59,8 +70,8 @@ class Row:
 
     def row(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return {**asdict(self), "values": {str(seed): value for seed, value in self.values.items()},
-                "missing": {str(seed): why for seed, why in self.missing.items()}}  # fmt: skip
+        named = asdict(self)
+        return named | {part: {str(seed): item for seed, item in named[part].items()} for part in ("values", "missing")}
 
 
 def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
@@ -73,9 +84,10 @@ def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
 
 def row_of(
     values: Mapping[int, float | None],
-    missing: Mapping[int, str],
+    missing: Mapping[int, Missing],
     baseline: Mapping[int, float | None] | None = None,
     comparisons: int = 1,
+    error: float | None = None,
 ) -> Row:
     """The row of a cell.
 
@@ -84,6 +96,7 @@ def row_of(
         missing: the reasons, by seed.
         baseline: the baseline's values by seed; None for the baseline itself.
         comparisons: how many differences the table holds for this outcome.
+        error: the mean of the seeds' own standard errors.
     """
     there = [value for value in values.values() if value is not None]
     whole = bool(values) and len(there) == len(values)
@@ -98,6 +111,7 @@ def row_of(
     return Row(
         dict(values),
         dict(missing),
+        error,
         estimate(there) if whole else None,
         estimate(there) if there and not whole else None,
         difference,
