@@ -191,6 +191,67 @@ def test_killed_on_the_way_it_ends_with_the_same_table(tmp_path: Path) -> None:
     assert len(set(starts(tmp_path / "b"))) == 9
 
 
+def test_stopping_ends_what_a_launcher_started(tmp_path: Path) -> None:
+    """accelerate's launcher is a process that waits for another and passes no signal on."""
+    content = toy_study(tmp_path, seeds=[0])
+    content["stages"]["first"]["set"]["sleep"] = 60
+    toy = tmp_path / "toy.py"
+    noisy = toy.read_text().replace("time.sleep(", 'print("pid", os.getpid(), flush=True); time.sleep(')
+    (tmp_path / "trainer.py").write_text(noisy)
+    names = toy.read_text().split("options =")[0]  # its --help
+    started = "[sys.executable, __file__.replace('toy', 'trainer'), *sys.argv[1:]]"
+    toy.write_text(f"{names}parser.parse_args()\nimport subprocess\nsys.exit(subprocess.call({started}))\n")
+    study = write_study(tmp_path, content)
+    process = subprocess.Popen(command(tmp_path, study), stdout=subprocess.DEVNULL, env=environment(tmp_path), cwd=ROOT)
+    wait_until(lambda: len(starts(tmp_path)) == 1, 60)
+    (log,) = (tmp_path / "store").glob("first-*/log.txt")
+    wait_until(lambda: "pid" in log.read_text(), 10)
+    pid = int(log.read_text().split("pid ")[1].split()[0])
+    process.terminate()
+    assert process.wait(60) == 1
+    wait_until(lambda: not _alive(pid), 10)
+
+
+def _alive(pid: int) -> bool:
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_an_old_mark_does_not_make_a_failed_run_done(tmp_path: Path) -> None:
+    """Outputs were deleted to save space, and what makes them again fails."""
+    import shutil
+
+    content = toy_study(tmp_path)
+    assert ablate(tmp_path, content).returncode == 0
+    for output in (tmp_path / "store").glob("second-*/output"):
+        shutil.rmtree(output)
+    blocked = (tmp_path / "store").glob("second-*/log.txt")
+    for log in blocked:
+        log.unlink()
+        log.mkdir()  # the program cannot be started: there is nowhere to print to
+    done = ablate(tmp_path, content)
+    assert done.returncode == 1
+    assert not list((tmp_path / "store").glob("second-*/stage.json"))
+
+
+def test_reports_in_any_state_stop_nothing(tmp_path: Path) -> None:
+    content = toy_study(tmp_path)
+    toy = tmp_path / "toy.py"
+    toy.write_text(toy.read_text().replace('"null": None', '"null": None, "train": 0.3, "votes_asked": None'))
+    assert ablate(tmp_path, content).returncode == 0
+    for path in (tmp_path / "store").glob("second-*/output/report.json"):
+        path.write_text("{not json")
+    done = ablate(tmp_path, content)
+    assert (
+        "outcome value: the report of second has no 'value' on the way to 'value'; expected one of nothing."
+        in refused(done)
+    )
+
+
 def test_two_at_once_run_a_shared_stage_once(tmp_path: Path) -> None:
     content = toy_study(tmp_path)
     content["stages"]["first"]["set"]["sleep"] = 1.0
@@ -288,7 +349,7 @@ def test_prompts_that_were_trained_on_are_found(tmp_path: Path) -> None:
     )
     assert shared_prompts(
         tmp_path, {"sft": sft, "evaluate": {**evaluate, "prompts": others}}, "evaluate"
-    ) == Comparison(True)
+    ) == Comparison(True, True)
     # PPO's held-out prompts, seen by the SFT stage before it; best of n, which trains only with `sft`.
     ppo = {"program": "recipes/ppo.py", "model": "${sft}", "prompts": others, "held_out": asked}
     assert "5 of the 25 prompts that ppo measures on (held_out)" in str(
@@ -304,6 +365,13 @@ def test_prompts_that_were_trained_on_are_found(tmp_path: Path) -> None:
     unread = shared_prompts(tmp_path, {"sft": {**sft, "dataset": broken}, "evaluate": evaluate}, "evaluate")
     assert (unread.compared, unread.shared) == (False, None)
     assert "has no prompt of its own to compare" in str(unread.unread)
+    (tmp_path / "mine.py").write_text("args.output_dir")
+    mine = {"program": str(tmp_path / "mine.py"), "dataset": asked}
+    unknown = shared_prompts(tmp_path, {"sft": mine, "evaluate": evaluate}, "evaluate")
+    assert (unknown.compared, unknown.shared) == (False, None)
+    assert "trains on is not known" in str(unknown.unread)
+    judge = {"program": "rlaif judge", "pairs": asked, "judge_model": "m"}
+    assert not shared_prompts(tmp_path, {"judge": judge}, "judge").measures
 
 
 def test_a_number_measured_on_what_was_trained_on_is_not_given(tmp_path: Path) -> None:
@@ -327,11 +395,11 @@ def test_a_number_measured_on_what_was_trained_on_is_not_given(tmp_path: Path) -
     good, bad = (cell["outcomes"]["value"] for cell in report["cells"])
     assert good["estimate"]["n"] == 3
     assert (bad["estimate"], bad["of_the_others"]) == (None, None)
-    assert {m["kind"] for m in bad["missing"].values()} == {"trained on"}
-    assert report["held_out"] == {"compared": 3, "shared": 3, "not_compared": 3, "unread": []}
+    assert {m["kind"] for m in bad["missing"].values()} == {"measured on prompts that were trained on"}
+    assert report["held_out"] == {"compared": 3, "shared": 3, "not_compared": 0, "unread": []}
     page = (tmp_path / "table/report.md").read_text()
-    assert "**3 have some in common.** 3 could not be compared" in page
-    assert "**3 of 3 seeds trained on**" in page
+    assert "**3 have some in common.**" in page
+    assert "**3 of 3 seeds measured on prompts that were trained on**" in page
 
 
 def intervals(folder: Path) -> list[tuple[float, float]]:
@@ -410,7 +478,7 @@ def test_a_number_that_no_report_holds(tmp_path: Path) -> None:
     content["outcomes"]["other"]["metric"] = "null"
     nothing = ablate(tmp_path, content, "--jobs", 2)
     assert nothing.returncode == 0
-    assert "Not measured: second has no value for null" in (tmp_path / "table/report.md").read_text()
+    assert "No value: second has no value for null" in (tmp_path / "table/report.md").read_text()
     content["outcomes"]["other"]["metric"] = "name"
     text = ablate(tmp_path, content, "--jobs", 2)
     assert "in the report of second, 'name' is 'toy' is no number; expected one of" in text.stderr.splitlines()[-1]
@@ -458,6 +526,7 @@ def test_what_a_killed_run_left_is_gone_on_from_or_deleted(tmp_path: Path) -> No
         for name in files:
             (folder / "output" / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / "output" / name).write_text("{}")
+        folder.mkdir(exist_ok=True)
         (folder / "log.txt").write_text("so far")
         (folder / "started.json").write_text(json.dumps({"started": time.time() - 50.0, "before": 7.0}))
         return folder
@@ -469,6 +538,8 @@ def test_what_a_killed_run_left_is_gone_on_from_or_deleted(tmp_path: Path) -> No
     whole = left("recipes/dpo.py", "checkpoint-2/trainer_state.json", "checkpoint-4/model.safetensors")
     added, before = _go_on(whole, {"program": "recipes/dpo.py"})
     assert (added, round(before)) == (["--resume_from_checkpoint", str(whole / "output/checkpoint-2")], 57)
+    gone = left("rlaif judge")
+    assert _go_on(gone, {"program": "rlaif judge"}) == ([], 0.0)
     torn = left("recipes/dpo.py", "checkpoint-4/model.safetensors")
     assert _go_on(torn, {"program": "recipes/dpo.py"}) == ([], 0.0)
     assert not (torn / "output").exists()
@@ -487,6 +558,7 @@ def test_what_a_killed_run_left_is_gone_on_from_or_deleted(tmp_path: Path) -> No
             "[rank1]: torch.OutOfMemoryError: CUDA out of memory",
         ),
         ("step 3\rstep 4", -9, "killed by signal 9; before that: step 4"),
+        ("starting\n" + "=" * 40 + "\nTraceback (most recent call last):\nValueError: why\n", 1, "ValueError: why"),
         ("", 2, "it ended with status 2 and printed nothing"),
     ],
 )  # fmt: skip

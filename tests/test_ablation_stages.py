@@ -191,16 +191,26 @@ def test_cells_that_are_one_with_one_seed_only_are_two(tmp_path: Path) -> None:
 
 def test_a_folder_that_only_finished_stages_read_is_not_made_again(tmp_path: Path) -> None:
     made = plan(tmp_path, toy_study(tmp_path))
-    assert missing(made.order) == made.order
+    assert missing(made) == made.order
     for stage in made.order:
         stage.output.mkdir(parents=True)
         (stage.folder / "stage.json").write_text("{}")
-    assert missing(made.order) == []
+    assert missing(made) == []
     first, second = made.stages[0, 0]["first"], made.stages[0, 0]["second"]
     first.output.rmdir()
-    assert missing(made.order) == []
+    assert missing(made) == []
     second.output.rmdir()
-    assert missing(made.order) == [first, second]
+    assert missing(made) == [first, second]
+
+
+def test_a_stage_that_is_read_is_made_again_though_another_has_read_it(tmp_path: Path) -> None:
+    outcomes = {"a": {"stage": "first", "metric": "value"}, "b": {"stage": "second", "metric": "value"}}
+    made = plan(tmp_path, toy_study(tmp_path, outcomes=outcomes))
+    for stage in made.order:
+        stage.output.mkdir(parents=True)
+        (stage.folder / "stage.json").write_text("{}")
+    made.stages[0, 1]["first"].output.rmdir()
+    assert missing(made) == [made.stages[0, 1]["first"]]
 
 
 def test_null_leaves_a_setting_out(tmp_path: Path) -> None:

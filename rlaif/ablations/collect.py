@@ -106,7 +106,7 @@ def _values(
             failure = failures[stage]
             missing[seed] = Missing("failed", f"{failure.stage.name} failed: {failure.line}")
         elif shared := compare_prompts(stage).shared:
-            missing[seed] = Missing("trained on", shared)
+            missing[seed] = Missing("measured on prompts that were trained on", shared)
         elif why := missing_metric(stage, outcome):
             missing[seed] = Missing("not measured", why)
         else:
@@ -199,15 +199,14 @@ def _read_report(path: str) -> Any:
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
-    except FileNotFoundError:
-        return {}
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON ({error}); delete its stage's folder and run this again.") from None
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _report(stage: Stage) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = _read_report(str(stage.output / "report.json"))
-    return found
+    """A finished stage's report; {} where it wrote none, or something that is none."""
+    found = _read_report(str(stage.output / "report.json"))
+    return found if isinstance(found, Mapping) else {}
 
 
 def _held_out(plan: Plan) -> dict[str, Any]:
@@ -215,6 +214,7 @@ def _held_out(plan: Plan) -> dict[str, Any]:
     read = {outcome.stage for outcome in plan.study.outcomes}
     read |= {line.stage for curve in plan.study.curves for line in curve.lines if line.stage}
     found = [compare_prompts(stage) for stage in plan.order if stage.name in read and stage.done]
+    found = [one for one in found if one.measures]
     return {
         "compared": sum(one.compared for one in found),
         "shared": sum(one.shared is not None for one in found),
@@ -268,14 +268,16 @@ def _costs(plan: Plan, index: int) -> dict[str, Any]:
 def samples_of(stage: Stage) -> dict[str, int]:
     """What a finished stage made, asked or learned from, in its own unit, as "stage: unit"."""
     report = _report(stage)
-    train = report.get("train") or {}
+    train = report.get("train")
+    train = train if isinstance(train, Mapping) else {}
+    asked = [report.get(name) for name in ("votes_asked", "votes_reused")]
     counts: dict[str, Any] = {
         "responses": train.get("samples") or (None if stage.settings.get("candidates") else report.get("responses")),
-        "votes": report.get("votes_asked", 0) + report.get("votes_reused", 0),
+        "votes": sum(count for count in asked if type(count) is int),
         "preferences": report.get("preferences"),
         "pairs": train.get("pairs"),
         "rows": train.get("rows"),
     }
-    if stage.program == "rlaif evaluate" and "policies" in report:
+    if stage.program == "rlaif evaluate" and report:
         counts["responses"] = report["prompts"]["count"] * len(report["policies"])
     return {f"{stage.name}: {unit}": count for unit, count in counts.items() if type(count) is int and count}

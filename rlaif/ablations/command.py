@@ -152,7 +152,7 @@ def ablate(config: AblateConfig, study: Study, path: str) -> int:
         options = {name: yaml.safe_load(value) for name, value in named.items()}
         launcher = Cluster(config.cluster, store / "jobs", config.jobs, {"cpus_per_task": config.threads, **options})
     started = time.time()
-    failures = run_stages(plan.order, launcher, study.name, _Progress(plan), 1.0 if config.cluster else 0.1)
+    failures = run_stages(plan, launcher, study.name, _Progress(plan), 1.0 if config.cluster else 0.1)
     report = {
         **collect(plan, failures),
         "threads": config.threads,
@@ -203,7 +203,7 @@ def describe(plan: Plan) -> list[str]:
     users = {stage: {index for index, _ in plan.users(stage)} for stage in order}
     shared = [stage for stage in order if len(users[stage]) > 1]
     done = [stage for stage in order if stage.done]
-    todo = missing(order)
+    todo = missing(plan)
     makers = Counter(_maker(stage) for stage in done)
     lines = [
         f"{study.name}: {len(study.cells)} cells x {len(study.seeds)} seeds = {len(order)} stages, {len(shared)} of "
@@ -255,7 +255,7 @@ def _cell_line(plan: Plan, index: int) -> str:
 
 def _would_run(plan: Plan) -> list[str]:
     lines = ["would run:"]
-    for stage in missing(plan.order):
+    for stage in missing(plan):
         users = plan.users(stage)
         cells = list(dict.fromkeys(plan.study.cells[index].label for index, _ in users))
         seeds = ", ".join(map(str, dict.fromkeys(seed for _, seed in users)))
@@ -272,7 +272,7 @@ class _Progress:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.total = len(missing(plan.order))
+        self.total = len(missing(plan))
         self.ended = 0
         self.started = time.time()
         self._since: dict[Stage, float] = {}

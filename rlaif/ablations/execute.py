@@ -49,7 +49,8 @@ def run_stage(folder: str | Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX)  # waits for another process that runs this stage
         if (folder / "stage.json").exists() and (folder / "output").exists():
             return 0
-        (folder / "failed.json").unlink(missing_ok=True)
+        for mark in ("failed.json", "stage.json"):  # of an output that is no longer there
+            (folder / mark).unlink(missing_ok=True)
         if changed := _changed(request):
             return _failed(folder, 1, changed)
         more, before = _go_on(folder, request)
@@ -62,7 +63,7 @@ def run_stage(folder: str | Path) -> int:
         if not (folder / "output").exists():
             return _failed(folder, 1, f"it ended well but wrote nothing to {folder / 'output'}")
         if changed := _changed(request):
-            shutil.rmtree(folder / "output")
+            _start_over(folder)
             return _failed(folder, 1, changed)
         write_json(
             folder / "stage.json",
@@ -85,6 +86,7 @@ def _run(words: list[str], log: Path, environment: Mapping[str, str], lock: int)
     Told to end (SIGTERM), it tells the program, which gets `GRACE` seconds: torchrun's workers are in sessions of
     their own, and only torchrun can end them.
     """
+    before = signal.signal(signal.SIGTERM, _interrupt)
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             words,
@@ -94,7 +96,6 @@ def _run(words: list[str], log: Path, environment: Mapping[str, str], lock: int)
             env={**os.environ, **environment},
             pass_fds=[lock],  # the folder stays locked while the program lives, should this process be killed
         )
-        before = signal.signal(signal.SIGTERM, _interrupt)
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
@@ -124,12 +125,21 @@ def _changed(request: Mapping[str, Any]) -> str | None:
     """What is no longer as it was when the stage's address was made."""
     forget()
     code, *functions = request["code"]
-    if code_fingerprint(request["program"], tuple(functions)) != code:
-        return f"the code of {request['program']} was changed after this was planned; run the ablation again"
-    for path, was in request["files"].items():
-        if fingerprint(path) != was:
-            return f"{path} was changed after this was planned; run the ablation again"
+    what = f"the code of {request['program']}"
+    try:
+        if code_fingerprint(request["program"], tuple(functions)) != code:
+            return f"{what} was changed after this was planned; run the ablation again"
+        for what, was in request["files"].items():
+            if fingerprint(what) != was:
+                return f"{what} was changed after this was planned; run the ablation again"
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"{what} cannot be read any more ({error}); mend it and run the ablation again"
     return None
+
+
+def _start_over(folder: Path) -> None:
+    shutil.rmtree(folder / "output", ignore_errors=True)
+    (folder / "started.json").unlink(missing_ok=True)
 
 
 def _go_on(folder: Path, request: Mapping[str, Any]) -> tuple[list[str], float]:
@@ -139,7 +149,9 @@ def _go_on(folder: Path, request: Mapping[str, Any]) -> tuple[list[str], float]:
     """
     output = folder / "output"
     added: list[str] | None = None
-    if request["program"] in RESUMING or Path(request["program"]).name in RESUMING:
+    if not output.exists():
+        pass
+    elif request["program"] in RESUMING or Path(request["program"]).name in RESUMING:
         added = []
     elif any(output.glob("checkpoint-*")):
         try:
@@ -148,7 +160,7 @@ def _go_on(folder: Path, request: Mapping[str, Any]) -> tuple[list[str], float]:
         except ValueError:
             pass  # none of them is whole
     if added is None:
-        shutil.rmtree(output, ignore_errors=True)
+        _start_over(folder)
         return [], 0.0
     try:
         attempt = json.loads((folder / "started.json").read_text(encoding="utf-8"))
@@ -168,9 +180,10 @@ def last_line(log: Path, status: int) -> str:
     errors = [line for line in lines if line.startswith("error: ")]
     if errors:
         return errors[-1]
-    theirs = re.compile(r"CalledProcessError|ChildFailedError|torch[./]distributed[./]elastic|={20,}")
-    last = next((i for i, line in enumerate(lines) if theirs.search(line)), len(lines))
-    ours = [line for line in lines[:last] if not line.startswith("Traceback (most recent")] or lines
+    # The launcher's own: from the `ChildFailedError` on, and what torchrun logs before it.
+    theirs = re.compile(r"CalledProcessError|ChildFailedError|torch[./]distributed[./]elastic")
+    last = next((i for i, line in enumerate(lines) if "ChildFailedError" in line), len(lines))
+    ours = [line for line in lines[:last] if not theirs.search(line) and not line.startswith("Traceback (most rec")]
     raised = [line for line in ours if re.match(r"(\[rank\d+\]: *)?[\w.]*(Error|Exception|Interrupt)\b(:|$)", line)]
     said = raised[-1] if raised else ours[-1] if ours else None
     if status < 0:
@@ -179,4 +192,7 @@ def last_line(log: Path, status: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_stage(sys.argv[1]))
+    try:
+        sys.exit(run_stage(sys.argv[1]))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGTERM)

@@ -43,11 +43,13 @@ class Comparison:
     """What comparing a measuring stage's prompts with those that stages before it trained on gave.
 
     Attributes:
-        compared: whether there was something to compare and it could be read.
+        measures: whether the stage measures on prompts that are known by its settings.
+        compared: whether what was trained on before is known, and all of it could be read.
         shared: the line that says what both have in common, None where it is nothing.
         unread: why prompts could not be read.
     """
 
+    measures: bool
     compared: bool
     shared: str | None = None
     unread: str | None = None
@@ -62,26 +64,35 @@ def compare_prompts(stage: Stage) -> Comparison:
     """
     measured = dict(_sources(stage, _MEASURES))
     if not measured:
-        return Comparison(compared=False)
+        return Comparison(measures=False, compared=False)
     try:
         for other in stage.ancestors()[:-1]:
+            if _name(other) not in _LEARNS and not _name(other).startswith("rlaif "):
+                why = f"{stage.name}: what {other.name} ({other.program}) trains on is not known"
+                return Comparison(measures=True, compared=False, unread=why)
             for setting, learned in _sources(other, _LEARNS):
                 for what, source in measured.items():
                     if both := _prompts(*source) & _prompts(*learned):
                         return Comparison(
+                            measures=True,
                             compared=True,
                             shared=f"{len(both)} of the {len(_prompts(*source))} prompts that {stage.name} measures on "
                             f"({what}) are among those that {other.name} trained on ({setting}); expected none: give "
                             "it others.",
                         )
     except (OSError, ValueError) as error:  # a Hub's or a user's data, in whatever state
-        return Comparison(compared=False, unread=f"{stage.name}: {error}")
-    return Comparison(compared=True)
+        return Comparison(measures=True, compared=False, unread=f"{stage.name}: {error}")
+    return Comparison(measures=True, compared=True)
+
+
+def _name(stage: Stage) -> str:
+    """What the tables call a stage's program: `rlaif judge`, or the name of its file."""
+    return stage.program if stage.program.startswith("rlaif ") else Path(stage.program).name
 
 
 def _sources(stage: Stage, table: _Table) -> Iterator[tuple[str, tuple[str, str | None]]]:
     """The prompt sources of a stage, by the setting that names them: path and split."""
-    name = stage.program if stage.program.startswith("rlaif ") else Path(stage.program).name
+    name = _name(stage)
     settings: Mapping[str, Any] = stage.settings
     if name == "best_of_n.py" and bool(settings.get("sft")) != (table is _LEARNS):
         return

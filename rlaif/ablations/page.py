@@ -138,7 +138,7 @@ def _coordinates(report: Report, c: Report) -> list[str]:
 
 def _digits(values: Iterable[float]) -> int:
     """Decimals that show three figures of the largest value, 3 at most."""
-    largest = max((abs(value) for value in values), default=1.0)
+    largest = 0.999 * max((abs(value) for value in values), default=1.0)  # shares up to 1 get three decimals
     return int(min(3, max(0, 2 - np.floor(np.log10(largest)) if largest > 0 else 3)))
 
 
@@ -200,7 +200,7 @@ def _outcome(report: Report, outcome: Report) -> str:
     head = ["mean [95 %]", *(["difference to the baseline [95 %]"] if compared else []), "seeds"]
     reasons = dict.fromkeys(m["why"] for c in cells for m in c["outcomes"][outcome["name"]]["missing"].values()
                             if m["kind"] != "failed")  # fmt: skip
-    notes = "".join(f"\n\nNot measured: {cell(why)}" for why in reasons)
+    notes = "".join(f"\n\nNo value: {cell(why)}" for why in reasons)
     if report["baseline"] and not outcome["compare"]:
         notes += "\n\nNot compared: the file says that this has another scale in every cell."
     where = f"`{outcome['metric']}` of the stage `{outcome['stage']}`."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rlaif.ablations.execute import GRACE, run_stage
-from rlaif.ablations.stages import Stage
+from rlaif.ablations.stages import Plan, Stage
 from rlaif.sources import write_json
 
 __all__ = ["Cluster", "Failure", "Launcher", "ThisMachine", "missing", "prepare", "run_stages"]
@@ -79,24 +80,23 @@ def prepare(stage: Stage, made_by: str) -> None:
 
 
 def run_stages(
-    order: Sequence[Stage],
+    plan: Plan,
     launcher: Launcher,
     made_by: str,
     told: Callable[[Stage, str], None] = lambda stage, what: None,
     poll_seconds: float = 0.1,
 ) -> dict[Stage, Failure]:
-    """Runs what is missing for the last ones of some stages; those that have no result, and why.
+    """Runs what a plan lacks; the stages that have no result, and why.
 
     Args:
-        order: each after its inputs; the earlier is started first. One that is not done but that only finished ones
-            have read (its folder was deleted, say) is not run again.
+        plan: its stages are started in its order.
         launcher: where they run.
         made_by: who is written down as having made them.
         told: called with a stage and what became of it: "started", "done", "failed".
     """
     failures: dict[Stage, Failure] = {}
-    done = {stage for stage in order if stage.done}
-    waiting = missing(order)
+    done = {stage for stage in plan.order if stage.done}
+    waiting = missing(plan)
     running: dict[Stage, Job] = {}
     try:
         while waiting or running:
@@ -107,7 +107,7 @@ def run_stages(
                 del running[stage]
                 if status == 0:
                     _wait_for_files(stage)
-                if stage.done:
+                if status == 0 and stage.done:
                     done.add(stage)
                     told(stage, "done")
                 else:
@@ -132,17 +132,19 @@ def run_stages(
     return failures
 
 
-def missing(order: Sequence[Stage]) -> list[Stage]:
-    """The stages of `order` that have to run: those that nothing reads and that are not done, and what they need."""
-    read = {stage for reader in order for stage in reader.inputs}
+def missing(plan: Plan) -> list[Stage]:
+    """The stages that have to run: those that numbers are read from and that are not done, and what they need.
+
+    One that only finished stages have read (its folder was deleted to save space, say) is not run again.
+    """
     needed: dict[Stage, None] = {}
-    todo = [stage for stage in order if stage not in read]
+    todo = plan.read()
     while todo:
         stage = todo.pop()
         if not stage.done and stage not in needed:
             needed[stage] = None
             todo += stage.inputs
-    return [stage for stage in order if stage in needed]
+    return [stage for stage in plan.order if stage in needed]
 
 
 def _wait_for_files(stage: Stage, seconds: float = 30.0) -> None:
@@ -202,10 +204,12 @@ class _Process:
         return status
 
     def stop(self) -> None:
-        self._process.terminate()  # it tells the program, waits for it, and ends it if it does not end
-        try:
+        # All of the group: accelerate's launcher does not pass a signal on. The first of it waits for the program.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE + 5.0)
-        except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
 

@@ -1,6 +1,6 @@
 """A study's cells as stages: each a program with all of its settings, and an address that says what it would compute.
 
-    address = hash(name, program's code, library versions, resolved settings, launch file, threads, inputs)
+    address = hash(name, program's code, library versions, settings, launch file, threads, GPUs dealt out, inputs)
 
 Inputs are other stages, by their addresses, and files, by their fingerprints. So the whole plan is known before
 anything runs; two cells, or two ablations, that ask for the same thing have one stage; and whatever is changed, only
@@ -9,9 +9,11 @@ what comes after it is computed again. A folder of the store belongs to one addr
     NAME-ADDRESS/
       request.json      what is asked for
       settings.yaml     the program's settings
+      lock              held while it runs
       log.txt           what it printed
       output/           what it wrote
       stage.json        seconds, peak memory: written last, so a stage that has it is done
+      started.json      when, and the seconds of attempts before
       failed.json       or: status and the last line of the log
 """
 
@@ -93,6 +95,15 @@ class Plan:
     study: Study
     stages: dict[tuple[int, int], dict[str, Stage]] = field(default_factory=dict)
     order: list[Stage] = field(default_factory=list)
+
+    def read(self) -> list[Stage]:
+        """The stages that numbers are read from."""
+        names = needed(self.study)
+        cells = self.study.cells
+        return list(dict.fromkeys(
+            stages[name] for (index, _), stages in self.stages.items() for name in names
+            if name in stages and _wanted(self.study, cells[index], name)
+        ))  # fmt: skip
 
     def users(self, stage: Stage) -> list[tuple[int, int]]:
         """The cells and seeds that need a stage."""
@@ -188,6 +199,7 @@ class _Maker:
         functions = tuple(sorted(set(_functions(addressed))))
         code = code_fingerprint(spec.program, functions)
         files = {path: _fingerprint(path) for path in _files(addressed)}
+        launch = {spec.launch: _fingerprint(spec.launch)} if spec.launch else {}
         address = _address(
             {
                 "name": name,
@@ -196,7 +208,7 @@ class _Maker:
                 "program": spec.program,
                 "settings": _filled(addressed, {s.name: f"@{s.address}" for s in inputs}, self.seed),
                 "files": files,
-                "launch": _fingerprint(spec.launch) if spec.launch else None,
+                "launch": next(iter(launch.values()), None),
                 "threads": self.threads,
                 **({} if self.gpus is None else {"gpus": self.gpus}),
             }
@@ -209,7 +221,16 @@ class _Maker:
             settings["output_dir" if trains(spec.program) else "output"] = str(folder / "output")
             words += ["--config", str(folder / "settings.yaml")]
             self.made[address] = Stage(
-                name, address, spec.program, settings, words, inputs, folder, self.threads, [code, *functions], files
+                name,
+                address,
+                spec.program,
+                settings,
+                words,
+                inputs,
+                folder,
+                self.threads,
+                [code, *functions],
+                files | launch,
             )
         self._here[name] = self.made[address]
         return self._here[name]

@@ -37,7 +37,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Missing:
-    """Why a seed has no value: it "failed", was "not measured", or was measured on prompts "trained on"; in a line."""
+    """Why a seed has no value, in a word ("failed", "not measured", ...) and in a line."""
 
     kind: str
     why: str
