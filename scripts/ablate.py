@@ -4,7 +4,7 @@
     python scripts/ablate.py --config recipes/ablations/soft_labels.yaml --jobs 2 --threads 1
 
 The file holds stages (the project's own programs with their own YAML files), factors, seeds, and which numbers of which
-report.json to compare; rlaif/ablations/study.py describes it, recipes/ablations/README.md lists the shipped ones. Cells
+report.json to compare; rlaif/ablations/study.py describes it, recipes/ablations/README.md has the shipped ones. Cells
 share the stages that they have in common, other ablations' too; a run that was killed goes on with the same command.
 Into runs/ablations/NAME go report.md with its pictures, report.json, table.csv, values.csv and manifest.json.
 

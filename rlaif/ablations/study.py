@@ -27,6 +27,21 @@ outcome is read from, directly or on the way, do not run. Levels may set a setti
       PPO: {set: {evaluate.policies: ["sft=${sft}", "policy=${ppo}"]}, over: {kl_coef: {ppo.kl_coef: [0.1, 0.3]}}}
       best of n: {reads: [best_of_n]}       of this one's stages only best_of_n's report is read: nothing is evaluated
 
+`curves` are pictures, each of `lines` over one x axis (`x_label`, `y_label`, `scale`: linear, sqrt or log). A line's
+points are its `cells`, `x` and `y` outcomes or factors of numbers; or entries of a list in one cell's report (`stage`,
+`points`, then `x` and `y` within an entry), averaged over seeds, one line for each level of the factor `by`, with a
+form of Gao et al. fitted (`fit`: best_of_n or rl).
+
+    curves:
+      frontier:
+        lines:
+          DPO over beta: {cells: {variant: DPO}, x: kl, y: gold_reward}
+          best of n: {cells: {variant: best of n}, stage: best_of_n, points: by_n, x: kl_bound, y: reward}
+
+For the page: `title`, `finding` (the published one that is looked at), `source`, `note`; an outcome's `label`, and
+`compare: false` for one that is not to be set against the baseline. `launch` is accelerate's configuration file for
+what trains. How the ablation is run (`jobs`, `threads`, `store`, ...: rlaif.ablations.command) may stand in the file too.
+
 Of a stage that the base has, only what differs is written: `stages: {dpo: {set: {beta: 0.2}}}`; an outcome of the base
 that is set to null is left out.
 """
@@ -37,6 +52,7 @@ import difflib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -175,7 +191,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_OnceLoader)
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_once_loader())
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}); expected a YAML file.") from None
     except yaml.YAMLError as error:
@@ -185,6 +201,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
+@cache
 def _once_loader() -> Any:
     import yaml
 
@@ -204,27 +221,23 @@ def _once_loader() -> Any:
     return Once
 
 
-_OnceLoader = _once_loader()
-
-
 # The file -------------------------------------------------------------------------------------------------------------
 
 _KEYS = (
-    *(
-        "name",
-        "title",
-        "finding",
-        "source",
-        "note",
-        "base",
-        "launch",
-        "seeds",
-        "stages",
-        "factors",
-        "variants",
-        "baseline",
-    ),
-    *("outcomes", "curves"),
+    "name",
+    "title",
+    "finding",
+    "source",
+    "note",
+    "base",
+    "launch",
+    "seeds",
+    "stages",
+    "factors",
+    "variants",
+    "baseline",
+    "outcomes",
+    "curves",
 )
 
 
