@@ -39,8 +39,8 @@ form of Gao et al. fitted (`fit`: best_of_n or rl).
           best of n: {cells: {variant: best of n}, stage: best_of_n, points: by_n, x: kl_bound, y: reward}
 
 For the page: `title`, `finding` (the published one that is looked at), `source`, `note`; an outcome's `label`, and
-`compare: false` for one that is not to be set against the baseline. `launch` is accelerate's configuration file for
-what trains. How the ablation is run (`jobs`, `threads`, `store`, ...: rlaif.ablations.command) may stand in the file too.
+`compare: false` for one that is not to be set against the baseline. `launch` is accelerate's configuration file, for
+what trains. How the ablation is run (`jobs`, `threads`, `store`, ...: rlaif.ablations.command) may stand there too.
 
 Of a stage that the base has, only what differs is written: `stages: {dpo: {set: {beta: 0.2}}}`; an outcome of the base
 that is set to null is left out.
