@@ -28,6 +28,8 @@ __all__ = [
     "whole",
 ]
 
+# What a run writes beside a model: when, where and how long. The same model trained again has others.
+_RECORDS = {"manifest.json", "report.json", "trainer_state.json", "training_args.bin"}
 _MODEL_FILES = {".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"}
 
 
@@ -184,13 +186,19 @@ def model_fingerprint(model: str | Path, revision: str | None = None) -> str:
     """What tells this model from another: the Hub id and revision, or a hash of a folder's content.
 
     Of each file its size and its first and last MiB are read, so that 100 GB take no longer than 100 MB; weights that
-    were trained further differ in both.
+    were trained further differ in both. Records of the run that trained it do not count: random numbers are drawn from
+    this hash, and the same training, run again, must be answered with the same ones.
     """
     path = Path(model)
     if not path.is_dir():
         return f"{model}@{revision or 'main'}"
     digest = hashlib.sha256()
-    for file in sorted(p for p in path.iterdir() if p.suffix in _MODEL_FILES):
+    for file in sorted(p for p in path.iterdir() if p.suffix in _MODEL_FILES and p.name not in _RECORDS):
+        if file.name == "tokenizer_config.json":
+            config = json.loads(file.read_text(encoding="utf-8"))
+            if config.pop("local_files_only", None) is not None:  # whether the process that saved it was offline
+                digest.update(json.dumps(config).encode())
+                continue
         size = file.stat().st_size
         digest.update(f"{file.name}:{size}".encode())
         with file.open("rb") as handle:

@@ -310,6 +310,15 @@ def test_a_fingerprint_follows_the_weights(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "m", model, byte_tokenizer(chat=True))
     before = model_fingerprint(folder)
     assert before == model_fingerprint(folder)
+    for name in ("manifest.json", "report.json", "trainer_state.json", "training_args.bin"):
+        (folder / name).write_text("the run that trained it took 3 s")  # it is the same model
+    assert before == model_fingerprint(folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    prints = []
+    for offline in (True, False):
+        (folder / "tokenizer_config.json").write_text(json.dumps({**config, "local_files_only": offline}))
+        prints.append(model_fingerprint(folder))
+    assert prints[0] == prints[1]
     with torch.no_grad():
         model.lm_head.weight[0, 0] += 1.0
     save_model(folder, model, byte_tokenizer(chat=True))
