@@ -11,9 +11,10 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-__all__ = ["fail", "named_values", "parse", "run", "warn"]
+__all__ = ["fail", "named_values", "parse", "read_mapping", "run", "warn"]
 
 
 # A full disk, a folder that may not be written, a file where a folder should be: a user's to mend, not a bug to trace.
@@ -95,18 +96,24 @@ def _split(output: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[str]]:
     return output[:-1], list(output[-1])
 
 
-def _check_config(path: str, known: Sequence[str], actions: Mapping[str, Any]) -> None:
+def read_mapping(path: str | Path, called: str, loader: Any = None) -> dict[str, Any]:
+    """A YAML file that holds a mapping, `called` so in errors; read with PyYAML's safe loader, or with `loader`."""
     import yaml
 
     try:
         with open(path, encoding="utf-8") as file:
-            config = yaml.safe_load(file)
+            content = yaml.load(file, Loader=loader or yaml.SafeLoader)
     except OSError as error:
-        raise ValueError(f"--config {path} cannot be read ({error.strerror}); expected a YAML file.") from None
+        raise ValueError(f"{called} cannot be read ({error.strerror}); expected a YAML file.") from None
     except yaml.YAMLError as error:
-        raise ValueError(f"--config {path} is not YAML: {error}") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"--config {path} holds a {type(config).__name__}; expected `name: value` lines.")
+        raise ValueError(f"{called} is not YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{called} holds a {type(content).__name__}; expected `name: value` lines.")
+    return content
+
+
+def _check_config(path: str, known: Sequence[str], actions: Mapping[str, Any]) -> None:
+    config = read_mapping(path, f"--config {path}")
     for key in config:
         if key not in known:
             raise ValueError(f"{path}: {_unknown(str(key), known)}")

@@ -58,6 +58,7 @@ from string import Template
 from typing import Any
 
 from rlaif.assess.scaling import FORMS
+from rlaif.config import read_mapping
 
 __all__ = ["Cell", "Curve", "Line", "Outcome", "StageSpec", "Study", "closest", "load_study", "read_yaml"]
 
@@ -187,18 +188,8 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping."""
-    import yaml
-
-    try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_once_loader())
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); expected a YAML file.") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}; expected `name: value` lines.")
-    return content
+    """A YAML file that holds a mapping, in which no key stands twice."""
+    return read_mapping(path, str(path), _once_loader())
 
 
 @cache

@@ -11,14 +11,11 @@ no mean and no difference, because runs that fail are rarely like those that do 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
-from rlaif.metrics import t_interval, t_quantile
+from rlaif.metrics import t_interval
 
 __all__ = ["LEVEL", "Estimate", "Missing", "Row", "compared", "estimate", "row_of"]
 
@@ -128,7 +125,5 @@ def differences(values: Mapping[int, float | None], baseline: Mapping[int, float
 
 def compared(differences: Sequence[float], comparisons: int) -> bool:
     """Whether the interval of the mean difference excludes 0, at level 1 - 0.05 / `comparisons`."""
-    d = np.asarray(differences, dtype=np.float64)
-    error = float(d.std(ddof=1)) / math.sqrt(d.size)
-    quantile = t_quantile(1.0 - (1.0 - LEVEL) / comparisons / 2.0, d.size - 1)
-    return bool(abs(float(d.mean())) > quantile * error)
+    _, low, high = t_interval(differences, 1.0 - (1.0 - LEVEL) / comparisons)
+    return low > 0.0 or high < 0.0
