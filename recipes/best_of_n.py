@@ -110,15 +110,15 @@ def main() -> None:
     from transformers import set_seed
 
     from rlaif.assess.best_of_n import assess_best_of_n
-    from rlaif.language_models import load_tokenizer, quiet
-    from rlaif.parallel import is_main, process_count, wait_for_everyone
-    from rlaif.rendering import Rendering
-    from rlaif.sample import LocalPolicy, complete
-    from rlaif.sources import write_json, write_jsonl
-    from rlaif.store import elapsed, write_manifest
+    from rlaif.files.manifest import elapsed, write_manifest
+    from rlaif.files.sources import write_json, write_jsonl
+    from rlaif.judging.rewards import check_rewards, load_rewards
+    from rlaif.judging.sampling import LocalPolicy, complete
+    from rlaif.models.loading import load_tokenizer, quiet
+    from rlaif.models.parallel import is_main, process_count, wait_for_everyone
+    from rlaif.models.rendering import Rendering
     from rlaif.training.data import demonstrations, policy_prompts, report_too_long
     from rlaif.training.models import ModelConfig, context_length, is_adapter, load_policy, lora
-    from rlaif.training.rewards import check_rewards, load_rewards
     from rlaif.training.trainers import CompletionConfig, CompletionTrainer
 
     say = print if is_main() else lambda *_: None
@@ -327,9 +327,9 @@ def first_of_each(prompts: Sequence[Any]) -> list[int]:
 
 
 def stored(folder: str, policy: Any, prompts: Sequence[Any], n: int) -> list[list[dict[str, Any]]]:
-    """The first n responses to each prompt that `rlaif sample` stored in `folder`, as `rlaif.sample.complete` gives."""
+    """The first n responses to each prompt that `rlaif sample` stored in `folder`, as `complete` gives."""
+    from rlaif.files.store import stored_rows
     from rlaif.records import content_hash
-    from rlaif.store import stored_rows
 
     rows = {row["key"]: row for row in stored_rows(folder, "completions")}
     keys_PN = [[content_hash(policy.parameters, prompt, sample) for sample in range(n)] for prompt in prompts]
@@ -365,7 +365,7 @@ def score(scorers: Sequence[Any], rows: Any, responses_PN: Sequence[Any]) -> tup
     """What each of K scorers says of N responses to each of P prompts, split over the processes; in all of them alike.
 
     Args:
-        scorers: `rlaif.training.rewards.load_rewards`.
+        scorers: `rlaif.judging.rewards.load_rewards`.
         rows: the prompts, and the columns that scorers may want.
 
     Returns:
@@ -375,7 +375,7 @@ def score(scorers: Sequence[Any], rows: Any, responses_PN: Sequence[Any]) -> tup
     from accelerate.utils import gather_object
     from tqdm.auto import tqdm
 
-    from rlaif.parallel import is_main, process_count, process_index
+    from rlaif.models.parallel import is_main, process_count, process_index
 
     prompts, n = len(responses_PN), len(responses_PN[0])
     step = max(1, SCORED_AT_ONCE // n)

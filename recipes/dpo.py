@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rlaif import config, training
-from rlaif.preferences import check_held_out, load_preferences
+from rlaif.files.preferences import check_held_out, load_preferences
 
 
 @dataclass
@@ -44,11 +44,11 @@ def main() -> None:
     training.quiet_libraries()
     from transformers import set_seed
 
-    from rlaif.language_models import load_tokenizer, quiet
-    from rlaif.parallel import is_main, process_count
-    from rlaif.rendering import Rendering
-    from rlaif.sources import write_json
-    from rlaif.store import elapsed, write_manifest
+    from rlaif.files.manifest import elapsed, write_manifest
+    from rlaif.files.sources import write_json
+    from rlaif.models.loading import load_tokenizer, quiet
+    from rlaif.models.parallel import is_main, process_count
+    from rlaif.models.rendering import Rendering
     from rlaif.training.data import check_sides, dpo_pairs, on_disk, report_too_long
     from rlaif.training.models import ModelConfig, is_adapter, load_policy, lora
     from rlaif.training.trainers import SoftDPOConfig, SoftDPOTrainer

@@ -72,19 +72,19 @@ def main() -> None:
     from transformers import set_seed
 
     from rlaif.assess.overoptimization import assess_checks
-    from rlaif.language_models import load_tokenizer, quiet
-    from rlaif.parallel import is_main, process_count
-    from rlaif.rendering import Rendering
-    from rlaif.sources import write_json, write_jsonl
-    from rlaif.store import elapsed, write_manifest
+    from rlaif.files.manifest import elapsed, write_manifest
+    from rlaif.files.sources import write_json, write_jsonl
+    from rlaif.judging.rewards import check_rewards, load_rewards, too_long_to_score
+    from rlaif.models.loading import load_tokenizer, quiet
+    from rlaif.models.parallel import is_main, process_count
+    from rlaif.models.rendering import Rendering
+    from rlaif.pages.training import watch_line, write_watch
     from rlaif.training.data import policy_prompts, report_too_long
     from rlaif.training.footprint import peak_memory, weights_held
     from rlaif.training.models import ModelConfig, context_length
-    from rlaif.training.ppo_config import PPOConfig
-    from rlaif.training.ppo_models import check_models, load_models
-    from rlaif.training.ppo_trainer import PPOTrainer
-    from rlaif.training.rewards import check_rewards, load_rewards, too_long_to_score
-    from rlaif.training_report import watch_line, write_watch
+    from rlaif.training.ppo.config import PPOConfig
+    from rlaif.training.ppo.models import check_models, load_models
+    from rlaif.training.ppo.trainer import PPOTrainer
 
     say = print if is_main() else lambda *_: None
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rlaif import config, training
-from rlaif.preferences import check_held_out, load_preferences
+from rlaif.files.preferences import check_held_out, load_preferences
 
 
 @dataclass
@@ -40,11 +40,11 @@ def main() -> None:
     training.quiet_libraries()
     from transformers import set_seed
 
-    from rlaif.language_models import load_tokenizer, quiet
-    from rlaif.parallel import is_main, process_count
-    from rlaif.rendering import Rendering
-    from rlaif.sources import write_json
-    from rlaif.store import elapsed, write_manifest
+    from rlaif.files.manifest import elapsed, write_manifest
+    from rlaif.files.sources import write_json
+    from rlaif.models.loading import load_tokenizer, quiet
+    from rlaif.models.parallel import is_main, process_count
+    from rlaif.models.rendering import Rendering
     from rlaif.training.data import demonstrations, report_too_long
     from rlaif.training.models import ModelConfig, is_adapter, load_policy, lora
     from rlaif.training.trainers import CompletionConfig, CompletionTrainer
@@ -126,8 +126,8 @@ def load_demonstrations(source: str, split: str | None) -> Any:
     """Rows of `prompt` and `completion`; a preference dataset gives its chosen responses."""
     import datasets
 
+    from rlaif.files.sources import OneKind, read_rows, require
     from rlaif.records import check_prompt
-    from rlaif.sources import OneKind, read_rows, require
 
     _, first = next(iter(read_rows(source, split)), (None, None))
     if first is None:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from rlaif import config, training
-from rlaif.preferences import check_held_out, load_preferences
+from rlaif.files.preferences import check_held_out, load_preferences
 
 CHECKED = 64  # pairs that the reloaded model must score bit for bit
 ZEROED = 512  # training pairs whose mean score is the zero point
@@ -47,12 +47,12 @@ def main() -> None:
     from transformers import set_seed
 
     from rlaif.assess.length import longer
-    from rlaif.language_models import load_tokenizer, quiet
-    from rlaif.parallel import is_main, process_count
-    from rlaif.rendering import Rendering
-    from rlaif.reward_model import RewardModel, RewardModelCard
-    from rlaif.sources import fingerprint, write_json
-    from rlaif.store import elapsed, write_manifest
+    from rlaif.files.manifest import elapsed, write_manifest
+    from rlaif.files.sources import fingerprint, write_json
+    from rlaif.models.loading import load_tokenizer, quiet
+    from rlaif.models.parallel import is_main, process_count
+    from rlaif.models.rendering import Rendering
+    from rlaif.models.reward_model import RewardModel, RewardModelCard
     from rlaif.training.baselines import BagOfWords
     from rlaif.training.data import check_sides, report_too_long, reward_pairs
     from rlaif.training.measure import preference_report

@@ -42,9 +42,9 @@ class ScoreConfig:
 
 def main() -> None:
     training.quiet_libraries()
+    from rlaif.files.sources import OneKind, read_rows, require, write_jsonl
+    from rlaif.models.reward_model import RewardModel
     from rlaif.records import check_prompt
-    from rlaif.reward_model import RewardModel
-    from rlaif.sources import OneKind, read_rows, require, write_jsonl
 
     # ---- parse
     (settings,) = config.parse(ScoreConfig, description=__doc__)

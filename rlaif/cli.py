@@ -10,7 +10,7 @@ from typing import Any
 
 from rlaif import __version__
 from rlaif.config import parse, run
-from rlaif.store import elapsed
+from rlaif.files.manifest import elapsed
 
 __all__ = ["main"]
 
@@ -32,7 +32,7 @@ and recipes/. Under `accelerate launch -m rlaif <command>` the work is split ove
 
 
 def _sandbox(arguments: Sequence[str]) -> None:
-    from rlaif.sandbox.write import SandboxConfig, write_sandbox
+    from rlaif.commands.sandbox import SandboxConfig, write_sandbox
 
     (config,) = parse(SandboxConfig, args=arguments, program="rlaif sandbox")
     for path, rows in write_sandbox(config).items():
@@ -42,8 +42,8 @@ def _sandbox(arguments: Sequence[str]) -> None:
 def _sample(arguments: Sequence[str]) -> None:
     import dataclasses
 
-    from rlaif.parallel import is_main
-    from rlaif.sample import SampleConfig, sample
+    from rlaif.commands.sample import SampleConfig, sample
+    from rlaif.models.parallel import is_main
 
     (config,) = parse(SampleConfig, args=arguments, program="rlaif sample")
     counts = sample(config)
@@ -54,9 +54,9 @@ def _sample(arguments: Sequence[str]) -> None:
 def _judge(arguments: Sequence[str]) -> None:
     from collections import Counter
 
-    from rlaif.annotate import AnnotateConfig, annotate
     from rlaif.assess.agreement import assess_judgments
-    from rlaif.parallel import is_main
+    from rlaif.commands.judge import AnnotateConfig, annotate
+    from rlaif.models.parallel import is_main
     from rlaif.records import Judgment
 
     (config,) = parse(AnnotateConfig, args=arguments, program="rlaif judge")
@@ -77,35 +77,36 @@ def _judge(arguments: Sequence[str]) -> None:
 
 
 def _build(arguments: Sequence[str]) -> None:
-    from rlaif.preferences import BuildConfig, build
+    from rlaif.commands.build import build
+    from rlaif.files.selection import BuildConfig
 
     (config,) = parse(BuildConfig, args=arguments, program="rlaif build")
     _report(config.output, {**build(config), "seconds": elapsed()})
 
 
 def _convert(arguments: Sequence[str]) -> None:
-    from rlaif.formats.convert import ConvertConfig, convert
+    from rlaif.commands.convert import ConvertConfig, convert
 
     (config,) = parse(ConvertConfig, args=arguments, program="rlaif convert")
     _print({**convert(config), "seconds": elapsed()})
 
 
 def _evaluate(arguments: Sequence[str]) -> None:
-    from rlaif.evaluate import EvaluateConfig, evaluate
+    from rlaif.commands.evaluate import EvaluateConfig, evaluate
 
     (config,) = parse(EvaluateConfig, args=arguments, program="rlaif evaluate")
     _print(evaluate(config))
 
 
 def _publish(arguments: Sequence[str]) -> None:
-    from rlaif.publish.command import DatasetSettings, ModelSettings, PublishConfig, publish
+    from rlaif.commands.publish import DatasetSettings, ModelSettings, PublishConfig, publish
 
     settings = parse(PublishConfig, DatasetSettings, ModelSettings, args=arguments, program="rlaif publish")
     _print(publish(*settings))
 
 
 def _report(folder: str, report: dict[str, Any]) -> None:
-    from rlaif.sources import write_json
+    from rlaif.files.sources import write_json
 
     write_json(Path(folder) / "report.json", report)
     _print(report)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import errno
+import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-__all__ = ["fail", "named_values", "parse", "read_mapping", "run", "warn"]
+__all__ = ["fail", "import_function", "named_values", "parse", "read_mapping", "run", "warn"]
 
 
 # A full disk, a folder that may not be written, a file where a folder should be: a user's to mend, not a bug to trace.
@@ -50,6 +51,22 @@ def run(main: Callable[[], None]) -> None:
         fail(f"{error.strerror}: {error.filename or 'while writing'}; what was stored is kept.")
     except KeyboardInterrupt:
         fail("interrupted; what was stored is kept, and the same command goes on from there.")
+
+
+def import_function(name: str) -> Callable[..., Any]:
+    """The function that "package.module:function" names; a ValueError that says which part is wrong."""
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise ValueError(f"{name!r} names no function; expected 'package.module:function'.")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise ValueError(f"{name!r} cannot be imported ({error}); is {module} installed or on PYTHONPATH?") from None
+    except AttributeError:
+        raise ValueError(f"{name!r}: {module} has no {attribute!r}.") from None
+    if not callable(found):
+        raise ValueError(f"{name!r} is a {type(found).__name__}; expected a function.")
+    return found  # type: ignore[no-any-return]
 
 
 def named_values(words: Sequence[str], setting: str, what: str) -> dict[str, str]:

@@ -52,9 +52,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlaif import config, runs
+from rlaif import config
+from rlaif.files import runs
+from rlaif.files.sources import write_json
 from rlaif.metrics import t_interval
-from rlaif.sources import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKER = ROOT / "scripts/trl_ppo.py"
@@ -234,7 +235,7 @@ def command(name: str, settings: CompareConfig, seed: int, folder: Path) -> list
 def import_memory(name: str, settings: CompareConfig) -> int:
     """The peak resident set of a process that imports a trainer and ends, in bytes."""
     words = {
-        "rlaif": [sys.executable, "-c", "import rlaif.training.ppo_trainer"],
+        "rlaif": [sys.executable, "-c", "import rlaif.training.ppo.trainer"],
         "trl": [
             str(shutil.which(settings.trl_python or "")),
             "-I",

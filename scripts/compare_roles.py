@@ -36,9 +36,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlaif import config, runs
+from rlaif import config
+from rlaif.files import runs
+from rlaif.files.sources import write_json
 from rlaif.metrics import t_interval
-from rlaif.sources import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = ROOT / "recipes/accelerate/cpu.yaml"
@@ -81,7 +82,7 @@ def main() -> None:
     check(settings)
     output = Path(settings.output)
     output.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, "-c", "import rlaif.training.ppo_trainer"]
+    words = [sys.executable, "-c", "import rlaif.training.ppo.trainer"]
     imports = runs.measured(words, output / "imports.txt", settings.threads)
     reward_model = train_reward_model(settings)
     trained: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}

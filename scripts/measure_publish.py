@@ -24,8 +24,8 @@ import numpy as np
 import psutil
 
 from rlaif import config
+from rlaif.files.sources import write_json, write_jsonl
 from rlaif.records import content_hash
-from rlaif.sources import write_json, write_jsonl
 
 PLANTED = {"secrets": 40, "personal": 40, "near_duplicates": 200, "duplicates": 100, "contradictions": 50}
 EVERY = 0.1  # seconds between two looks at the memory

@@ -42,13 +42,13 @@ def train(model, output):
     """Four rollouts with everything on that is summed over processes."""
     import datasets
 
-    from rlaif.language_models import load_tokenizer, quiet
-    from rlaif.parallel import is_main, process_count
-    from rlaif.training.critic import save_critic, split_critic
+    from rlaif.models.loading import load_tokenizer, quiet
+    from rlaif.models.parallel import is_main, process_count
     from rlaif.training.models import ModelConfig
-    from rlaif.training.ppo_config import PPOConfig
-    from rlaif.training.ppo_models import load_models
-    from rlaif.training.ppo_trainer import PPOTrainer
+    from rlaif.training.ppo.config import PPOConfig
+    from rlaif.training.ppo.critic import save_critic, split_critic
+    from rlaif.training.ppo.models import load_models
+    from rlaif.training.ppo.trainer import PPOTrainer
 
     args = PPOConfig(
         output_dir=output,

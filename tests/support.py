@@ -68,7 +68,7 @@ def tiny_llama(seed: int = 0, context: int = 2048) -> Any:
 
 
 def save_model(folder: Path, model: Any, tokenizer: Any) -> Path:
-    from rlaif.language_models import quiet
+    from rlaif.models.loading import quiet
 
     with quiet():
         model.save_pretrained(folder)
@@ -296,7 +296,7 @@ class RecordingReward:
 
 def ppo_config(folder: Path, **settings: Any) -> Any:
     """PPOConfig for a test: one line of log a step, on the CPU, nothing saved, no penalty, no critic."""
-    from rlaif.training.ppo_config import PPOConfig
+    from rlaif.training.ppo.config import PPOConfig
 
     quiet = {"use_cpu": True, "report_to": "none", "disable_tqdm": True, "save_strategy": "no", "logging_steps": 1}
     plain = {"critic": "none", "missing_eos_penalty": 0.0, "lr_scheduler_type": "constant", "num_iterations": 1}

@@ -69,7 +69,7 @@ def build_study(folder: Path, **changes: Any) -> dict[str, Any]:
                 "set": {
                     "pairs": str(folder / "pairs.jsonl"),
                     "judge": "scripted",
-                    "judge_model": "rlaif.judges.scripted:longer",
+                    "judge_model": "rlaif.judging.scripted:longer",
                 },
             },
             "build": {

@@ -15,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import ROOT, refused, rlaif, rlaif_env, rows_of, some_pairs, write_rows
 
-from rlaif.annotate import AnnotateConfig, annotate, combine_votes, judge_pairs
-from rlaif.judges import JudgeConfig, load_judge
-from rlaif.judges.base import ask
-from rlaif.judges.scripted import ScriptedJudge, import_function
+from rlaif.commands.judge import AnnotateConfig, annotate
+from rlaif.config import import_function
+from rlaif.judging.annotate import combine_votes, judge_pairs
+from rlaif.judging.base import ask
+from rlaif.judging.scripted import ScriptedJudge
+from rlaif.judging.settings import JudgeConfig, load_judge
 from rlaif.records import Judgment, Pair, Vote, complement
 
 PAIR = Pair("p", "short", "a longer one")
@@ -113,7 +115,7 @@ def test_pairs_that_cannot_be_judged_are_not_asked_and_equal_ones_share_votes(tm
         Pair("p", "a", "b", id="2"),
         Pair("p", "same", "same"),
     ]
-    done = judge_pairs(pairs, ScriptedJudge("rlaif.judges.scripted:longer"), tmp_path)
+    done = judge_pairs(pairs, ScriptedJudge("rlaif.judging.scripted:longer"), tmp_path)
     assert (done.asked, done.reused) == (2, 0)
     assert [j.reason for j in done.judgments] == ["response_a is empty", None, None, "both responses are equal"]
     assert [j.pair.id for j in done.judgments[1:3]] == ["1", "2"]
@@ -121,7 +123,7 @@ def test_pairs_that_cannot_be_judged_are_not_asked_and_equal_ones_share_votes(tm
 
 
 def test_a_questions_address_is_everything_its_answer_depends_on() -> None:
-    judge = ScriptedJudge("rlaif.judges.scripted:longer")
+    judge = ScriptedJudge("rlaif.judging.scripted:longer")
     other = ScriptedJudge(f"{__name__}:prefers_first")
     changed = [
         ask(judge, PAIR, "ab", 0),
@@ -168,7 +170,7 @@ def test_an_edited_function_is_asked_again(tmp_path: Path, monkeypatch: pytest.M
 def test_a_setting_of_another_kind_of_judge_is_refused(settings: dict[str, Any], message: str) -> None:
     for config in (JudgeConfig, AnnotateConfig):
         with pytest.raises(ValueError, match=message):
-            load_judge(config(**{"judge_model": "rlaif.judges.scripted:longer", **settings}))
+            load_judge(config(**{"judge_model": "rlaif.judging.scripted:longer", **settings}))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_a_function_that_is_none_is_named(name: str, message: str) -> None:
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
     pairs = write_rows(tmp_path / "pairs.jsonl", [{**row, "subset": 1, "label2": 2} for row in some_pairs(2)])
-    model = {"judge": "scripted", "judge_model": "rlaif.judges.scripted:longer"}
+    model = {"judge": "scripted", "judge_model": "rlaif.judging.scripted:longer"}
     config = AnnotateConfig(**{"pairs": str(pairs), "output": str(tmp_path / "out"), **model, **settings})
     with pytest.raises(ValueError, match=message):
         annotate(config)
@@ -209,7 +211,7 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], messa
 def test_the_real_program_writes_judgments_a_report_and_a_manifest(tmp_path: Path) -> None:
     rows = [{**row, "subset": ["even", "odd"][i % 2], "id": str(i)} for i, row in enumerate(some_pairs(20))]
     pairs = write_rows(tmp_path / "pairs.jsonl", rows)
-    model = ["--judge", "scripted", "--judge_model", "rlaif.judges.scripted:longer"]
+    model = ["--judge", "scripted", "--judge_model", "rlaif.judging.scripted:longer"]
     done = rlaif("judge", "--pairs", pairs, *model, "--output", tmp_path / "out", "--by", "subset")
     assert done.returncode == 0, done.stderr
     judgments = rows_of(tmp_path / "out" / "judgments.jsonl")
@@ -224,7 +226,7 @@ def test_the_real_program_writes_judgments_a_report_and_a_manifest(tmp_path: Pat
     assert report["methods"] == {"function": 40}
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["command"] == "rlaif judge"
-    assert manifest["config"]["judge_model"] == "rlaif.judges.scripted:longer"
+    assert manifest["config"]["judge_model"] == "rlaif.judging.scripted:longer"
     assert set(manifest["inputs"]) == {str(pairs)}
 
 

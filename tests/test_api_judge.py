@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from support import SECRET, Server, completion, refused, rlaif, rlaif_env, rows_of, some_pairs, write_rows
 
-from rlaif.annotate import Annotation, judge_pairs
-from rlaif.endpoint import Endpoint, EndpointDownError, NoReplyError, stream
-from rlaif.judges import JudgeConfig, load_judge
+from rlaif.files.store import Store
+from rlaif.judging.annotate import Annotation, judge_pairs
+from rlaif.judging.settings import JudgeConfig, load_judge
+from rlaif.models.endpoint import Endpoint, EndpointDownError, NoReplyError, stream
 from rlaif.records import Order, Pair
-from rlaif.store import Store
 
 PAIRS = [Pair(row["prompt"], row["response_a"], row["response_b"]) for row in some_pairs(12)]
 
@@ -35,7 +35,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits between tries are a hundredth of what they are."""
-    monkeypatch.setattr("rlaif.endpoint.random", SimpleNamespace(uniform=lambda low, high: 0.01 * high))
+    monkeypatch.setattr("rlaif.models.endpoint.random", SimpleNamespace(uniform=lambda low, high: 0.01 * high))
 
 
 def judged(
@@ -188,7 +188,7 @@ class RefusalError(Exception):
     ],
 )
 def test_which_setting_is_refused(error: RefusalError, setting: str | None) -> None:
-    from rlaif.endpoint import _refused_setting
+    from rlaif.models.endpoint import _refused_setting
 
     settings = dict.fromkeys(("temperature", "seed", "max_tokens", "top_p", "logprobs", "top_logprobs"), 1)
     assert _refused_setting(error, settings) == setting
@@ -513,7 +513,7 @@ def test_no_torch_is_imported_for_an_endpoint(server: Server, tmp_path: Path) ->
 
 
 def test_an_http_date_is_no_reason_to_fail() -> None:
-    from rlaif.endpoint import _retry_after
+    from rlaif.models.endpoint import _retry_after
 
     date = "Fri, 31 Dec 1999 23:59:59 GMT"
     for value, seconds in (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.batching import plan_batches, split_on_oom
+from rlaif.models.batching import plan_batches, split_on_oom
 
 
 @given(st.lists(st.integers(0, 300), max_size=80), st.integers(1, 1000), st.integers(1, 20))

@@ -23,14 +23,15 @@ from transformers import LlamaForSequenceClassification
 
 from rlaif import config
 from rlaif.assess.best_of_n import assess_best_of_n, best_of_n_values, choice_weights, kl_bound, sizes, subset_weights
-from rlaif.language_models import load_tokenizer, quiet
+from rlaif.commands.sample import SampleConfig, sample
+from rlaif.files.store import stored_rows
+from rlaif.judging.rewards import FunctionReward, RewardModelReward
+from rlaif.judging.sampling import LocalPolicy
+from rlaif.models.loading import load_tokenizer, quiet
+from rlaif.models.rendering import Rendering
+from rlaif.models.reward_model import RewardModel, RewardModelCard
 from rlaif.publish.card import CardFields
 from rlaif.publish.models import publish_model
-from rlaif.rendering import Rendering
-from rlaif.reward_model import RewardModel, RewardModelCard
-from rlaif.sample import LocalPolicy, SampleConfig, sample
-from rlaif.store import stored_rows
-from rlaif.training.rewards import FunctionReward, RewardModelReward
 
 PROGRAM = ROOT / "recipes/best_of_n.py"
 SFT = ROOT / "recipes/sft.py"
@@ -342,7 +343,7 @@ def test_no_reward_is_asked_about_nothing():
 def test_rewards_are_summed_and_judges_are_asked(good, inputs, tmp_path, monkeypatch, capsys):
     """Messages as prompts; a prompt none of whose responses can be scored is left out."""
     rows = [{"prompt": [{"role": "user", "content": prompt}], "reference": "b b b"} for prompt in PROMPTS[:4]]
-    (tmp_path / "pairs.yaml").write_text("judge: scripted\njudge_model: rlaif.judges.scripted:longer\n")
+    (tmp_path / "pairs.yaml").write_text("judge: scripted\njudge_model: rlaif.judging.scripted:longer\n")
     good |= {"prompts": write_rows(tmp_path / "prompts.jsonl", rows), "n": 4, "reward_weights": [0.5, -2.0]}
     good |= {
         "rewards": [f"rating={inputs / 'judge.yaml'}", f"function={ME}:count_a"],
@@ -371,7 +372,7 @@ def test_candidates_are_chosen_from_and_nothing_is_sampled(good, inputs, tmp_pat
         raise AssertionError("a policy was loaded")
 
     with monkeypatch.context() as patch:
-        patch.setattr("rlaif.language_models.load_causal_lm", loaded)
+        patch.setattr("rlaif.models.loading.load_causal_lm", loaded)
         _, report = ran(good | {"candidates": tmp_path / "sampled", "n": 8}, monkeypatch, capsys)
         assert report["responses"] == 80
         assert not (good["output_dir"] / "completions").exists()
@@ -514,7 +515,7 @@ def test_bad_settings_before_a_model_is_loaded(change, message, good, inputs, mo
     def loaded(*args, **kwargs):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("rlaif.language_models.load_causal_lm", loaded)
+    monkeypatch.setattr("rlaif.models.loading.load_causal_lm", loaded)
     change = {k: v.format(inputs=inputs) if isinstance(v, str) else v for k, v in change.items()}
     settings = {name: value for name, value in (good | change).items() if value is not None}
     assert re.search(message, fails(settings, monkeypatch, capsys))

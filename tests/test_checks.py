@@ -246,7 +246,7 @@ def test_processes_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_check_is_a_setting() -> None:
-    from rlaif.publish.command import DatasetSettings
+    from rlaif.commands.publish import DatasetSettings
 
     config = DatasetSettings()
     assert {name: getattr(config, name) for name in CHECKS} == {name: one.action for name, one in CHECKS.items()}

@@ -10,7 +10,7 @@ from support import refused, rlaif, rows_of
 
 from rlaif import __version__
 from rlaif.cli import COMMANDS, _print
-from rlaif.sandbox.write import SandboxConfig, write_sandbox
+from rlaif.commands.sandbox import SandboxConfig, write_sandbox
 
 
 def test_help_and_version() -> None:

@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif import sandbox
-from rlaif.language_models import load_tokenizer
 from rlaif.metrics import t_interval
-from rlaif.rendering import Rendering
+from rlaif.models.loading import load_tokenizer
+from rlaif.models.rendering import Rendering
 from scripts import compare_ppo
 from scripts.compare_ppo import CompareConfig, equal_kl, gold_at, summary, table
 from scripts.trl_ppo import prompt_ids

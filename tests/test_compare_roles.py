@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from support import ROOT, refused, rlaif_env
 
-from rlaif import config, runs
+from rlaif import config
+from rlaif.files import runs
 from rlaif.training.models import ModelConfig
-from rlaif.training.ppo_config import PPOConfig
+from rlaif.training.ppo.config import PPOConfig
 from scripts import compare_roles
 from scripts.compare_roles import (
     ARMS,

@@ -1,4 +1,4 @@
-"""rlaif.assess and rlaif.evaluate: hand-worked numbers, independent implementations, tiny real models."""
+"""rlaif.assess and rlaif.commands.evaluate: hand-worked numbers, independent implementations, tiny real models."""
 
 import json
 import math
@@ -21,12 +21,12 @@ from rlaif.assess.length import longer, longer_wins
 from rlaif.assess.rewards import assess_reward_model
 from rlaif.assess.truth import load_gold, truth_of
 from rlaif.assess.wins import mean_and_error, win_rate_by_judge, win_rate_by_reward
-from rlaif.evaluate import EvaluateConfig, evaluate
+from rlaif.commands.evaluate import EvaluateConfig, evaluate
+from rlaif.files.manifest import elapsed
+from rlaif.files.sources import write_jsonl
+from rlaif.models.rendering import Encoded, Rendering
+from rlaif.models.reward_model import RewardModelCard
 from rlaif.records import Judgment, Pair
-from rlaif.rendering import Encoded, Rendering
-from rlaif.reward_model import RewardModelCard
-from rlaif.sources import write_jsonl
-from rlaif.store import elapsed
 
 WORDS = ["please", "bring", "soap", "rope", "bread", "and", "here", "is", "the", "thanks", "you", "no"]
 TEMPLATE = (
@@ -537,7 +537,7 @@ def test_a_second_run_asks_and_samples_nothing_again(world, tmp_path):
 
 def test_without_gold_the_win_rate_is_the_judges(world, tmp_path):
     report = evaluate(
-        config_of(world, tmp_path, gold=None, judge="scripted", judge_model="rlaif.judges.scripted:longer")
+        config_of(world, tmp_path, gold=None, judge="scripted", judge_model="rlaif.judging.scripted:longer")
     )
     dpo = report["policies"]["dpo"]
     assert dpo["win_rate_by"] == "judge"

@@ -20,12 +20,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support import refused, rlaif, rows_of, write_rows
 
+from rlaif.commands.convert import ConvertConfig, convert
+from rlaif.files.sources import fingerprint
 from rlaif.formats.base import Tally
-from rlaif.formats.convert import FORMATS, ConvertConfig, convert, detect, read_benchmark
 from rlaif.formats.files import read_source, write_output
+from rlaif.formats.known import FORMATS, detect, read_benchmark
 from rlaif.formats.texts import conversation
 from rlaif.records import Judgment, Message, Pair
-from rlaif.sources import fingerprint
 
 Row = dict[str, Any]
 

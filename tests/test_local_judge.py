@@ -14,11 +14,11 @@ import pytest
 import torch
 from support import byte_tokenizer, refused, rlaif, rows_of, save_model, some_pairs, tiny_llama, write_rows
 
-from rlaif.annotate import judge_pairs
-from rlaif.judges.base import ask
-from rlaif.judges.local import LocalJudge
-from rlaif.judges.prompts import TEMPLATES, Template
-from rlaif.language_models import load_causal_lm, load_tokenizer, model_fingerprint, quiet
+from rlaif.judging.annotate import judge_pairs
+from rlaif.judging.base import ask
+from rlaif.judging.local import LocalJudge
+from rlaif.judging.prompts import TEMPLATES, Template
+from rlaif.models.loading import load_causal_lm, load_tokenizer, model_fingerprint, quiet
 from rlaif.records import ORDERS, Pair, Vote
 
 PAIRS = [Pair(row["prompt"], row["response_a"], row["response_b"]) for row in some_pairs(9)]

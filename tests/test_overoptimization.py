@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlaif.assess.overoptimization import MIN_PROMPTS, Check, assess_checks, paired_change, t_quantile
-from rlaif.sources import write_json
-from rlaif.training_report import watch_line, watch_page, write_watch
+from rlaif.files.sources import write_json
+from rlaif.pages.training import watch_line, watch_page, write_watch
 
 K, N = 20, 100
 

@@ -19,9 +19,9 @@ from support import ROOT, byte_tokenizer, refused, rlaif_env, rows_of, save_mode
 from transformers import AutoModelForCausalLM, LlamaForSequenceClassification
 
 from rlaif import config
-from rlaif.language_models import load_tokenizer, quiet
-from rlaif.rendering import Rendering
-from rlaif.reward_model import METADATA, RewardModelCard
+from rlaif.models.loading import load_tokenizer, quiet
+from rlaif.models.rendering import Rendering
+from rlaif.models.reward_model import METADATA, RewardModelCard
 
 PPO = ROOT / "recipes/ppo.py"
 LAUNCH = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--config_file"]
@@ -413,7 +413,7 @@ def test_bad_settings_before_a_model_is_loaded(change, message, good, inputs, mo
     def loaded(*args, **kwargs):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("rlaif.training.ppo_models.load_policy", loaded)
+    monkeypatch.setattr("rlaif.training.ppo.models.load_policy", loaded)
     change = {k: v.format(inputs=inputs) if isinstance(v, str) else v for k, v in change.items()}
     assert re.search(message, fails(good | change, monkeypatch, capsys))
     assert not Path(good["output_dir"]).exists()

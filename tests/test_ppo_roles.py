@@ -16,16 +16,16 @@ import torch
 from support import RecordingReward, ppo_config, save_model, word_llama, word_tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from rlaif.language_models import load_tokenizer, quiet
-from rlaif.rendering import Rendering
-from rlaif.reward_model import RewardModel, RewardModelCard
-from rlaif.training.critic import CRITIC_FILE, Critic, attach_critic, is_critic, load_critic
+from rlaif.judging.rewards import RewardModelReward
+from rlaif.models.loading import load_tokenizer, quiet
+from rlaif.models.rendering import Rendering
+from rlaif.models.reward_model import RewardModel, RewardModelCard
 from rlaif.training.footprint import weights_held
 from rlaif.training.models import ModelConfig, load_policy, lora
-from rlaif.training.ppo_models import check_models, load_models
-from rlaif.training.ppo_trainer import PPOTrainer
-from rlaif.training.rewards import RewardModelReward
-from rlaif.training.roles import add_reference, as_reference, check_trainable, using_adapter
+from rlaif.training.ppo.critic import CRITIC_FILE, Critic, attach_critic, is_critic, load_critic
+from rlaif.training.ppo.models import check_models, load_models
+from rlaif.training.ppo.roles import add_reference, as_reference, check_trainable, using_adapter
+from rlaif.training.ppo.trainer import PPOTrainer
 
 # Third-party deprecations that tests meet.
 pytestmark = [
@@ -207,7 +207,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from transformers import LlamaConfig, LlamaForCausalLM
-from rlaif.training.critic import Critic, attach_critic
+from rlaif.training.ppo.critic import Critic, attach_critic
 
 dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
 config = LlamaConfig(vocab_size=16, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)

@@ -18,11 +18,11 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.utils import RepeatSampler
 
-from rlaif.rendering import Rendering
-from rlaif.training.critic import load_critic
-from rlaif.training.ppo_config import PPOConfig
-from rlaif.training.ppo_trainer import PPOTrainer
-from rlaif.training.rewards import FunctionReward
+from rlaif.judging.rewards import FunctionReward
+from rlaif.models.rendering import Rendering
+from rlaif.training.ppo.config import PPOConfig
+from rlaif.training.ppo.critic import load_critic
+from rlaif.training.ppo.trainer import PPOTrainer
 
 # Third-party deprecations that tests meet.
 pytestmark = [

@@ -16,20 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import refused, rlaif, rows_of, write_rows
 
-from rlaif.formats.convert import ConvertConfig, convert
-from rlaif.preferences import (
-    FLIPPED,
-    SPLITS,
-    BuildConfig,
-    build,
-    flip,
-    is_flipped,
-    load_preferences,
-    select,
-    split_for,
-)
+from rlaif.commands.build import build
+from rlaif.commands.convert import ConvertConfig, convert
+from rlaif.files.preferences import FLIPPED, SPLITS, load_preferences
+from rlaif.files.selection import BuildConfig, flip, is_flipped, select, split_for
+from rlaif.files.sources import write_jsonl
 from rlaif.records import Judgment, Pair, Preference, prompt_hash
-from rlaif.sources import write_jsonl
 
 
 def judgment(z: float | None, prompt: str = "p", z_ab: float | None = None, z_ba: float | None = None) -> Judgment:

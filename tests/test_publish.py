@@ -19,12 +19,14 @@ from hub import Hub
 from huggingface_hub import DatasetCard
 from support import SECRET, refused, rlaif, rlaif_env, rows_of, some_pairs, wait_until, write_rows
 
-from rlaif.preferences import FLIPPED, BuildConfig, build, load_preferences
+from rlaif.commands.build import build
+from rlaif.files.preferences import FLIPPED, load_preferences
+from rlaif.files.selection import BuildConfig
+from rlaif.files.sources import fingerprint, write_jsonl
 from rlaif.publish import checks
 from rlaif.publish.dataset import stage_dataset
 from rlaif.publish.provenance import trace
 from rlaif.records import Judgment, Pair, content_hash
-from rlaif.sources import fingerprint, write_jsonl
 
 QUIET = dict.fromkeys(checks.CHECKS, "report")
 

@@ -21,18 +21,19 @@ from hypothesis import strategies as st
 from support import ROOT, byte_tokenizer, rlaif, rlaif_env, save_model, some_pairs, tiny_llama, write_rows
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
-from rlaif.annotate import AnnotateConfig, annotate
-from rlaif.evaluate import EvaluateConfig, evaluate
-from rlaif.language_models import load_tokenizer, quiet
-from rlaif.preferences import BuildConfig, build
+from rlaif.commands.build import build
+from rlaif.commands.evaluate import EvaluateConfig, evaluate
+from rlaif.commands.judge import AnnotateConfig, annotate
+from rlaif.files.manifest import write_manifest
+from rlaif.files.selection import BuildConfig
+from rlaif.files.sources import fingerprint
+from rlaif.models.loading import load_tokenizer, quiet
+from rlaif.models.rendering import Rendering
+from rlaif.models.reward_model import METADATA, RewardModel, RewardModelCard
 from rlaif.publish import lineage, model_card, models
 from rlaif.publish.card import CardFields
 from rlaif.publish.lineage import Source, no_paths
 from rlaif.publish.models import publish_model
-from rlaif.rendering import Rendering
-from rlaif.reward_model import METADATA, RewardModel, RewardModelCard
-from rlaif.sources import fingerprint
-from rlaif.store import write_manifest
 
 ME = "test_publish_models"
 HOME = "home-of-jane"  # every run stands in such a folder, so that each path of it in what goes out is found
@@ -96,7 +97,7 @@ def runs(tmp_path_factory):
     annotate(
         AnnotateConfig(
             judge="scripted",
-            judge_model="rlaif.judges.scripted:longer",
+            judge_model="rlaif.judging.scripted:longer",
             pairs=str(pairs),
             output=str(folder / "judged"),
         )
@@ -132,7 +133,7 @@ def runs(tmp_path_factory):
                 max_new_tokens=6,
                 gold=f"{ME}:letters",
                 judge="scripted",
-                judge_model="rlaif.judges.scripted:longer",
+                judge_model="rlaif.judging.scripted:longer",
                 reward_model=str(folder / "reward"),
                 preferences=str(folder / "preferences"),
                 output=str(folder / "evaluation"),
@@ -465,7 +466,7 @@ def test_the_card_of_a_reward_model_says_what_the_run_says(runs, tmp_path):
     assert rows["… fingerprint"] == [f"`{card.training_data['fingerprint']}`"]
     assert rows["… fingerprint"] == [f"`{fingerprint(runs / 'preferences')}`"]
     assert rows["… used"] == [f"{run['train']['pairs']} pairs; 0 too long, left out"]
-    assert rows["… whose preferences"][0].startswith("an LLM judge's: rlaif.judges.scripted:longer, template ")
+    assert rows["… whose preferences"][0].startswith("an LLM judge's: rlaif.judging.scripted:longer, template ")
     assert rows["started from"] == ["`base`"]
     assert rows["optimizer steps"] == ["2"]
     assert rows["batch"] == ["4 (device 4, accumulation 1, processes 1)"]
@@ -519,7 +520,7 @@ def test_the_card_of_a_policy_says_what_the_evaluation_says(runs, tmp_path):
     assert [cell.split(" ")[0] for cell in rows["gold reward"]] == [f"{r['gold_reward']:.3f}" for r in (base, policy)]
     assert rows["KL to `base` (nats a response)"][1].startswith(f"{policy['kl']:.3f}")
     assert "`dpo`" not in body.split("## How it was trained")[0].split("## What was measured")[1]  # another policy
-    assert "Judge: `rlaif.judges.scripted:longer`" in body
+    assert "Judge: `rlaif.judging.scripted:longer`" in body
     assert "The reward model is the one that this policy was trained on" in body
     assert "Reward model: `jane/reward`, less its zero point." in body
     assert rows["started from"] == ["[jane/dpo](https://huggingface.co/jane/dpo) (recipes/dpo.py) ← `base`"]
@@ -943,7 +944,7 @@ def test_a_pushed_reward_model_scores_as_it_did(plain_reward, tmp_path):
         assert done.returncode == 0, done.stderr
         assert hub.repos["models/ada/reward"].private
         code = (
-            "import json, sys\nfrom rlaif.reward_model import RewardModel\n"
+            "import json, sys\nfrom rlaif.models.reward_model import RewardModel\n"
             "print(json.dumps([*RewardModel.load('ada/reward').score(*json.load(sys.stdin))]))"
         )
         read = subprocess.run(

@@ -15,17 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import Server, byte_tokenizer, completion, save_model, tiny_llama
 
-from rlaif.annotate import Ratings, rate_here
-from rlaif.judges import JudgeConfig, ask, load_rater
-from rlaif.judges.api import expected_from_logprobs
-from rlaif.judges.base import ask_rating
-from rlaif.judges.local import LocalJudge, exclusive
-from rlaif.judges.prompts import RATING_TEMPLATES, TEMPLATES, RatingTemplate, load_rating_template
-from rlaif.judges.scripted import ScriptedJudge
-from rlaif.judges.verdicts import RATINGS, parse_rating
-from rlaif.language_models import quiet
+from rlaif.files.store import Store
+from rlaif.judging.annotate import Ratings, rate_here
+from rlaif.judging.api import expected_from_logprobs
+from rlaif.judging.base import ask, ask_rating
+from rlaif.judging.local import LocalJudge, exclusive
+from rlaif.judging.prompts import RATING_TEMPLATES, TEMPLATES, RatingTemplate, load_rating_template
+from rlaif.judging.scripted import ScriptedJudge
+from rlaif.judging.settings import JudgeConfig, load_rater
+from rlaif.judging.verdicts import RATINGS, parse_rating
+from rlaif.models.loading import quiet
 from rlaif.records import Pair, Rating
-from rlaif.store import Store
 
 COMPACT = RATING_TEMPLATES["compact"]
 PROMPTS = [f"Question {i}: what is {i} plus {i}?" for i in range(9)]
@@ -365,7 +365,7 @@ def test_an_endpoints_ratings_are_read_stored_and_not_paid_for_twice(server: Ser
 def test_an_endpoint_without_probabilities_is_read(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rlaif.endpoint.random", SimpleNamespace(uniform=lambda low, high: 0.01 * high))
+    monkeypatch.setattr("rlaif.models.endpoint.random", SimpleNamespace(uniform=lambda low, high: 0.01 * high))
 
     def answer(body: dict[str, Any], number: int) -> Any:
         asked = body["messages"][0]["content"]
@@ -405,7 +405,7 @@ def test_a_function_rates(tmp_path: Path) -> None:
 def test_a_ratings_address_is_everything_it_depends_on() -> None:
     judge = ScriptedJudge(f"{__name__}:of_length", COMPACT)
     other = ScriptedJudge(f"{__name__}:of_length", RATING_TEMPLATES["helpful"])
-    pairs = ScriptedJudge("rlaif.judges.scripted:longer")
+    pairs = ScriptedJudge("rlaif.judging.scripted:longer")
     keys = [
         ask_rating(judge, "p", "r").key,
         ask_rating(judge, "p", "s").key,

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from support import rlaif, rlaif_env, rows_of, wait_until, write_rows
 
-from rlaif.store import Store
+from rlaif.files.store import Store
 
 DATA = os.environ.get("RLAIF_DATA")
 TOOL = Path(DATA or ".").resolve().parent / "tools" / "recorded_judge.py"

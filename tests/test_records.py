@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.preferences import split_of
+from rlaif.files.selection import split_of
 from rlaif.records import (
     Judgment,
     Pair,

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import byte_tokenizer
 
+from rlaif.models.rendering import Rendering, as_messages, padding_token
 from rlaif.records import Prompt
-from rlaif.rendering import Rendering, as_messages, padding_token
 
 CHAT, PLAIN = byte_tokenizer(chat=True), byte_tokenizer(chat=False)
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)

@@ -1,11 +1,11 @@
-"""rlaif.report: the page says every number of the report, breaks on no text, and shows no plot without data."""
+"""The page says every number of the report, breaks on no text, and shows no plot without data."""
 
 import copy
 from pathlib import Path
 
 import pytest
 
-from rlaif.report import _plot_reward_kl, draw_plots, markdown, write_report
+from rlaif.pages.evaluation import _plot_reward_kl, draw_plots, markdown, write_report
 
 REPORT = {
     "gold": "rlaif.sandbox:gold_reward",

@@ -22,9 +22,9 @@ from transformers import (
     set_seed,
 )
 
-from rlaif.language_models import load_causal_lm, load_tokenizer, whole
-from rlaif.rendering import Rendering
-from rlaif.reward_model import METADATA, RewardModel, RewardModelCard
+from rlaif.models.loading import load_causal_lm, load_tokenizer, whole
+from rlaif.models.rendering import Rendering
+from rlaif.models.reward_model import METADATA, RewardModel, RewardModelCard
 
 WORDS = [
     "<pad>",
@@ -238,8 +238,8 @@ def test_under_zero_3_what_no_engine_runs_is_loaded_whole():
 SHAPE = {"vocab_size": len(WORDS), "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
 _LOADER = """
 import json, sys
-from rlaif.language_models import load_causal_lm
-from rlaif.reward_model import RewardModel
+from rlaif.models.loading import load_causal_lm
+from rlaif.models.reward_model import RewardModel
 import torch
 for kind, name, revision, prompts, responses in json.load(sys.stdin):
     if kind == "policy":

@@ -15,13 +15,8 @@ import pytest
 import torch
 from support import ROOT, Server, byte_tokenizer, completion, rlaif_env, rows_of, save_model, tiny_llama
 
-from rlaif.annotate import judge_pairs
-from rlaif.judges import JudgeConfig, load_judge
-from rlaif.language_models import load_tokenizer, quiet
-from rlaif.records import Pair
-from rlaif.rendering import Rendering
-from rlaif.reward_model import RewardModel, RewardModelCard
-from rlaif.training.rewards import (
+from rlaif.judging.annotate import judge_pairs
+from rlaif.judging.rewards import (
     FunctionReward,
     RewardModelReward,
     check_rewards,
@@ -29,6 +24,11 @@ from rlaif.training.rewards import (
     load_rewards,
     parse_rewards,
 )
+from rlaif.judging.settings import JudgeConfig, load_judge
+from rlaif.models.loading import load_tokenizer, quiet
+from rlaif.models.rendering import Rendering
+from rlaif.models.reward_model import RewardModel, RewardModelCard
+from rlaif.records import Pair
 
 PROMPTS: list[Any] = ["What is up?", "Say a number.", [{"role": "user", "content": "Hello"}]]
 COMPLETIONS: list[Any] = ["The sky.", "Seven, if I may choose.", [{"role": "assistant", "content": "Hi!"}]]
@@ -356,8 +356,8 @@ def test_processes_do_not_wait_for_one_another(reward_model: Path, chat_model: P
     program = yaml(
         tmp_path,
         "import json, os, sys\n"
-        "from rlaif.parallel import process_index\n"
-        "from rlaif.training.rewards import load_rewards\n"
+        "from rlaif.models.parallel import process_index\n"
+        "from rlaif.judging.rewards import load_rewards\n"
         f"specs = ['reward_model={reward_model}', 'rating={judge}', 'pairwise={judge}']\n"
         f"rewards = load_rewards(specs, {str(tmp_path / 'run')!r})\n"
         "for turn in range(1 + process_index()):\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlaif import runs
+from rlaif.files import runs
 
 
 def test_memory_is_that_of_the_program_started_and_of_no_other(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import Server, byte_tokenizer, completion, refused, rlaif, rows_of, save_model, tiny_llama, write_rows
 
-from rlaif.language_models import quiet
-from rlaif.sample import LocalPolicy, SampleConfig, complete, form_pairs, sample
-from rlaif.store import Store
+from rlaif.commands.sample import SampleConfig, form_pairs, sample
+from rlaif.files.store import Store
+from rlaif.judging.sampling import LocalPolicy, complete
+from rlaif.models.loading import quiet
 
 PROMPTS = [f"Say {i}." + " Please." * (i % 3) for i in range(8)]
 
@@ -126,8 +127,8 @@ def test_samples_depend_on_the_seed_and_on_nothing_else(chat_model: Path, tmp_pa
     # A run that was killed after the first batch: what it had stays, and the rest comes out the same.
     whole = policy(chat_model)
     with Store(tmp_path / "a", "completions") as store, Store(tmp_path / "d", "completions") as begun:
+        from rlaif.judging.sampling import Completion
         from rlaif.records import content_hash
-        from rlaif.sample import Completion
 
         work = [
             Completion(content_hash(whole.parameters, prompt, number), prompt, whole.name, number)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif import shards
-from rlaif.shards import Shards, in_order, parquet_splits, read_tables
+from rlaif.files import shards
+from rlaif.files.shards import Shards, in_order, parquet_splits, read_tables
 
 SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())])
 

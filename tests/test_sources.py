@@ -19,8 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import refused, rlaif, rows_of, write_rows
 
-from rlaif.records import Pair
-from rlaif.sources import (
+from rlaif.files.sources import (
     fingerprint,
     read_judgments,
     read_pairs,
@@ -29,6 +28,7 @@ from rlaif.sources import (
     write_json,
     write_jsonl,
 )
+from rlaif.records import Pair
 
 ROW = {"prompt": "p", "response_a": "a", "response_b": "b"}
 ROWS = [{**ROW, "prompt": f"p{i}", "subset": "s", "score": i / 2} for i in range(3)]
@@ -227,7 +227,7 @@ def test_a_fingerprint_follows_the_content(tmp_path: Path) -> None:
 def test_the_real_program_refuses_a_bad_row_in_one_line(line: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({**ROW, "prompt": "first"}) + "\n" + line + "\n")
-    judge = ["--judge", "scripted", "--judge_model", "rlaif.judges.scripted:longer", "--output", tmp_path / "out"]
+    judge = ["--judge", "scripted", "--judge_model", "rlaif.judging.scripted:longer", "--output", tmp_path / "out"]
     assert message in refused(rlaif("judge", "--pairs", path, *judge))
     assert not (tmp_path / "out").exists()
 

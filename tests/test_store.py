@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import Server, refused, rlaif, rlaif_env, rows_of, some_pairs, wait_until, write_rows
 
-from rlaif.store import Store, elapsed, stored_rows, write_manifest
+from rlaif.files.manifest import elapsed, write_manifest
+from rlaif.files.store import Store, stored_rows
 
 ROW = st.fixed_dictionaries(
     {"key": st.sampled_from("abcdefgh"), "text": st.text(st.characters(codec="utf-8"))},
@@ -101,7 +102,7 @@ def test_a_disk_that_takes_a_part_gets_the_rest(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from rlaif.store import Store
+from rlaif.files.store import Store
 with Store(sys.argv[1], "votes") as store:
     for number in range(400):
         store.append([{"key": f"{sys.argv[2]}-{number}-{part}", "text": "x" * 3000} for part in range(3)])
@@ -239,7 +240,7 @@ def test_a_torn_last_line_is_reported_asked_again_and_nothing_else(tmp_path: Pat
 
 def test_two_runs_on_one_folder_at_once(tmp_path: Path) -> None:
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(40))
-    model = ["--judge", "scripted", "--judge_model", "rlaif.judges.scripted:longer"]
+    model = ["--judge", "scripted", "--judge_model", "rlaif.judging.scripted:longer"]
     arguments = [sys.executable, "-m", "rlaif", "judge", "--pairs", pairs, *model, "--output", tmp_path / "out"]
     runs = [subprocess.Popen(arguments, env=rlaif_env(), stderr=subprocess.PIPE, stdout=subprocess.PIPE) for _ in "123"]
     for run in runs:
@@ -272,7 +273,7 @@ def test_unreadable_answers_are_kept_until_they_are_asked_for_again(server: Serv
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(2))
     (tmp_path / "out").write_text("a file")
-    model = ["--judge", "scripted", "--judge_model", "rlaif.judges.scripted:longer"]
+    model = ["--judge", "scripted", "--judge_model", "rlaif.judging.scripted:longer"]
     line = refused(rlaif("judge", "--pairs", pairs, *model, "--output", tmp_path / "out"))
     assert str(tmp_path / "out") in line
 

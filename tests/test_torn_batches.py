@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.annotate import judge_pairs
-from rlaif.judges.local import LocalJudge
-from rlaif.judges.prompts import TEMPLATES
+from rlaif.commands.sample import form_pairs
+from rlaif.judging.annotate import judge_pairs
+from rlaif.judging.local import LocalJudge
+from rlaif.judging.prompts import TEMPLATES
+from rlaif.judging.sampling import LocalPolicy, complete
 from rlaif.records import Pair
-from rlaif.sample import LocalPolicy, complete, form_pairs
 from rlaif.sandbox import model_path, prompts
 
 

@@ -24,12 +24,12 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference as DPOBatches
 from trl.trainer.reward_trainer import DataCollatorForPreference as RewardBatches
 
 from rlaif.assess.rewards import assess_reward_model
-from rlaif.rendering import Rendering
+from rlaif.models.rendering import Rendering
 from rlaif.training.baselines import BagOfWords
 from rlaif.training.data import check_sides, demonstrations, dpo_pairs, report_too_long, reward_pairs
 from rlaif.training.losses import dpo_delta, hard_loss, margin_loss, soft_correction, soft_loss
 from rlaif.training.measure import paired_difference, preference_report
-from rlaif.training.ppo_config import PPOConfig
+from rlaif.training.ppo.config import PPOConfig
 from rlaif.training.trainers import (
     CompletionConfig,
     SoftDPOConfig,

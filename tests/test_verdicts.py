@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.judges.api import expected_from_logprobs
-from rlaif.judges.prompts import TEMPLATES, Template, load_template
-from rlaif.judges.verdicts import parse_verdict
+from rlaif.judging.api import expected_from_logprobs
+from rlaif.judging.prompts import TEMPLATES, Template, load_template
+from rlaif.judging.verdicts import parse_verdict
 from rlaif.records import Pair
 
 FIRST, SECOND = 0, 1

@@ -25,7 +25,7 @@ __all__ = ["collect", "missing_metric", "missing_points", "samples_of"]
 
 
 def collect(plan: Plan, failures: Mapping[Stage, Failure]) -> dict[str, Any]:
-    """The ablation's report: see `rlaif.ablations.page` for what becomes of it."""
+    """The ablation's report: see `rlaif.pages.ablation` for what becomes of it."""
     study = plan.study
     found = {
         (index, outcome.name): _values(plan, index, outcome, failures)

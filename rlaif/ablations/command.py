@@ -15,14 +15,14 @@ from typing import Any
 
 from rlaif.ablations.collect import collect, missing_metric, missing_points
 from rlaif.ablations.held_out import compare_prompts
-from rlaif.ablations.page import alike, write_page
 from rlaif.ablations.programs import known_settings
 from rlaif.ablations.schedule import Cluster, Launcher, ThisMachine, missing, run_stages
 from rlaif.ablations.stages import Plan, Stage, plan_study
 from rlaif.ablations.study import Study, closest, load_study, read_yaml
 from rlaif.config import named_values, parse, warn
-from rlaif.runs import aligned
-from rlaif.store import write_manifest
+from rlaif.files.manifest import write_manifest
+from rlaif.files.runs import aligned
+from rlaif.pages.ablation import alike, write_page
 
 __all__ = ["AblateConfig", "ablate", "read_command"]
 

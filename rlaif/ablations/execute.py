@@ -27,7 +27,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from rlaif.ablations.code import code_fingerprint, forget
-from rlaif.sources import fingerprint, write_json
+from rlaif.files.sources import fingerprint, write_json
 from rlaif.training import resume_point
 
 __all__ = ["GRACE", "last_line", "run_stage"]

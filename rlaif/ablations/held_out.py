@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.ablations.stages import Stage
+from rlaif.files.sources import read_rows
 from rlaif.records import prompt_hash
-from rlaif.sources import read_rows
 
 __all__ = ["Comparison", "compare_prompts"]
 
@@ -107,7 +107,7 @@ def _prompts(source: str, split: str | None) -> frozenset[str]:
     """The hashes of a source's prompts; a ValueError where it has none that can be read."""
     path = Path(source)
     if (path / "data").is_dir():
-        from rlaif.preferences import load_preferences
+        from rlaif.files.preferences import load_preferences
 
         return frozenset(prompt_hash(prompt) for prompt in load_preferences(source, split or "train")["prompt"])
     hashes = set()

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from rlaif.ablations.execute import GRACE, run_stage
 from rlaif.ablations.stages import Plan, Stage
-from rlaif.sources import write_json
+from rlaif.files.sources import write_json
 
 __all__ = ["Cluster", "Failure", "Launcher", "ThisMachine", "missing", "prepare", "run_stages"]
 

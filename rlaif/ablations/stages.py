@@ -31,7 +31,7 @@ from typing import Any
 from rlaif.ablations.code import code_fingerprint, function_file, versions
 from rlaif.ablations.programs import program_words, trains
 from rlaif.ablations.study import Cell, StageSpec, Study, read_yaml, words_in
-from rlaif.sources import fingerprint
+from rlaif.files.sources import fingerprint
 
 __all__ = ["Plan", "Stage", "plan_study"]
 

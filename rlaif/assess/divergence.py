@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rlaif.rendering import Encoded
+from rlaif.models.rendering import Encoded
 
 __all__ = ["response_kl", "token_budget", "token_kl"]
 

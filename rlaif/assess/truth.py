@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from rlaif.judges.scripted import import_function
+from rlaif.config import import_function
 from rlaif.records import Pair, Prompt, last_user_text
 
 __all__ = ["GoldReward", "load_gold", "truth_of"]

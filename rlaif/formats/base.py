@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from rlaif.files.sources import OneKind, require
 from rlaif.records import Judgment, Label, Pair, Prompt
-from rlaif.sources import OneKind, require
 
 __all__ = [
     "Format",

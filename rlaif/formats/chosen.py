@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from rlaif.files.preferences import preference_row
 from rlaif.formats.base import Format, Row, Tally, beside, compared, judged, number, preferred, rest, said
 from rlaif.formats.texts import asked, from_transcript, one_text, opening, to_transcript, two_sides, with_answer
-from rlaif.preferences import preference_row
 from rlaif.records import Judgment, Label, Pair, Preference, Prompt, check_probability
 
 __all__ = ["HH", "TRL", "Argilla", "Preferences", "RewardBench", "Skywork", "UltraFeedback"]

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rlaif.shards import parquet_splits
-from rlaif.sources import read_rows, write_jsonl
+from rlaif.files.shards import parquet_splits
+from rlaif.files.sources import read_rows, write_jsonl
 
 __all__ = ["read_source", "write_output"]
 

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
-from rlaif.preferences import FLIPPED
+from rlaif.files.preferences import FLIPPED
+from rlaif.files.shards import SHARD_BYTES, Shards, parquet_splits, read_tables
+from rlaif.files.sources import write_json
 from rlaif.publish import near
 from rlaif.publish.checks import Action, Checked, check, stop_line
 from rlaif.publish.contamination import Index
@@ -32,8 +34,6 @@ from rlaif.publish.provenance import Origin, bare_names, public_name, read_json
 from rlaif.publish.scan import Item, texts_of
 from rlaif.publish.staging import MARK
 from rlaif.records import Judgment, Vote, check_probability, check_prompt
-from rlaif.shards import SHARD_BYTES, Shards, parquet_splits, read_tables
-from rlaif.sources import write_json
 
 __all__ = ["CONFIGS", "Cost", "Published", "open_dataset", "stage_dataset"]
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlaif.judges.prompts import load_template
-from rlaif.pages import count, decimal, interval, percent, table
+from rlaif.files.sources import fingerprint
+from rlaif.judging.prompts import load_template
+from rlaif.pages.parts import count, decimal, interval, percent, table
 from rlaif.publish.card import NOT_MEASURED, UNKNOWN, CardFields, front_matter, known_or, render, size_category
 from rlaif.publish.checks import CHECKS
 from rlaif.publish.dataset import CONFIGS, Published
 from rlaif.publish.provenance import Origin, public_name, read_json
-from rlaif.sources import fingerprint
 
 __all__ = ["UNKNOWN", "Searched", "Terms", "dataset_card", "judge_report"]
 

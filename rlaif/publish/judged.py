@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from rlaif.preferences import BuildConfig, judgments_of, split_for
+from rlaif.files.selection import BuildConfig, judgments_of, split_for
+from rlaif.files.store import stored_rows
 from rlaif.publish.provenance import Origin
 from rlaif.publish.scan import Item, texts_of
 from rlaif.records import Judgment, Prompt, Vote, content_hash
-from rlaif.store import stored_rows
 
 __all__ = ["Judged", "digest"]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
+from rlaif.files.sources import fingerprint
+from rlaif.models.reward_model import METADATA
 from rlaif.publish.provenance import Origin, public_name, read_json, trace
-from rlaif.reward_model import METADATA
-from rlaif.sources import fingerprint
 
 __all__ = ["Source", "base_models", "evaluation", "hub_model", "no_paths", "rewards", "training_data"]
 

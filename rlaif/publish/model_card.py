@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlaif.pages import Report, cell, count, decimal, interval, known, percent, table
+from rlaif.pages.parts import Report, cell, count, decimal, interval, known, percent, table
 from rlaif.publish.card import NOT_MEASURED, UNKNOWN, CardFields, front_matter, known_or, render
 from rlaif.publish.lineage import Source
 from rlaif.publish.model_facts import ModelFacts

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rlaif.pages import Report
+from rlaif.models.reward_model import RewardModelCard
+from rlaif.pages.parts import Report
 from rlaif.publish.lineage import Source
-from rlaif.reward_model import RewardModelCard
 
 __all__ = ["Example", "Kind", "ModelFacts"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from rlaif.pages import count
+from rlaif.models.reward_model import HEADS
+from rlaif.pages.parts import count
 from rlaif.publish.model_facts import ModelFacts
-from rlaif.reward_model import HEADS
 
 __all__ = ["policy_snippets", "reward_snippets"]
 
@@ -32,7 +32,7 @@ def reward_snippets(facts: ModelFacts) -> list[str]:
         f"print(round(score(prompt, response), {digits}))  # {round(example.score, digits)}",
     ]
     own = [
-        "from rlaif.reward_model import RewardModel",
+        "from rlaif.models.reward_model import RewardModel",
         "",
         f"reward_model = RewardModel.load({_quoted(facts.repo_id or '.')})",
         words,

@@ -27,6 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from rlaif.files.sources import write_json
+from rlaif.models.reward_model import METADATA, RewardModel, RewardModelCard
 from rlaif.publish import lineage
 from rlaif.publish.card import CardFields, check_fields
 from rlaif.publish.lineage import Source
@@ -34,8 +36,6 @@ from rlaif.publish.model_card import model_card, settings
 from rlaif.publish.model_facts import Example, Kind, ModelFacts
 from rlaif.publish.provenance import bare_names, public_name, read_json
 from rlaif.publish.staging import MARK, claim
-from rlaif.reward_model import METADATA, RewardModel, RewardModelCard
-from rlaif.sources import write_json
 
 __all__ = ["publish_model"]
 
@@ -186,8 +186,8 @@ class _Model:
 
     @classmethod
     def open(cls, folder: Path, kind: Kind) -> _Model:
-        from rlaif.language_models import load_tokenizer
-        from rlaif.rendering import Rendering
+        from rlaif.models.loading import load_tokenizer
+        from rlaif.models.rendering import Rendering
 
         if not folder.is_dir():
             raise ValueError(f"{folder} is no folder; expected what reward_models/bradley_terry.py or a recipe wrote.")
@@ -328,8 +328,8 @@ def _scores(folder: Path, asked: Sequence[tuple[str, str]]) -> _Outputs:
 def _logits(folder: Path, asked: Sequence[tuple[str, str]], load_in_4bit: bool) -> _Outputs:
     import torch
 
-    from rlaif.language_models import load_causal_lm, load_tokenizer
-    from rlaif.rendering import Rendering
+    from rlaif.models.loading import load_causal_lm, load_tokenizer
+    from rlaif.models.rendering import Rendering
 
     tokenizer = load_tokenizer(folder)
     rendering = Rendering.of(tokenizer)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
-from rlaif.sources import fingerprint
+from rlaif.files.sources import fingerprint
 
 __all__ = ["Origin", "Step", "bare_names", "public_name", "read_json", "trace"]
 

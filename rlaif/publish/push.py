@@ -35,8 +35,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlaif.config import warn
+from rlaif.files.sources import write_json
 from rlaif.publish.card import Kind
-from rlaif.sources import write_json
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rlaif.judges.prompts import CHAT_MARKER
+from rlaif.judging.prompts import CHAT_MARKER
 from rlaif.publish import near, sensitive
 from rlaif.publish.contamination import Index
 from rlaif.records import Prompt, content_hash, prompt_hash

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from transformers.trainer_callback import ProgressCallback
 
-from rlaif.parallel import on_cpu, process_count
+from rlaif.models.parallel import on_cpu, process_count
 
 __all__ = ["Defaults", "Shared", "is_peft"]
 
@@ -33,7 +33,7 @@ class Defaults:
         "model_init_kwargs": (None, "Use --model_revision, --dtype, --attn_implementation and --load_in_4bit."),
         "chat_template_path": (None, "Save the tokenizer with the template, so that scoring and generation use it."),
         "eos_token": (None, "Set it in the tokenizer's own config, so that scoring and generation use it."),
-        "pad_token": (None, "A padding token that is not the EOS is chosen by rlaif.rendering."),
+        "pad_token": (None, "A padding token that is not the EOS is chosen by rlaif.models.rendering."),
         "trust_remote_code": (False, "Models with their own code are not loaded."),
         "dataset_num_proc": (None, "Tokenization runs in one process."),
     }

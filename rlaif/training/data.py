@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from rlaif.rendering import Rendering
-from rlaif.sources import read_prompt_rows
+from rlaif.files.sources import read_prompt_rows
+from rlaif.models.rendering import Rendering
 
 __all__ = [
     "Tokenized",
@@ -48,7 +48,7 @@ def reward_pairs(preferences: Any, tokenizer: Any, rendering: Rendering, max_len
     """Preferences -> `chosen_ids`, `rejected_ids`, `z`, `margin`; `chosen_segments`, `rejected_segments` if encoder.
 
     Args:
-        preferences: what `rlaif.preferences.load_preferences` gives.
+        preferences: what `rlaif.files.preferences.load_preferences` gives.
         max_length: of a conversation, in tokens, EOS included.
     """
 
@@ -136,7 +136,7 @@ def on_disk(data: Tokenized, folder: str) -> Tokenized:
     import datasets
 
     with _main_process_first():
-        from rlaif.parallel import is_main
+        from rlaif.models.parallel import is_main
 
         if is_main():
             shutil.rmtree(folder, ignore_errors=True)
@@ -161,7 +161,7 @@ def _tokenized(
 ) -> Tokenized:
     from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    from rlaif.language_models import quiet
+    from rlaif.models.loading import quiet
 
     if max_length < 1:
         raise ValueError(f"max_length is {max_length}; expected a positive number of tokens.")
@@ -186,7 +186,7 @@ def _tokenized(
 @contextmanager
 def _main_process_first() -> Iterator[None]:
     """Lets the other processes find in `datasets`' cache what the main one has tokenized."""
-    from rlaif.parallel import process_count
+    from rlaif.models.parallel import process_count
 
     if process_count() == 1:
         yield

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from rlaif.reward_model import RewardModel
-from rlaif.training.critic import is_critic
+from rlaif.models.reward_model import RewardModel
+from rlaif.training.ppo.critic import is_critic
 
 __all__ = ["peak_memory", "weights_held"]
 

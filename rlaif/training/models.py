@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rlaif.language_models import device, keep_backward, quantization, quiet
-from rlaif.reward_model import HEADS
+from rlaif.models.loading import device, keep_backward, quantization, quiet
+from rlaif.models.reward_model import HEADS
 
 __all__ = [
     "ModelConfig",

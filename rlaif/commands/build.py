@@ -1,0 +1,104 @@
+"""`rlaif build`: judgments -> a preference dataset, which `datasets.load_dataset` and TRL take as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rlaif.files.manifest import write_manifest
+from rlaif.files.preferences import FLIPPED, preference_row, preference_schema
+from rlaif.files.selection import BuildConfig, flip, is_flipped, judgments_of, select, split_for
+from rlaif.files.shards import SPLITS, Shards
+from rlaif.files.sources import write_json
+from rlaif.records import (
+    Preference,
+)
+
+__all__ = ["build"]
+
+
+def build(config: BuildConfig) -> dict[str, Any]:
+    """Runs `rlaif build`; writes the dataset, report.json and manifest.json and returns the report."""
+    if not config.judgments or not config.output:
+        raise ValueError("judgments and output must be set; expected --judgments SOURCE --output FOLDER.")
+    if not (config.validation >= 0.0 and config.test >= 0.0 and config.validation + config.test < 1.0):
+        raise ValueError(
+            f"validation and test are {config.validation} and {config.test}; expected shares that leave room for train."
+        )
+    if not 0.0 <= config.tie_band < 0.5 or not 0.5 <= config.min_confidence <= 1.0:
+        raise ValueError(
+            f"tie_band is {config.tie_band} and min_confidence {config.min_confidence}; expected them in [0, 0.5) and "
+            "[0.5, 1]."
+        )
+    if not 0.0 <= config.flip_rate <= 0.5:
+        raise ValueError(
+            f"flip_rate is {config.flip_rate}; expected a share in [0, 0.5]: at 0.5 a verdict says nothing, above it "
+            "the opposite."
+        )
+    left_out: Counter[str] = Counter()
+    judgments = judgments_of(config)
+    selected = select(
+        (flip(judgment) if is_flipped(judgment.pair, config) else judgment for judgment in judgments),
+        left_out,
+        tie_band=config.tie_band,
+        min_confidence=config.min_confidence,
+        consistent=config.consistent,
+    )
+    first = next(selected, None)
+    if first is None:
+        raise ValueError(f"no preference is left of {left_out.total()} judgments ({dict(left_out)}); nothing written.")
+    folder = Path(config.output)
+    confidence, flipped = 0.0, 0
+    # A dataset with noise that was converted and is built again brings the column: turned round twice is as judged.
+    carried = config.z_from == "judge" and FLIPPED in first.extra
+    noisy = carried or config.flip_rate > 0.0
+    schema = preference_schema(conversational=isinstance(first.prompt, list), flipped=noisy)
+    with Shards(folder / "data", schema) as shards:
+        for preference in itertools.chain([first], selected):
+            turned = is_flipped(preference, config) != (carried and bool(preference.extra.get(FLIPPED)))
+            row = preference_row(preference) | ({FLIPPED: turned} if noisy else {})
+            shards.add(split_for(preference, config), row)
+            confidence += preference.z
+            flipped += turned
+    kept = sum(shards.rows.values())
+    report = {
+        "judgments": kept + left_out.total(),
+        "preferences": kept,
+        **({"flipped": flipped} if noisy else {}),
+        "left_out": dict(left_out),
+        "splits": {name: shards.rows.get(name, 0) for name in SPLITS},
+        "split_by": config.split_by,
+        "mean_confidence": confidence / kept,
+    }
+    (folder / "README.md").write_text(_card(first, report), encoding="utf-8")
+    write_json(folder / "report.json", report)
+    write_manifest(folder, "rlaif build", dataclasses.asdict(config), [config.judgments])
+    return report
+
+
+def _card(first: Preference, report: Mapping[str, Any]) -> str:
+    splits = report["splits"]
+    files = "".join(f"  - split: {name}\n    path: data/{name}-*.parquet\n" for name, rows in splits.items() if rows)
+    left_out = "".join(f"| left out: {reason} | {count} |\n" for reason, count in report["left_out"].items())
+    sizes = "".join(f"| {name} | {count} |\n" for name, count in report["splits"].items())
+    noise, turned = "", ""
+    if "flipped" in report:
+        turned = f"| verdicts turned round | {report['flipped']} |\n"
+        noise = (
+            f"**Label noise**: for an experiment, {report['flipped']} verdicts were turned round (`--flip_rate`). "
+            f"Where `{FLIPPED}` is true, what was judged is the opposite of the row.\n\n"
+        )
+    return (
+        f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}tags:\n- preference\n- rlaif\n---\n"
+        "# Preferences\n\n"
+        "`chosen` and `rejected` are two responses to `prompt`; `z` = P(`chosen` is preferred), in (0.5, 1], and "
+        "`margin` = 2z - 1. `z_first` and `z_second` are the same probability with `chosen` shown to the judge first "
+        "and second; their difference is the judge's position bias on the pair. `label` is what was known from "
+        "elsewhere about which one is better (`chosen`, `rejected`, `tie`), empty where nothing was.\n\n"
+        f"Judge: `{first.judge}`, prompt template `{first.template}`. Splits by hash of `{report['split_by']}`.\n\n"
+        f"{noise}| rows | |\n|---|---|\n| judgments read | {report['judgments']} |\n{left_out}{sizes}{turned}"
+    )

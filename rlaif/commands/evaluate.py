@@ -1,0 +1,590 @@
+"""`rlaif evaluate`: policies side by side on the same prompts, the judge and the reward model against the truth.
+
+    policies        one response a prompt from each: gold reward, reward-model score, win rate over the first policy by
+                    gold and by judge, KL to the reference, length
+    judge           judgments that `rlaif judge` wrote, against gold rewards or labels
+    reward model    its accuracy and calibration on the held-out split of a preference dataset
+    seconds         what each stage took, from the start of its process
+
+Every section is there when its inputs are. Into the output folder go report.json, report.md and its plots,
+responses.jsonl (every response with its numbers, so that each mean can be checked), and completions/ and votes/: what
+was sampled and judged, which a later run finds and does not pay for again.
+
+Under `accelerate launch -m rlaif evaluate ...` sampling, KL and judging are split over the processes, by whole batches
+planned before anything runs, so their number does not change the result; the main process does the rest and writes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlaif.assess.agreement import assess_judgments, truth_name
+from rlaif.assess.rewards import assess_reward_model
+from rlaif.assess.truth import GoldReward, load_gold
+from rlaif.assess.wins import mean_and_error, win_rate_by_judge, win_rate_by_reward
+from rlaif.config import named_values
+from rlaif.files.manifest import elapsed
+from rlaif.files.sources import read_judgments, read_prompts, write_jsonl
+from rlaif.judging.base import Judge
+from rlaif.judging.settings import JudgeConfig, load_judge
+from rlaif.models.parallel import is_main, process_count, process_index, wait_for_everyone
+from rlaif.models.rendering import Encoded, Rendering
+from rlaif.records import Judgment, Pair, Prompt
+
+if TYPE_CHECKING:
+    from rlaif.models.reward_model import RewardModel
+
+__all__ = ["EvaluateConfig", "evaluate"]
+
+Array = NDArray[np.float64]
+Result = TypeVar("Result")
+
+
+@dataclass
+class EvaluateConfig(JudgeConfig):
+    """What is compared, on what, by whom. Settings of the judge are those of `rlaif judge`."""
+
+    output: str | None = field(
+        default=None, metadata={"help": "Folder for report.json, report.md, plots, responses.jsonl, votes."}
+    )
+    policies: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "name=path, one for each policy: a folder or Hub id. The first is the baseline of win rates."
+        },
+    )
+    reference: str | None = field(
+        default=None,
+        metadata={"help": "Reference of the KL: a policy's name, a folder or a Hub id. Default: the first."},
+    )
+    prompts: str | None = field(
+        default=None, metadata={"help": "Rows with a prompt: .jsonl, .parquet, a datasets folder or a Hub id."}
+    )
+    split: str | None = field(default=None, metadata={"help": "Split of the prompts, where they have several."})
+    limit: int | None = field(default=None, metadata={"help": "Use only the first so many distinct prompts."})
+    policy_temperature: float = field(
+        default=1.0,
+        metadata={
+            "help": "Sampling temperature of the policies; 0 is greedy. 1, as in training, is the policy itself."
+        },
+    )
+    policy_top_p: float = field(default=1.0, metadata={"help": "Nucleus sampling: the probability mass that is kept."})
+    max_new_tokens: int = field(default=512, metadata={"help": "Longest response, in tokens."})
+    batch_tokens: int = field(
+        default=32768, metadata={"help": "Tokens generated at once, prompts and responses; halved on out-of-memory."}
+    )
+    seed: int = field(default=0, metadata={"help": "Of sampling and of the bootstrap."})
+    dtype: str = field(default="auto", metadata={"help": "Policies: auto (as stored), float32, bfloat16 or float16."})
+    load_in_4bit: bool = field(default=False, metadata={"help": "Policies and reference: quantize (NF4)."})
+    gold: str | None = field(
+        default=None,
+        metadata={
+            "help": "The true reward, where there is one: module:function taking (prompt, response), as in "
+            "rlaif.sandbox:gold_reward."
+        },
+    )
+    reward_model: str | None = field(
+        default=None, metadata={"help": "A reward model's folder or Hub id, as reward_models/bradley_terry.py writes."}
+    )
+    preferences: str | None = field(
+        default=None, metadata={"help": "Preference dataset that the reward model is measured on. Needs reward_model."}
+    )
+    preferences_split: str = field(default="test", metadata={"help": "Its held-out split."})
+    judgments: str | None = field(
+        default=None, metadata={"help": "Folder that `rlaif judge` wrote, to hold the judge against gold or labels."}
+    )
+    stages: list[str] = field(
+        default_factory=list,
+        metadata={"help": "name=folder: a stage whose report.json or manifest.json holds `seconds`, to be copied."},
+    )
+    bootstrap_samples: int = field(default=1000, metadata={"help": "Draws behind each bootstrap interval."})
+    examples: int = field(default=5, metadata={"help": "Prompts shown with every policy's response in report.md."})
+
+
+@dataclass
+class _Sampled:
+    """A policy's responses to all prompts, and what was measured on each; NaN where it could not be: N each.
+
+    `tokens` counts what was generated, EOS included; `ended` is False where a response was cut at `max_new_tokens`;
+    `retokenized` counts the responses whose text is encoded to another number of tokens than was generated, so that
+    their KL is summed over other prefixes than the policy's own.
+    """
+
+    texts: list[str]
+    tokens: list[int]
+    ended: list[bool]
+    kl: Array | None
+    kl_missing: str | None
+    retokenized: int = 0
+    gold: Array | None = None
+    reward: Array | None = None
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Runs `rlaif evaluate`, writes `config.output`, and returns what report.json holds ({} but in the main process).
+
+    Raises:
+        ValueError: a setting, a source or a gold reward is not as expected. Whatever can be known before the first
+            model is loaded is checked before.
+    """
+    plan = _Plan.of(config)
+    sampled = _sample_policies(plan)
+    judgments = _judge_policies(plan, sampled)
+    report = _measure(plan, sampled, judgments) if is_main() else {}
+    wait_for_everyone()
+    return report
+
+
+def _measure(plan: _Plan, sampled: dict[str, _Sampled], judgments: dict[str, list[Judgment | None]]) -> dict[str, Any]:
+    """Everything after sampling and judging: scores, numbers, files. Returns the report."""
+    config = plan.config
+    reward_model = _load_reward_model(config)
+    _score(plan, sampled, reward_model)
+    report: dict[str, Any] = {
+        "gold": config.gold,
+        "prompts": {
+            "source": config.prompts,
+            "split": config.split,
+            "count": len(plan.prompts),
+            "too_long": plan.too_long,
+        },
+        "sampling": {
+            "temperature": config.policy_temperature,
+            "top_p": config.policy_top_p,
+            "max_new_tokens": config.max_new_tokens,
+            "seed": config.seed,
+        },
+        "baseline": plan.baseline,
+        "reference": plan.reference,
+        "policies": {name: _policy_report(plan, name, sampled, judgments.get(name)) for name in plan.policies},
+    }
+    trained = list(plan.policies)[1:]
+    if len(trained) > 1:
+        report["comparisons"] = [
+            _comparison(plan, name, other, sampled) for other, name in itertools.combinations(trained, 2)
+        ]
+    if plan.judgments:
+        report["judge"] = assess_judgments(
+            plan.judgments, plan.gold, samples=config.bootstrap_samples, seed=config.seed
+        )
+    if reward_model is not None and config.preferences:
+        report["reward_model"] = _reward_model_report(plan, reward_model)
+    report["seconds"] = {**plan.seconds, "evaluate": round(elapsed(), 1)}
+    _write(plan, report, sampled, judgments)
+    return report
+
+
+# Checks ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Plan:
+    """The settings, checked and read. `prompts` are what every policy has answered, once `_sample_policies` is done."""
+
+    config: EvaluateConfig
+    output: str
+    policies: dict[str, str]
+    tokenizers: dict[str, Any]
+    reference: str
+    reference_path: str
+    prompts: list[Prompt]
+    gold: GoldReward | None
+    judgments: list[Judgment]
+    judge: Judge | None
+    preferences: Any
+    seconds: dict[str, float]
+    too_long: int = 0
+
+    @property
+    def baseline(self) -> str:
+        return next(iter(self.policies))
+
+    @classmethod
+    def of(cls, config: EvaluateConfig) -> _Plan:
+        """`config` read and checked, the cheap first; no model is loaded yet."""
+        _check_numbers(config)
+        assert config.prompts is not None
+        assert config.output is not None
+        policies = named_values(config.policies, "policies", "a policy's folder or Hub id")
+        seconds = {
+            name: _seconds(name, folder) for name, folder in named_values(config.stages, "stages", "a folder").items()
+        }
+        gold = load_gold(config.gold) if config.gold else None
+        judgments = read_judgments(config.judgments) if config.judgments else []
+        if judgments and truth_name(judgments, gold) is None:
+            raise ValueError(
+                f"no judgment in {config.judgments} carries a label and no gold is given, so there is nothing to hold "
+                "the judge against. Give --gold module:function, or judge pairs with a `label` column."
+            )
+        if config.reward_model:
+            from rlaif.models.reward_model import RewardModelCard
+
+            RewardModelCard.read(config.reward_model)  # a wrong path is known now, not after an hour of sampling
+        reference = config.reference or next(iter(policies))
+        reference_path = policies.get(reference, reference)
+        tokenizers = {path: _load_tokenizer(path) for path in {*policies.values(), reference_path}}
+        return cls(
+            config=config,
+            output=config.output,
+            policies=policies,
+            tokenizers=tokenizers,
+            reference=reference,
+            reference_path=reference_path,
+            prompts=read_prompts(config.prompts, config.split)[: config.limit],
+            gold=gold,
+            judgments=judgments,
+            judge=load_judge(config) if config.judge_model else None,
+            preferences=_load_preferences(config),
+            seconds=seconds,
+        )
+
+
+def _check_numbers(config: EvaluateConfig) -> None:
+    if not config.output or not config.policies or not config.prompts:
+        raise ValueError(
+            "output, policies and prompts must be set; expected --policies NAME=PATH ... --prompts SOURCE "
+            "--output FOLDER."
+        )
+    if config.policy_temperature < 0 or not 0 < config.policy_top_p <= 1:
+        raise ValueError(
+            f"policy_temperature is {config.policy_temperature} and policy_top_p {config.policy_top_p}; expected a "
+            "temperature of 0 (greedy) or more and a top-p in (0, 1]."
+        )
+    for name in ("max_new_tokens", "batch_tokens", "bootstrap_samples"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} is {getattr(config, name)}; expected at least 1.")
+    if config.limit is not None and config.limit < 1:
+        raise ValueError(f"limit is {config.limit}; expected at least 1 prompt.")
+    if config.judge != "local" and not config.judge_model:
+        raise ValueError(f"judge is {config.judge!r} but judge_model is not set; expected the model (or function).")
+    if config.judge_model and len(config.policies) == 1:
+        raise ValueError(
+            "a judge compares policies with the first one, and there is only one; add another or no judge."
+        )
+    if config.preferences and not config.reward_model:
+        raise ValueError("preferences are given but no reward_model to measure on them; add --reward_model FOLDER.")
+
+
+def _seconds(name: str, folder: str) -> float:
+    for file in ("report.json", "manifest.json"):
+        path = Path(folder) / file
+        if path.is_file():
+            try:
+                seconds = json.loads(path.read_text(encoding="utf-8")).get("seconds")
+            except json.JSONDecodeError as error:
+                raise ValueError(f"stage {name!r}: {path} is not JSON ({error}). Run the stage again.") from None
+            if isinstance(seconds, int | float) and not isinstance(seconds, bool):
+                return float(seconds)
+    raise ValueError(
+        f"stage {name!r}: neither report.json nor manifest.json in {folder} holds a number `seconds`; expected the "
+        "output folder of a stage that has finished."
+    )
+
+
+def _load_tokenizer(path: str) -> Any:
+    from rlaif.models.loading import load_tokenizer
+
+    tokenizer = load_tokenizer(path)
+    if Rendering.of(tokenizer).kind == "pair":
+        raise ValueError(f"{path} has an encoder's tokenizer (no EOS); expected a causal language model as policy.")
+    return tokenizer
+
+
+def _load_preferences(config: EvaluateConfig) -> Any:
+    if not config.preferences:
+        return None
+    from rlaif.files.preferences import load_preferences
+
+    return load_preferences(config.preferences, config.preferences_split)
+
+
+def _load_reward_model(config: EvaluateConfig) -> RewardModel | None:
+    if not config.reward_model:
+        return None
+    from rlaif.models.reward_model import RewardModel
+
+    return RewardModel.load(config.reward_model)
+
+
+# Responses and KL -----------------------------------------------------------------------------------------------------
+
+
+def _sample_policies(plan: _Plan) -> dict[str, _Sampled]:
+    """Every policy's responses to the prompts, with their KL; in every process alike.
+
+    A prompt that is too long for one policy is left out for all, and counted: they are compared on the same prompts.
+    """
+    from rlaif.judging.sampling import LocalPolicy, complete
+    from rlaif.models.loading import load_causal_lm
+
+    config = plan.config
+    policies, completions = {}, {}
+    for name, path in plan.policies.items():
+        policies[name] = LocalPolicy(
+            path,
+            max_new_tokens=config.max_new_tokens,
+            temperature=config.policy_temperature,
+            top_p=config.policy_top_p,
+            seed=config.seed,
+            batch_tokens=config.batch_tokens,
+            dtype=config.dtype,
+            load_in_4bit=config.load_in_4bit,
+        )
+        sets = complete(policies[name], plan.prompts, 1, plan.output, f"sampling {name}")
+        completions[name] = [row for (row,) in sets]
+    answered = [all(r["text"] is not None for r in rows) for rows in zip(*completions.values(), strict=True)]
+    if not any(answered):
+        reason = next(row["reason"] for rows in completions.values() for row in rows if row["text"] is None)
+        raise ValueError(f"no prompt of {config.prompts} could be answered by every policy: {reason}; shorten them.")
+    plan.prompts = [prompt for prompt, kept in zip(plan.prompts, answered, strict=True) if kept]
+    plan.too_long = answered.count(False)
+
+    reference: Any = None
+    sampled = {}
+    for name, path in plan.policies.items():
+        rows = [row for row, kept in zip(completions[name], answered, strict=True) if kept]
+        texts, ended = [row["text"] for row in rows], [row["complete"] for row in rows]
+        tokens = [row["tokens"] for row in rows]
+        kl: Array | None
+        retokenized = 0
+        if path == plan.reference_path:
+            kl, missing = np.zeros(len(rows)), None  # by definition; two forward passes would say the same
+        else:
+            if reference is None:
+                reference = load_causal_lm(plan.reference_path, dtype=config.dtype, load_in_4bit=config.load_in_4bit)
+            encoded = _encode(plan, name, texts, ended)
+            retokenized = sum(len(e.response_ids) != n for e, n in zip(encoded, tokens, strict=True))
+            kl, missing = _kl(plan, name, policies[name].model, reference, encoded)
+        sampled[name] = _Sampled(texts, tokens, ended, kl, missing, retokenized)
+        del policies[name]  # and its weights: no more than two models are held at a time
+    return sampled
+
+
+def _encode(plan: _Plan, name: str, texts: Sequence[str], ended: Sequence[bool]) -> list[Encoded]:
+    """The responses as tokens. One that was cut gets no EOS: the policy never said it."""
+    tokenizer = plan.tokenizers[plan.policies[name]]
+    rendering = Rendering.of(tokenizer)
+    whole = [rendering.encode(tokenizer, prompt, text) for prompt, text in zip(plan.prompts, texts, strict=True)]
+    return [e if end else Encoded(e.prompt_ids, e.response_ids[:-1]) for e, end in zip(whole, ended, strict=True)]
+
+
+def _kl(
+    plan: _Plan, name: str, policy: Any, reference: Any, encoded: Sequence[Encoded]
+) -> tuple[Array | None, str | None]:
+    """KL to the reference of each response, in nats: (N,); or None, and why it is not defined."""
+    from rlaif.assess.divergence import response_kl, token_budget
+    from rlaif.models.batching import plan_batches, split_on_oom
+
+    tokenizer = plan.tokenizers[plan.policies[name]]
+    ours, theirs = Rendering.of(tokenizer), Rendering.of(plan.tokenizers[plan.reference_path])
+    sizes = [model.get_output_embeddings().weight.shape[0] for model in (policy, reference)]
+    if ours.tokenizer_hash != theirs.tokenizer_hash or sizes[0] != sizes[1]:
+        return None, (
+            f"no KL: its tokens are not those of the reference `{plan.reference}` "
+            f"(vocabularies of {sizes[0]} and {sizes[1]})."
+        )
+
+    def measure(batch: Sequence[int]) -> list[float]:
+        return [float(kl) for kl in response_kl(policy, reference, [encoded[i] for i in batch], tokenizer.pad_token_id)]
+
+    batches = plan_batches([len(row) for row in encoded], token_budget(sizes[0]))
+    rows = _in_batches(batches, lambda batch: split_on_oom(measure, batch), len(encoded), f"KL of {name}")
+    return np.array(rows), None
+
+
+def _in_batches(
+    batches: Sequence[list[int]], run: Callable[[list[int]], list[Result]], size: int, label: str
+) -> list[Result]:
+    """`run` over `batches` of the indices 0 .. size - 1, split over the processes; every process gets all, in order."""
+    from tqdm.auto import tqdm
+
+    mine: list[tuple[int, Result]] = []
+    share = batches[process_index() :: process_count()]
+    with tqdm(total=sum(map(len, share)), desc=label, unit="response", disable=not is_main(), mininterval=1.0) as bar:
+        for batch in share:
+            mine += zip(batch, run(batch), strict=True)
+            bar.update(len(batch))
+    if process_count() > 1:
+        from accelerate.utils import gather_object
+
+        mine = gather_object(mine)
+    results = dict(mine)
+    return [results[index] for index in range(size)]
+
+
+# Numbers --------------------------------------------------------------------------------------------------------------
+
+
+def _judge_policies(plan: _Plan, sampled: dict[str, _Sampled]) -> dict[str, list[Judgment | None]]:
+    """For each policy the judgments on (policy, baseline); None where both said the same, as baseline and itself do."""
+    if plan.judge is None:
+        return {}
+    from rlaif.judging.annotate import judge_pairs
+
+    pairs = {}
+    for name in list(plan.policies)[1:]:
+        rows = zip(plan.prompts, sampled[name].texts, sampled[plan.baseline].texts, strict=True)
+        for index, (prompt, ours, theirs) in enumerate(rows):
+            if ours != theirs:
+                pairs[name, index] = Pair(
+                    prompt, ours, theirs, id=f"{name}:{index}", model_a=name, model_b=plan.baseline
+                )
+    found = judge_pairs(list(pairs.values()), plan.judge, plan.output, label="judging policies").judgments
+    by_place = dict(zip(pairs, found, strict=True))
+    return {name: [by_place.get((name, index)) for index in range(len(plan.prompts))] for name in plan.policies}
+
+
+def _score(plan: _Plan, sampled: dict[str, _Sampled], reward_model: RewardModel | None) -> None:
+    """Gold rewards and reward-model scores (less the zero point) of all responses."""
+    for policy in sampled.values():
+        if plan.gold is not None:
+            policy.gold = np.array([plan.gold(p, text) for p, text in zip(plan.prompts, policy.texts, strict=True)])
+        if reward_model is not None:
+            policy.reward = reward_model.score(plan.prompts, policy.texts) - reward_model.zero
+
+
+def _policy_report(
+    plan: _Plan, name: str, sampled: dict[str, _Sampled], judgments: list[Judgment | None] | None
+) -> dict[str, Any]:
+    config, policy, baseline = plan.config, sampled[name], sampled[plan.baseline]
+    bootstrap = {"samples": config.bootstrap_samples, "seed": config.seed}
+    row: dict[str, Any] = {"path": plan.policies[name]}
+    if policy.gold is not None:
+        row["gold_reward"], row["gold_reward_se"] = mean_and_error(policy.gold)
+    if policy.reward is not None:
+        scored = ~np.isnan(policy.reward)
+        row["reward"], row["reward_se"] = mean_and_error(policy.reward[scored])
+        row["reward_unscored"] = int((~scored).sum())
+    if judgments is not None:
+        asked = [j for j in judgments if j is not None]
+        row["judge"] = {
+            **win_rate_by_judge(
+                [None if j is None else j.z for j in judgments], [j is None for j in judgments], **bootstrap
+            ),
+            **{k: v for k, v in assess_judgments(asked, plan.gold, **bootstrap).items() if k in _OF_JUDGE},
+        }
+    if policy.gold is not None and baseline.gold is not None:
+        row |= {**win_rate_by_reward(policy.gold, baseline.gold, **bootstrap), "win_rate_by": "gold"}
+    elif judgments is not None:
+        row |= {k: row["judge"][k] for k in _OF_WINS if k in row["judge"]}
+        row["win_rate_by"] = "judge"
+    row["length"], row["length_se"] = mean_and_error(policy.tokens)
+    row["no_eos"] = float(np.mean(np.logical_not(policy.ended)))
+    if policy.kl is not None:
+        row["kl"], row["kl_se"] = mean_and_error(policy.kl)
+        row["kl_retokenized"] = policy.retokenized
+    else:
+        row["kl_missing"] = policy.kl_missing
+    return row
+
+
+def _comparison(plan: _Plan, name: str, other: str, sampled: dict[str, _Sampled]) -> dict[str, Any]:
+    """Two policies that are both no baseline: mean differences `name` - `other`, prompt by prompt, and wins by gold.
+
+    Their two intervals in the table of policies cannot say which is better: what makes prompts easy is in both.
+    """
+    ours, theirs = sampled[name], sampled[other]
+    row: dict[str, Any] = {"policy": name, "other": other}
+    measures = [
+        ("gold_reward", ours.gold, theirs.gold),
+        ("reward", ours.reward, theirs.reward),
+        ("kl", ours.kl, theirs.kl),
+        ("length", np.array(ours.tokens, dtype=np.float64), np.array(theirs.tokens, dtype=np.float64)),
+    ]
+    for measure, first, second in measures:
+        if first is not None and second is not None:
+            difference = first - second
+            row[measure], row[f"{measure}_se"] = mean_and_error(difference[~np.isnan(difference)])
+    if ours.gold is not None and theirs.gold is not None:
+        row |= win_rate_by_reward(ours.gold, theirs.gold, samples=plan.config.bootstrap_samples, seed=plan.config.seed)
+    return row
+
+
+_OF_WINS = ("win_rate", "win_rate_low", "win_rate_high", "wins", "ties", "losses")
+_OF_JUDGE = ("reasons", "agreement", "agreement_low", "agreement_high", "order_consistency", "first_rate")
+
+
+def _reward_model_report(plan: _Plan, reward_model: RewardModel) -> dict[str, Any]:
+    rows = plan.preferences
+    prompts, chosen, rejected = (list(rows[column]) for column in ("prompt", "chosen", "rejected"))
+    if plan.gold is not None:
+        gold = plan.gold
+        d = [gold(p, c) - gold(p, r) for p, c, r in zip(prompts, chosen, rejected, strict=True)]
+        truths: list[float | None] = [0.5 + 0.5 * float(np.sign(value)) for value in d]
+    else:
+        truths = [{"chosen": 1.0, "rejected": 0.0, "tie": 0.5}.get(label or "") for label in rows["label"]]
+    labelled = any(truth is not None for truth in truths)
+    scores = reward_model.score([*prompts, *prompts], [*chosen, *rejected])
+    return {
+        "path": plan.config.reward_model,
+        "preferences": plan.config.preferences,
+        "split": plan.config.preferences_split,
+        **assess_reward_model(
+            scores[: len(prompts)],
+            scores[len(prompts) :],
+            list(rows["z"]),
+            truths,
+            [len(text) for text in chosen],
+            [len(text) for text in rejected],
+            truth="gold" if plan.gold is not None else "label" if labelled else None,
+            temperature=reward_model.card.temperature or 1.0,
+            samples=plan.config.bootstrap_samples,
+            seed=plan.config.seed,
+        ),
+    }
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def _write(
+    plan: _Plan, report: dict[str, Any], sampled: dict[str, _Sampled], judgments: dict[str, list[Judgment | None]]
+) -> None:
+    from rlaif.files.manifest import write_manifest
+    from rlaif.pages.evaluation import write_report
+
+    config = plan.config
+
+    def number(values: Array | None, index: int) -> float | None:
+        return None if values is None or math.isnan(values[index]) else float(values[index])
+
+    def rows() -> Any:
+        for index, prompt in enumerate(plan.prompts):
+            for name, policy in sampled.items():
+                judgment = judgments[name][index] if name in judgments else None
+                yield {
+                    "index": index,
+                    "policy": name,
+                    "prompt": prompt,
+                    "response": policy.texts[index],
+                    "tokens": policy.tokens[index],
+                    "ended": policy.ended[index],
+                    "gold": number(policy.gold, index),
+                    "reward": number(policy.reward, index),
+                    "kl": number(policy.kl, index),
+                    **({} if judgment is None else {k: getattr(judgment, k) for k in ("z", "z_ab", "z_ba", "reason")}),
+                }
+
+    write_jsonl(Path(plan.output) / "responses.jsonl", rows())
+    examples = [
+        (
+            prompt,
+            {name: policy.texts[index] for name, policy in sampled.items()},
+            {name: number(policy.gold, index) for name, policy in sampled.items()},
+        )
+        for index, prompt in enumerate(plan.prompts[: config.examples])
+    ]
+    write_report(plan.output, report, examples)
+    inputs = [str(config.prompts), *plan.policies.values(), plan.reference_path]
+    inputs += [source for source in (config.reward_model, config.preferences, config.judgments) if source]
+    write_manifest(plan.output, "rlaif evaluate", dataclasses.asdict(config), dict.fromkeys(inputs))

@@ -1,0 +1,175 @@
+"""`rlaif sample`: prompts -> candidate pairs, from one policy or two, local or behind an endpoint.
+
+Each prompt is answered n times by each policy; exact duplicates are dropped and pairs are formed of what is left, so
+both responses of a pair always differ. With two policies a pair has one response of each, on a side drawn at random by
+the prompt, so that "a" does not mean "the first policy". Completions are stored as they arrive, so a killed
+run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlaif.files.manifest import write_manifest
+from rlaif.files.sources import read_prompts, write_jsonl
+from rlaif.judging.sampling import ApiPolicy, LocalPolicy, complete
+from rlaif.models.parallel import is_main
+from rlaif.records import Pair, Prompt, content_hash
+
+__all__ = ["LocalPolicy", "SampleConfig", "SampleCounts", "complete", "form_pairs", "sample"]
+
+
+@dataclass
+class SampleConfig:
+    """Prompts in, candidate pairs out."""
+
+    prompts: str | None = field(
+        default=None, metadata={"help": "Prompts: a source with a `prompt` column (.jsonl, .parquet, folder, Hub id)."}
+    )
+    policy: str | None = field(
+        default=None,
+        metadata={"help": "Folder or Hub id of a causal LM, or, with --base_url, the endpoint's model name."},
+    )
+    policy_b: str | None = field(default=None, metadata={"help": "A second policy to compare with the first."})
+    output: str | None = field(
+        default=None, metadata={"help": "Folder for completions/, pairs.jsonl and manifest.json."}
+    )
+    split: str | None = field(default=None, metadata={"help": "Split of the source, where it has several."})
+    limit: int | None = field(default=None, metadata={"help": "Use only the first so many prompts."})
+    samples: int = field(default=2, metadata={"help": "Responses to each prompt from each policy."})
+    pairs_per_prompt: int = field(default=1, metadata={"help": "At most so many pairs of a prompt's responses."})
+    temperature: float = field(default=1.0, metadata={"help": "0 is greedy."})
+    top_p: float = field(default=1.0, metadata={"help": "Sample from the likeliest tokens with this total mass."})
+    max_new_tokens: int = field(default=512, metadata={"help": "Longest response, in tokens."})
+    seed: int = field(default=0, metadata={"help": "Seed of the sampling."})
+    dtype: str = field(default="auto", metadata={"help": "local: auto (as stored), float32, bfloat16 or float16."})
+    load_in_4bit: bool = field(default=False, metadata={"help": "local: quantize with bitsandbytes (NF4)."})
+    batch_tokens: int = field(
+        default=32768, metadata={"help": "local: tokens generated at once, prompts and responses."}
+    )
+    base_url: str | None = field(
+        default=None,
+        metadata={"help": "An OpenAI-compatible endpoint (vLLM, say) that serves the policies, ending in /v1."},
+    )
+    api_key_env: str = field(
+        default="OPENAI_API_KEY", metadata={"help": "The environment variable that holds the endpoint's key."}
+    )
+    concurrency: int = field(default=32, metadata={"help": "Calls to the endpoint in flight, in each process."})
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCounts:
+    """What became of the prompts and responses; nothing is left out uncounted."""
+
+    prompts: int
+    responses: int
+    empty: int
+    failed: int
+    cut: int
+    duplicates: int
+    prompts_without_pair: int
+    pairs: int
+
+
+def form_pairs(
+    prompts: Sequence[Prompt],
+    completions: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]],
+    pairs_per_prompt: int,
+    seed: int,
+) -> tuple[list[Pair], SampleCounts]:
+    """Pairs of different responses to one prompt, and what was left out on the way.
+
+    Args:
+        prompts: N of them.
+        completions: by policy (one or two), N lists of completion rows.
+        pairs_per_prompt: at most so many pairs a prompt, drawn at random from all that can be formed.
+        seed: with the prompt, decides which pairs and which response is called a.
+    """
+    counts = dict.fromkeys((f.name for f in dataclasses.fields(SampleCounts)), 0) | {"prompts": len(prompts)}
+    pairs = []
+    for index, prompt in enumerate(prompts):
+        by_policy: list[list[tuple[str, str]]] = []
+        seen: set[str] = set()
+        for name, rows in completions.items():
+            kept = []
+            for row in rows[index]:
+                counts["responses"] += 1
+                text = row["text"]
+                if text is None:
+                    counts["failed"] += 1
+                elif not text.strip():
+                    counts["empty"] += 1
+                elif text in seen:
+                    counts["duplicates"] += 1
+                else:
+                    seen.add(text)
+                    kept.append((name, text))
+                    counts["cut"] += not row["complete"]
+            by_policy.append(kept)
+        first_kept, last_kept = by_policy[0], by_policy[-1]
+        two = len(by_policy) == 2
+        candidates = list(itertools.product(first_kept, last_kept) if two else itertools.combinations(first_kept, 2))
+        rng = random.Random(content_hash(seed, prompt))
+        chosen = rng.sample(candidates, min(pairs_per_prompt, len(candidates)))
+        counts["prompts_without_pair"] += not chosen
+        for first, second in chosen:
+            if two and rng.random() < 0.5:
+                first, second = second, first
+            pairs.append(
+                Pair(prompt=prompt, response_a=first[1], response_b=second[1], model_a=first[0], model_b=second[0])
+            )
+    counts["pairs"] = len(pairs)
+    return pairs, SampleCounts(**counts)
+
+
+def sample(config: SampleConfig) -> SampleCounts:
+    """Runs `rlaif sample`: writes pairs.jsonl and manifest.json (main process only) and returns what was counted."""
+    if not config.prompts or not config.policy or not config.output:
+        raise ValueError(
+            "prompts, policy and output must be set; expected --prompts SOURCE --policy MODEL --output FOLDER."
+        )
+    needed = 1 if config.policy_b else 2
+    if config.samples < needed:
+        raise ValueError(f"samples is {config.samples}; a pair needs {needed} responses of each policy at least.")
+    if config.temperature == 0.0 and config.samples > 1:
+        raise ValueError("samples > 1 at temperature 0 gives the same response again; set --temperature above 0.")
+    names = [config.policy] + ([config.policy_b] if config.policy_b else [])
+    if len(set(names)) < len(names):
+        raise ValueError(f"policy and policy_b are both {config.policy!r}; for one policy leave policy_b out.")
+    if config.limit is not None and config.limit < 1:
+        raise ValueError(f"limit is {config.limit}; expected at least one prompt, or no limit.")
+    if config.pairs_per_prompt < 1:
+        raise ValueError(f"pairs_per_prompt is {config.pairs_per_prompt}; expected at least 1.")
+    prompts = read_prompts(config.prompts, config.split)[: config.limit]
+    completions = {}
+    for name in names:
+        policy: LocalPolicy | ApiPolicy
+        if config.base_url:
+            policy = ApiPolicy(config, name)
+        else:
+            policy = LocalPolicy(
+                name,
+                max_new_tokens=config.max_new_tokens,
+                temperature=config.temperature,
+                top_p=config.top_p,
+                seed=config.seed,
+                batch_tokens=config.batch_tokens,
+                dtype=config.dtype,
+                load_in_4bit=config.load_in_4bit,
+            )
+        completions[name] = complete(policy, prompts, config.samples, config.output, f"sampling {Path(name).name}")
+    pairs, counts = form_pairs(prompts, completions, config.pairs_per_prompt, config.seed)
+    if is_main():
+        if not pairs:
+            raise ValueError(
+                f"no pair could be formed of {counts.responses} responses ({counts}); nothing was written."
+            )
+        write_jsonl(Path(config.output) / "pairs.jsonl", (pair.row() for pair in pairs))
+        write_manifest(config.output, "rlaif sample", dataclasses.asdict(config), [config.prompts, *names])
+    return counts

@@ -1,0 +1,44 @@
+"""`rlaif sandbox`: the bundled world's prompts and demonstrations as files, the input of every other command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlaif.files.sources import write_jsonl
+from rlaif.sandbox.world import demonstrations, prompts
+
+__all__ = ["SandboxConfig", "write_sandbox"]
+
+
+@dataclass
+class SandboxConfig:
+    """How much of the small world to write."""
+
+    output: str = field(default="runs/quickstart", metadata={"help": "Folder for the files."})
+    prompts: int = field(default=1500, metadata={"help": "Prompts to sample responses to: prompts.jsonl."})
+    evaluation: int = field(default=500, metadata={"help": "Other prompts to evaluate on: evaluation.jsonl."})
+    demonstrations: int = field(
+        default=1000, metadata={"help": "Responses to other prompts, of mixed quality: demonstrations.jsonl."}
+    )
+    seed: int = field(default=0, metadata={"help": "Seed of all three."})
+
+
+def write_sandbox(config: SandboxConfig) -> dict[Path, int]:
+    """Writes prompts.jsonl, evaluation.jsonl and demonstrations.jsonl (no prompt in two of them); rows by file."""
+    for name in ("prompts", "evaluation", "demonstrations"):
+        if getattr(config, name) < 0:
+            raise ValueError(f"{name} is {getattr(config, name)}; expected a number of rows.")
+    folder = Path(config.output)
+    asked = prompts(config.prompts + config.evaluation, config.seed)
+    taken = set(asked)
+    # Demonstrations are drawn apart; a prompt that is also to be sampled or evaluated is left to that.
+    shown = [
+        row for row in demonstrations(2 * config.demonstrations + 10, config.seed + 1) if row["prompt"] not in taken
+    ]
+    files = {
+        folder / "prompts.jsonl": [{"prompt": prompt} for prompt in asked[: config.prompts]],
+        folder / "evaluation.jsonl": [{"prompt": prompt} for prompt in asked[config.prompts :]],
+        folder / "demonstrations.jsonl": shown[: config.demonstrations],
+    }
+    return {path: write_jsonl(path, rows) for path, rows in files.items()}

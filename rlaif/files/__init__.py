@@ -1,0 +1,1 @@
+"""Rows in and out: sources, stores, shards, manifests, preference datasets."""

@@ -1,0 +1,83 @@
+"""The manifest of a run: what ran, with which settings, on which inputs, in which versions."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rlaif.files.sources import fingerprint, write_json
+
+__all__ = ["elapsed", "write_manifest"]
+
+
+def write_manifest(
+    folder: str | Path,
+    command: str,
+    config: Mapping[str, Any],
+    inputs: Iterable[str | Path] = (),
+    *,
+    name: str = "manifest.json",
+    report: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes `manifest.json`: what ran, with which settings, on which inputs, in which versions.
+
+    Args:
+        folder: the run's output folder.
+        command: the program's name, as in "rlaif judge".
+        config: the resolved settings. Secrets do not belong in settings and are never in them.
+        inputs: files, folders or Hub ids that were read; their fingerprints are kept.
+        name: of the file, where the output is one file in a folder that holds others.
+        report: the run's counts, where no report.json holds them.
+    """
+    packages = ("rlaif", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "openai", "numpy")
+    write_json(
+        Path(folder) / name,
+        {
+            "command": command,
+            "argv": sys.argv[1:],
+            "config": {
+                k: v if isinstance(v, int | float | bool | list | dict) or v is None else str(v)
+                for k, v in config.items()
+            },
+            "inputs": {str(source): fingerprint(source) for source in inputs},
+            "versions": {name: _version(name) for name in packages} | {"python": platform.python_version()},
+            "git_commit": _git_commit(),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            **({} if report is None else {"report": report}),
+        },
+    )
+
+
+def elapsed() -> float:
+    """Seconds since this process started, imports included: what a stage took, as reports say it."""
+    import psutil
+
+    return time.time() - psutil.Process().create_time()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that this file is in, with "+changes" where it differs; None outside of one."""
+    folder = Path(__file__).parent
+
+    def git(*args: str) -> str:
+        done = subprocess.run(["git", "-C", str(folder), *args], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

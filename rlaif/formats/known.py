@@ -1,0 +1,77 @@
+"""Which formats there are, which one a row is in, and the prompts of a benchmark, for the contamination check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlaif.formats.base import Format
+from rlaif.formats.chosen import HH, TRL, Argilla, Preferences, RewardBench, Skywork, UltraFeedback
+from rlaif.formats.files import read_source
+from rlaif.formats.ranked import KTO, Distilabel, Nectar, NeMo
+from rlaif.formats.sided import AlpacaEval, HelpSteer2, HelpSteer2Ratings, HelpSteer3, JudgeBench, LLMBar, Pairs
+from rlaif.records import check_prompt, last_user_text
+
+__all__ = ["FORMATS", "detect", "read_benchmark"]
+
+
+_CLASSES: tuple[type[Format], ...] = (
+    *(Pairs, Preferences, TRL, UltraFeedback, HelpSteer2, HelpSteer2Ratings, HelpSteer3, Skywork, HH, Nectar),
+    *(Argilla, Distilabel, AlpacaEval, JudgeBench, LLMBar, RewardBench, NeMo, KTO),
+)
+
+
+FORMATS: dict[str, Format] = {kind.name: kind() for kind in _CLASSES}
+
+
+def detect(row: Mapping[str, Any], where: str) -> Format:
+    """The one format that a row's columns fit; a ValueError where none does, or several do."""
+    fitting = _fitting(row)
+    if len(fitting) == 1:
+        return fitting[0]
+    found = f"fits {' and '.join(f.name for f in fitting)}" if fitting else "fits no known format"
+    raise ValueError(
+        f"{where} {found}; got the columns {', '.join(row)}. Say with --source_format which one it is, of "
+        f"{', '.join(FORMATS)}."
+    )
+
+
+def _fitting(row: Mapping[str, Any]) -> list[Format]:
+    fitting = [f for f in FORMATS.values() if f.fits(row)]
+    return [f for f in fitting if not f.general] or fitting
+
+
+def read_benchmark(path: str | Path, format: str = "auto") -> Iterator[tuple[str, str]]:
+    """The id and the last user's text of each item of a benchmark, for finding it in training data.
+
+    Args:
+        path: what `rlaif convert --source` takes: RewardBench, JudgeBench, LLMBar, AlpacaEval, or any rows with a
+            prompt; only the prompt is looked at. Every split is read.
+        format: the rows' format; "auto" finds it by the columns, and takes the first column called `prompt`,
+            `instruction`, `question`, `input` or `context` where none fits.
+
+    Yields:
+        The item's `id` or `pair_id`, else its place ("file:17"), and the text. An id that an earlier split has too
+        comes with its split ("filtered/17").
+    """
+    found_in: dict[str, str] = {}
+    for split, where, row in read_source(path):
+        try:
+            text = last_user_text(check_prompt(_prompt_of(row, format)))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        identity = str(next((row[name] for name in ("id", "pair_id") if row.get(name) is not None), where))
+        yield identity if found_in.setdefault(identity, split) == split else f"{split}/{identity}", text
+
+
+def _prompt_of(row: Mapping[str, Any], format: str) -> Any:
+    if format != "auto":
+        FORMATS[format].check(row)
+        return FORMATS[format].prompt(row)
+    if fitting := _fitting(row):
+        return fitting[0].prompt(row)
+    for name in ("prompt", "instruction", "question", "input", "context"):
+        if row.get(name) is not None:
+            return row[name]
+    raise ValueError(f"the row has no prompt; got the columns {', '.join(row)}.")

@@ -1,0 +1,1 @@
+"""Judging: what a judge is asked, how its answers are read, and how they become z."""

@@ -1,0 +1,513 @@
+"""Where PPO's rewards come from: a trained reward model, an LLM judge, any Python function.
+
+A reward is named as kind=value:
+
+    reward_model=FOLDER     a Bradley-Terry checkpoint's score of the completion, less the checkpoint's zero
+    rating=JUDGE.yaml       the expected rating, 1 to 10, of an LLM judge: direct RLAIF (Lee et al., 2309.00267)
+    pairwise=JUDGE.yaml     P(completion is preferred to the row's `reference`), both orders averaged, of an LLM judge
+    function=module:name    what a Python function says
+
+JUDGE.yaml holds the fields of `JudgeConfig`. Judges are asked as by `rlaif judge`, and every answer is stored in the
+run's folder (`ratings/`, `votes/`), so that a resumed run pays for nothing twice.
+
+A reward is a function as TRL's trainers call it: `reward(prompts=..., completions=..., **columns)` gives a list with
+one number for each completion, or None where it could not be scored. None is a state, never a number: it is counted,
+with its reason, and it is the trainer's to leave the completion out. Nothing in a reward waits for another process: in
+distributed training each scores completions of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import inspect
+import math
+import re
+import weakref
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from rlaif.config import import_function, parse, warn
+from rlaif.files.store import Store
+from rlaif.judging.annotate import LOW_MASS, judge_here, low_mass, rate_here
+from rlaif.judging.base import Judge, Rater
+from rlaif.judging.prompts import BaseTemplate, prompt_text
+from rlaif.judging.settings import JudgeConfig, load_judge, load_rater
+from rlaif.models.reward_model import RewardModel, RewardModelCard
+from rlaif.records import Pair, Prompt, last_user_text
+
+__all__ = [
+    "FunctionReward",
+    "PairwiseReward",
+    "RatingReward",
+    "Reward",
+    "RewardModelReward",
+    "RewardSpec",
+    "check_rewards",
+    "completion_text",
+    "load_rewards",
+    "parse_rewards",
+    "too_long_to_score",
+]
+
+REFERENCE = "reference"  # the column that `pairwise` compares with
+
+
+class Reward(Protocol):
+    """A reward as TRL's trainers take it, with what it counted in this process so far.
+
+    Attributes:
+        completions: how many it was given.
+        asked: how many questions it put to its judge (`pairwise` puts two about a completion); 0 without a judge.
+        from_cache: how many answers were stored before.
+        marked: how many completions (or prompts, or references) held words of the judge's template or of a chat
+            format, as a forged verdict would.
+        unscored_reasons: why completions got None, by kind of reason. Its total is how many did.
+    """
+
+    __name__: str
+    completions: int
+    asked: int
+    from_cache: int
+    marked: int
+    unscored_reasons: Counter[str]
+
+    def __call__(self, prompts: list[Prompt], completions: list[Any], **columns: Any) -> list[float | None]:
+        """The reward of each completion, None where it could not be scored.
+
+        Args:
+            prompts: strings or messages.
+            completions: strings, or lists of messages as TRL gives them.
+            columns: everything else that TRL's trainers hand to a reward: `completion_ids`, the dataset's columns,
+                `trainer_state`, `log_extra`, `log_metric`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Closes what is open; nothing is lost without."""
+        ...
+
+
+# Names and checks -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RewardSpec:
+    """A reward as settings name it: `kind`=`value`; `name` is the reward's own, unique in its list."""
+
+    kind: str
+    value: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.value}"
+
+
+def parse_rewards(specs: Sequence[str]) -> list[RewardSpec]:
+    """The rewards that `specs` name; of those with one name, the second is called NAME_2, the third NAME_3.
+
+    Raises:
+        ValueError: there is none, or one is not kind=value with a known kind.
+    """
+    if not specs:
+        raise ValueError(f"no reward is given; expected at least one of {_EXPECTED}.")
+    parsed: list[RewardSpec] = []
+    taken: set[str] = set()
+    for spec in specs:
+        kind, equals, value = (part.strip() for part in spec.partition("="))
+        if not equals or not value:
+            raise ValueError(f"reward {spec!r} is not kind=value; expected one of {_EXPECTED}.")
+        if kind not in _KINDS:
+            close = difflib.get_close_matches(kind, _KINDS, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"expected one of {_EXPECTED}."
+            raise ValueError(f"reward {spec!r} is of an unknown kind, {kind!r}; {hint}")
+        stem = name = re.sub(r"\W+", "_", value.rpartition(":")[2]) if kind == "function" else kind
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{stem}_{number}"
+        taken.add(name)
+        parsed.append(RewardSpec(kind, value, name))
+    return parsed
+
+
+def check_rewards(specs: Sequence[str], columns: Collection[str] | None = None) -> list[RewardSpec]:
+    """The rewards that `specs` name, after all that can be known of them before a model is loaded.
+
+    Args:
+        specs: "kind=value" each.
+        columns: the dataset's, if known.
+
+    Raises:
+        ValueError: a reward that could not be loaded, or not be computed, and why.
+    """
+    parsed = parse_rewards(specs)
+    for spec in parsed:
+        try:
+            _KINDS[spec.kind].check(spec.value, columns)
+        except ValueError as error:
+            raise ValueError(f"reward {spec}: {error}") from None
+    return parsed
+
+
+def load_rewards(
+    specs: Sequence[str],
+    folder: str | Path,
+    *,
+    columns: Collection[str] | None = None,
+    ready: Mapping[str, RewardModel] | None = None,
+) -> list[Reward]:
+    """The rewards that `specs` name, checked (see `check_rewards`) and ready; reward models are on their device.
+
+    Args:
+        specs: "kind=value" each.
+        folder: the run's output folder. Judges' answers are kept there; it is made when the first one is.
+        columns: the dataset's, if known.
+        ready: reward models that are loaded already, by the folder that names them in `specs`: an adapter, say, on the
+            policy's own backbone.
+    """
+    ready = ready or {}
+    return [
+        RewardModelReward(ready[spec.value], spec.name)
+        if spec.kind == "reward_model" and spec.value in ready
+        else _KINDS[spec.kind].load(spec.value, spec.name, folder)
+        for spec in check_rewards(specs, columns)
+    ]
+
+
+def too_long_to_score(reward: Any, prompts: Sequence[Prompt], response_tokens: int) -> str | None:
+    """The line that says for how many prompts a response may be too long for a reward model; None where for none."""
+    if not isinstance(reward, RewardModelReward):
+        return None
+    model = reward.model
+    room = model.card.max_length - response_tokens
+    count = sum(len(model.rendering.encode_prompt(model.tokenizer, prompt)) > room for prompt in prompts)
+    if not count:
+        return None
+    return (
+        f"{reward.__name__} reads {model.card.max_length} tokens: with {count} of {len(prompts)} prompts a response of "
+        f"{response_tokens} tokens is too long for it, and is left out of the learning (`unscored`)"
+    )
+
+
+def completion_text(completion: Any) -> str:
+    """A completion's text: a string itself, or the contents of the messages that TRL gives for a conversation."""
+    if isinstance(completion, str):
+        return completion
+    if isinstance(completion, list) and all(isinstance(m, Mapping) for m in completion):
+        return "".join(m["content"] for m in completion if isinstance(m.get("content"), str))
+    raise ValueError(f"a completion is {completion!r:.80}; expected text or a list of messages.")
+
+
+# Rewards --------------------------------------------------------------------------------------------------------------
+
+
+class _Reward(ABC):
+    """What all rewards do alike: completions become text, and what is not scored is counted."""
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+        self.completions = self.asked = self.from_cache = self.marked = 0
+        self.unscored_reasons: Counter[str] = Counter()
+
+    @classmethod
+    @abstractmethod
+    def check(cls, value: str, columns: Collection[str] | None) -> None:
+        """A ValueError for what can be known, cheaply, to make the reward named by `value` impossible."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, value: str, name: str, folder: str | Path) -> Self:
+        """The reward named by `value`."""
+
+    def __call__(self, prompts: list[Prompt], completions: list[Any], **columns: Any) -> list[float | None]:
+        scored = self._score(prompts, completions, columns)
+        self.completions += len(completions)
+        self.unscored_reasons.update(_kind_of(reason) for value, reason in scored if value is None)
+        return [value for value, _ in scored]
+
+    @abstractmethod
+    def _score(
+        self, prompts: list[Prompt], completions: list[Any], columns: Mapping[str, Any]
+    ) -> list[tuple[float | None, str]]:
+        """(reward, "") or (None, reason) for each completion."""
+
+    def close(self) -> None:  # noqa: B027 (nothing is open unless a reward opens it)
+        """Closes what is open."""
+
+
+class RewardModelReward(_Reward):
+    """The score that a reward model gives prompt and completion, in its own rendering, less its zero.
+
+    Args:
+        model: the reward model, of its own weights or of an adapter's on a shared backbone.
+        name: the reward's.
+        tokens: the size of a micro-batch, padding included.
+    """
+
+    def __init__(self, model: RewardModel, name: str = "reward_model", tokens: int = 16384) -> None:
+        super().__init__(name)
+        self.model = model
+        self.tokens = tokens
+
+    @classmethod
+    def check(cls, value: str, columns: Collection[str] | None) -> None:
+        """The folder, its `rlaif.json`, and the rendering of its tokenizer."""
+        from rlaif.models.loading import load_tokenizer
+        from rlaif.models.rendering import Rendering
+
+        card = RewardModelCard.read(value)
+        Rendering.of(load_tokenizer(value)).check(card.rendering, value)
+
+    @classmethod
+    def load(cls, value: str, name: str, folder: str | Path) -> Self:
+        return cls(RewardModel.load(value), name)
+
+    def _score(
+        self, prompts: list[Prompt], completions: list[Any], columns: Mapping[str, Any]
+    ) -> list[tuple[float | None, str]]:
+        scores_B = self.model.score(prompts, [completion_text(c) for c in completions], tokens=self.tokens)
+        rewards_B = scores_B - self.model.zero
+        reason = f"longer than the {self.model.card.max_length} tokens that the reward model takes"
+        return [(None, reason) if math.isnan(reward) else (float(reward), "") for reward in rewards_B]
+
+
+class _JudgeReward(_Reward):
+    """What the rewards by a judge have in common: its settings' file, and the store of its answers."""
+
+    _rows: str  # what the store calls them
+
+    def __init__(self, judge: Any, name: str, folder: str | Path) -> None:
+        super().__init__(name)
+        self.judge = judge
+        self._folder = folder
+        self._store: Store | None = None
+        self._warned = False
+
+    @property
+    def store(self) -> Store:
+        """The answers so far, opened when first needed."""
+        if self._store is None:
+            self._store = Store(self._folder, self._rows)
+            weakref.finalize(self, self._store.close)
+        return self._store
+
+    def close(self) -> None:
+        """Closes the store; it opens again when needed."""
+        if self._store is not None:
+            self._store.close()
+
+    def _count(self, asked: int, reused: int, mass: float | None, template: BaseTemplate) -> None:
+        self.asked += asked
+        self.from_cache += reused
+        if mass is not None and mass < LOW_MASS and not self._warned:
+            self._warned = True
+            warn(f"reward {self.__name__}: {low_mass(mass, template)}")
+
+
+class RatingReward(_JudgeReward):
+    """The expected rating of each completion, in [1, 10].
+
+    Args:
+        judge: who rates.
+        name: the reward's.
+        folder: the ratings are kept in `folder`/ratings.
+    """
+
+    judge: Rater
+    _rows = "ratings"
+
+    @classmethod
+    def check(cls, value: str, columns: Collection[str] | None) -> None:
+        load_rater(_judge_config(value)).check()
+
+    @classmethod
+    def load(cls, value: str, name: str, folder: str | Path) -> Self:
+        return cls(load_rater(_judge_config(value)), name, folder)
+
+    def _score(
+        self, prompts: list[Prompt], completions: list[Any], columns: Mapping[str, Any]
+    ) -> list[tuple[float | None, str]]:
+        responses = [completion_text(c) for c in completions]
+        done = rate_here(prompts, responses, self.judge, self.store)
+        self._count(done.asked, done.reused, done.mass, self.judge.template)
+        both = zip(prompts, responses, strict=True)
+        self.marked += sum(self.judge.template.marked(prompt_text(prompt), text) for prompt, text in both)
+        return [(rating.rating, rating.reason or "") for rating in done.ratings]
+
+
+class PairwiseReward(_JudgeReward):
+    """P(completion is preferred to the row's reference), in [0, 1]: z of `rlaif judge`, averaged over both orders.
+
+    A completion equal to the reference has 0.5, without being asked about: both orders are then the same question, to
+    which a judge says P(first) = p, and the average of p and 1 - p is 0.5 whatever p is.
+
+    Args:
+        judge: who compares.
+        name: the reward's.
+        folder: the votes are kept in `folder`/votes.
+    """
+
+    judge: Judge
+    _rows = "votes"
+
+    @classmethod
+    def check(cls, value: str, columns: Collection[str] | None) -> None:
+        if columns is not None and REFERENCE not in columns:
+            raise ValueError(
+                f"the dataset has no column {REFERENCE!r} to compare completions with; it has {', '.join(columns)}. "
+                "Add the reference answers, or use rating=."
+            )
+        load_judge(_judge_config(value)).check()
+
+    @classmethod
+    def load(cls, value: str, name: str, folder: str | Path) -> Self:
+        return cls(load_judge(_judge_config(value)), name, folder)
+
+    def _score(
+        self, prompts: list[Prompt], completions: list[Any], columns: Mapping[str, Any]
+    ) -> list[tuple[float | None, str]]:
+        if REFERENCE not in columns:
+            raise ValueError(
+                f"reward {self.__name__} got no column {REFERENCE!r} to compare completions with; it got "
+                f"{', '.join(sorted(columns)) or 'none'}. Add the reference answers to the dataset."
+            )
+        references = ["" if r is None else completion_text(r) for r in columns[REFERENCE]]
+        rows = zip(prompts, completions, references, strict=True)
+        pairs = [Pair(prompt, completion_text(completion), reference) for prompt, completion, reference in rows]
+        done = judge_here(pairs, self.judge, self.store)
+        self._count(done.asked, done.reused, done.mass, self.judge.template)
+        self.marked += sum("marker" in judgment.flags for judgment in done.judgments)
+        scored: list[tuple[float | None, str]] = []
+        for pair, judgment in zip(pairs, done.judgments, strict=True):
+            if pair.response_a == pair.response_b and pair.response_a.strip():
+                scored.append((0.5, ""))
+            else:
+                reason = (judgment.reason or "").replace("response_a", "the completion")
+                scored.append((judgment.z, reason.replace("response_b", f"the {REFERENCE}")))
+        return scored
+
+
+class FunctionReward(_Reward):
+    """What a Python function says of each completion: a finite number, or None where it has none.
+
+    A function whose parameters include `prompts` and `completions` is called once a batch, as TRL calls its reward
+    functions (by keyword, with every column of the dataset; of these only what it names, unless it takes **kwargs; it
+    may be async), and returns a list. Any other is called as `function(prompt, response)`, completion by completion.
+
+    Args:
+        function: it.
+        name: the reward's.
+        source: what errors call it: "module:name".
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str, source: str) -> None:
+        super().__init__(name)
+        self.function = function
+        self.source = source
+        parameters = _parameters(function, source)
+        self._batched = parameters.keys() >= {"prompts", "completions"}
+        takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        self._takes = None if takes_all else set(parameters)
+
+    @classmethod
+    def check(cls, value: str, columns: Collection[str] | None) -> None:
+        """The function can be imported, and be called in one of the two ways."""
+        _parameters(import_function(value), value)
+
+    @classmethod
+    def load(cls, value: str, name: str, folder: str | Path) -> Self:
+        return cls(import_function(value), name, value)
+
+    def _score(
+        self, prompts: list[Prompt], completions: list[Any], columns: Mapping[str, Any]
+    ) -> list[tuple[float | None, str]]:
+        if self._batched:
+            named = {name: value for name, value in columns.items() if self._takes is None or name in self._takes}
+            values = self.function(prompts=prompts, completions=completions, **named)
+            if inspect.isawaitable(values):
+                values = asyncio.run(_awaited(values))
+            values = values.tolist() if hasattr(values, "tolist") else values  # an array's or a tensor's numbers
+            if not isinstance(values, list | tuple) or len(values) != len(completions):
+                got = f"{len(values)} rewards" if isinstance(values, list | tuple) else f"{values!r:.60}"
+                raise ValueError(
+                    f"the reward function {self.source!r} returned {got} for {len(completions)} completions (the first "
+                    f"to the prompt {_beginning(prompts)}); expected a list with one number each. Mend the function."
+                )
+        else:
+            texts = map(completion_text, completions)
+            values = [self.function(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+        return [self._checked(value, prompt) for value, prompt in zip(values, prompts, strict=True)]
+
+    def _checked(self, value: Any, prompt: Prompt) -> tuple[float | None, str]:
+        number = value.tolist() if hasattr(value, "tolist") else value
+        if number is None:
+            return None, "the function returned None"
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            raise ValueError(
+                f"the reward function {self.source!r} returned {value!r:.60} for the prompt {_beginning([prompt])}; "
+                "expected a finite number, or None for a completion that cannot be scored. Mend the function, or leave "
+                "such prompts out."
+            )
+        return float(number), ""
+
+
+_KINDS: dict[str, type[RewardModelReward | RatingReward | PairwiseReward | FunctionReward]] = {
+    "reward_model": RewardModelReward,
+    "rating": RatingReward,
+    "pairwise": PairwiseReward,
+    "function": FunctionReward,
+}
+_EXPECTED = "reward_model=FOLDER, rating=JUDGE.yaml, pairwise=JUDGE.yaml, function=module:name"
+
+
+def _judge_config(path: str) -> JudgeConfig:
+    (config,) = parse(JudgeConfig, args=["--config", path])
+    assert isinstance(config, JudgeConfig)
+    return config
+
+
+def _parameters(function: Callable[..., Any], source: str) -> Mapping[str, inspect.Parameter]:
+    """The function's parameters; a ValueError unless it can be called in one of the two ways."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # a builtin may have none to show; it is called as (prompt, response)
+        return {}
+    parameters = signature.parameters
+    try:
+        if parameters.keys() >= {"prompts", "completions"}:
+            others = {
+                name: None for name, p in parameters.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
+            }
+            signature.bind(**others)
+        else:
+            signature.bind("prompt", "response")
+            if inspect.iscoroutinefunction(function):
+                raise TypeError("it is async")
+    except TypeError as error:
+        raise ValueError(
+            f"the function {source!r} takes {signature} ({error}); expected (prompt, response), or TRL's (prompts, "
+            "completions, **kwargs)."
+        ) from None
+    return parameters
+
+
+async def _awaited(values: Any) -> Any:
+    return await values
+
+
+def _beginning(prompts: Sequence[Prompt]) -> str:
+    return repr(last_user_text(prompts[0])[:60]) if prompts else "of no row"
+
+
+_DETAIL = re.compile(r"^order (?:ab|ba): |(?<=answer) '.*'|(?<=answer) \".*\"|: .*", re.DOTALL)
+_NUMBER = re.compile(r"(?<!status )(?<![\w.])-?\d+(?:\.\d+)?")
+
+
+def _kind_of(reason: str) -> str:
+    """A reason without what differs from completion to completion: the order, quoted answers, details, numbers."""
+    return _NUMBER.sub("N", _DETAIL.sub("", reason)).strip()

@@ -1,0 +1,79 @@
+"""What the pages for people are made of: numbers as text, Markdown tables, empty figures. It computes nothing.
+
+A number that is not there, or not finite, is shown as "–", never as 0 or nan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+__all__ = ["Report", "cell", "count", "decimal", "half_width", "interval", "known", "new_figure", "percent", "table"]
+
+Report = Mapping[str, Any]
+
+_Z95 = 1.96  # of a 95 % interval, in standard errors
+BLUE, ORANGE, GREY, RED = "#2f6db3", "#d9822b", "#8a8a8a", "#b3312f"
+
+
+def known(value: Any) -> bool:
+    """Whether `value` is a finite number."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def percent(value: Any) -> str:
+    """0.812 as "81.2 %"."""
+    return f"{100 * value:.1f} %" if known(value) else "–"
+
+
+def decimal(value: Any, digits: int = 3) -> str:
+    """0.8125 as "0.812"."""
+    return f"{value:.{digits}f}" if known(value) else "–"
+
+
+def count(value: Any) -> str:
+    """1234 as "1,234"."""
+    return f"{value:,}" if known(value) else "–"
+
+
+def interval(row: Report, name: str, show: Callable[[Any], str]) -> str:
+    """ "81.2 % [77.0 %, 85.1 %]", from `name`, `name`_low and `name`_high (or `name`_se); "–" where it is missing."""
+    value = row.get(name)
+    low, high, error = row.get(f"{name}_low"), row.get(f"{name}_high"), row.get(f"{name}_se")
+    if value is not None and error is not None and known(error):
+        low, high = value - _Z95 * error, value + _Z95 * error
+    return show(value) + (f" [{show(low)}, {show(high)}]" if known(value) and known(low) and known(high) else "")
+
+
+def half_width(row: Report, name: str) -> float:
+    """Half of the 95 % interval of `name`: 1.96 of its standard errors; 0, a bar without length, where unknown."""
+    error = row.get(f"{name}_se")
+    return _Z95 * float(error) if error is not None and known(error) else 0.0
+
+
+def cell(text: str) -> str:
+    """Text that cannot break out of its table cell."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return "<br>".join(text.splitlines()) or "*(empty)*"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def new_figure(width: float = 6.4, height: float = 4.2, rows: int = 1) -> tuple[Any, Any]:
+    """A figure with `rows` panels over one x axis. No pyplot: no global state, no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="#e4e4e4", linewidth=0.8)
+        axes.set_axisbelow(True)
+    return figure, panels

@@ -1,0 +1,1 @@
+"""PPO: its arithmetic, its trainer on TRL's GRPOTrainer, its critic, and its roles on one backbone."""
