@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlaif import config, training
+from rlaif import config, metrics, training
 
 SHAPES = (("response",), ("response_a", "response_b"), ("chosen", "rejected"))
 
@@ -118,7 +118,7 @@ def named(columns: tuple[str, ...], rewards: Any, temperature: float) -> dict[st
     finite = [None if math.isnan(reward) else float(reward) for reward in rewards]
     if len(columns) == 1:
         return {"reward": finite[0]}
-    z = 1.0 / (1.0 + math.exp(-(rewards[0] - rewards[1]) / temperature)) if None not in finite else None
+    z = metrics.sigmoid((rewards[0] - rewards[1]) / temperature) if None not in finite else None
     names = [f"reward_{column.removeprefix('response_')}" for column in columns]
     return {**dict(zip(names, finite, strict=True)), "reward_z": z}
 

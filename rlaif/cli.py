@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif import __version__
-from rlaif.config import parse, run
+from rlaif.config import UsageError, parse, run
 from rlaif.files.manifest import elapsed
 
 __all__ = ["main"]
@@ -156,7 +156,7 @@ def main() -> None:
 
             close = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(COMMANDS)}."
-            raise ValueError(f"{arguments[0]!r} is not a command; {hint}")
+            raise UsageError(f"{arguments[0]!r} is not a command; {hint}")
         COMMANDS[arguments[0]](arguments[1:])
 
     run(command)

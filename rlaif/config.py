@@ -15,17 +15,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-__all__ = ["fail", "import_function", "named_values", "parse", "read_mapping", "run", "warn"]
+__all__ = ["UsageError", "fail", "import_function", "named_values", "parse", "read_mapping", "run", "warn"]
 
 
 # A full disk, a folder that may not be written, a file where a folder should be: a user's to mend, not a bug to trace.
 _FILE_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 
 
-def fail(message: str) -> NoReturn:
-    """Ends the program with one line on stderr and exit status 1."""
+class UsageError(ValueError):
+    """What was asked for does not fit the program: an unknown command or setting, or a value that it cannot have."""
+
+
+def fail(message: str, status: int = 1) -> NoReturn:
+    """Ends the program with one line on stderr and the exit status that `run` lists."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
-    raise SystemExit(1)
+    raise SystemExit(status)
 
 
 def warn(message: str) -> None:
@@ -37,6 +41,12 @@ def warn(message: str) -> None:
 def run(main: Callable[[], None]) -> None:
     """Runs a program: a user's mistake (ValueError) ends it in one line, anything else in a traceback.
 
+    Exit status:
+        0: it did what it was asked.
+        1: an error, in the data, a model, a file or a folder; also a bug, with its traceback.
+        2: usage (UsageError): a command, a setting or a --config that does not fit; no work was begun.
+        4: stopped on purpose (Ctrl-C): what was stored is kept, and the same command goes on from there.
+
     RLAIF_TRACEBACK=1 in the environment shows the traceback of a ValueError too: some come from libraries.
     """
     try:
@@ -44,13 +54,13 @@ def run(main: Callable[[], None]) -> None:
     except ValueError as error:
         if os.environ.get("RLAIF_TRACEBACK"):
             raise
-        fail(str(error))
+        fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except OSError as error:
         if error.errno not in _FILE_TROUBLE:
             raise
         fail(f"{error.strerror}: {error.filename or 'while writing'}; what was stored is kept.")
     except KeyboardInterrupt:
-        fail("interrupted; what was stored is kept, and the same command goes on from there.")
+        fail("interrupted; what was stored is kept, and the same command goes on from there.", 4)
 
 
 def import_function(name: str) -> Callable[..., Any]:
@@ -87,7 +97,16 @@ def named_values(words: Sequence[str], setting: str, what: str) -> dict[str, str
 def parse(
     *types: Any, args: Sequence[str] | None = None, program: str | None = None, description: str | None = None
 ) -> tuple[Any, ...]:
-    """The dataclasses `types` from the command line and `--config`; a ValueError for anything that does not fit."""
+    """The dataclasses `types` from the command line and `--config`; a UsageError for anything that does not fit."""
+    try:
+        return _parse(types, args, program, description)
+    except ValueError as error:  # most are of the dataclasses' own checks
+        raise UsageError(str(error)) from error
+
+
+def _parse(
+    types: tuple[Any, ...], args: Sequence[str] | None, program: str | None, description: str | None
+) -> tuple[Any, ...]:
     from trl import TrlParser
 
     args = list(sys.argv[1:] if args is None else args)

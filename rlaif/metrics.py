@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +24,7 @@ __all__ = [
     "ece_interval",
     "log_odds",
     "order_consistency",
+    "sigmoid",
     "soft_nll",
     "t_interval",
     "t_quantile",
@@ -40,6 +42,21 @@ def _array(*values: ArrayLike) -> tuple[Array, ...]:
         if np.isnan(array).any():
             raise ValueError("got NaN; leave unjudged pairs out (and count them) before measuring.")
     return arrays
+
+
+@overload
+def sigmoid(x: float) -> float: ...
+@overload
+def sigmoid(x: NDArray[np.floating[Any]]) -> Array: ...
+def sigmoid(x: float | NDArray[np.floating[Any]]) -> float | Array:
+    """1 / (1 + exp(-x)), the logistic function: a float of a number, an array of an array. NaN stays NaN.
+
+    Below 0 it is computed as exp(x) / (1 + exp(x)), so that exp never overflows and a small p keeps all its digits.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    e = np.exp(-np.abs(x))
+    p = np.where(x >= 0.0, 1.0, e) / (1.0 + e)
+    return float(p) if p.ndim == 0 else p
 
 
 def log_odds(p: ArrayLike, epsilon: float = 1e-6) -> Array:

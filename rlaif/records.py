@@ -37,6 +37,7 @@ __all__ = [
     "check_prompt",
     "complement",
     "content_hash",
+    "label_value",
     "last_user_text",
     "prompt_hash",
     "uniform_hash",
@@ -49,6 +50,8 @@ Order = Literal["ab", "ba"]  # which response the judge was shown first
 ORDERS: tuple[Order, Order] = ("ab", "ba")
 
 _DECIMALS = 9  # z is kept to 1e-9, so that 1 - (1 - z) == z holds exactly and files have the same bytes everywhere
+
+_LABEL_VALUES = {"a": 1.0, "b": 0.0, "chosen": 1.0, "rejected": 0.0, "tie": 0.5}
 
 
 def content_hash(*parts: Any) -> str:
@@ -84,6 +87,15 @@ def check_probability(z: float | None, name: str = "z") -> float | None:
             "(and write null, not a number, where there is no judgment)."
         )
     return round(float(z), _DECIMALS)
+
+
+def label_value(label: str | None) -> float | None:
+    """The z that a label stands for, P(response_a or chosen is preferred); None where it is none of these.
+
+    of a pair:         "a"      -> 1    "b"        -> 0    "tie" -> 0.5
+    of a preference:   "chosen" -> 1    "rejected" -> 0    "tie" -> 0.5
+    """
+    return _LABEL_VALUES.get(label or "")
 
 
 def check_prompt(prompt: Any) -> Prompt:

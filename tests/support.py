@@ -228,10 +228,13 @@ def rlaif(*arguments: object, timeout: float = 120.0, **env: str) -> subprocess.
     )
 
 
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line (progress bars aside) with which a program refused its input; fails if it did not."""
+def refused(done: subprocess.CompletedProcess[str], status: int | None = None) -> str:
+    """The one line (progress bars aside) with which a program refused its input; fails if it did not.
+
+    `status` is 1 (an error) or 2 (usage); without it, either will do.
+    """
     lines = [line for line in done.stderr.splitlines() if line and "%|" not in line]
-    assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
+    assert done.returncode in ((1, 2) if status is None else (status,)), (done.returncode, done.stdout, done.stderr)
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: "), done.stderr
     return lines[0]

@@ -35,6 +35,13 @@ def test_a_command_without_its_input_says_what_it_needs(command: str) -> None:
     assert "must be set; expected --" in refused(rlaif(command))
 
 
+def test_the_exit_status_tells_usage_from_other_errors(tmp_path: Path) -> None:
+    output = ("--output", tmp_path / "out")
+    assert "did you mean 'judgments'?" in refused(rlaif("build", "--judgements", "x", *output), 2)
+    assert "invalid int value: 'x'" in refused(rlaif("sandbox", "--seed", "x", *output), 2)
+    assert "does not exist" in refused(rlaif("build", "--judgments", tmp_path / "nowhere", *output), 1)
+
+
 def test_a_report_is_printed_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
     _print({"pairs": 3, "agreement": 2 / 3, "reasons": {"too long": 1}, "reliability": [{"p": 1}], "truth": None})
     lines = capsys.readouterr().out.splitlines()

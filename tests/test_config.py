@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support import refused, rlaif
 
-from rlaif.config import parse, run
+from rlaif.config import UsageError, parse, run
 
 
 @dataclass
@@ -21,6 +21,10 @@ class Settings:
     temperature: float = 0.5
     orders: str = field(default="both", metadata={"choices": ["both", "ab", "no"]})
     consistent: bool = False
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"samples is {self.samples}; expected at least 1.")
 
 
 def parsed(*args: object) -> Settings:
@@ -62,7 +66,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_in_a_file_is_named(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=r".") as error:
+    with pytest.raises(UsageError, match=r".") as error:
         parsed("--config", config(tmp_path, text))
     assert message in str(error.value)
 
@@ -72,6 +76,7 @@ def test_a_mistake_in_a_file_is_named(tmp_path: Path, text: str, message: str) -
     [
         (["--sample", "3"], "'sample' is not a setting of this program; did you mean 'samples'?"),
         (["--temp", "3"], "did you mean 'temperature'?"),
+        (["--samples", "0"], "samples is 0; expected at least 1"),
         (["--samples", "x"], "invalid int value"),
         (["--samples"], "expected one argument"),
         (["--orders", "bth"], "invalid choice: 'bth'"),
@@ -81,27 +86,38 @@ def test_a_mistake_in_a_file_is_named(tmp_path: Path, text: str, message: str) -
     ],
 )
 def test_a_mistake_on_the_command_line_is_named(args: list[str], message: str) -> None:
-    with pytest.raises(ValueError, match=r".") as error:
+    with pytest.raises(UsageError, match=r".") as error:
         parsed(*args)
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("error", "line"),
+    ("error", "line", "status"),
     [
-        (ValueError("two\n  lines"), "error: two lines\n"),
-        (OSError(errno.ENOSPC, "No space left on device"), "error: No space left on device: while writing; what was"),
-        (PermissionError(errno.EACCES, "Permission denied", "/out"), "error: Permission denied: /out; what was stored"),
-        (KeyboardInterrupt(), "error: interrupted; what was stored is kept"),
+        (ValueError("two\n  lines"), "error: two lines\n", 1),
+        (UsageError("no such setting"), "error: no such setting\n", 2),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "error: No space left on device: while writing; what was",
+            1,
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/out"),
+            "error: Permission denied: /out; what was stored",
+            1,
+        ),
+        (KeyboardInterrupt(), "error: interrupted; what was stored is kept", 4),
     ],
 )
-def test_a_users_mistake_is_one_line(error: BaseException, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_users_mistake_is_one_line(
+    error: BaseException, line: str, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     def main() -> None:
         raise error
 
     with pytest.raises(SystemExit) as exit_:
         run(main)
-    assert exit_.value.code == 1
+    assert exit_.value.code == status
     written = capsys.readouterr().err
     assert written.startswith(line)
     assert written.count("\n") == 1
@@ -116,10 +132,10 @@ def test_a_bug_is_a_traceback() -> None:
 
 
 def test_the_real_program(tmp_path: Path) -> None:
-    assert "did you mean 'judge'?" in refused(rlaif("jugde"))
-    assert "expected one of sandbox, sample, judge" in refused(rlaif("xyzzy"))
+    assert "did you mean 'judge'?" in refused(rlaif("jugde"), 2)
+    assert "expected one of sandbox, sample, judge" in refused(rlaif("xyzzy"), 2)
     path = config(tmp_path, "judge_modell: x\n")
-    line = refused(rlaif("judge", "--config", path))
+    line = refused(rlaif("judge", "--config", path), 2)
     assert f"{path}: 'judge_modell' is not a setting of this program; did you mean 'judge_model'?" in line
     done = rlaif("judge", "--help")
     assert done.returncode == 0

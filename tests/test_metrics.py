@@ -31,6 +31,21 @@ def test_by_hand() -> None:
     assert metrics.ece([0.6, 0.3, 0.8, 0.9], [1, 1, 1, 1], bins=2) == pytest.approx((0.15 * 2 + 0.15 * 2) / 4)
 
 
+def test_the_logistic_function() -> None:
+    x = np.array([[-3.0, -0.5], [0.0, 2.0]])
+    np.testing.assert_allclose(metrics.sigmoid(x), 1.0 / (1.0 + np.exp(-x)), rtol=1e-15)
+    np.testing.assert_allclose(metrics.log_odds(metrics.sigmoid(x).ravel()), x.ravel(), rtol=1e-12)
+    np.testing.assert_allclose(metrics.sigmoid(x) + metrics.sigmoid(-x), 1.0, rtol=1e-15)
+    # Far out it neither overflows (a warning, here an error) nor loses its digits; what is not known stays so.
+    ends = metrics.sigmoid(np.array([-np.inf, -1e6, 1e6, np.inf, np.nan]))
+    assert ends.tolist()[:4] == [0.0, 0.0, 1.0, 1.0]
+    assert np.isnan(ends[4])
+    assert metrics.sigmoid(-100.0) == pytest.approx(math.exp(-100.0), rel=1e-15)
+    assert isinstance(metrics.sigmoid(0), float)
+    assert isinstance(metrics.sigmoid(np.float64(2.0)), float)
+    assert metrics.sigmoid(np.zeros(0)).shape == (0,)
+
+
 def test_a_certain_judge_stays_finite() -> None:
     assert np.isfinite(metrics.log_odds([0.0, 1.0])).all()
     assert math.isfinite(metrics.soft_nll([1.0], [0.0]))

@@ -20,6 +20,7 @@ from rlaif.records import (
     check_probability,
     check_prompt,
     complement,
+    label_value,
     last_user_text,
     prompt_hash,
 )
@@ -220,3 +221,13 @@ def test_splits_have_their_shares() -> None:
     wider = [split_of(str(i), 0.1, 0.3) for i in range(5000)]
     assert all(new == "test" for old, new in zip(names, wider, strict=True) if old == "test")
     assert set(names) == {split_of("x", 0, 0, seed=1)} | {"validation", "test"}
+
+
+def test_a_label_stands_for_a_z_of_the_same_orientation() -> None:
+    assert [label_value(label) for label in ("a", "b", "tie", None)] == [1.0, 0.0, 0.5, None]
+    assert [label_value(label) for label in ("chosen", "rejected", "", "A")] == [1.0, 0.0, None, None]
+    for label in ("a", "b", "tie", None):
+        pair = Pair("p", "x", "y", label=label)  # type: ignore[arg-type]
+        assert label_value(pair.swap().label) == complement(label_value(label))
+        preference = Preference.from_judgment(Judgment(pair=pair, z=0.2))
+        assert label_value(preference.label) == complement(label_value(label))

@@ -50,7 +50,7 @@ def assess_reward_model(
     scored = ~np.isnan(d)
     d, targets = d[scored], np.asarray(z, dtype=np.float64)[scored]
     a, b = np.asarray(lengths_chosen)[scored], np.asarray(lengths_rejected)[scored]
-    p = 0.5 * (1.0 + np.tanh(0.5 * d))  # the logistic function, without overflow
+    p = metrics.sigmoid(d)
     y = np.array([np.nan if t is None else t for t in truths], dtype=np.float64)[scored]
     if truth is None:
         y = targets

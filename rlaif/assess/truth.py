@@ -10,13 +10,11 @@ import math
 from collections.abc import Callable
 
 from rlaif.config import import_function
-from rlaif.records import Pair, Prompt, last_user_text
+from rlaif.records import Pair, Prompt, label_value, last_user_text
 
 __all__ = ["GoldReward", "load_gold", "truth_of"]
 
 GoldReward = Callable[[Prompt, str], float]
-
-_Y_OF_LABEL = {"a": 1.0, "b": 0.0, "tie": 0.5}
 
 
 def load_gold(name: str) -> GoldReward:
@@ -46,6 +44,6 @@ def load_gold(name: str) -> GoldReward:
 def truth_of(pair: Pair, gold: GoldReward | None = None) -> float | None:
     """y of a pair: by `gold` where it is given, else by the pair's label; None without either."""
     if gold is None:
-        return None if pair.label is None else _Y_OF_LABEL[pair.label]
+        return label_value(pair.label)
     a, b = gold(pair.prompt, pair.response_a), gold(pair.prompt, pair.response_b)
     return 0.5 if a == b else float(a > b)

@@ -13,6 +13,7 @@ from rlaif.records import (
     Pair,
     Preference,
     complement,
+    label_value,
     prompt_hash,
     uniform_hash,
 )
@@ -131,10 +132,9 @@ def judgments_of(config: BuildConfig) -> Iterator[Judgment]:
     if config.z_from == "judge":
         yield from stream_judgments(config.judgments, config.split)
         return
-    value = {"a": 1.0, "b": 0.0, "tie": 0.5}
     for pair in stream_pairs(config.judgments, config.split):
         if pair.label:
-            yield Judgment(pair=pair, z=value[pair.label], judge="label")
+            yield Judgment(pair=pair, z=label_value(pair.label), judge="label")
         else:
             yield Judgment(pair=pair, z=None, reason="no label")
 

@@ -24,7 +24,7 @@ from rlaif.formats.base import (
     turned,
 )
 from rlaif.formats.texts import conversation, from_helpsteer2, messages, one_text, to_helpsteer2
-from rlaif.records import Judgment, Prompt, check_prompt
+from rlaif.records import Judgment, Prompt, check_prompt, label_value
 
 __all__ = ["AlpacaEval", "HelpSteer2", "HelpSteer2Ratings", "HelpSteer3", "JudgeBench", "LLMBar", "Pairs"]
 
@@ -266,7 +266,7 @@ class _Labelled(_Sided):
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         if judgment.z is None:
             raise LeftOut("unjudged")
-        verdict = {"a": 1.0, "b": 0.0, "tie": 0.5}[side(judgment.z)]
+        verdict = label_value(side(judgment.z))
         if verdict not in self.words:
             raise LeftOut("tie")
         yield rest(judgment, self.own(judgment, one_text(judgment.pair.prompt), self.words[verdict]))
@@ -310,7 +310,7 @@ class Pairs(Format):
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
         row = {**row, "id": "" if row.get("id") is None else str(row["id"])}
         if "z" not in row:
-            z = {"a": 1.0, "b": 0.0, "tie": 0.5}.get(row.get("label") or "")
+            z = label_value(row.get("label"))
             row |= {"z": z, "judge": "label"} if z is not None else {"z": None, "reason": "no z and no label"}
         elif row["z"] is None:
             row["reason"] = row.get("reason") or "z is null in the source"

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlaif.files.sources import write_json
+from rlaif.metrics import sigmoid
 from rlaif.models.batching import plan_batches, split_on_oom
 from rlaif.models.rendering import Rendering
 from rlaif.records import Prompt
@@ -217,7 +218,7 @@ class RewardModel:
         """P(response_a is preferred) = sigmoid((score_a - score_b) / temperature): (N,), NaN where one is unscored."""
         scores_2N = self.score([*prompts, *prompts], [*responses_a, *responses_b], tokens=tokens, progress=progress)
         delta_N = scores_2N[: len(prompts)] - scores_2N[len(prompts) :]
-        return np.asarray(1.0 / (1.0 + np.exp(-delta_N / (self.card.temperature or 1.0))))
+        return sigmoid(delta_N / (self.card.temperature or 1.0))
 
 
 def _align(model: Any) -> None:

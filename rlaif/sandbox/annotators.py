@@ -5,8 +5,7 @@
 Both are pure functions of (prompt, first, second), so that both orders and every rerun name the same response.
 """
 
-import math
-
+from rlaif.metrics import sigmoid
 from rlaif.records import Prompt, prompt_hash, uniform_hash
 from rlaif.sandbox.world import gold_reward
 
@@ -41,6 +40,6 @@ def human_like(prompt: Prompt, first: str, second: str) -> float:
         return 0.5
     x, y = sorted((first, second))
     delta = (gold_reward(prompt, x) - gold_reward(prompt, y)) / TEMPERATURE
-    p_x = 0.5 * (1.0 + math.tanh(0.5 * delta))  # the sigmoid, without overflow
+    p_x = sigmoid(delta)
     preferred = x if uniform_hash("human_like", prompt_hash(prompt), x, y) < p_x else y
     return 1.0 if first == preferred else 0.0

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rlaif.metrics import sigmoid
 from rlaif.training.losses import soft_loss
 
 __all__ = ["BagOfWords", "words"]
@@ -74,7 +75,7 @@ class BagOfWords:
             sum(self.weights.get(word, 0.0) * count for word, count in _difference(c, r).items())
             for c, r in zip(chosen, rejected, strict=True)
         ]
-        return np.asarray(1.0 / (1.0 + np.exp(-np.array(delta, float))))
+        return sigmoid(np.array(delta, dtype=np.float64))
 
 
 def _difference(chosen: str, rejected: str) -> dict[str, int]:

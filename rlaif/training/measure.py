@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rlaif import metrics
 from rlaif.assess.calibration import against
+from rlaif.records import label_value
 
 __all__ = ["label_targets", "paired_difference", "preference_report"]
 
@@ -23,7 +24,7 @@ Array = NDArray[np.float64]
 
 def label_targets(labels: Sequence[str | None]) -> Array:
     """1 where the label is "chosen", 0 "rejected", 0.5 "tie", NaN where there is none: (N,)."""
-    return np.array([{"chosen": 1.0, "rejected": 0.0, "tie": 0.5}.get(label or "", np.nan) for label in labels])
+    return np.array([label_value(label) for label in labels], dtype=np.float64)  # None becomes NaN
 
 
 def paired_difference(p_N: Array, q_N: Array, y_N: Array) -> tuple[float, float, float]:
