@@ -24,6 +24,7 @@ __all__ = [
     "ece_interval",
     "log_odds",
     "order_consistency",
+    "position_consistency",
     "sigmoid",
     "soft_nll",
     "t_interval",
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+
+# Rows that a resample draws at once: a thousand draws of a million rows then need no more memory than one.
+_SLICE = 1 << 16
 
 
 def _array(*values: ArrayLike) -> tuple[Array, ...]:
@@ -79,10 +83,13 @@ def agreement(z: ArrayLike, y: ArrayLike) -> float:
     return float(accuracy(z, y).mean()) if np.size(z) else float("nan")
 
 
-def order_consistency(z_ab: ArrayLike, z_ba: ArrayLike) -> float:
+def position_consistency(z_ab: ArrayLike, z_ba: ArrayLike) -> float:
     """Share of pairs whose preferred response is the same in both orders. Both are P(a preferred), (N,)."""
     p, q = _array(z_ab, z_ba)
     return float(np.mean(np.sign(p - 0.5) == np.sign(q - 0.5))) if p.size else float("nan")
+
+
+order_consistency = position_consistency  # the old name, for one more version
 
 
 def soft_nll(z: ArrayLike, p: ArrayLike) -> float:
@@ -105,11 +112,15 @@ def confidence_bins(p: ArrayLike, y: ArrayLike, bins: int = 10) -> tuple[Array, 
     bin, so a judge that only says 0 or 1 has one. Of each pair the side with p >= 0.5 is scored, so that nothing
     depends on which response was called a.
     """
-    q, t = _array(p, y)
-    right = np.where(q < 0.5, 1.0 - t, t)
-    confidence = np.maximum(q, 1.0 - q)
+    confidence, right = _confidence(p, y)
     edges = np.quantile(confidence, np.arange(1, bins) / bins)
     return confidence, right, np.searchsorted(edges, confidence, side="left")
+
+
+def _confidence(p: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    """Per pair the confidence max(p, 1 - p), and whether it was right: (N,)."""
+    q, t = _array(p, y)
+    return np.maximum(q, 1.0 - q), np.where(q < 0.5, 1.0 - t, t)
 
 
 def ece(p: ArrayLike, y: ArrayLike, bins: int = 10) -> float:
@@ -190,7 +201,7 @@ def ece_interval(
     high; reflecting them at the estimate takes it out again, and the interval may lie below the estimate. Where the
     true ECE is 0, the edge of what it can be, the interval still lies above it about half of the time.
     """
-    drawn = _resample(ece, (p, y), samples, seed)
+    drawn = _resample_ece(p, y, samples, seed)
     low, high = 2.0 * ece(p, y) - np.quantile(drawn, [(1.0 + level) / 2.0, (1.0 - level) / 2.0])
     return float(np.clip(low, 0.0, 1.0)), float(np.clip(high, 0.0, 1.0))
 
@@ -202,8 +213,68 @@ def _resample(statistic: Callable[..., float], values: Sequence[ArrayLike], samp
     if n == 0:
         return [float("nan")]
     rng = np.random.default_rng(seed)
-    drawn = []
+    drawn = tuple(np.empty_like(array) for array in arrays)  # filled anew for every sample
+    statistics = []
     for _ in range(samples):
-        rows = rng.integers(0, n, size=n)
-        drawn.append(statistic(*(a[rows] for a in arrays)))
-    return drawn
+        for part in _slices(n):
+            rows = _rows(rng, part, n)
+            for array, values_drawn in zip(arrays, drawn, strict=True):
+                values_drawn[part] = array[rows]
+        statistics.append(statistic(*drawn))
+    return statistics
+
+
+def _resample_ece(p: ArrayLike, y: ArrayLike, samples: int, seed: int, bins: int = 10) -> list[float]:
+    """`_resample(ece, (p, y), samples, seed)` to the last bit, with one sort for all samples instead of one for each.
+
+    A row is its rank by confidence. How often each rank was drawn gives the quantiles of the drawn confidences, between
+    which the bins are ranges of ranks. The gaps are added up in the order in which they were drawn, as `ece` does.
+    """
+    confidence, gap = _confidence(p, y)
+    gap -= confidence
+    n = gap.size
+    if n == 0:
+        return [float("nan")]
+    order = np.argsort(confidence)
+    rank = np.empty(n, dtype=np.int32)
+    rank[order] = np.arange(n, dtype=np.int32)
+    confidence = confidence[order]
+    gap = gap[order]
+    del order
+
+    # The quantiles of np.quantile: `between` of the way from one drawn confidence, in rising order, to the next.
+    position = (n - 1) * (np.arange(1, bins) / bins)
+    below = np.floor(position).astype(np.intp)
+    above, between = np.minimum(below + 1, n - 1), position - below
+
+    rng = np.random.default_rng(seed)
+    ranks = np.empty(n, dtype=np.intp)
+    every_bin = np.arange(bins)
+    results = []
+    for _ in range(samples):
+        for part in _slices(n):
+            ranks[part] = rank[_rows(rng, part, n)]
+        up_to = np.bincount(ranks, minlength=n)
+        np.cumsum(up_to, out=up_to)  # rows drawn of each rank or a lower one
+        low, high = (confidence[np.searchsorted(up_to, index, side="right")] for index in (below, above))
+        del up_to
+        # From the nearer end, as np.quantile does: it decides on which side of an edge an equal confidence falls.
+        edges = np.where(between < 0.5, low + (high - low) * between, high - (high - low) * (1.0 - between))
+        ends = np.searchsorted(confidence, edges, side="right")
+        bin_of_rank = np.repeat(every_bin.astype(np.uint8), np.diff(ends, prepend=0, append=n))
+        sums: NDArray[Any] = np.zeros(bins)
+        for part in _slices(n):  # each goes on from the sums of the last: one sum, in one order
+            bin_of = np.concatenate((every_bin, bin_of_rank[ranks[part]]))
+            sums = np.bincount(bin_of, weights=np.concatenate((sums, gap[ranks[part]])), minlength=bins)
+        results.append(float(np.abs(sums).sum() / n))
+    return results
+
+
+def _slices(n: int) -> list[slice]:
+    return [slice(start, min(start + _SLICE, n)) for start in range(0, n, _SLICE)]
+
+
+def _rows(rng: np.random.Generator, part: slice, n: int) -> NDArray[np.int64]:
+    """The next rows of a draw of n. Drawn slice by slice they are those of `rng.integers(0, n, size=n)`."""
+    rows: NDArray[np.int64] = rng.integers(0, n, size=part.stop - part.start)
+    return rows

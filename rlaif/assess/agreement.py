@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from rlaif import metrics
 from rlaif.assess.calibration import against, reliability
-from rlaif.assess.length import longer_wins
 from rlaif.assess.truth import GoldReward, truth_of
 from rlaif.records import Judgment
 
-__all__ = ["assess_judgments", "truth_name"]
+__all__ = ["OTHER_REASONS", "JudgeNumbers", "assess_judgments", "truth_name"]
+
+OTHER_REASONS = "other reasons"
+_REASONS_KEPT = 1000
 
 
-def truth_name(judgments: Sequence[Judgment], gold: GoldReward | None = None) -> str | None:
+def truth_name(judgments: Iterable[Judgment], gold: GoldReward | None = None) -> str | None:
     """What the judgments can be held against: "gold", "label", or None."""
     if gold is not None:
         return "gold"
@@ -40,58 +43,131 @@ def assess_judgments(
     Returns:
         Counts `pairs`, `unjudged` (with `reasons`), `unlabelled`, `tied`, `measured`; whatever can be measured of
         `truth`, `agreement` (+ `_low`, `_high`), `agreement_single_order` (each order alone, then the mean of the
-        two), `order_consistency` (same winner in both orders), `first_rate` (mean P(the response shown first is
-        preferred): 0.5 without position bias), `brier`, `ece` (+ `_low`, `_high`), `reliability` (the points of its
-        plot) and `longer_wins` (`judge` against `truth`, by characters). What cannot be measured is left out.
+        two), `position_consistency` (same winner in both orders; for one more version also under its old name,
+        `order_consistency`), `first_rate` (mean P(the response shown first is preferred): 0.5 without position bias),
+        `brier`, `ece` (+ `_low`, `_high`), `reliability` (the points of its plot) and `longer_wins` (`judge` against
+        `truth`, by characters). What cannot be measured is left out. `reasons` has the first 1,000 different ones; the
+        pairs with any other (a reason may quote a text, and so be unlike all before it) count as "other reasons".
     """
-    judged = [j for j in judgments if j.z is not None]
-    truths = [truth_of(j.pair, gold) for j in judged]
-    known = [(j, y) for j, y in zip(judged, truths, strict=True) if y is not None]
-    untied = [(j, y) for j, y in known if y != 0.5]
-    report: dict[str, Any] = {
-        "pairs": len(judgments),
-        "unjudged": len(judgments) - len(judged),
-        "reasons": dict(Counter(j.reason for j in judgments if j.z is None).most_common()),
-        "unlabelled": len(judged) - len(known),
-        "tied": len(known) - len(untied),
-        "measured": len(untied),
-        "truth": truth_name(judgments, gold),
-    }
-    report |= _orders(judged)
-    if untied:
-        z, y = np.array([j.z for j, _ in untied], dtype=np.float64), np.array([y for _, y in untied])
-        numbers = against(z, y, samples=samples, seed=seed)
-        report |= {name.replace("accuracy", "agreement"): value for name, value in numbers.items() if name != "tied"}
-        single = [_agreement_in(order, untied) for order in ("z_ab", "z_ba")]
-        if any(share is not None for share in single):
-            report["agreement_single_order"] = float(np.mean([share for share in single if share is not None]))
-        report["reliability"] = reliability(z, y)
-    if judged:
-        z_all = [j.z for j in judged if j.z is not None]
-        report["longer_wins"] = {"judge": longer_wins(z_all, *_lengths(judged))}
-        if untied:
-            report["longer_wins"]["truth"] = longer_wins([y for _, y in untied], *_lengths([j for j, _ in untied]))
-    return report
+    numbers = JudgeNumbers(gold)
+    for judgment in judgments:
+        numbers.add(judgment)
+    return numbers.report(samples=samples, seed=seed)
 
 
-def _orders(judged: Sequence[Judgment]) -> dict[str, float]:
-    """What the two orders say about each other."""
-    both = [(j.z_ab, j.z_ba) for j in judged if j.z_ab is not None and j.z_ba is not None]
-    first = [j.z_ab for j in judged if j.z_ab is not None] + [1.0 - j.z_ba for j in judged if j.z_ba is not None]
-    numbers = {}
-    if both:
-        z_ab, z_ba = np.array(both, dtype=np.float64).T
-        numbers["order_consistency"] = metrics.order_consistency(z_ab, z_ba)
-    if first:
-        numbers["first_rate"] = float(np.mean(first))
-    return numbers
+class JudgeNumbers:
+    """The numbers of `assess_judgments` from judgments that come one at a time and are not kept.
+
+        numbers = JudgeNumbers(gold)
+        for judgment in judgments:
+            numbers.add(judgment)
+        report = numbers.report()
+
+    What stays of a measured pair is z and the side that is better, 9 bytes: the intervals draw pairs. All else is
+    counts, and sums of values in [0, 1], whose rounding after n of them is at most n 1e-16 of the mean.
+    """
+
+    def __init__(self, gold: GoldReward | None = None) -> None:
+        self.gold = gold
+        self._pairs = self._judged = self._unlabelled = self._tied = 0
+        self._labelled = False
+        self._reasons: Counter[str] = Counter()
+        self._z, self._y = array("d"), array("b")
+        self._same_winner, self._first = _Mean(), _Mean()
+        self._right_ab, self._right_ba = _Mean(), _Mean()
+        self._longer_by_judge, self._longer_by_truth = _Mean(), _Mean()
+
+    def add(self, judgment: Judgment) -> None:
+        """Count one judgment."""
+        pair, z, z_ab, z_ba = judgment.pair, judgment.z, judgment.z_ab, judgment.z_ba
+        y = None if z is None else truth_of(pair, self.gold)
+        self._pairs += 1
+        self._labelled = self._labelled or pair.label is not None
+        if z is None:
+            assert judgment.reason is not None
+            kept = judgment.reason in self._reasons or len(self._reasons) < _REASONS_KEPT
+            self._reasons[judgment.reason if kept else OTHER_REASONS] += 1
+            return
+
+        self._judged += 1
+        if z_ab is not None and z_ba is not None:
+            self._same_winner.add(_side(z_ab) == _side(z_ba))
+        if z_ab is not None:
+            self._first.add(z_ab)
+        if z_ba is not None:
+            self._first.add(1.0 - z_ba)
+        longer = len(pair.response_a) - len(pair.response_b)
+        if longer:
+            self._longer_by_judge.add(_right(z, longer > 0))
+
+        if y is None:
+            self._unlabelled += 1
+        elif y == 0.5:
+            self._tied += 1
+        else:
+            self._z.append(z)
+            self._y.append(int(y))
+            if z_ab is not None:
+                self._right_ab.add(_right(z_ab, y))
+            if z_ba is not None:
+                self._right_ba.add(_right(z_ba, y))
+            if longer:
+                self._longer_by_truth.add(_right(y, longer > 0))
+
+    def report(self, samples: int = 1000, seed: int = 0) -> dict[str, Any]:
+        """The numbers of the judgments so far, as `assess_judgments` names them. More may be added afterwards."""
+        report: dict[str, Any] = {
+            "pairs": self._pairs,
+            "unjudged": self._pairs - self._judged,
+            "reasons": dict(self._reasons.most_common()),
+            "unlabelled": self._unlabelled,
+            "tied": self._tied,
+            "measured": len(self._z),
+            "truth": "gold" if self.gold is not None else "label" if self._labelled else None,
+        }
+        if self._same_winner.number:
+            report["position_consistency"] = report["order_consistency"] = self._same_winner.value
+        if self._first.number:
+            report["first_rate"] = self._first.value
+        if self._z:
+            z, y = np.frombuffer(self._z, dtype=np.float64), np.frombuffer(self._y, dtype=np.int8)
+            numbers = against(z, y, samples=samples, seed=seed)
+            report |= {
+                name.replace("accuracy", "agreement"): value for name, value in numbers.items() if name != "tied"
+            }
+            single = [share.value for share in (self._right_ab, self._right_ba) if share.number]
+            if single:
+                report["agreement_single_order"] = sum(single) / len(single)
+            report["reliability"] = reliability(z, y)
+        if self._judged:
+            report["longer_wins"] = {"judge": self._longer_by_judge.value}
+            if self._z:
+                report["longer_wins"]["truth"] = self._longer_by_truth.value
+        return report
 
 
-def _agreement_in(order: str, untied: Sequence[tuple[Judgment, float]]) -> float | None:
-    """Agreement of one order alone, over the pairs that were judged in it; None where none was."""
-    rows = [(getattr(j, order), y) for j, y in untied if getattr(j, order) is not None]
-    return metrics.agreement([z for z, _ in rows], [y for _, y in rows]) if rows else None
+class _Mean:
+    """The mean of values that come one at a time: their sum and their number."""
+
+    __slots__ = ("number", "total")
+
+    def __init__(self) -> None:
+        self.number, self.total = 0, 0.0
+
+    def add(self, value: float) -> None:
+        self.number += 1
+        self.total += value
+
+    @property
+    def value(self) -> float:
+        return self.total / self.number if self.number else math.nan
 
 
-def _lengths(judgments: Sequence[Judgment]) -> tuple[list[int], list[int]]:
-    return [len(j.pair.response_a) for j in judgments], [len(j.pair.response_b) for j in judgments]
+def _side(z: float) -> int:
+    """Which response z prefers: 1 for a, -1 for b, 0 for neither."""
+    return (z > 0.5) - (z < 0.5)
+
+
+def _right(z: float, y: float) -> float:
+    """`rlaif.metrics.accuracy` of one pair: 1 where z prefers the better side, 0 where the other, 0.5 where neither."""
+    return 0.5 * (1 + _side(z) * _side(y))
