@@ -52,28 +52,12 @@ def _sample(arguments: Sequence[str]) -> None:
 
 
 def _judge(arguments: Sequence[str]) -> None:
-    from collections import Counter
+    from rlaif.commands.judge import JudgingConfig, judge
 
-    from rlaif.assess.agreement import assess_judgments
-    from rlaif.commands.judge import AnnotateConfig, annotate
-    from rlaif.models.parallel import is_main
-    from rlaif.records import Judgment
-
-    (config,) = parse(AnnotateConfig, args=arguments, program="rlaif judge")
-    done = annotate(config)
-    if is_main():
-        report = assess_judgments(done.judgments)
-        report["flags"] = dict(Counter(flag for judgment in done.judgments for flag in judgment.flags))
-        if config.by:
-            groups: dict[str, list[Judgment]] = {}
-            for judgment in done.judgments:
-                groups.setdefault(str(judgment.pair.extra.get(config.by)), []).append(judgment)
-            report["by"] = {name: assess_judgments(judgments) for name, judgments in sorted(groups.items())}
-        report["methods"] = dict(done.methods)
-        if done.mass is not None:
-            report["label_mass"] = done.mass
-        report |= {"votes_asked": done.asked, "votes_reused": done.reused, "seconds": elapsed()}
-        _report(config.output, report)
+    (config,) = parse(JudgingConfig, args=arguments, program="rlaif judge")
+    if report := judge(config):
+        _print(report)
+        print(f"in {config.output}")
 
 
 def _build(arguments: Sequence[str]) -> None:

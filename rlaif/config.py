@@ -66,6 +66,7 @@ def run(main: Callable[[], None]) -> None:
 def import_function(name: str) -> Callable[..., Any]:
     """The function that "package.module:function" names; a ValueError that says which part is wrong."""
     module, _, attribute = name.partition(":")
+    module = _MOVED.get(module, module)
     if not attribute:
         raise ValueError(f"{name!r} names no function; expected 'package.module:function'.")
     try:
@@ -77,6 +78,9 @@ def import_function(name: str) -> Callable[..., Any]:
     if not callable(found):
         raise ValueError(f"{name!r} is a {type(found).__name__}; expected a function.")
     return found  # type: ignore[no-any-return]
+
+
+_MOVED = {"rlaif.judges.scripted": "rlaif.models.function"}  # where a module of an older version stands now
 
 
 def named_values(words: Sequence[str], setting: str, what: str) -> dict[str, str]:

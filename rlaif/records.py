@@ -1,8 +1,8 @@
 """The records that everything else exchanges, and the one orientation of z.
 
     pair        two responses to one prompt
-    vote        one call of one judge on one pair, shown in one order
-    rating      one call of one judge on one response: its expected rating from 1 to 10
+    vote        one reading of a judge's comparison of a pair, shown in one order
+    rating      one reading of how good a judge finds one response: the expected number of its scale
     judgment    the votes on a pair combined: z = P(response_a is preferred), or None and the reason
     preference  a judgment turned to training data: z = P(chosen is preferred), in (0.5, 1]
 
@@ -20,7 +20,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 __all__ = [
     "ORDERS",
@@ -32,6 +32,7 @@ __all__ = [
     "Preference",
     "Prompt",
     "Rating",
+    "Response",
     "Vote",
     "check_probability",
     "check_prompt",
@@ -199,31 +200,28 @@ class Pair:
         return {**own, **{k: v for k, v in self.extra.items() if k not in own}}
 
 
-class _Stored:
-    """A record that a store keeps as one JSON object."""
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One response to one prompt, to be rated. Every text can be rated, an empty one too: that is what there is."""
 
-    __slots__ = ()
+    prompt: Prompt
+    text: str
 
-    def row(self) -> dict[str, Any]:
-        """The record as one JSON object."""
-        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """The record of one stored row; unknown columns of a later version are ignored."""
-        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        return cls(**{k: v for k, v in row.items() if k in known})
+    @property
+    def id(self) -> str:
+        """16 hex digits of its content."""
+        return content_hash(self.prompt, self.text)[:16]
 
 
 @dataclass(frozen=True, slots=True)
-class Vote(_Stored):
-    """One call of one judge: the answer to "is the response shown first the better one?".
+class Vote:
+    """One reading of a comparison in one order: is the response shown first the better one?
 
     `p_first` is P(the response shown first is preferred), or None with a `reason`; `order` says which one was first.
-    `method` says how it was read: "logprobs" (the verdict labels' probabilities) or "text" (the written verdict, then
-    0 or 1). `mass` is the probability of the two labels together, where it is known: far below 1, the judge wanted to
-    say something else. `bought` is False where nothing was decided about this question (the connection failed, memory
-    ran out): the next run asks it again, which costs nothing twice.
+    `key` is the address of the call whose reply was read. `method` says how: "logprobs" (the verdict labels'
+    probabilities), "text" (the written verdict, then 0 or 1) or "function". `mass` is the probability of the two labels
+    together, where it is known: far below 1, the judge wanted to say something else. `text` is what it wrote.
+    `answered` is False if the call failed; the next run asks again.
     """
 
     key: str
@@ -238,8 +236,7 @@ class Vote(_Stored):
     mass: float | None = None
     text: str | None = None
     usage: Mapping[str, int] | None = None
-    seconds: float | None = None
-    bought: bool = True
+    answered: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "p_first", check_probability(self.p_first, "p_first"))
@@ -253,13 +250,29 @@ class Vote(_Stored):
         """P(response_a is preferred): `p_first` turned back to the pair's own orientation."""
         return self.p_first if self.order == "ab" else complement(self.p_first)
 
+    def row(self) -> dict[str, Any]:
+        """The vote as one JSON object, without what says nothing."""
+        row = {name: getattr(self, name) for name in _VOTE_FIELDS}
+        if self.answered:
+            del row["answered"]
+        return {name: value for name, value in row.items() if value is not None or name == "p_first"}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Vote:
+        """The vote of one stored row. An older row says `bought` for `answered`."""
+        values = {name: row[name] for name in _VOTE_FIELDS if name in row}
+        return cls(**{"answered": row.get("bought", True), **values})
+
+
+_VOTE_FIELDS = tuple(f.name for f in dataclasses.fields(Vote))
+
 
 @dataclass(frozen=True, slots=True)
-class Rating(_Stored):
-    """One call of one judge: the answer to "how good is this response, from 1 to 10?".
+class Rating:
+    """How good one response is, as one judge says: the expected number of its scale, or None with a `reason`.
 
-    `rating` is the expected one, in [1, 10], or None with a `reason`. `method` says how it was read: "logprobs" (from
-    the probabilities of the ten numbers) or "text" (the written number). `mass` and `bought` are as in `Vote`.
+    `method` says how it was read: "logprobs" (from the probabilities of the numbers), "text" (the written number) or
+    "function". The rest is as in `Vote`.
     """
 
     key: str
@@ -273,12 +286,11 @@ class Rating(_Stored):
     mass: float | None = None
     text: str | None = None
     usage: Mapping[str, int] | None = None
-    seconds: float | None = None
-    bought: bool = True
+    answered: bool = True
 
     def __post_init__(self) -> None:
-        if self.rating is not None and not 1.0 <= self.rating <= 10.0:
-            raise ValueError(f"rating is {self.rating!r}; expected a number from 1 to 10, or null and a reason.")
+        if self.rating is not None and not math.isfinite(self.rating):
+            raise ValueError(f"rating is {self.rating!r}; expected a finite number, or null and a reason.")
         if (self.rating is None) == (self.reason is None):
             raise ValueError("a rating is either a number or a reason why there is none; got both or neither.")
 
@@ -289,7 +301,8 @@ class Judgment:
 
     `z_ab` and `z_ba` are P(response_a is preferred) as seen in each order alone; their difference is the judge's
     position bias on this pair. Of the `votes` that were asked for, `readable` have a `p_first`; `vote_keys` says which
-    ones they are in the store.
+    ones they are. `method` is the hash of the whole way of asking, `reading` the version of the code that read the
+    replies (`rlaif.judging.reading`).
     """
 
     pair: Pair
@@ -303,6 +316,8 @@ class Judgment:
     template: str | None = None
     flags: tuple[str, ...] = ()
     vote_keys: tuple[str, ...] = ()
+    method: str | None = None
+    reading: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("z", "z_ab", "z_ba"):

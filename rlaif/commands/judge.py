@@ -1,94 +1,208 @@
-"""`rlaif judge`: pairs -> votes -> judgments z."""
+"""`rlaif judge`: pairs -> votes -> judgments z.
+
+Every reply is stored as it arrives; a run killed at any moment goes on where it was, asks nothing twice, and writes the
+same `judgments.jsonl` as one that was never killed, as does a run split over many processes. Pairs are read, asked
+about and written chunk by chunk: in memory is what the report's numbers need, about ten bytes a pair.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
+from rlaif.assess.agreement import JudgeNumbers
 from rlaif.config import warn
-from rlaif.files.manifest import write_manifest
-from rlaif.files.sources import read_pairs, write_jsonl
-from rlaif.judging.annotate import Annotation, judge_pairs
-from rlaif.judging.settings import JudgeConfig, load_judge
+from rlaif.files.manifest import elapsed, write_manifest
+from rlaif.files.occupied import occupied
+from rlaif.files.sources import stream_pairs, whole_file, write_json, write_row
+from rlaif.files.store import Store
+from rlaif.judging.ask import Counts, answers
+from rlaif.judging.explain import explain
+from rlaif.judging.pairwise import Comparison, Pairwise, VoteCounts
+from rlaif.judging.settings import JudgeConfig, JudgeSettings, judge_settings, load_judge
 from rlaif.models.parallel import is_main
-from rlaif.records import ORDERS, Order
+from rlaif.records import Pair
 
-__all__ = ["AnnotateConfig", "annotate"]
+__all__ = ["JudgingConfig", "judge"]
 
 
 @dataclass
-class AnnotateConfig(JudgeConfig):
+class JudgingConfig(JudgeConfig):
     """Pairs in, judgments out."""
 
     pairs: str | None = field(
         default=None, metadata={"help": "Pairs: .jsonl, .parquet, a datasets folder or a Hub id."}
     )
     output: str | None = field(
-        default=None, metadata={"help": "Folder for votes/, judgments.jsonl, report.json and manifest.json."}
+        default=None,
+        metadata={"help": "Folder for replies/, judgments.jsonl, votes.jsonl, report.json and manifest.json."},
     )
     split: str | None = field(default=None, metadata={"help": "Split of the source, where it has several."})
     limit: int | None = field(default=None, metadata={"help": "Judge only the first so many pairs."})
-    orders: str = field(
-        default="both",
-        metadata={
-            "help": "'both' shows each pair in both orders; 'ab' and 'ba' in one only, at half the cost and with the "
-            "judge's position bias in every z.",
-            "choices": ["both", "ab", "ba"],
-        },
-    )
-    samples: int = field(
-        default=1, metadata={"help": "Votes for each order. More than one needs a temperature above 0."}
-    )
-    combine: str = field(
-        default="mean",
-        metadata={
-            "help": "How votes become z: 'mean' of the probabilities (as RLAIF does), or the sigmoid of the mean "
-            "'log_odds', in which a certain vote outweighs hesitant ones.",
-            "choices": ["mean", "log_odds"],
-        },
-    )
     by: str | None = field(
         default=None, metadata={"help": "A column of the source; the report then has numbers for each of its values."}
     )
     retry_unjudged: bool = field(
         default=False,
-        metadata={"help": "Ask again also what was answered but could not be read. What got no answer always is."},
+        metadata={
+            "help": "Ask once more what was answered but could not be read. What got no answer is always asked again."
+        },
+    )
+    reread: bool = field(
+        default=False,
+        metadata={"help": "Read the stored replies again and ask nothing: for another --combine, or newer code."},
+    )
+    explain: str | None = field(
+        default=None, metadata={"help": "The id of a pair: print every call about it, the replies and their reading."}
     )
 
 
-def annotate(config: AnnotateConfig) -> Annotation:
-    """Runs `rlaif judge`: reads the pairs, asks, and writes judgments.jsonl and manifest.json (main process only)."""
+def judge(config: JudgingConfig) -> dict[str, Any]:
+    """Runs `rlaif judge`: asks, and writes judgments.jsonl, votes.jsonl, report.json and manifest.json.
+
+    Returns:
+        The report ({} but in the main process, or after `explain`, which prints).
+
+    Raises:
+        ValueError: a setting or a row is not as expected. All rows are read once before the first one is asked about.
+    """
     if not config.pairs or not config.output:
         raise ValueError("pairs and output must be set; expected --pairs SOURCE --output FOLDER.")
-    if config.samples < 1 or (config.samples > 1 and config.judge != "api"):
-        raise ValueError(f"samples is {config.samples}; a {config.judge} judge gives the same vote every time, use 1.")
-    if config.samples > 1 and config.temperature == 0.0:
-        raise ValueError("samples > 1 at temperature 0 asks the same thing again; set --temperature above 0.")
     if config.limit is not None and config.limit < 1:
         raise ValueError(f"limit is {config.limit}; expected at least one pair, or no limit.")
-    pairs = read_pairs(config.pairs, config.split)[: config.limit]
-    if config.by and not any(config.by in pair.extra for pair in pairs):
-        columns = sorted({name for pair in pairs for name in pair.extra})
+    if config.reread and config.retry_unjudged:
+        raise ValueError("reread asks nothing and retry_unjudged asks again; expected one of them.")
+    settings = judge_settings(config)
+    method = load_judge(settings, retry=config.retry_unjudged)
+    if config.explain is not None:
+        _explain(config, method)
+        return {}
+    total = _check_source(config)
+    folder = Path(config.output)
+    if any((folder / "votes").glob("*.jsonl")):
         raise ValueError(
-            f"by is {config.by!r}, which no pair has; expected one of {', '.join(columns) or 'no column'}."
+            f"{folder} holds votes of an older version, which can be built from and published but not continued; "
+            "expected a new folder."
         )
-    orders: tuple[Order, ...] = {"both": ORDERS, "ab": ("ab",), "ba": ("ba",)}[config.orders]
-    done = judge_pairs(
-        pairs,
-        load_judge(config),
-        config.output,
-        orders=orders,
-        samples=config.samples,
-        combine=config.combine,
-        retry_unjudged=config.retry_unjudged,
+    if config.reread and not any((folder / "replies").glob("*.jsonl")):
+        raise ValueError(f"{folder} holds no replies to read again; expected the folder of an earlier run.")
+    with occupied(folder, "rlaif judge"), Store(folder) as store:
+        return _run(config, settings, method, store, total)
+
+
+def _run(config: JudgingConfig, settings: JudgeSettings, method: Pairwise, store: Store, total: int) -> dict[str, Any]:
+    assert config.output is not None
+    folder, counts = Path(config.output), Counts()
+    comparisons = answers(
+        method,
+        lambda: _pairs(config),
+        store,
+        total=total,
+        label="judging",
+        ask=not config.reread,
+        counts=counts,
+        everyone=False,
     )
-    if is_main():
-        if marked := sum("marker" in judgment.flags for judgment in done.judgments):
+    if not is_main():
+        for _ in comparisons:
+            pass
+        return {}
+    numbers = _Numbers(config.by)
+    with whole_file(folder / "judgments.jsonl") as judgments, whole_file(folder / "votes.jsonl") as votes:
+        for comparison in comparisons:
+            numbers.add(comparison)
+            write_row(judgments, comparison.judgment.row())
+            for vote in comparison.votes:
+                write_row(votes, vote.row())
+    report = {**numbers.report(), "votes_asked": counts.asked, "votes_reused": counts.reused, "seconds": elapsed()}
+    numbers.warn(method, total, config.reread)
+    write_json(folder / "report.json", report)
+    write_manifest(folder, "rlaif judge", {**dataclasses.asdict(config), **settings.row()}, [str(config.pairs)])
+    return report
+
+
+class _Numbers:
+    """What the report says, from the comparisons as they come."""
+
+    def __init__(self, by: str | None) -> None:
+        self.by = by
+        self.all = JudgeNumbers()
+        self.groups: dict[str, JudgeNumbers] = {}
+        self.flags: Counter[str] = Counter()
+        self.votes = VoteCounts()
+
+    def add(self, comparison: Comparison) -> None:
+        judgment = comparison.judgment
+        self.all.add(judgment)
+        if self.by:
+            self.groups.setdefault(str(judgment.pair.extra.get(self.by)), JudgeNumbers()).add(judgment)
+        self.flags.update(judgment.flags)
+        self.votes.add(comparison.votes)
+
+    def report(self) -> dict[str, Any]:
+        report = self.all.report()
+        report["ledger"] = {
+            "read": report["pairs"],
+            "used": report["pairs"] - report["unjudged"],
+            "left_out": report["reasons"],
+        }
+        report["flags"] = dict(self.flags)
+        if self.by:
+            report["by"] = {name: numbers.report() for name, numbers in sorted(self.groups.items())}
+        report["methods"] = dict(sorted(self.votes.methods.items()))
+        if self.votes.mass is not None:
+            report["label_mass"] = self.votes.mass
+        if self.votes.unasked:
+            report["votes_unasked"] = self.votes.unasked
+        return report
+
+    def warn(self, method: Pairwise, total: int, reread: bool) -> None:
+        self.votes.warn_of(method.template)
+        if marked := self.flags["marker"]:
             warn(
-                f"{marked} of {len(pairs)} pairs hold words of the judge's own template or of a chat format, as a "
+                f"{marked} of {total} pairs hold words of the judge's own template or of a chat format, as a "
                 'forged verdict would; they are judged and have the flag "marker" in judgments.jsonl.'
             )
-        write_jsonl(Path(config.output) / "judgments.jsonl", (judgment.row() for judgment in done.judgments))
-        write_manifest(config.output, "rlaif judge", dataclasses.asdict(config), [config.pairs])
-    return done
+        if reread and self.votes.unasked:
+            warn(
+                f"{self.votes.unasked} votes want calls that no run has paid for; their pairs are unjudged. Run the "
+                "same command without --reread to ask."
+            )
+
+
+def _pairs(config: JudgingConfig) -> Iterator[Pair]:
+    assert config.pairs is not None
+    return islice(stream_pairs(config.pairs, config.split), config.limit)
+
+
+def _check_source(config: JudgingConfig) -> int:
+    """Reads every pair once, so that a row that cannot be used is known before anything is paid; how many there are."""
+    count, found, columns = 0, config.by is None, set[str]()
+    for pair in _pairs(config):
+        count += 1
+        if not found:
+            found = config.by in pair.extra
+            columns.update(pair.extra)
+    if not found:
+        raise ValueError(
+            f"by is {config.by!r}, which no pair has; expected one of {', '.join(sorted(columns)) or 'no column'}."
+        )
+    return count
+
+
+def _explain(config: JudgingConfig, method: Pairwise) -> None:
+    """Prints the dialogue about one pair; the folder is only read."""
+    assert config.output is not None
+    pair = next((pair for pair in _pairs(config) if pair.id == config.explain), None)
+    if pair is None:
+        raise ValueError(f"explain is {config.explain!r}, which is no pair of {config.pairs}; expected a pair's id.")
+    if not (Path(config.output) / "replies").is_dir():
+        raise ValueError(f"{config.output} holds no replies; expected the folder that `rlaif judge` wrote.")
+    if is_main():
+        with Store(config.output) as store:
+            print(explain(method, pair, store), end="")

@@ -14,15 +14,15 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rlaif.files.manifest import write_manifest
+from rlaif.files.occupied import occupied
 from rlaif.files.sources import read_prompts, write_jsonl
-from rlaif.judging.sampling import ApiPolicy, LocalPolicy, complete
+from rlaif.judging.sampling import Completion, Sampling, api_policy, complete, local_policy
 from rlaif.models.parallel import is_main
 from rlaif.records import Pair, Prompt, content_hash
 
-__all__ = ["LocalPolicy", "SampleConfig", "SampleCounts", "complete", "form_pairs", "sample"]
+__all__ = ["SampleConfig", "SampleCounts", "form_pairs", "sample"]
 
 
 @dataclass
@@ -38,7 +38,7 @@ class SampleConfig:
     )
     policy_b: str | None = field(default=None, metadata={"help": "A second policy to compare with the first."})
     output: str | None = field(
-        default=None, metadata={"help": "Folder for completions/, pairs.jsonl and manifest.json."}
+        default=None, metadata={"help": "Folder for replies/, pairs.jsonl, report.json and manifest.json."}
     )
     split: str | None = field(default=None, metadata={"help": "Split of the source, where it has several."})
     limit: int | None = field(default=None, metadata={"help": "Use only the first so many prompts."})
@@ -60,6 +60,10 @@ class SampleConfig:
     api_key_env: str = field(
         default="OPENAI_API_KEY", metadata={"help": "The environment variable that holds the endpoint's key."}
     )
+    served_as: str | None = field(
+        default=None,
+        metadata={"help": "A name for what the endpoint serves, where its address may change between runs."},
+    )
     concurrency: int = field(default=32, metadata={"help": "Calls to the endpoint in flight, in each process."})
 
 
@@ -79,7 +83,7 @@ class SampleCounts:
 
 def form_pairs(
     prompts: Sequence[Prompt],
-    completions: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]],
+    completions: Mapping[str, Sequence[Sequence[Completion]]],
     pairs_per_prompt: int,
     seed: int,
 ) -> tuple[list[Pair], SampleCounts]:
@@ -87,7 +91,7 @@ def form_pairs(
 
     Args:
         prompts: N of them.
-        completions: by policy (one or two), N lists of completion rows.
+        completions: by policy (one or two), N lists of completions.
         pairs_per_prompt: at most so many pairs a prompt, drawn at random from all that can be formed.
         seed: with the prompt, decides which pairs and which response is called a.
     """
@@ -100,7 +104,7 @@ def form_pairs(
             kept = []
             for row in rows[index]:
                 counts["responses"] += 1
-                text = row["text"]
+                text = row.text
                 if text is None:
                     counts["failed"] += 1
                 elif not text.strip():
@@ -110,7 +114,7 @@ def form_pairs(
                 else:
                     seen.add(text)
                     kept.append((name, text))
-                    counts["cut"] += not row["complete"]
+                    counts["cut"] += not row.complete
             by_policy.append(kept)
         first_kept, last_kept = by_policy[0], by_policy[-1]
         two = len(by_policy) == 2
@@ -148,22 +152,35 @@ def sample(config: SampleConfig) -> SampleCounts:
         raise ValueError(f"pairs_per_prompt is {config.pairs_per_prompt}; expected at least 1.")
     prompts = read_prompts(config.prompts, config.split)[: config.limit]
     completions = {}
-    for name in names:
-        policy: LocalPolicy | ApiPolicy
-        if config.base_url:
-            policy = ApiPolicy(config, name)
-        else:
-            policy = LocalPolicy(
-                name,
-                max_new_tokens=config.max_new_tokens,
-                temperature=config.temperature,
-                top_p=config.top_p,
-                seed=config.seed,
-                batch_tokens=config.batch_tokens,
-                dtype=config.dtype,
-                load_in_4bit=config.load_in_4bit,
+    with occupied(config.output, "rlaif sample"):
+        for name in names:
+            if config.base_url:
+                policy = api_policy(
+                    name,
+                    config.base_url,
+                    api_key_env=config.api_key_env,
+                    concurrency=config.concurrency,
+                    served_as=config.served_as,
+                )
+            else:
+                policy = local_policy(
+                    name, batch_tokens=config.batch_tokens, dtype=config.dtype, load_in_4bit=config.load_in_4bit
+                )
+            sampling = Sampling(
+                policy, config.samples, config.max_new_tokens, config.temperature, config.top_p, config.seed
             )
-        completions[name] = complete(policy, prompts, config.samples, config.output, f"sampling {Path(name).name}")
+            completions[name] = complete(sampling, prompts, config.output, f"sampling {Path(name).name}")
+        return _write(config, prompts, names, completions)
+
+
+def _write(
+    config: SampleConfig,
+    prompts: list[Prompt],
+    names: list[str],
+    completions: Mapping[str, Sequence[Sequence[Completion]]],
+) -> SampleCounts:
+    """Forms the pairs and writes them, with their manifest (main process only)."""
+    assert config.output is not None
     pairs, counts = form_pairs(prompts, completions, config.pairs_per_prompt, config.seed)
     if is_main():
         if not pairs:
@@ -171,5 +188,5 @@ def sample(config: SampleConfig) -> SampleCounts:
                 f"no pair could be formed of {counts.responses} responses ({counts}); nothing was written."
             )
         write_jsonl(Path(config.output) / "pairs.jsonl", (pair.row() for pair in pairs))
-        write_manifest(config.output, "rlaif sample", dataclasses.asdict(config), [config.prompts, *names])
+        write_manifest(config.output, "rlaif sample", dataclasses.asdict(config), [str(config.prompts), *names])
     return counts

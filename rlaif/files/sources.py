@@ -6,6 +6,7 @@ A row that cannot be used is an error that names its place, never a silent gap.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import math
 import os
@@ -15,9 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from rlaif.files.index import Index
 from rlaif.records import Judgment, Pair, Prompt, check_prompt
 
 __all__ = [
+    "Ids",
     "OneKind",
     "fingerprint",
     "read_judgments",
@@ -28,9 +31,14 @@ __all__ = [
     "require",
     "stream_judgments",
     "stream_pairs",
+    "whole_file",
     "write_json",
     "write_jsonl",
+    "write_row",
 ]
+
+# Sources carry columns of any type through; what JSON has no word for (dates, decimals) is written as text.
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).encode
 
 PAIR_COLUMNS = ("id", "prompt", "response_a", "response_b", "model_a", "model_b", "label")
 
@@ -177,8 +185,8 @@ def read_pairs(source: str | Path, split: str | None = None) -> list[Pair]:
 
 
 def stream_pairs(source: str | Path, split: str | None = None) -> Iterator[Pair]:
-    """`read_pairs`, one at a time: a source of any size in the memory of its ids."""
-    places: dict[str, str] = {}
+    """`read_pairs`, one at a time: a source of any size in the same memory."""
+    ids, empty = Ids(), True
     kind = OneKind()
     for where, row in read_rows(source, split):
         require(row, ["prompt", "response_a", "response_b"], where)
@@ -187,14 +195,14 @@ def stream_pairs(source: str | Path, split: str | None = None) -> Iterator[Pair]
         extra = {k: v for k, v in row.items() if k not in PAIR_COLUMNS}
         pair = _at(where, lambda own=own, extra=extra: Pair(**own, extra=extra))
         kind.check(pair.prompt, where)
-        if pair.id in places:
+        if (before := ids.repeats(pair.id)) is not None:
             raise ValueError(
-                f"{where} has id {pair.id!r}, which {places[pair.id]} has already; expected distinct ids. Remove the "
+                f"{where} has id {pair.id!r}, which row {before} has already; expected distinct ids. Remove the "
                 "repeated row or give it its own id."
             )
-        places[pair.id] = where
+        empty = False
         yield pair
-    if not places:
+    if empty:
         raise ValueError(f"{source} has no rows; expected at least one pair.")
 
 
@@ -204,11 +212,11 @@ def read_judgments(source: str | Path, split: str | None = None) -> list[Judgmen
 
 
 def stream_judgments(source: str | Path, split: str | None = None) -> Iterator[Judgment]:
-    """`read_judgments`, one at a time: a source of any size in the memory of its ids, which must be distinct."""
+    """`read_judgments`, one at a time: a source of any size in the same memory. Ids must be distinct."""
     folder = Path(source)
     if (folder / "judgments.jsonl").is_file():
         source = folder / "judgments.jsonl"
-    kind, ids = OneKind(), set[str]()
+    kind, ids, empty = OneKind(), Ids(), True
     for where, row in read_rows(source, split):
         require(row, ["prompt", "response_a", "response_b"], where)
         if "z" not in row:
@@ -218,15 +226,28 @@ def stream_judgments(source: str | Path, split: str | None = None) -> Iterator[J
         identity = "" if row.get("id") is None else str(row["id"])
         judgment = _at(where, Judgment.from_row, {**row, "id": identity})
         kind.check(judgment.pair.prompt, where)
-        if judgment.pair.id in ids:
+        if (before := ids.repeats(judgment.pair.id)) is not None:
             raise ValueError(
-                f"{where} has id {judgment.pair.id!r}, which a row before it has already; expected distinct ids. Where "
+                f"{where} has id {judgment.pair.id!r}, which row {before} has already; expected distinct ids. Where "
                 "two judges judged one pair, give each judgment an id of its own, or build them apart."
             )
-        ids.add(judgment.pair.id)
+        empty = False
         yield judgment
-    if not ids:
+    if empty:
         raise ValueError(f"{source} has no rows; expected at least one judgment.")
+
+
+class Ids:
+    """Finds an id that stood before, among any number of them in a fixed amount of memory."""
+
+    def __init__(self) -> None:
+        self._rows = Index()
+        self._count = 0
+
+    def repeats(self, identity: str) -> int | None:
+        """The number of the row that has this id already, counting from 1; None for a new one."""
+        self._count += 1
+        return self._rows.setdefault(hashlib.sha256(identity.encode()).digest()[:16], self._count)
 
 
 class OneKind:
@@ -265,11 +286,12 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[IO[str]]:
+def whole_file(path: str | Path) -> Iterator[IO[str]]:
     """A file to write that takes its place when it is whole; after an exception nothing of it stays.
 
     Another process that writes `path` too has a file of its own until then.
     """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -284,17 +306,25 @@ def _whole(path: Path) -> Iterator[IO[str]]:
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Writes one JSON object a line, the file whole or not at all; NaN becomes null. Returns the number of rows."""
     count = 0
-    with _whole(Path(path)) as file:
+    with whole_file(path) as file:
         for row in rows:
-            # Sources carry columns of any type through; what JSON has no word for (dates, decimals) is written as text.
-            file.write(json.dumps(_finite(row), ensure_ascii=False, default=str) + "\n")
+            write_row(file, row)
             count += 1
     return count
 
 
+def write_row(file: IO[str], row: Mapping[str, Any]) -> None:
+    """Writes one JSON object and a newline; NaN becomes null."""
+    try:
+        line = _ENCODE(row)
+    except ValueError:  # a NaN or an infinity somewhere in it
+        line = _ENCODE(_finite(row))
+    file.write(line + "\n")
+
+
 def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
     """Writes a JSON report for people and programs, whole or not at all; NaN becomes null."""
-    with _whole(Path(path)) as file:
+    with whole_file(path) as file:
         file.write(json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
 
 
@@ -304,8 +334,6 @@ def fingerprint(source: str | Path) -> str:
     Of a file over 64 MiB its size and its first and last MiB are read, so that 100 GB of weights take no longer than
     100 MB; weights that were trained further differ in both.
     """
-    import hashlib
-
     path = Path(source)
     if not path.exists():
         return str(source)

@@ -7,10 +7,11 @@ not count over what the judge says itself.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-__all__ = ["RATINGS", "find_rating", "find_verdict", "parse_rating", "parse_verdict", "spelled"]
+__all__ = ["Scale", "find_rating", "find_verdict", "parse_rating", "parse_verdict", "spelled"]
 
-RATINGS = tuple(str(number) for number in range(1, 11))
+Scale = tuple[int, int]  # the worst and the best rating, whole numbers
 
 
 def parse_verdict(text: str, labels: tuple[str, ...]) -> int | None:
@@ -99,16 +100,16 @@ _GOES_ON = re.compile(
 )
 
 
-def parse_rating(text: str) -> int | None:
-    """The rating from 1 to 10 that `text` gives, None where it gives none or cannot be read."""
-    found = find_rating(text)
-    return None if found is None else found[0] + 1
+def parse_rating(text: str, scale: Scale) -> int | None:
+    """The rating that `text` gives on `scale`, None where it gives none or cannot be read."""
+    found = find_rating(text, scale)
+    return None if found is None else found[0] + scale[0]
 
 
-def find_rating(text: str) -> tuple[int, int] | None:
-    """The rating in `text` as its index in `RATINGS` and the place of its number, or None.
+def find_rating(text: str, scale: Scale) -> tuple[int, int] | None:
+    """The rating in `text` as its place on `scale` (0 is the worst) and the place of its number in the text, or None.
 
-    Read in this order:
+    Read in this order, with a scale from 1 to 10:
       1. the first or the last line is a whole number from 1 to 10 and nothing more ("**7**", "Rating: 7", "7/10.");
       2. the statements that give one: "rating/score ... (is, of, or a colon) 7", "I (would) rate it (at) 7", "I give
          it a 7", each at the end of its clause, and "7/10" or "7 out of 10" anywhere.
@@ -116,37 +117,42 @@ def find_rating(text: str) -> tuple[int, int] | None:
     Where those that are read do not all say the same number (of several aspects, or in a response quoted on the way),
     nothing is; nor is a number with decimals, on another scale, in a range, or denied.
     """
+    names_scale, bare, rates = _rating_patterns(scale)
     # "Rating (1-10):" and "on a scale from 1 to 10" name the scale, and rate nothing.
-    text = _SCALE.sub(lambda match: " " * len(match[0]), text)
+    text = names_scale.sub(lambda match: " " * len(match[0]), text)
     lines = list(re.finditer(r"[^\n]*\S[^\n]*", text))
-    found = [match for line in lines[:1] + lines[-1:] if (match := _BARE.fullmatch(text, line.start(), line.end()))]
+    found = [match for line in lines[:1] + lines[-1:] if (match := bare.fullmatch(text, line.start(), line.end()))]
     if not found:
-        stated = [match for pattern in _RATES for match in pattern.finditer(text)]
+        stated = [match for pattern in rates for match in pattern.finditer(text)]
         found = [match for match in stated if not _DENIED.search(_clause(text, match.end("number"), 80))]
     numbers = {int(match["number"]) for match in found}
-    if len(numbers) != 1 or not numbers <= set(range(1, 11)):
+    if len(numbers) != 1 or not numbers <= set(range(scale[0], scale[1] + 1)):
         return None
     first = min(found, key=lambda match: match.start("number"))
-    return numbers.pop() - 1, first.start("number")
+    return numbers.pop() - scale[0], first.start("number")
 
 
-_SCALE = re.compile(r"(?<![\w.])1\s*(?:[-–—]|to|and)\s*10(?![\w.]*\d)", re.IGNORECASE)
-# A whole number that is no part of a longer one, of a range, or of a scale that does not end at ten.
-_TEN = r"(?:\s*/\s*10|\s+out\s+of\s+(?:10|ten))"
-_END = r"(?!\w|[.,:]\d|\s*%|\s*[-–—/]\s*\w|\s+(?:to|or|out\s+of)\b)"
-_NUMBER = r"(?<![\w.,:/–—-])(?P<number>\d{1,2})"
-_OF = r"(?:rating|score|grade|answer|verdict)"
-_BARE = re.compile(
-    rf"[\W_]*?(?:(?:\w+\s+){{0,2}}{_OF}[^\w\n]*(?:(?:is|of)\b[^\w\n]*)?)?{_NUMBER}{_TEN}?{_END}[\W_]*", re.IGNORECASE
-)
-_RATES = [
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        # The number ends its clause: "a rating of 10 would need sources" gives none.
-        rf"\b{_OF}\b[^\n.\d]{{0,40}}?(?:\b(?:is|of|at|as)\b|[:=→])[^\n.\d]{{0,16}}?{_NUMBER}{_TEN}?{_END}"
-        r"(?=[\W_]*(?:$|\n|[.;,!?)]|(?:because|since|for|as|due|overall)\b))",
-        rf"\b(?:I\b[^\n.\d]{{0,24}}?\b)(?:rate|score|grade|give|assign)\b[^\n.\d]{{0,40}}?{_NUMBER}{_TEN}?{_END}"
-        r"(?=[\W_]*(?:$|\n|[.;,!?)]|(?:because|since|for|as|due|overall)\b))",
-        rf"{_NUMBER}{_TEN}(?![\w/])(?!\.\d|\s+of\b)",
+@lru_cache
+def _rating_patterns(scale: Scale) -> tuple[re.Pattern[str], re.Pattern[str], list[re.Pattern[str]]]:
+    """What names the scale, a line that is a rating and nothing more, and the statements that give one."""
+    low, high = scale
+    names_scale = rf"(?<![\w.]){low}\s*(?:[-–—]|to|and)\s*{high}(?![\w.]*\d)"
+    best = f"(?:{high}|{_IN_WORDS[high]})" if high in _IN_WORDS else str(high)
+    out_of = rf"(?:\s*/\s*{high}|\s+out\s+of\s+{best})"
+    # A whole number that is no part of a longer one, of a range, or of a scale that ends elsewhere.
+    end = r"(?!\w|[.,:]\d|\s*%|\s*[-–—/]\s*\w|\s+(?:to|or|out\s+of)\b)"
+    number = rf"(?<![\w.,:/–—-])(?P<number>\d{{1,{len(str(high)) if high > 9 else 2}}})"
+    of = r"(?:rating|score|grade|answer|verdict)"
+    bare = rf"[\W_]*?(?:(?:\w+\s+){{0,2}}{of}[^\w\n]*(?:(?:is|of)\b[^\w\n]*)?)?{number}{out_of}?{end}[\W_]*"
+    # The number ends its clause: "a rating of 10 would need sources" gives none.
+    clause_ends = r"(?=[\W_]*(?:$|\n|[.;,!?)]|(?:because|since|for|as|due|overall)\b))"
+    rates = (
+        rf"\b{of}\b[^\n.\d]{{0,40}}?(?:\b(?:is|of|at|as)\b|[:=→])[^\n.\d]{{0,16}}?{number}{out_of}?{end}{clause_ends}",
+        rf"\b(?:I\b[^\n.\d]{{0,24}}?\b)(?:rate|score|grade|give|assign)\b[^\n.\d]{{0,40}}?{number}{out_of}?{end}{clause_ends}",
+        rf"{number}{out_of}(?![\w/])(?!\.\d|\s+of\b)",
     )
-]
+    flags = re.IGNORECASE
+    return re.compile(names_scale, flags), re.compile(bare, flags), [re.compile(pattern, flags) for pattern in rates]
+
+
+_IN_WORDS = {5: "five", 7: "seven", 9: "nine", 10: "ten"}

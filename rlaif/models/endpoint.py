@@ -10,51 +10,55 @@ The key comes from an environment variable only and is written nowhere.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from rlaif.config import warn
+from rlaif.models.base import Place, Usage
 from rlaif.records import Message
 
-__all__ = ["Endpoint", "EndpointDownError", "NoReplyError", "Reply", "stream"]
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+__all__ = ["Answer", "Endpoint", "EndpointDownError", "NoReplyError"]
 
 _PATIENCE = 900.0  # seconds that a question may spend waiting out rate limits
 _GIVE_UP_AFTER = 20  # questions in a row without a reply: the endpoint is down, and asking on would only mark failures
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """A model's answer. `logprobs` holds, for each generated token, the token and its alternatives' log-probabilities.
+class Answer:
+    """What an endpoint answered. `places` holds each generated token with its alternatives' log-probabilities.
 
-    `complete` is False where the model was cut off at `max_tokens`.
+    `usage` and `tries` are summed over all tries; `complete` is False where the model was cut off at `max_tokens`.
     """
 
     text: str
-    logprobs: list[tuple[str, dict[str, float]]] | None
-    usage: dict[str, int]
+    places: list[Place] | None
+    usage: Usage
     seconds: float
     complete: bool
+    tries: int = 1
+    reasoning: str | None = None
+    served_by: str | None = None
 
 
 class NoReplyError(Exception):
     """No usable answer to one question after all retries; the message is the reason.
 
     `final` is True where it is the question itself that the endpoint refuses (too long, against its policy), so that
-    asking again would fail again.
+    asking again would fail again. `tries` and `usage` say what it took.
     """
 
     def __init__(self, reason: str, final: bool = False) -> None:
         super().__init__(reason)
         self.final = final
+        self.tries = 1
+        self.usage = Usage()
 
 
 class EndpointDownError(ValueError):
@@ -71,6 +75,7 @@ class Endpoint:
         concurrency: calls in flight.
         max_retries: tries after a failed call. Rate limits are waited out instead and do not count.
         timeout: seconds for one call.
+        extra_headers: sent with every call.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class Endpoint:
         concurrency: int = 32,
         max_retries: int = 8,
         timeout: float = 120.0,
+        extra_headers: Mapping[str, str] | None = None,
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency is {concurrency}; expected at least 1 call in flight.")
@@ -94,6 +100,7 @@ class Endpoint:
         self.concurrency = concurrency
         self.max_retries = max_retries
         self.timeout = timeout
+        self.extra_headers = dict(extra_headers or {})
         self._key_env = api_key_env
         self._client: Any = None
         self._unsupported: set[str] = set()
@@ -108,36 +115,43 @@ class Endpoint:
         """Whether log-probabilities may still be asked for (True until the probe says otherwise)."""
         return "logprobs" not in self._unsupported
 
-    def open(self) -> None:
-        """Makes the client for the event loop that is about to run."""
-        import openai
-
+    def check(self) -> str:
+        """The key, or "none" where an endpoint of one's own needs none; a ValueError where it must be there."""
         key = os.environ.get(self._key_env)
         if not key and "api.openai.com" in self.base_url:
             raise ValueError(
                 f"the environment variable {self._key_env} is not set; expected the key for {self.base_url}. Export "
                 "it, or name another variable with --api_key_env."
             )
+        return key or "none"
+
+    def open(self) -> None:
+        """Makes the client for the event loop that is about to run."""
+        import openai
+
         self._client = openai.AsyncOpenAI(
-            api_key=key or "none", base_url=self.base_url, max_retries=0, timeout=self.timeout
+            api_key=self.check(), base_url=self.base_url, max_retries=0, timeout=self.timeout
         )
         self._probe = asyncio.Lock()
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._client.close()
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
 
     async def chat(
         self,
-        messages: list[Message],
+        messages: Sequence[Message],
         *,
         temperature: float,
         max_tokens: int,
         logprobs: bool = False,
         seed: int | None = None,
         top_p: float | None = None,
-        accept: Callable[[Reply], bool] = lambda reply: True,
-    ) -> Reply:
+        reasoning_effort: str | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+    ) -> Answer:
         """The model's answer to `messages`.
 
         Args:
@@ -145,7 +159,7 @@ class Endpoint:
             temperature, max_tokens, seed, top_p: sampling; what the endpoint refuses is left out from then on.
             logprobs: ask for the 20 likeliest tokens at each place, if the endpoint has them. From one that gave them
                 with the first answer, an answer without them is asked for again, up to three times.
-            accept: an answer that it refuses is asked for again, up to three times; then it is returned as it is.
+            reasoning_effort, extra_body: passed on as they are.
 
         Raises:
             NoReplyError: no answer after all retries.
@@ -156,24 +170,38 @@ class Endpoint:
             wanted["top_p"] = top_p
         if logprobs:
             wanted |= {"logprobs": True, "top_logprobs": 20}
+        if reasoning_effort is not None:
+            wanted["reasoning_effort"] = reasoning_effort
+        if extra_body:
+            wanted["extra_body"] = dict(extra_body)
         if not self._probed:
             # The first question goes alone, so that what the endpoint refuses is found out once and not by all.
             assert self._probe is not None
             async with self._probe:
                 if not self._probed:
-                    return await self._persist(messages, wanted, accept)
-        return await self._persist(messages, wanted, accept)
+                    return await self._persist(messages, wanted)
+        return await self._persist(messages, wanted)
 
-    async def _persist(self, messages: list[Message], wanted: dict[str, Any], accept: Callable[[Reply], bool]) -> Reply:
+    async def _persist(self, messages: Sequence[Message], wanted: dict[str, Any]) -> Answer:
         """One question with its retries."""
+        spent = _Spent()
+        try:
+            answer = await self._tries(messages, wanted, spent)
+        except NoReplyError as error:
+            error.tries, error.usage = max(spent.tries, 1), spent.usage
+            raise
+        return dataclasses.replace(answer, tries=spent.tries, usage=spent.usage)
+
+    async def _tries(self, messages: Sequence[Message], wanted: dict[str, Any], spent: _Spent) -> Answer:
         import openai
 
-        failed = refused = limited = bare = 0
+        failed = limited = bare = 0
         deadline = time.monotonic() + _PATIENCE
         while True:
             wait = min(8.0, 0.5 * 2**failed) * random.uniform(0.5, 1.0)
             try:
-                reply = await self._once(messages, wanted)
+                spent.tries += 1
+                answer = await self._once(messages, wanted)
             except openai.RateLimitError as error:
                 if "insufficient_quota" in str(error):
                     raise EndpointDownError(f"{self.base_url} has no quota left for this key: {_line(error)}") from None
@@ -217,17 +245,15 @@ class Endpoint:
             else:
                 self._answered += 1
                 self._silent = 0
-                if reply.text.strip():
-                    if self._gave_logprobs and wanted.get("logprobs") and not reply.logprobs and bare < 3:
-                        bare += 1
-                    elif accept(reply) or refused == 3:
-                        return reply
-                    else:
-                        refused += 1
+                spent.add(answer.usage)
+                if answer.text.strip():
+                    if not (self._gave_logprobs and wanted.get("logprobs") and not answer.places and bare < 3):
+                        return answer
+                    bare += 1
                 else:
                     failed += 1
-                    if failed > self.max_retries or not reply.complete:
-                        return reply
+                    if failed > self.max_retries or not answer.complete:
+                        return answer
             await asyncio.sleep(wait)
 
     def _no_reply(self, reason: str) -> Exception:
@@ -239,7 +265,7 @@ class Endpoint:
             )
         return NoReplyError(reason)
 
-    async def _once(self, messages: list[Message], wanted: Mapping[str, Any]) -> Reply:
+    async def _once(self, messages: Sequence[Message], wanted: Mapping[str, Any]) -> Answer:
         """One call, in the endpoint's dialect; learns the dialect from what is refused."""
         import openai
 
@@ -253,7 +279,9 @@ class Endpoint:
                 settings.pop("top_logprobs", None)
             start = time.perf_counter()
             try:
-                answer = await self._client.chat.completions.create(model=self.model, messages=messages, **settings)
+                answer = await self._client.chat.completions.create(
+                    model=self.model, messages=list(messages), extra_headers=self.extra_headers, **settings
+                )
             except openai.APIStatusError as error:
                 if error.status_code == 408:
                     raise _RequestTimeoutError(_line(error)) from None
@@ -274,8 +302,7 @@ class Endpoint:
         self._probed = True
         try:
             choice = answer.choices[0]
-            # Half of a surrogate pair, as a cut JSON escape leaves it, could be neither stored nor tokenized.
-            text = (choice.message.content or "").encode("utf-8", "replace").decode()
+            text = _text(choice.message.content or "") or ""
         except (AttributeError, IndexError, TypeError):
             raise _BadBodyError("a body without choices") from None
         places = None
@@ -283,19 +310,19 @@ class Endpoint:
             content = getattr(choice.logprobs, "content", None)
             if content:
                 self._gave_logprobs = self.gives_logprobs  # not where an earlier answer decided otherwise
-                places = [(p.token, _listed(p)) for p in content]
+                places = [_place(p) for p in content]
             elif text and not self._gave_logprobs:
                 self._leave_out("logprobs")  # taken, but not given
         usage = answer.usage
-        return Reply(
+        reasoning = getattr(choice.message, "reasoning_content", None) or getattr(choice.message, "reasoning", None)
+        return Answer(
             text=text,
-            logprobs=places,
-            usage={
-                "prompt_tokens": int(getattr(usage, "prompt_tokens", 0) or 0),
-                "completion_tokens": int(getattr(usage, "completion_tokens", 0) or 0),
-            },
+            places=places,
+            usage=Usage(int(getattr(usage, "prompt_tokens", 0) or 0), int(getattr(usage, "completion_tokens", 0) or 0)),
             seconds=round(time.perf_counter() - start, 3),
             complete=choice.finish_reason != "length",
+            reasoning=_text(reasoning),
+            served_by=_text(getattr(answer, "system_fingerprint", None) or getattr(answer, "model", None)),
         )
 
     def _leave_out(self, setting: str) -> None:
@@ -323,12 +350,32 @@ class _RequestTimeoutError(Exception):
     """The endpoint gave up waiting for the question (status 408)."""
 
 
-def _listed(place: Any) -> dict[str, float]:
-    """The log-probabilities at one place, the generated token's own among them; not those that are no numbers."""
-    own = [place] if place.top_logprobs else []
-    return {
-        t.token: float(t.logprob) for t in [*(place.top_logprobs or []), *own] if isinstance(t.logprob, int | float)
-    }
+@dataclass
+class _Spent:
+    """What one question has taken so far."""
+
+    tries: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+    def add(self, usage: Usage) -> None:
+        self.usage = Usage(
+            (self.usage.prompt_tokens or 0) + (usage.prompt_tokens or 0),
+            (self.usage.completion_tokens or 0) + (usage.completion_tokens or 0),
+        )
+
+
+def _text(value: Any) -> str | None:
+    """A text that can be stored: half of a surrogate pair, as a cut JSON escape leaves it, is replaced."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+
+
+def _place(place: Any) -> Place:
+    """A generated token with what is listed at its place, but for log-probabilities that are no numbers."""
+    listed = tuple(
+        (str(t.token), float(t.logprob)) for t in place.top_logprobs or [] if isinstance(t.logprob, int | float)
+    )
+    own = float(place.logprob) if isinstance(place.logprob, int | float) else None
+    return Place(str(place.token), own, listed)
 
 
 def _about_the_question(error: Any) -> bool:
@@ -384,45 +431,3 @@ def _retry_after(error: Any) -> float | None:
 
 def _line(error: object) -> str:
     return " ".join(str(error).split())[:200]
-
-
-def stream(
-    endpoint: Endpoint, function: Callable[[Item], Awaitable[Result]], items: Sequence[Item]
-) -> Iterator[Result]:
-    """`function` of every item, `endpoint.concurrency` at a time, in the order in which they finish.
-
-    The event loop runs only while the caller waits for the next result. When the caller stops, or a call raises, the
-    calls in flight are cancelled.
-    """
-    loop = asyncio.new_event_loop()
-    waiting = iter(items)
-    running: set[asyncio.Task[Result]] = set()
-
-    async def some() -> set[asyncio.Task[Result]]:
-        for item in waiting:
-            running.add(asyncio.ensure_future(function(item)))
-            if len(running) >= endpoint.concurrency:
-                break
-        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED) if running else (set(), None)
-        return done
-
-    async def stop() -> None:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        await endpoint.close()
-
-    async def start() -> None:
-        endpoint.open()
-
-    try:
-        loop.run_until_complete(start())
-        while done := loop.run_until_complete(some()):
-            running -= done
-            # Results first, so that an error loses none of those that came with it.
-            for task in sorted(done, key=lambda t: t.exception() is not None):
-                yield task.result()
-    finally:
-        if endpoint._client is not None:
-            loop.run_until_complete(stop())
-        loop.close()

@@ -1,0 +1,277 @@
+"""Comparing two responses: both orders, every vote kept, and z their mean.
+
+Each pair is shown to the judge in both orders, because judges favour a place (RLAIF, 2309.00267, section 2.2.1: a large
+one gives the same place twice on 18 % of pairs, a small one on 56 %), and z is the mean of P(response_a is preferred)
+over the votes of both orders.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from rlaif.config import warn
+from rlaif.files.store import Store
+from rlaif.judging.ask import Ask, Counts, answers, ask_here, gather
+from rlaif.judging.prompts import Template
+from rlaif.judging.question import Question, method_hash
+from rlaif.judging.reading import LOW_MASS, VERSION, low_mass
+from rlaif.metrics import log_odds, sigmoid
+from rlaif.models.base import Model
+from rlaif.models.parallel import is_main
+from rlaif.records import ORDERS, Judgment, Order, Pair, Vote
+
+__all__ = [
+    "Annotation",
+    "Comparison",
+    "Pairwise",
+    "VoteCounts",
+    "combine_votes",
+    "judge_here",
+    "judge_pairs",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a method says of a pair: its judgment, and the votes that it was made of."""
+
+    judgment: Judgment
+    votes: tuple[Vote, ...] = ()
+
+
+def combine_votes(
+    pair: Pair, votes: Sequence[Vote], orders: Sequence[Order] = ORDERS, combine: str = "mean"
+) -> Judgment:
+    """The judgment on `pair` from its votes: z = mean over orders of the mean over samples of P(a is preferred).
+
+    Every order must have a readable vote: with only one, z would carry the position bias that the other was to cancel,
+    so the judgment is then None, for the reason of the vote that failed, with the z of the other order kept beside.
+
+    Args:
+        pair: what was judged.
+        votes: on it.
+        orders: those that were asked for.
+        combine: "mean" of the probabilities, or the sigmoid of the mean "log_odds".
+    """
+    seen: dict[str, list[float]] = {order: [] for order in orders}
+    for vote in votes:
+        if vote.p_a is not None and vote.order in seen:
+            seen[vote.order].append(vote.p_a)
+    missing = next((order for order in orders if not seen[order]), None)
+    if combine == "mean":
+        by_order = {order: _mean(values) for order, values in seen.items() if values}
+        z = _mean(list(by_order.values())) if missing is None else None
+    else:
+        odds = {order: float(np.mean(log_odds(values))) for order, values in seen.items() if values}
+        by_order = {order: float(sigmoid(value)) for order, value in odds.items()}
+        z = float(sigmoid(_mean(list(odds.values())))) if missing is None else None
+    reason = None
+    if missing is not None:
+        reasons = [vote.reason for vote in votes if vote.order == missing]
+        reason = f"order {missing}: {reasons[0] if reasons else 'never asked'}"
+    return Judgment(
+        pair,
+        z,
+        reason,
+        z_ab=by_order.get("ab"),
+        z_ba=by_order.get("ba"),
+        votes=len(votes),
+        readable=sum(vote.p_first is not None for vote in votes),
+        judge=votes[0].judge if votes else None,
+        template=votes[0].template if votes else None,
+        vote_keys=tuple(vote.key for vote in votes),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+@dataclass(frozen=True)
+class Pairwise:
+    """The direct way: one question a vote, in each order.
+
+    Args:
+        question: how the judge is asked, with a `Template`.
+        orders: which orders it is shown.
+        samples: votes in each order.
+        combine: as in `combine_votes`.
+    """
+
+    question: Question
+    orders: tuple[Order, ...] = ORDERS
+    samples: int = 1
+    combine: str = "mean"
+
+    name = "pairwise"
+
+    @property
+    def template(self) -> Template:
+        """How the judge is asked."""
+        template = self.question.template
+        assert isinstance(template, Template)
+        return template
+
+    @property
+    def judge(self) -> str:
+        """Who judges, as it is written into votes and cards."""
+        return self.question.model.name
+
+    @cached_property
+    def models(self) -> Mapping[str, Model]:
+        """The one model."""
+        return {self.question.model.digest: self.question.model}
+
+    @cached_property
+    def hash(self) -> str:
+        """Of the model, the question, the orders, the samples and how they are combined."""
+        return method_hash(self.name, *self.question.parts, list(self.orders), self.samples, self.combine)
+
+    def check(self) -> None:
+        """A ValueError for what can be known, before anything is asked, to make every vote fail."""
+        self.question.model.check(self.template.labels)
+
+    def ask(self, item: Pair) -> Ask[Comparison]:
+        """Both orders at once; a pair that cannot be judged (an empty response, two equal ones) is not asked about."""
+        problem = item.problem()
+        votes: list[Vote] = []
+        if problem is None:
+            each = [self._vote(item, order, sample) for order in self.orders for sample in range(self.samples)]
+            votes = yield from gather(each)
+        judgment = combine_votes(item, votes, self.orders, self.combine)
+        return Comparison(
+            dataclasses.replace(
+                judgment,
+                reason=problem or judgment.reason,
+                judge=self.judge,
+                template=self.template.hash,
+                flags=("marker",) if self.template.markers_in(item) else (),
+                method=self.hash,
+                reading=VERSION,
+            ),
+            tuple(votes),
+        )
+
+    def _vote(self, pair: Pair, order: Order, sample: int) -> Ask[Vote]:
+        shown = (pair.response_a, pair.response_b) if order == "ab" else (pair.response_b, pair.response_a)
+        reply, reading = yield from self.question.ask(
+            self.template.messages(pair, order), (pair.prompt, *shown), sample
+        )
+        return Vote(
+            reply.key,
+            pair.id,
+            self.judge,
+            self.template.hash,
+            order,
+            sample,
+            reading.value,
+            reading.reason,
+            reading.method,
+            reading.mass,
+            reply.text,
+            reply.usage.row() or None,
+            reply.answered,
+        )
+
+
+@dataclass
+class VoteCounts:
+    """What the votes of many pairs say about the judge.
+
+    Attributes:
+        votes: how many.
+        methods: the readable ones, by how they were read: a mixture means that z is on two scales.
+        unasked: those that a reading wants and that no run has asked for.
+    """
+
+    votes: int = 0
+    methods: Counter[str] = field(default_factory=Counter)
+    unasked: int = 0
+    _mass: float = 0.0
+    _masses: int = 0
+
+    def add(self, votes: Iterable[Vote]) -> None:
+        """Counts the votes of one pair."""
+        for vote in votes:
+            self.votes += 1
+            if vote.p_first is not None:
+                self.methods[str(vote.method)] += 1
+            elif not vote.answered and (vote.reason or "").startswith("not asked"):
+                self.unasked += 1
+            if vote.mass is not None:
+                self._mass += vote.mass
+                self._masses += 1
+
+    @property
+    def mass(self) -> float | None:
+        """Mean probability of the two verdict labels together; None where the judge does not tell it.
+
+        Far below 1, the judge would rather have said something else, and its z means little.
+        """
+        return self._mass / self._masses if self._masses else None
+
+    def warn_of(self, template: Template) -> None:
+        """A line where the labels have little of the judge's probability; main process only."""
+        if is_main() and self.mass is not None and self.mass < LOW_MASS:
+            warn(low_mass(self.mass, template))
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What judging some pairs gave: `judgments` in the pairs' order, what it took, and what the votes say.
+
+    `asked` replies were asked for now (by all processes), `reused` were stored before. `mass` and `methods` are as in
+    `VoteCounts`.
+    """
+
+    judgments: list[Judgment]
+    asked: int
+    reused: int
+    mass: float | None = None
+    methods: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, comparisons: Iterable[Comparison], counts: Counts) -> Annotation:
+        """The comparisons as they come, counted."""
+        votes, judgments = VoteCounts(), []
+        for comparison in comparisons:
+            votes.add(comparison.votes)
+            judgments.append(comparison.judgment)
+        return cls(judgments, counts.asked, counts.reused, votes.mass, dict(sorted(votes.methods.items())))
+
+
+def judge_pairs(
+    pairs: Sequence[Pair], method: Pairwise, folder: str | Path | None, *, label: str = "judging"
+) -> Annotation:
+    """Judgments on `pairs`, in their order and in every process alike, each reply stored in `folder`/replies at once.
+
+    Args:
+        pairs: what to judge.
+        method: how.
+        folder: replies found there are not asked for again; None keeps nothing.
+        label: the progress bar's title.
+    """
+    counts = Counts()
+
+    def comparisons(store: Store) -> Iterator[Comparison]:
+        yield from answers(method, lambda: pairs, store, total=len(pairs), label=label, counts=counts)
+
+    with Store(folder) as store:
+        values = list(comparisons(store))
+    done = Annotation.of(values, counts)
+    if is_main() and done.mass is not None and done.mass < LOW_MASS:
+        warn(low_mass(done.mass, method.template))
+    return done
+
+
+def judge_here(pairs: Sequence[Pair], method: Pairwise, store: Store) -> Annotation:
+    """Judgments on `pairs`, asked for by this process alone, as in training, where each has pairs of its own."""
+    counts = Counts()
+    return Annotation.of(ask_here(method, pairs, store, counts), counts)

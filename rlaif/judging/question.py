@@ -1,0 +1,117 @@
+"""One question to one model: the call that it becomes, and the reading of the reply."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlaif.judging.ask import Ask
+from rlaif.judging.prompts import BaseTemplate
+from rlaif.judging.reading import Reading, read_labels, read_number
+from rlaif.models.base import UNASKED, Call, Model, Reply
+from rlaif.records import Message, content_hash
+
+__all__ = ["Question", "method_hash"]
+
+_TRIES = 4  # times that an endpoint is asked for something that can be read
+_NEXT = 1_000_000  # between the `sample` of a call and that of its repetition: nobody takes so many votes
+
+
+def method_hash(name: str, *parts: Any) -> str:
+    """16 hex digits of a method: its name, prompts, models and whatever else decides what it says."""
+    return content_hash(name, *parts)[:16]
+
+
+@dataclass(frozen=True)
+class Question:
+    """How one model is asked for one of a template's labels.
+
+    Args:
+        model: who.
+        template: which labels, and what each stands for.
+        temperature, max_tokens: of what a model writes; one that scores, or a function, has no use for them.
+        logprobs: whether an endpoint is asked for alternatives' log-probabilities.
+        settings: what else the model is told.
+        retry: ask once more, with the next sample, for what was answered but could not be read.
+    """
+
+    model: Model
+    template: BaseTemplate
+    temperature: float = 0.0
+    max_tokens: int = 16
+    logprobs: bool = True
+    settings: tuple[tuple[str, Any], ...] = ()
+    retry: bool = False
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """What of it decides a value, for `method_hash`."""
+        own = () if self._scored else (self.temperature, self.max_tokens, self.logprobs)
+        return (self.model.digest, self.template.hash, own, self.settings)
+
+    @property
+    def _scored(self) -> bool:
+        return not self.model.can.isdisjoint({"score", "arguments"})
+
+    def call(self, messages: Sequence[Message], arguments: tuple[Any, ...], sample: int = 0) -> Call:
+        """The call: `arguments` for a function, `messages` for everything else."""
+        model = self.model
+        if "arguments" in model.can:
+            return Call(model.digest, arguments=arguments, sample=sample)
+        if "score" in model.can:
+            labels = self.template.labels
+            return Call(model.digest, tuple(messages), labels, sample=sample, settings=self.settings)
+        return Call(
+            model.digest,
+            tuple(messages),
+            self.template.labels if self.logprobs and "logprobs" in model.can else (),
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            sample=sample,
+            settings=self.settings,
+        )
+
+    def read(self, reply: Reply) -> Reading:
+        """The value of a reply to `call`."""
+        if "arguments" in self.model.can:
+            return read_number(reply, self.template)
+        return read_labels(reply, self.template, self.max_tokens)
+
+    def ask(
+        self, messages: Sequence[Message], arguments: tuple[Any, ...], sample: int = 0
+    ) -> Ask[tuple[Reply, Reading]]:
+        """The reply that can be read, or the last of those that cannot.
+
+        An endpoint is asked up to four times in all: it may well answer otherwise the next time. What an earlier run
+        asked beyond that, with `retry`, is read too.
+        """
+        tries = _TRIES if "samples" in self.model.can and "write" in self.model.can and not self._scored else 1
+        retry = self.retry
+        (reply,) = yield [self.call(messages, arguments, sample)]
+        reading = self.read(reply)
+        attempt = 0
+        while reading.value is None and reply.answered:
+            attempt += 1
+            last = attempt >= tries or reply.text is None or not reply.text.strip()
+            again = self.call(messages, arguments, sample + attempt * _NEXT)
+            if last:
+                (found,) = yield [_stored(again)]
+                if found.finish == UNASKED:
+                    if not retry:
+                        break
+                    retry = False
+                    (found,) = yield [again]
+            else:
+                (found,) = yield [again]
+                if found.finish == UNASKED:  # nothing is asked in this run
+                    break
+            if not found.answered:
+                break  # what was read before stands
+            reply, reading = found, self.read(found)
+        return reply, reading
+
+
+def _stored(call: Call) -> Call:
+    return dataclasses.replace(call, stored_only=True)

@@ -1,0 +1,95 @@
+"""Rating one response: the expected number of a scale, as in direct RLAIF (Lee et al., 2309.00267)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from rlaif.files.store import Store
+from rlaif.judging.ask import Ask, Counts, ask_here
+from rlaif.judging.prompts import RatingTemplate
+from rlaif.judging.question import Question, method_hash
+from rlaif.models.base import Model
+from rlaif.records import Rating, Response
+
+__all__ = ["RatingMethod", "Ratings", "rate_here"]
+
+
+@dataclass(frozen=True)
+class RatingMethod:
+    """One question a response.
+
+    Args:
+        question: how the judge is asked, with a `RatingTemplate`.
+    """
+
+    question: Question
+
+    name = "rating"
+
+    @property
+    def template(self) -> RatingTemplate:
+        """How the judge is asked."""
+        template = self.question.template
+        assert isinstance(template, RatingTemplate)
+        return template
+
+    @property
+    def judge(self) -> str:
+        """Who rates."""
+        return self.question.model.name
+
+    @cached_property
+    def models(self) -> Mapping[str, Model]:
+        """The one model."""
+        return {self.question.model.digest: self.question.model}
+
+    @cached_property
+    def hash(self) -> str:
+        """Of the model and the question."""
+        return method_hash(self.name, *self.question.parts)
+
+    def check(self) -> None:
+        """A ValueError for what can be known, before anything is asked, to make every rating fail."""
+        self.question.model.check(self.template.labels)
+
+    def ask(self, item: Response) -> Ask[Rating]:
+        """Every response is asked about, an empty one too: that it is empty is what there is to rate."""
+        reply, reading = yield from self.question.ask(
+            self.template.messages(item.prompt, item.text), (item.prompt, item.text)
+        )
+        return Rating(
+            reply.key,
+            item.id,
+            self.judge,
+            self.template.hash,
+            0,
+            reading.value,
+            reading.reason,
+            reading.method,
+            reading.mass,
+            reply.text,
+            reply.usage.row() or None,
+            reply.answered,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ratings:
+    """What rating some responses gave: `ratings` in their order; the rest as in `rlaif.judging.pairwise.Annotation`."""
+
+    ratings: list[Rating]
+    asked: int
+    reused: int
+    mass: float | None = None
+
+
+def rate_here(responses: Sequence[Response], method: RatingMethod, store: Store) -> Ratings:
+    """The rating of each response, asked for by this process alone. Equal responses to one prompt are one question."""
+    counts = Counts()
+    ratings = ask_here(method, responses, store, counts)
+    masses = [rating.mass for rating in ratings if rating.mass is not None]
+    return Ratings(ratings, counts.asked, counts.reused, float(np.mean(masses)) if masses else None)

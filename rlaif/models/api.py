@@ -1,0 +1,115 @@
+"""An OpenAI-compatible endpoint as a model: it writes, and lists alternatives' log-probabilities where it can."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from rlaif.models.base import JSON, Call, Reply, StreamModel
+from rlaif.models.endpoint import Endpoint, NoReplyError
+
+__all__ = ["ApiModel", "normal_address", "seed_of"]
+
+_LAST = 32  # places of an answer that are kept: the verdict stands at its end
+_SETTINGS = {"top_p", "seed", "reasoning_effort", "extra_body", "chat_template_kwargs"}
+
+
+def normal_address(url: str) -> str:
+    """An address by which an endpoint is known again: lower-case host, no trailing slash, no query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme.lower()}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+
+
+def seed_of(call: Call) -> int:
+    """The seed that an endpoint is sent: 31 bits of the call's address.
+
+    So the noise of two prompts has nothing in common; with one seed for all, a server draws the same noise for each.
+    """
+    return int(call.key[:8], 16) >> 1
+
+
+class ApiModel(StreamModel):
+    """See the module's docstring.
+
+    Args:
+        endpoint: who is asked.
+        served_as: what names the model behind the address, where several addresses serve the same one, or its server
+            comes back elsewhere. Without it the address is part of every call's address.
+        settings: sent with every call and part of its address: `reasoning_effort`, `extra_body`,
+            `chat_template_kwargs`.
+    """
+
+    can = frozenset({"write", "logprobs", "samples"})
+
+    def __init__(
+        self, endpoint: Endpoint, *, served_as: str | None = None, settings: Mapping[str, JSON] | None = None
+    ) -> None:
+        self.endpoint = endpoint
+        self.name = endpoint.model
+        self.concurrency = endpoint.concurrency
+        self.settings = {name: value for name, value in (settings or {}).items() if value is not None}
+        self._identity: Mapping[str, JSON] = {
+            "kind": "api",
+            "model": endpoint.model,
+            "server": served_as or normal_address(endpoint.base_url),
+            **({"headers": endpoint.extra_headers} if endpoint.extra_headers else {}),
+            **self.settings,
+        }
+
+    @property
+    def identity(self) -> Mapping[str, JSON]:
+        """The model's name, who serves it, and what it is always told."""
+        return self._identity
+
+    def check(self, choices: Sequence[str] = ()) -> None:
+        """The endpoint's key is there; nothing is asked yet."""
+        self.endpoint.check()
+
+    async def open(self) -> None:
+        """Makes the connections of the running event loop."""
+        self.endpoint.open()
+
+    async def close(self) -> None:
+        """Closes them."""
+        await self.endpoint.close()
+
+    async def reply(self, call: Call) -> Reply:
+        """The reply to one call, after the endpoint's retries."""
+        settings = {**self.settings, **dict(call.settings)}
+        if unknown := set(settings) - _SETTINGS:
+            raise ValueError(f"an endpoint takes no {', '.join(sorted(unknown))} here; put it into extra_body.")
+        body: dict[str, Any] = dict(settings.get("extra_body") or {})
+        if kwargs := settings.get("chat_template_kwargs"):
+            body["chat_template_kwargs"] = kwargs
+        try:
+            answer = await self.endpoint.chat(
+                call.messages,
+                temperature=call.temperature,
+                max_tokens=call.max_tokens or 16,
+                logprobs=bool(call.choices) and self.endpoint.gives_logprobs,
+                seed=seed_of(call),
+                top_p=settings.get("top_p"),
+                reasoning_effort=settings.get("reasoning_effort"),
+                extra_body=body,
+            )
+        except NoReplyError as error:
+            return Reply(
+                call.key,
+                finish="error",
+                reason=str(error),
+                answered=error.final,
+                tries=error.tries,
+                usage=error.usage,
+            )
+        return Reply(
+            call.key,
+            text=answer.text,
+            reasoning=answer.reasoning,
+            places=None if answer.places is None else tuple(answer.places[-_LAST:]),
+            finish="stop" if answer.complete else "length",
+            usage=answer.usage,
+            tries=answer.tries,
+            seconds=answer.seconds,
+            served_by=answer.served_by,
+        )
