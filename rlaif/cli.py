@@ -40,15 +40,12 @@ def _sandbox(arguments: Sequence[str]) -> None:
 
 
 def _sample(arguments: Sequence[str]) -> None:
-    import dataclasses
-
     from rlaif.commands.sample import SampleConfig, sample
-    from rlaif.models.parallel import is_main
 
     (config,) = parse(SampleConfig, args=arguments, program="rlaif sample")
-    counts = sample(config)
-    if is_main():
-        _report(config.output, {**dataclasses.asdict(counts), "seconds": elapsed()})
+    if report := sample(config):
+        _print(report)
+        print(f"in {config.output}")
 
 
 def _judge(arguments: Sequence[str]) -> None:

@@ -172,6 +172,16 @@ class Pair:
         if not self.id:
             object.__setattr__(self, "id", content_hash(self.prompt, self.response_a, self.response_b)[:16])
 
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Pair:
+        """The pair of one row: its own columns, the others as `extra`; null is as good as none."""
+        for name in ("prompt", "response_a", "response_b"):
+            if row.get(name) is None:
+                raise ValueError(f"there is no {name}; expected prompt, response_a, response_b, got {', '.join(row)}.")
+        own = {name: row[name] for name in _PAIR_FIELDS if row.get(name) is not None}
+        own["id"] = str(own.get("id", ""))
+        return cls(**own, extra={name: value for name, value in row.items() if name not in _PAIR_FIELDS})
+
     def swap(self) -> Pair:
         """The same pair with its responses exchanged; `pair.swap().swap() == pair`."""
         label: Label | None = {"a": "b", "b": "a"}.get(self.label or "", self.label)  # type: ignore[assignment]
@@ -195,9 +205,16 @@ class Pair:
 
     def row(self) -> dict[str, Any]:
         """The pair as one JSON object, its own columns before `extra`'s."""
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "extra"}
-        own = {"id": own.pop("id"), **{k: v for k, v in own.items() if v is not None}}
-        return {**own, **{k: v for k, v in self.extra.items() if k not in own}}
+        own: dict[str, Any] = {"id": self.id}
+        for name in _PAIR_FIELDS:
+            if (value := getattr(self, name)) is not None:
+                own[name] = value
+        for name, value in self.extra.items():
+            own.setdefault(name, value)
+        return own
+
+
+_PAIR_FIELDS = tuple(f.name for f in dataclasses.fields(Pair) if f.name != "extra")
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +357,7 @@ class Judgment:
 
     def row(self) -> dict[str, Any]:
         """The judgment as one JSON object: the pair's columns, then the judgment's."""
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "pair"}
+        own = {name: getattr(self, name) for name in _JUDGMENT_FIELDS}
         return {**self.pair.row(), **own, "flags": list(self.flags), "vote_keys": list(self.vote_keys)}
 
     @classmethod
@@ -354,6 +371,9 @@ class Judgment:
         )
         values = {k: row[k] for k in own if k in row}
         return cls(pair=pair, **values | {name: tuple(values.get(name) or ()) for name in ("flags", "vote_keys")})
+
+
+_JUDGMENT_FIELDS = tuple(f.name for f in dataclasses.fields(Judgment) if f.name != "pair")
 
 
 @dataclass(frozen=True, slots=True)

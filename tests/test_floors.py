@@ -28,6 +28,7 @@ FLOORS = {
     "rlaif/publish/": 6,
     "rlaif/ablations/": 6,
     "rlaif/commands/": 7,
+    "rlaif/face.py": 8,
     "rlaif/cli.py": 8,
     "rlaif/__main__.py": 8,
     "reward_models/": 8,
@@ -81,6 +82,8 @@ def arrows(file: str, source: str) -> list[str]:
     here = room(file)
     assert here is not None, f"{file} stands on no floor: add it to FLOORS and to the plans"
     wrong = []
+    if file == "rlaif/__init__.py":
+        return []  # the public face: it names what stands anywhere, and loads it when it is used
     for line, name in imports(source):
         target = file_of(name)
         if target is None or target == file:

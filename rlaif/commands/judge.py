@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,11 +24,11 @@ from rlaif.files.store import Store
 from rlaif.judging.ask import Counts, answers
 from rlaif.judging.explain import explain
 from rlaif.judging.pairwise import Comparison, Pairwise, VoteCounts
-from rlaif.judging.settings import JudgeConfig, JudgeSettings, judge_settings, load_judge
+from rlaif.judging.settings import JudgeConfig, judge_settings, load_judge
 from rlaif.models.parallel import is_main
 from rlaif.records import Pair
 
-__all__ = ["JudgingConfig", "judge"]
+__all__ = ["JudgeReport", "JudgingConfig", "judge", "write_judgments"]
 
 
 @dataclass
@@ -91,45 +91,60 @@ def judge(config: JudgingConfig) -> dict[str, Any]:
         )
     if config.reread and not any((folder / "replies").glob("*.jsonl")):
         raise ValueError(f"{folder} holds no replies to read again; expected the folder of an earlier run.")
-    with occupied(folder, "rlaif judge"), Store(folder) as store:
-        return _run(config, settings, method, store, total)
-
-
-def _run(config: JudgingConfig, settings: JudgeSettings, method: Pairwise, store: Store, total: int) -> dict[str, Any]:
-    assert config.output is not None
-    folder, counts = Path(config.output), Counts()
-    comparisons = answers(
-        method,
-        lambda: _pairs(config),
-        store,
-        total=total,
-        label="judging",
-        ask=not config.reread,
-        counts=counts,
-        everyone=False,
-    )
-    if not is_main():
-        for _ in comparisons:
-            pass
-        return {}
-    numbers = _Numbers(config.by)
-    with whole_file(folder / "judgments.jsonl") as judgments, whole_file(folder / "votes.jsonl") as votes:
-        for comparison in comparisons:
-            numbers.add(comparison)
-            write_row(judgments, comparison.judgment.row())
-            for vote in comparison.votes:
-                write_row(votes, vote.row())
-    report = {**numbers.report(), "votes_asked": counts.asked, "votes_reused": counts.reused, "seconds": elapsed()}
-    numbers.warn(method, total, config.reread)
-    write_json(folder / "report.json", report)
-    write_manifest(folder, "rlaif judge", {**dataclasses.asdict(config), **settings.row()}, [str(config.pairs)])
+    report = write_judgments(folder, method, lambda: _pairs(config), total, by=config.by, ask=not config.reread)
+    if is_main():
+        used = {**dataclasses.asdict(config), **settings.row()}
+        write_manifest(folder, "rlaif judge", used, [str(config.pairs)])
     return report
 
 
-class _Numbers:
+def write_judgments(
+    folder: str | Path,
+    method: Pairwise,
+    pairs: Callable[[], Iterable[Pair]],
+    total: int,
+    *,
+    by: str | None = None,
+    ask: bool = True,
+) -> dict[str, Any]:
+    """Judges `pairs` into `folder`: replies/, judgments.jsonl, votes.jsonl and report.json.
+
+    Args:
+        folder: replies that it holds are not asked for again.
+        method: how each pair is judged.
+        pairs: gives them anew each time it is called, always the same.
+        total: how many there are.
+        by: a column; the report then has numbers for each of its values.
+        ask: False reads what is stored and asks nothing.
+
+    Returns:
+        The report ({} but in the main process).
+    """
+    folder, counts, numbers = Path(folder), Counts(), JudgeReport(by)
+    with occupied(folder, "rlaif judge"), Store(folder) as store:
+        comparisons = answers(
+            method, pairs, store, total=total, label="judging", ask=ask, counts=counts, everyone=False
+        )
+        if not is_main():
+            for _ in comparisons:
+                pass
+            return {}
+        with whole_file(folder / "judgments.jsonl") as judgments, whole_file(folder / "votes.jsonl") as votes:
+            for comparison in comparisons:
+                numbers.add(comparison)
+                write_row(judgments, comparison.judgment.row())
+                for vote in comparison.votes:
+                    write_row(votes, vote.row())
+        report = {**numbers.report(), "votes_asked": counts.asked, "votes_reused": counts.reused, "seconds": elapsed()}
+        write_json(folder / "report.json", report)
+    numbers.warn(method, total)
+    return report
+
+
+class JudgeReport:
     """What the report says, from the comparisons as they come."""
 
-    def __init__(self, by: str | None) -> None:
+    def __init__(self, by: str | None = None) -> None:
         self.by = by
         self.all = JudgeNumbers()
         self.groups: dict[str, JudgeNumbers] = {}
@@ -137,6 +152,7 @@ class _Numbers:
         self.votes = VoteCounts()
 
     def add(self, comparison: Comparison) -> None:
+        """Counts one pair's."""
         judgment = comparison.judgment
         self.all.add(judgment)
         if self.by:
@@ -145,6 +161,7 @@ class _Numbers:
         self.votes.add(comparison.votes)
 
     def report(self) -> dict[str, Any]:
+        """All numbers so far."""
         report = self.all.report()
         report["ledger"] = {
             "read": report["pairs"],
@@ -161,29 +178,30 @@ class _Numbers:
             report["votes_unasked"] = self.votes.unasked
         return report
 
-    def warn(self, method: Pairwise, total: int, reread: bool) -> None:
+    def warn(self, method: Pairwise, total: int) -> None:
+        """Says what a user should know of them."""
         self.votes.warn_of(method.template)
         if marked := self.flags["marker"]:
             warn(
                 f"{marked} of {total} pairs hold words of the judge's own template or of a chat format, as a "
                 'forged verdict would; they are judged and have the flag "marker" in judgments.jsonl.'
             )
-        if reread and self.votes.unasked:
+        if self.votes.unasked:
             warn(
                 f"{self.votes.unasked} votes want calls that no run has paid for; their pairs are unjudged. Run the "
                 "same command without --reread to ask."
             )
 
 
-def _pairs(config: JudgingConfig) -> Iterator[Pair]:
+def _pairs(config: JudgingConfig, checked: bool = True) -> Iterator[Pair]:
     assert config.pairs is not None
-    return islice(stream_pairs(config.pairs, config.split), config.limit)
+    return islice(stream_pairs(config.pairs, config.split, checked=checked), config.limit)
 
 
 def _check_source(config: JudgingConfig) -> int:
     """Reads every pair once, so that a row that cannot be used is known before anything is paid; how many there are."""
     count, found, columns = 0, config.by is None, set[str]()
-    for pair in _pairs(config):
+    for pair in _pairs(config, checked=False):
         count += 1
         if not found:
             found = config.by in pair.extra

@@ -14,15 +14,16 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from rlaif.files.manifest import write_manifest
+from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.occupied import occupied
-from rlaif.files.sources import read_prompts, write_jsonl
+from rlaif.files.sources import read_prompts, write_json, write_jsonl
 from rlaif.judging.sampling import Completion, Sampling, api_policy, complete, local_policy
 from rlaif.models.parallel import is_main
 from rlaif.records import Pair, Prompt, content_hash
 
-__all__ = ["SampleConfig", "SampleCounts", "form_pairs", "sample"]
+__all__ = ["SampleConfig", "SampleCounts", "form_pairs", "sample", "sample_pairs"]
 
 
 @dataclass
@@ -132,61 +133,73 @@ def form_pairs(
     return pairs, SampleCounts(**counts)
 
 
-def sample(config: SampleConfig) -> SampleCounts:
-    """Runs `rlaif sample`: writes pairs.jsonl and manifest.json (main process only) and returns what was counted."""
+def sample(config: SampleConfig) -> dict[str, Any]:
+    """Runs `rlaif sample`: writes pairs.jsonl, report.json and manifest.json and returns the report.
+
+    The report is {} but in the main process.
+    """
     if not config.prompts or not config.policy or not config.output:
         raise ValueError(
             "prompts, policy and output must be set; expected --prompts SOURCE --policy MODEL --output FOLDER."
         )
+    names = _check(config)
+    if config.limit is not None and config.limit < 1:
+        raise ValueError(f"limit is {config.limit}; expected at least one prompt, or no limit.")
+    prompts = read_prompts(config.prompts, config.split)[: config.limit]
+    with occupied(config.output, "rlaif sample"):
+        pairs, counts = sample_pairs(config, prompts)
+        if not is_main():
+            return {}
+        if not pairs:
+            raise ValueError(
+                f"no pair could be formed of {counts.responses} responses ({counts}); nothing was written."
+            )
+        left_out = {name: getattr(counts, name) for name in ("failed", "empty", "duplicates")}
+        ledger = {
+            "read": counts.responses,
+            "used": counts.responses - sum(left_out.values()),
+            "left_out": {name: count for name, count in left_out.items() if count},
+        }
+        report = {**dataclasses.asdict(counts), "ledger": ledger, "seconds": elapsed()}
+        write_jsonl(Path(config.output) / "pairs.jsonl", (pair.row() for pair in pairs))
+        write_json(Path(config.output) / "report.json", report)
+        write_manifest(config.output, "rlaif sample", dataclasses.asdict(config), [config.prompts, *names])
+        return report
+
+
+def sample_pairs(config: SampleConfig, prompts: Sequence[Prompt]) -> tuple[list[Pair], SampleCounts]:
+    """Asks the policies of `config` for answers to `prompts` and forms pairs; an output keeps the replies."""
+    completions = {}
+    for name in _check(config):
+        if config.base_url:
+            policy = api_policy(
+                name,
+                config.base_url,
+                api_key_env=config.api_key_env,
+                concurrency=config.concurrency,
+                served_as=config.served_as,
+            )
+        else:
+            policy = local_policy(
+                name, batch_tokens=config.batch_tokens, dtype=config.dtype, load_in_4bit=config.load_in_4bit
+            )
+        sampling = Sampling(
+            policy, config.samples, config.max_new_tokens, config.temperature, config.top_p, config.seed
+        )
+        completions[name] = complete(sampling, prompts, config.output, f"sampling {Path(name).name}")
+    return form_pairs(prompts, completions, config.pairs_per_prompt, config.seed)
+
+
+def _check(config: SampleConfig) -> list[str]:
+    """The policies' names; a ValueError for settings that could form no pair."""
     needed = 1 if config.policy_b else 2
     if config.samples < needed:
         raise ValueError(f"samples is {config.samples}; a pair needs {needed} responses of each policy at least.")
     if config.temperature == 0.0 and config.samples > 1:
         raise ValueError("samples > 1 at temperature 0 gives the same response again; set --temperature above 0.")
-    names = [config.policy] + ([config.policy_b] if config.policy_b else [])
-    if len(set(names)) < len(names):
-        raise ValueError(f"policy and policy_b are both {config.policy!r}; for one policy leave policy_b out.")
-    if config.limit is not None and config.limit < 1:
-        raise ValueError(f"limit is {config.limit}; expected at least one prompt, or no limit.")
     if config.pairs_per_prompt < 1:
         raise ValueError(f"pairs_per_prompt is {config.pairs_per_prompt}; expected at least 1.")
-    prompts = read_prompts(config.prompts, config.split)[: config.limit]
-    completions = {}
-    with occupied(config.output, "rlaif sample"):
-        for name in names:
-            if config.base_url:
-                policy = api_policy(
-                    name,
-                    config.base_url,
-                    api_key_env=config.api_key_env,
-                    concurrency=config.concurrency,
-                    served_as=config.served_as,
-                )
-            else:
-                policy = local_policy(
-                    name, batch_tokens=config.batch_tokens, dtype=config.dtype, load_in_4bit=config.load_in_4bit
-                )
-            sampling = Sampling(
-                policy, config.samples, config.max_new_tokens, config.temperature, config.top_p, config.seed
-            )
-            completions[name] = complete(sampling, prompts, config.output, f"sampling {Path(name).name}")
-        return _write(config, prompts, names, completions)
-
-
-def _write(
-    config: SampleConfig,
-    prompts: list[Prompt],
-    names: list[str],
-    completions: Mapping[str, Sequence[Sequence[Completion]]],
-) -> SampleCounts:
-    """Forms the pairs and writes them, with their manifest (main process only)."""
-    assert config.output is not None
-    pairs, counts = form_pairs(prompts, completions, config.pairs_per_prompt, config.seed)
-    if is_main():
-        if not pairs:
-            raise ValueError(
-                f"no pair could be formed of {counts.responses} responses ({counts}); nothing was written."
-            )
-        write_jsonl(Path(config.output) / "pairs.jsonl", (pair.row() for pair in pairs))
-        write_manifest(config.output, "rlaif sample", dataclasses.asdict(config), [str(config.prompts), *names])
-    return counts
+    names = [str(config.policy)] + ([config.policy_b] if config.policy_b else [])
+    if len(set(names)) < len(names):
+        raise ValueError(f"policy and policy_b are both {config.policy!r}; for one policy leave policy_b out.")
+    return names

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 __all__ = ["Index"]
 
-_CACHE_KIB = 16_000  # what it keeps in memory; the rest is in an unnamed temporary file
+_CACHE_KIB = 8_000  # what it keeps in memory; the rest is in an unnamed temporary file
 
 
 class Index:
@@ -42,6 +42,10 @@ class Index:
         if self._db.execute("INSERT OR IGNORE INTO n VALUES (?, ?, 0)", (key, value)).rowcount:
             return None
         return self.get(key)
+
+    def remove(self, key: bytes) -> None:
+        """Forgets `key`."""
+        self._db.execute("DELETE FROM n WHERE key = ?", (key,))
 
     def __len__(self) -> int:
         return int(self._db.execute("SELECT COUNT(*) FROM n").fetchone()[0])

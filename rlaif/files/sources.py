@@ -40,8 +40,6 @@ __all__ = [
 # Sources carry columns of any type through; what JSON has no word for (dates, decimals) is written as text.
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).encode
 
-PAIR_COLUMNS = ("id", "prompt", "response_a", "response_b", "model_a", "model_b", "label")
-
 
 def read_rows(source: str | Path, split: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every row of `source` with the place it stands at ("pairs.jsonl:17"), in order.
@@ -184,18 +182,15 @@ def read_pairs(source: str | Path, split: str | None = None) -> list[Pair]:
     return list(stream_pairs(source, split))
 
 
-def stream_pairs(source: str | Path, split: str | None = None) -> Iterator[Pair]:
-    """`read_pairs`, one at a time: a source of any size in the same memory."""
+def stream_pairs(source: str | Path, split: str | None = None, *, checked: bool = False) -> Iterator[Pair]:
+    """`read_pairs`, one at a time: a source of any size in the same memory. `checked`: its ids are known to differ."""
     ids, empty = Ids(), True
     kind = OneKind()
     for where, row in read_rows(source, split):
         require(row, ["prompt", "response_a", "response_b"], where)
-        own = {name: row[name] for name in PAIR_COLUMNS if row.get(name) is not None}
-        own["id"] = str(own.get("id", ""))
-        extra = {k: v for k, v in row.items() if k not in PAIR_COLUMNS}
-        pair = _at(where, lambda own=own, extra=extra: Pair(**own, extra=extra))
+        pair = _at(where, Pair.from_row, row)
         kind.check(pair.prompt, where)
-        if (before := ids.repeats(pair.id)) is not None:
+        if not checked and (before := ids.repeats(pair.id)) is not None:
             raise ValueError(
                 f"{where} has id {pair.id!r}, which row {before} has already; expected distinct ids. Remove the "
                 "repeated row or give it its own id."

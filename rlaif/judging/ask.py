@@ -174,7 +174,7 @@ def ask_here(method: Method[X, T], items: Sequence[X], store: Store, counts: Cou
 
 def _shown(driver: _Driver[X, T], chunks: Iterable[Sequence[X]], total: int | None, label: str) -> Iterator[T]:
     """The values of some chunks, under a progress bar of items that also says how many calls were answered."""
-    from tqdm.auto import tqdm
+    from tqdm import tqdm  # the plain bar: in a notebook the other one wants packages of its own
 
     with tqdm(total=total, desc=label, disable=not is_main() or total == 0, mininterval=1.0) as bar:
 

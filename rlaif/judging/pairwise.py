@@ -7,12 +7,12 @@ over the votes of both orders.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Comparison:
 
 
 def combine_votes(
-    pair: Pair, votes: Sequence[Vote], orders: Sequence[Order] = ORDERS, combine: str = "mean"
+    pair: Pair, votes: Sequence[Vote], orders: Sequence[Order] = ORDERS, combine: str = "mean", **fields: Any
 ) -> Judgment:
     """The judgment on `pair` from its votes: z = mean over orders of the mean over samples of P(a is preferred).
 
@@ -59,39 +59,38 @@ def combine_votes(
         votes: on it.
         orders: those that were asked for.
         combine: "mean" of the probabilities, or the sigmoid of the mean "log_odds".
+        fields: what else the judgment says (judge, template, ...); a `reason` stands before that of a failed vote.
     """
     seen: dict[str, list[float]] = {order: [] for order in orders}
+    readable = 0
     for vote in votes:
-        if vote.p_a is not None and vote.order in seen:
-            seen[vote.order].append(vote.p_a)
+        p_a = vote.p_a
+        if p_a is not None:
+            readable += 1
+            seen[vote.order].append(p_a)
     missing = next((order for order in orders if not seen[order]), None)
     if combine == "mean":
-        by_order = {order: _mean(values) for order, values in seen.items() if values}
-        z = _mean(list(by_order.values())) if missing is None else None
+        by_order = {order: sum(values) / len(values) for order, values in seen.items() if values}
+        z = sum(by_order.values()) / len(by_order) if missing is None else None
     else:
         odds = {order: float(np.mean(log_odds(values))) for order, values in seen.items() if values}
-        by_order = {order: float(sigmoid(value)) for order, value in odds.items()}
-        z = float(sigmoid(_mean(list(odds.values())))) if missing is None else None
-    reason = None
-    if missing is not None:
+        by_order = {order: sigmoid(value) for order, value in odds.items()}
+        z = sigmoid(sum(odds.values()) / len(odds)) if missing is None else None
+    if missing is not None and fields.get("reason") is None:
         reasons = [vote.reason for vote in votes if vote.order == missing]
-        reason = f"order {missing}: {reasons[0] if reasons else 'never asked'}"
+        fields["reason"] = f"order {missing}: {reasons[0] if reasons else 'never asked'}"
+    if votes:
+        fields = {"judge": votes[0].judge, "template": votes[0].template, **fields}
     return Judgment(
         pair,
         z,
-        reason,
         z_ab=by_order.get("ab"),
         z_ba=by_order.get("ba"),
         votes=len(votes),
-        readable=sum(vote.p_first is not None for vote in votes),
-        judge=votes[0].judge if votes else None,
-        template=votes[0].template if votes else None,
+        readable=readable,
         vote_keys=tuple(vote.key for vote in votes),
+        **fields,
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 @dataclass(frozen=True)
@@ -145,25 +144,25 @@ class Pairwise:
         if problem is None:
             each = [self._vote(item, order, sample) for order in self.orders for sample in range(self.samples)]
             votes = yield from gather(each)
-        judgment = combine_votes(item, votes, self.orders, self.combine)
-        return Comparison(
-            dataclasses.replace(
-                judgment,
-                reason=problem or judgment.reason,
-                judge=self.judge,
-                template=self.template.hash,
-                flags=("marker",) if self.template.markers_in(item) else (),
-                method=self.hash,
-                reading=VERSION,
-            ),
-            tuple(votes),
+        judgment = combine_votes(
+            item,
+            votes,
+            self.orders,
+            self.combine,
+            reason=problem,
+            judge=self.judge,
+            template=self.template.hash,
+            flags=("marker",) if self.template.markers_in(item) else (),
+            method=self.hash,
+            reading=VERSION,
         )
+        return Comparison(judgment, tuple(votes))
 
     def _vote(self, pair: Pair, order: Order, sample: int) -> Ask[Vote]:
         shown = (pair.response_a, pair.response_b) if order == "ab" else (pair.response_b, pair.response_a)
-        reply, reading = yield from self.question.ask(
-            self.template.messages(pair, order), (pair.prompt, *shown), sample
-        )
+        question = self.question
+        messages = () if question.is_function else self.template.messages(pair, order)
+        reply, reading = yield from question.ask(messages, (pair.prompt, *shown), sample)
         return Vote(
             reply.key,
             pair.id,

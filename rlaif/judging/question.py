@@ -52,13 +52,18 @@ class Question:
         return (self.model.digest, self.template.hash, own, self.settings)
 
     @property
+    def is_function(self) -> bool:
+        """Whether the model takes arguments instead of messages."""
+        return "arguments" in self.model.can
+
+    @property
     def _scored(self) -> bool:
         return not self.model.can.isdisjoint({"score", "arguments"})
 
     def call(self, messages: Sequence[Message], arguments: tuple[Any, ...], sample: int = 0) -> Call:
         """The call: `arguments` for a function, `messages` for everything else."""
         model = self.model
-        if "arguments" in model.can:
+        if self.is_function:
             return Call(model.digest, arguments=arguments, sample=sample)
         if "score" in model.can:
             labels = self.template.labels
@@ -75,7 +80,7 @@ class Question:
 
     def read(self, reply: Reply) -> Reading:
         """The value of a reply to `call`."""
-        if "arguments" in self.model.can:
+        if self.is_function:
             return read_number(reply, self.template)
         return read_labels(reply, self.template, self.max_tokens)
 

@@ -1,0 +1,278 @@
+"""What `rlaif` gives to Python: the commands as functions. `import rlaif` loads none of it until it is used.
+
+    import rlaif
+
+    judge = rlaif.load_judge("Qwen/Qwen3-8B")                    # or a YAML, an endpoint, a function
+    judgments = rlaif.judge(pairs, judge, store="runs/mine")     # pairs may be dicts
+    rlaif.build(judgments, "runs/mine/preferences")
+
+Everything works in a script and in a notebook cell, whose event loop is left alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from rlaif.commands.build import build as build_dataset
+from rlaif.commands.judge import JudgeReport, write_judgments
+from rlaif.commands.sample import SampleConfig, sample_pairs
+from rlaif.files.manifest import write_manifest
+from rlaif.files.selection import BuildConfig
+from rlaif.files.sources import read_prompts, stream_judgments, stream_pairs, write_jsonl
+from rlaif.files.store import Store
+from rlaif.judging.ask import Counts, answers
+from rlaif.judging.pairwise import Pairwise
+from rlaif.judging.rating import RatingMethod
+from rlaif.judging.settings import JudgeConfig, JudgeSettings, ModelSettings, judge_settings
+from rlaif.judging.settings import load_judge as judge_of
+from rlaif.judging.settings import load_rater as rater_of
+from rlaif.records import Judgment, Pair, Prompt, Rating, Response
+
+__all__ = ["Judgments", "build", "judge", "load_judge", "load_rater", "rate", "sample"]
+
+AnyJudge = str | Path | Mapping[str, Any] | Callable[..., Any]
+
+
+def load_judge(judge: AnyJudge, **settings: Any) -> Pairwise:
+    """A judge of pairs.
+
+    Args:
+        judge: a model (folder or Hub id), a judge's YAML file or the mapping in one, "package.module:function", a
+            function that takes (prompt, first, second) and returns P(first is better), or, with `base_url`, an
+            endpoint's model name.
+        settings: what would stand in the YAML: `template`, `orders`, `samples`, `combine`, `temperature`,
+            `max_tokens`, and of the model `base_url`, `api_key_env`, `dtype`, `extra_body`, ... (`ModelSettings`).
+
+    Raises:
+        ValueError: there is no such judge or setting.
+    """
+    return judge_of(_settings(judge, settings))
+
+
+def load_rater(judge: AnyJudge, **settings: Any) -> RatingMethod:
+    """A judge of single responses, as `load_judge`; a function takes (prompt, response). `scale` may be "1-10", say."""
+    return rater_of(_settings(judge, settings))
+
+
+def _settings(judge: AnyJudge, settings: Mapping[str, Any]) -> JudgeSettings:
+    flat = {f.name for f in dataclasses.fields(JudgeConfig)}
+    of_model = {f.name for f in dataclasses.fields(ModelSettings)}
+    if isinstance(judge, str | Path) and not settings.keys() - flat:
+        return judge_settings(JudgeConfig(judge=str(judge), **settings))
+    values: dict[str, Any] = {"model": {"name": judge, "kind": "function"}} if callable(judge) else {}
+    if isinstance(judge, Mapping):
+        values = dict(judge)
+    elif isinstance(judge, str | Path):
+        from rlaif.config import read_mapping
+
+        is_file = Path(judge).suffix in {".yaml", ".yml"}
+        values = read_mapping(judge, str(judge)) if is_file else {"model": {"name": str(judge)}}
+    model = values.get("model")
+    model = {"name": model} if isinstance(model, str) else dict(model or {})
+    for name, value in settings.items():
+        if name in of_model:
+            model[name] = value
+        else:
+            values[name] = value
+    return judge_settings({**values, "model": model})
+
+
+class Judgments(Sequence[Judgment]):
+    """The judgments on some pairs, in their order: in memory, or read from their folder when they are looked at.
+
+    Attributes:
+        folder: where they are kept, as `rlaif judge` writes it; None for judgments in memory.
+        report: every number about the judge that they give (agreement with the pairs' labels, position consistency,
+            label mass, what was left out and why), as in report.json.
+    """
+
+    def __init__(
+        self, report: Mapping[str, Any], judgments: Sequence[Judgment] = (), folder: Path | None = None
+    ) -> None:
+        self.folder = folder
+        self.report = report
+        self._judgments = judgments
+        self._offsets = array("Q")
+        if folder is not None:
+            offset = 0
+            with (folder / "judgments.jsonl").open("rb") as file:
+                for line in file:
+                    self._offsets.append(offset)
+                    offset += len(line)
+
+    def __len__(self) -> int:
+        return len(self._judgments) if self.folder is None else len(self._offsets)
+
+    @overload
+    def __getitem__(self, index: int) -> Judgment: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Judgment]: ...
+
+    def __getitem__(self, index: int | slice) -> Judgment | list[Judgment]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        if self.folder is None:
+            return self._judgments[index]
+        with (self.folder / "judgments.jsonl").open("rb") as file:
+            file.seek(self._offsets[index])
+            return Judgment.from_row(json.loads(file.readline()))
+
+    def __iter__(self) -> Iterator[Judgment]:
+        if self.folder is None:
+            return iter(self._judgments)
+        return stream_judgments(self.folder)
+
+    def __repr__(self) -> str:
+        where = "in memory" if self.folder is None else f"in {self.folder}"
+        return f"<{len(self)} judgments {where}, {self.report.get('unjudged', 0)} unjudged>"
+
+
+def judge(
+    pairs: str | Path | Iterable[Pair | Mapping[str, Any]],
+    judge: Pairwise | AnyJudge,
+    *,
+    store: str | Path | None = None,
+    by: str | None = None,
+) -> Judgments:
+    """Judges pairs, each in both orders: z = P(response_a is preferred).
+
+    Args:
+        pairs: a source as `rlaif judge --pairs` takes it, or pairs: `Pair`s or dicts with `prompt`, `response_a`,
+            `response_b` and, if they have them, `id`, `label`, `model_a`, `model_b`; other keys are carried along.
+        judge: from `load_judge`, or what that takes.
+        store: folder that keeps everything, as `rlaif judge` writes it: what it holds is not asked for again, and a
+            run that was interrupted goes on. None keeps nothing.
+        by: a column; the report then has numbers for each of its values.
+
+    Raises:
+        ValueError: a pair is not as expected (all are looked at before the first is asked about), or nothing can be had
+            from the judge. A pair that could not be judged is a judgment without z, with the reason.
+    """
+    method = judge if isinstance(judge, Pairwise) else load_judge(judge)
+    source: list[str | Path] = []
+    items: Callable[[], Iterable[Pair]]
+    if isinstance(pairs, str | Path):
+        source, path = [pairs], pairs
+        items = lambda: stream_pairs(path)  # noqa: E731
+        total = sum(1 for _ in items())
+    else:
+        rows = _pairs(pairs)
+        items, total = lambda: rows, len(rows)
+    if store is not None:
+        report = write_judgments(store, method, items, total, by=by)
+        write_manifest(store, "rlaif.judge", {"pairs": str(source[0]) if source else None, **_row(method)}, source)
+        return Judgments(report, folder=Path(store))
+    numbers, judgments, counts = JudgeReport(by), [], Counts()
+    with Store(None) as kept:
+        for comparison in answers(method, items, kept, total=total, label="judging", counts=counts):
+            numbers.add(comparison)
+            judgments.append(comparison.judgment)
+    numbers.warn(method, total)
+    return Judgments({**numbers.report(), "votes_asked": counts.asked, "votes_reused": counts.reused}, judgments)
+
+
+def _pairs(rows: Iterable[Pair | Mapping[str, Any]]) -> list[Pair]:
+    """Rows as pairs with distinct ids."""
+    pairs: dict[str, Pair] = {}
+    for at, row in enumerate(rows):
+        try:
+            pair = row if isinstance(row, Pair) else Pair.from_row(row)
+        except ValueError as error:
+            raise ValueError(f"pair {at}: {error}") from None
+        if pair.id in pairs:
+            raise ValueError(f"pair {at} has id {pair.id!r}, which an earlier one has already; expected distinct ids.")
+        pairs[pair.id] = pair
+    return list(pairs.values())
+
+
+def _row(method: Pairwise) -> dict[str, Any]:
+    """What a manifest says of a judge that was loaded in Python."""
+    model = method.question.model
+    kind = str(model.identity.get("kind"))
+    return {
+        "judge": "scripted" if kind == "function" else kind,
+        "judge_model": model.name,
+        "template": method.template.name,
+        "orders": "both" if len(method.orders) == 2 else method.orders[0],
+        "samples": method.samples,
+        "combine": method.combine,
+        "temperature": method.question.temperature,
+        "max_tokens": method.question.max_tokens,
+    }
+
+
+def rate(
+    responses: Iterable[Response | Mapping[str, Any] | tuple[Prompt, str]],
+    judge: RatingMethod | AnyJudge,
+    *,
+    store: str | Path | None = None,
+) -> list[Rating]:
+    """Rates single responses: the expected number of the judge's scale, 0 to 9 by default.
+
+    Args:
+        responses: `Response`s, (prompt, response) tuples, or dicts with `prompt` and `response`.
+        judge: from `load_rater`, or what that takes.
+        store: folder that keeps the replies; None keeps nothing.
+    """
+    method = judge if isinstance(judge, RatingMethod) else load_rater(judge)
+    rows = [_response(row, at) for at, row in enumerate(responses)]
+    with Store(store) as kept:
+        return list(answers(method, lambda: rows, kept, total=len(rows), label="rating"))
+
+
+def _response(row: Response | Mapping[str, Any] | tuple[Prompt, str], at: int) -> Response:
+    if isinstance(row, Response):
+        return row
+    if isinstance(row, Mapping):
+        if not row.keys() >= {"prompt", "response"}:
+            raise ValueError(f"response {at} has {', '.join(row)}; expected `prompt` and `response`.")
+        return Response(row["prompt"], row["response"])
+    prompt, text = row
+    return Response(prompt, text)
+
+
+def build(
+    judgments: Judgments | Iterable[Judgment] | str | Path, output: str | Path, **settings: Any
+) -> dict[str, Any]:
+    """A preference dataset from judgments: `rlaif build`, whose report it returns.
+
+    Args:
+        judgments: from `judge`, or a folder or file of judgments. Those in memory are written to
+            `output`/judgments.jsonl first.
+        output: the dataset's folder.
+        settings: `tie_band`, `min_confidence`, `test`, `validation`, ... (`rlaif build --help`).
+    """
+    if known := settings.keys() - {f.name for f in dataclasses.fields(BuildConfig)}:
+        raise ValueError(f"{min(known)!r} is not a setting of rlaif.build; `rlaif build --help` lists them.")
+    if isinstance(judgments, str | Path):
+        source = str(judgments)
+    elif isinstance(judgments, Judgments) and judgments.folder is not None:
+        source = str(judgments.folder)
+    else:
+        source = str(Path(output) / "judgments.jsonl")
+        write_jsonl(source, (judgment.row() for judgment in judgments))
+    return build_dataset(BuildConfig(judgments=source, output=str(output), **settings))
+
+
+def sample(
+    prompts: str | Path | Sequence[Prompt], policy: str, *, store: str | Path | None = None, **settings: Any
+) -> list[Pair]:
+    """Candidate pairs: each prompt answered by a policy, and pairs formed of different answers.
+
+    Args:
+        prompts: a source as `rlaif sample --prompts` takes it, or prompts.
+        policy: folder or Hub id of a causal LM or, with `base_url`, an endpoint's model name.
+        store: folder that keeps the replies; None keeps nothing.
+        settings: `policy_b`, `samples`, `temperature`, `top_p`, `max_new_tokens`, ... (`rlaif sample --help`).
+    """
+    if known := settings.keys() - {f.name for f in dataclasses.fields(SampleConfig)}:
+        raise ValueError(f"{min(known)!r} is not a setting of rlaif.sample; `rlaif sample --help` lists them.")
+    rows = read_prompts(prompts) if isinstance(prompts, str | Path) else list(prompts)
+    config = SampleConfig(prompts="in memory", policy=policy, output=None if store is None else str(store), **settings)
+    return sample_pairs(config, rows)[0]

@@ -1,0 +1,201 @@
+"""`import rlaif` in a script and in a notebook cell: the README's lines, dicts as pairs, kept and in memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import ROOT, Server, completion, rlaif_env, rows_of, some_pairs, write_rows
+
+import rlaif
+
+PAIRS = [{**row, "id": f"p{i}", "subset": i % 2} for i, row in enumerate(some_pairs(8))]
+
+
+def longer(prompt: Any, first: str, second: str) -> float:
+    return 0.9 if len(first) > len(second) else 0.1
+
+
+def test_importing_it_loads_nothing() -> None:
+    watch = (
+        "import sys, rlaif; assert rlaif.__version__; assert 'judge' in dir(rlaif)\n"
+        "print([name for name in ('numpy', 'torch', 'trl', 'pyarrow', 'openai', 'rlaif.face') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", watch], capture_output=True, text=True, env=rlaif_env())
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = rlaif.nothing
+    for name in rlaif.__all__:
+        assert getattr(rlaif, name) is not None
+
+
+def test_in_memory_and_kept_are_the_same(tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "pairs.jsonl", PAIRS)
+    memory = rlaif.judge(PAIRS, longer, by="subset")
+    kept = rlaif.judge(PAIRS, longer, store=tmp_path / "kept", by="subset")
+    read = rlaif.judge(source, longer, store=tmp_path / "read")
+    objects = rlaif.judge([rlaif.Pair.from_row(row) for row in PAIRS], longer)
+    assert list(memory) == list(kept) == list(read) == list(objects)
+    assert [j.pair.id for j in memory] == [row["id"] for row in PAIRS]
+    assert memory[0].pair.extra == {"subset": 0}
+    assert (len(kept), kept[3], kept[-1], kept[1:3]) == (8, memory[3], memory[-1], memory[1:3])
+    with pytest.raises(IndexError):
+        kept[8]
+    assert {k: v for k, v in kept.report.items() if k != "seconds"} == memory.report
+    assert kept.report["by"]["1"]["pairs"] == 4
+    assert repr(memory) == "<8 judgments in memory, 0 unjudged>"
+    written = {path.name for path in (tmp_path / "kept").iterdir()}
+    assert written == {"judgments.jsonl", "votes.jsonl", "report.json", "manifest.json", "replies"}
+    again = rlaif.judge(PAIRS, longer, store=tmp_path / "kept")
+    assert (again.report["votes_asked"], again.report["votes_reused"]) == (0, 16)
+    # A command goes on where Python was: the same address for the same call.
+    rlaif.judge(source, "rlaif.models.function:longer", store=tmp_path / "both")
+    command = ["judge", "--pairs", source, "--judge", "rlaif.models.function:longer", "--output", tmp_path / "both"]
+    done = subprocess.run(
+        [sys.executable, "-m", "rlaif", *map(str, command)], capture_output=True, text=True, env=rlaif_env()
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "both" / "report.json").read_text())["votes_asked"] == 0
+
+
+def test_a_dataset_from_judgments_kept_or_not(tmp_path: Path) -> None:
+    memory = rlaif.judge(PAIRS, longer)
+    kept = rlaif.judge(PAIRS, longer, store=tmp_path / "kept")
+    for number, judgments in enumerate((memory, kept, list(memory), str(tmp_path / "kept"))):
+        report = rlaif.build(judgments, tmp_path / f"{number}", test=0.0, validation=0.0)
+        assert report["preferences"] == 8
+        rows = rlaif.load_preferences(tmp_path / f"{number}", "train")
+        assert list(rows["z"]) == [0.9] * 8
+    with pytest.raises(ValueError, match="'tests' is not a setting of rlaif.build"):
+        rlaif.build(memory, tmp_path / "x", tests=0.1)
+
+
+def test_a_function_with_other_captured_values_is_another_judge(tmp_path: Path) -> None:
+    def judge_of(p: float) -> Callable[..., float]:
+        return lambda prompt, first, second: p
+
+    z = [rlaif.judge(PAIRS[:1], judge_of(p), store=tmp_path)[0].z_ab for p in (0.2, 0.7, 0.2)]
+    assert z == [0.2, 0.7, 0.2]
+    rows = [row for path in (tmp_path / "replies").glob("*.jsonl") for row in rows_of(path)]
+    assert len(rows) == 4  # two judges, two orders; the third time nothing was asked
+
+
+def test_an_async_function_is_a_judge(tmp_path: Path) -> None:
+    import asyncio
+
+    flying = peak = 0
+
+    async def slow(prompt: Any, first: str, second: str) -> float:
+        nonlocal flying, peak
+        flying += 1
+        peak = max(peak, flying)
+        await asyncio.sleep(0.02)
+        flying -= 1
+        return longer(prompt, first, second)
+
+    assert [j.z for j in rlaif.judge(PAIRS, slow)] == [j.z for j in rlaif.judge(PAIRS, longer)]
+    assert peak == 16
+
+
+def test_an_endpoint_and_its_settings(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server.answer = lambda body, number: completion("1")
+    judge = rlaif.load_judge("m", base_url=server.url, template="compact", orders="ab", extra_body={"top_k": 1})
+    assert [j.z for j in rlaif.judge(PAIRS[:2], judge)] == [1.0, 1.0]
+    assert [body["top_k"] for body in server.bodies] == [1, 1]
+    with pytest.raises(ValueError, match="'tempelate' is not a setting of a judge; did you mean 'template'"):
+        rlaif.load_judge("m", base_url=server.url, tempelate="compact")
+
+
+def test_ratings() -> None:
+    rows: list[Any] = [("p", "four"), {"prompt": "p", "response": "seven.."}, rlaif.Response("p", "x" * 12)]
+    ratings = rlaif.rate(rows, lambda prompt, response: len(response))
+    assert [r.rating for r in ratings] == [4.0, 7.0, None]
+    assert ratings[2].reason == "the function returned 12.0, not a rating from 0 to 9"
+    rater = rlaif.load_rater(lambda prompt, response: len(response), scale="1-20")
+    assert rlaif.rate(rows, rater)[2].rating == 12.0
+    with pytest.raises(ValueError, match="response 0 has prompt, text; expected `prompt` and `response`"):
+        rlaif.rate([{"prompt": "p", "text": "r"}], rater)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([{"prompt": "p", "response_a": "a"}], "pair 0: there is no response_b; expected prompt, response_a"),
+        ([{**PAIRS[0]}, {**PAIRS[1], "id": "p0"}], "pair 1 has id 'p0', which an earlier one has already"),
+        ([{**PAIRS[0], "label": "x"}], "pair 0: label is 'x'"),
+    ],
+)
+def test_pairs_that_are_none(pairs: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        rlaif.judge(pairs, longer)
+
+
+def readme_lines() -> str:
+    """The Python at the top of the README."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return text.split("```python\n", 1)[1].split("```", 1)[0]
+
+
+@pytest.fixture
+def quickstart_reward_model(tmp_path: Path, plain_model: Path) -> Path:
+    """A reward model where the README's lines look for one."""
+    from support import byte_tokenizer, save_model
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    from rlaif.models.rendering import Rendering
+    from rlaif.models.reward_model import RewardModelCard
+
+    folder = tmp_path / "runs" / "quickstart" / "reward_model"
+    tokenizer = byte_tokenizer(chat=False)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForSequenceClassification(LlamaConfig(vocab_size=259, num_labels=1, pad_token_id=256, **shape))
+    save_model(folder, model, tokenizer)
+    RewardModelCard(Rendering.of(tokenizer).row(), 512, "none", zero=0.0).write(folder)
+    (tmp_path / "rlaif").symlink_to(ROOT / "rlaif")
+    return tmp_path
+
+
+def test_the_readmes_lines_in_a_script(quickstart_reward_model: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", readme_lines()],
+        capture_output=True,
+        text=True,
+        cwd=quickstart_reward_model,
+        env=rlaif_env(PYTHONPATH=str(ROOT)),
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "z" in done.stdout
+    assert (quickstart_reward_model / "runs" / "first" / "votes.jsonl").is_file()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_readmes_lines_in_a_notebook_cell(quickstart_reward_model: Path) -> None:
+    """A real kernel, whose event loop is running while the cell does."""
+    from jupyter_client.manager import KernelManager
+
+    manager = KernelManager(kernel_name="python3")
+    manager.kernel_spec.argv[0] = sys.executable  # type: ignore[union-attr]
+    manager.start_kernel(cwd=str(quickstart_reward_model), env=rlaif_env(PYTHONPATH=str(ROOT)))
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        asynchronous = (
+            "import asyncio; assert asyncio.get_running_loop().is_running()\n"
+            "async def fair(prompt, first, second):\n    await asyncio.sleep(0.01); return 0.5\n"
+            "assert rlaif.judge(pairs, fair)[0].z == 0.5"
+        )
+        for code in (readme_lines(), asynchronous):
+            reply = client.execute_interactive(code, timeout=100, output_hook=lambda message: None)
+            assert reply["content"]["status"] == "ok", reply["content"]
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
