@@ -71,7 +71,7 @@ def test_a_dataset_from_judgments_kept_or_not(tmp_path: Path) -> None:
         assert report["preferences"] == 8
         rows = rlaif.load_preferences(tmp_path / f"{number}", "train")
         assert list(rows["z"]) == [0.9] * 8
-    with pytest.raises(ValueError, match="'tests' is not a setting of rlaif.build"):
+    with pytest.raises(ValueError, match=r"'tests' is not a setting of rlaif\.build"):
         rlaif.build(memory, tmp_path / "x", tests=0.1)
 
 

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rlaif.config import UsageError
 from rlaif.files.manifest import write_manifest
 from rlaif.files.preferences import FLIPPED, preference_row, preference_schema
 from rlaif.files.selection import BuildConfig, flip, is_flipped, judgments_of, select, split_for
 from rlaif.files.shards import SPLITS, Shards
 from rlaif.files.sources import write_json
-from rlaif.records import (
-    Preference,
-)
+from rlaif.records import Preference
 
 __all__ = ["build"]
 
@@ -24,7 +23,7 @@ __all__ = ["build"]
 def build(config: BuildConfig) -> dict[str, Any]:
     """Runs `rlaif build`; writes the dataset, report.json and manifest.json and returns the report."""
     if not config.judgments or not config.output:
-        raise ValueError("judgments and output must be set; expected --judgments SOURCE --output FOLDER.")
+        raise UsageError("judgments and output must be set; expected --judgments SOURCE --output FOLDER.")
     if not (config.validation >= 0.0 and config.test >= 0.0 and config.validation + config.test < 1.0):
         raise ValueError(
             f"validation and test are {config.validation} and {config.test}; expected shares that leave room for train."
@@ -68,6 +67,7 @@ def build(config: BuildConfig) -> dict[str, Any]:
     report = {
         "judgments": kept + left_out.total(),
         "preferences": kept,
+        "ledger": {"read": kept + left_out.total(), "used": kept, "left_out": dict(left_out)},
         **({"flipped": flipped} if noisy else {}),
         "left_out": dict(left_out),
         "splits": {name: shards.rows.get(name, 0) for name in SPLITS},

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rlaif.config import warn
+from rlaif.config import UsageError, warn
 from rlaif.files.manifest import write_manifest
 from rlaif.formats.base import Tally
 from rlaif.formats.files import read_source, write_output
@@ -55,7 +55,7 @@ class ConvertConfig:
 def convert(config: ConvertConfig) -> dict[str, Any]:
     """Runs `rlaif convert`; writes the file and its manifest and returns the counts."""
     if not config.source or not config.output:
-        raise ValueError("source and output must be set; expected --source SOURCE --output FILE.")
+        raise UsageError("source and output must be set; expected --source SOURCE --output FILE.")
     output = Path(config.output)
     if output.suffix not in {".jsonl", ".parquet"}:
         raise ValueError(f"output is {config.output}; expected a file that ends in .jsonl or .parquet.")
@@ -82,6 +82,7 @@ def convert(config: ConvertConfig) -> dict[str, Any]:
     lines = write_output(output, itertools.chain([start], written))
     if tally.malformed:
         warn(f"{tally.malformed} rows could not be read and are left out; the first: {tally.first_malformed}")
+    left_out = dict(tally.left_out) | ({"malformed": tally.malformed} if tally.malformed else {})
     report = {
         "source_format": source.name,
         "format": target.name,
@@ -89,6 +90,11 @@ def convert(config: ConvertConfig) -> dict[str, Any]:
         **counts,
         "malformed": tally.malformed,
         "left_out": dict(tally.left_out),
+        "ledger": {
+            "read": counts["judgments"] + tally.malformed,
+            "used": counts["judgments"] - tally.left_out.total(),
+            "left_out": left_out,
+        },
         "written": lines,
         "not_carried": target.lost,
         "output": str(output),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.assess.agreement import JudgeNumbers
-from rlaif.config import warn
+from rlaif.config import UsageError, warn
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.occupied import occupied
 from rlaif.files.sources import stream_pairs, whole_file, write_json, write_row
@@ -72,11 +72,11 @@ def judge(config: JudgingConfig) -> dict[str, Any]:
         ValueError: a setting or a row is not as expected. All rows are read once before the first one is asked about.
     """
     if not config.pairs or not config.output:
-        raise ValueError("pairs and output must be set; expected --pairs SOURCE --output FOLDER.")
+        raise UsageError("pairs and output must be set; expected --pairs SOURCE --output FOLDER.")
     if config.limit is not None and config.limit < 1:
-        raise ValueError(f"limit is {config.limit}; expected at least one pair, or no limit.")
+        raise UsageError(f"limit is {config.limit}; expected at least one pair, or no limit.")
     if config.reread and config.retry_unjudged:
-        raise ValueError("reread asks nothing and retry_unjudged asks again; expected one of them.")
+        raise UsageError("reread asks nothing and retry_unjudged asks again; expected one of them.")
     settings = judge_settings(config)
     method = load_judge(settings, retry=config.retry_unjudged)
     if config.explain is not None:

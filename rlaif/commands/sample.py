@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rlaif.config import UsageError
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.occupied import occupied
 from rlaif.files.sources import read_prompts, write_json, write_jsonl
@@ -139,12 +140,12 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     The report is {} but in the main process.
     """
     if not config.prompts or not config.policy or not config.output:
-        raise ValueError(
+        raise UsageError(
             "prompts, policy and output must be set; expected --prompts SOURCE --policy MODEL --output FOLDER."
         )
     names = _check(config)
     if config.limit is not None and config.limit < 1:
-        raise ValueError(f"limit is {config.limit}; expected at least one prompt, or no limit.")
+        raise UsageError(f"limit is {config.limit}; expected at least one prompt, or no limit.")
     prompts = read_prompts(config.prompts, config.split)[: config.limit]
     with occupied(config.output, "rlaif sample"):
         pairs, counts = sample_pairs(config, prompts)
