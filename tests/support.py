@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +81,13 @@ class Server:
 
     `answer(body, number)` decides each call, `number` counting from 0: a text, a dict that replaces the whole body, or
     (status, message, headers), or bytes sent as they are, or None for a dropped connection. `bodies` are the calls so
-    far, `peak` the most of them at once; each takes `latency` seconds.
+    far, `headers` what was sent with them, `peak` the most of them at once; each takes `latency` seconds.
     """
 
     def __init__(self) -> None:
         self.answer: Callable[[dict[str, Any], int], Any] = lambda body, number: "1"
         self.bodies: list[dict[str, Any]] = []
+        self.headers: list[Mapping[str, str]] = []
         self.keys: set[str | None] = set()
         self.latency = 0.0
         self.handler: Callable[[Any], Any] = self._chat
@@ -131,6 +132,7 @@ class Server:
         body = await request.json()
         number = len(self.bodies)
         self.bodies.append(body)
+        self.headers.append(request.headers)
         self.keys.add(request.headers.get("Authorization"))
         self._now += 1
         self.peak = max(self.peak, self._now)

@@ -62,8 +62,8 @@ def letters(prompt, response):
 
 
 def rates(prompt, response):
-    """A judge that knows only 1 and 10."""
-    return 10.0 if letters(prompt, response) > 2 else 1.0
+    """A judge that knows only 0 and 9."""
+    return 9.0 if letters(prompt, response) > 2 else 0.0
 
 
 def nan(prompt, response):
@@ -201,7 +201,7 @@ def test_it_writes_a_policy_that_answers_and_what_it_did(inputs, tmp_path):
         assert row["unscored"] == 0.0
     assert train["last"]["reward"] == rewards[-1]["reward"]
     assert all(np.isfinite(value) for value in train["last"].values())
-    assert len([row for file in (out / "ratings").iterdir() for row in rows_of(file)]) > 0
+    assert len([row for file in (out / "replies").iterdir() for row in rows_of(file)]) > 0
 
     checks = rows_of(out / "checks.jsonl")
     assert [(check["step"], check["samples"]) for check in checks] == [(0, 0), (4, 4), (8, 8)]

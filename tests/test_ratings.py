@@ -1,4 +1,7 @@
-"""Ratings from 1 to 10: read from text, from listed probabilities and from a model's own, never guessed."""
+"""Ratings on a scale, 0-9 or another: read from text, from listed probabilities and from a model's own, never guessed.
+
+Most of what can go wrong does with a 10, so much is tested on 1-10; what the scale decides is tested on many.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,25 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from support import Server, byte_tokenizer, completion, save_model, tiny_llama
 
 from rlaif.files.store import Store
-from rlaif.judging.annotate import Ratings, rate_here
-from rlaif.judging.api import expected_from_logprobs
-from rlaif.judging.base import ask, ask_rating
-from rlaif.judging.local import LocalJudge, exclusive
-from rlaif.judging.prompts import RATING_TEMPLATES, TEMPLATES, RatingTemplate, load_rating_template
-from rlaif.judging.scripted import ScriptedJudge
-from rlaif.judging.settings import JudgeConfig, load_rater
-from rlaif.judging.verdicts import RATINGS, parse_rating
+from rlaif.judging.prompts import TEMPLATES, RatingTemplate, load_rating_template, rating_template
+from rlaif.judging.question import Question
+from rlaif.judging.rating import RatingMethod, Ratings, rate_here
+from rlaif.judging.reading import expected_from_logprobs
+from rlaif.judging.settings import JudgeConfig, load_judge, load_rater
+from rlaif.judging.verdicts import Scale, parse_rating
+from rlaif.models.base import Call
 from rlaif.models.loading import quiet
-from rlaif.records import Pair, Rating
+from rlaif.models.local import LocalModel, exclusive
+from rlaif.records import Pair, Rating, Response
 
-COMPACT = RATING_TEMPLATES["compact"]
+TEN: Scale = (1, 10)
+COMPACT = rating_template("compact", TEN)
+NINE = rating_template("compact")
 PROMPTS = [f"Question {i}: what is {i} plus {i}?" for i in range(9)]
 RESPONSES = [f"It is {2 * i}." + " Indeed." * (i % 4) for i in range(9)]
 
@@ -92,13 +97,69 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("text", "rating"), ANSWERS)
 def test_realistic_answers(text: str, rating: int | None) -> None:
-    assert parse_rating(text) == rating
+    assert parse_rating(text, TEN) == rating
 
 
-@given(st.text(), st.integers(1, 10))
-def test_any_text_can_be_read(text: str, rating: int) -> None:
-    assert parse_rating(text) in (None, *range(1, 11))
-    assert parse_rating(f"Rating: {rating}") == rating
+@pytest.mark.parametrize(
+    ("text", "scale", "rating"),
+    [
+        ("7", (0, 9), 7),
+        ("0", (0, 9), 0),
+        ("**0**", (0, 9), 0),
+        ("Rating: 0", (0, 9), 0),
+        ("9/9", (0, 9), 9),
+        ("7 out of nine", (0, 9), 7),
+        ("Rating (0-9): 6", (0, 9), 6),
+        ("On a scale from 0 to 9, I rate it 3.", (0, 9), 3),
+        ("0-9", (0, 9), None),
+        ("10", (0, 9), None),
+        ("Rating: 10", (0, 9), None),
+        ("7/10", (0, 9), None),
+        ("I give it a 7/10.", (0, 9), None),
+        ("7 out of 10", (0, 9), None),
+        ("9.5", (0, 9), None),
+        ("-1", (0, 9), None),
+        ("4/5", (1, 5), 4),
+        ("4 out of five.", (1, 5), 4),
+        ("6", (1, 5), None),
+        ("0", (1, 5), None),
+        ("4/10", (1, 5), None),
+        ("87", (0, 100), 87),
+        ("Score: 100/100", (0, 100), 100),
+        ("87%", (0, 100), None),
+        ("101", (0, 100), None),
+        ("8/10", (0, 100), None),
+    ],
+)
+def test_realistic_answers_on_other_scales(text: str, scale: Scale, rating: int | None) -> None:
+    assert parse_rating(text, scale) == rating
+
+
+SCALES = st.sampled_from([(0, 9), (1, 10), (1, 5), (0, 10), (1, 7), (0, 100)]) | st.tuples(
+    st.integers(0, 20), st.integers(1, 80)
+).map(lambda both: (both[0], both[0] + both[1]))
+
+
+@given(st.text(), SCALES, st.data())
+def test_any_text_can_be_read(text: str, scale: Scale, data: st.DataObject) -> None:
+    low, high = scale
+    rating = data.draw(st.integers(low, high))
+    assert parse_rating(text, scale) in (None, *range(low, high + 1))
+    for said in (f"{rating}", f"Rating: {rating}", f"**{rating}**.", f"{rating}/{high}", f"{rating} out of {high}"):
+        assert parse_rating(said, scale) == rating, said
+    assert parse_rating(f"On a scale from {low} to {high}, I rate it {rating}.", scale) == rating
+
+
+@given(SCALES, st.integers(0, 200), st.integers(0, 200))
+def test_what_is_of_another_scale_is_no_rating(scale: Scale, number: int, best: int) -> None:
+    low, high = scale
+    assume(best != high)
+    for said in (f"{number}/{best}", f"Rating: {number}/{best}", f"I rate it {number} out of {best}."):
+        assert parse_rating(said, scale) is None, said
+    if not low <= number <= high:
+        for said in (f"{number}", f"Rating: {number}", f"I give it a {number}.", f"{number}/{high}"):
+            assert parse_rating(said, scale) is None, said
+    assert parse_rating(f"{low}-{high}", scale) is None
 
 
 # Probabilities --------------------------------------------------------------------------------------------------------
@@ -118,6 +179,13 @@ def listed(**p: float) -> dict[str, float]:
 
 
 def test_the_expected_rating_by_hand() -> None:
+    # From 0 to 9: 0*.2 + 5*.3 + 9*.4 + (1+2+3+4+6+7+8 = 31)*.01, over .2 + .3 + .4 + 7*.01
+    digits = {str(n): math.log({0: 0.2, 5: 0.3, 9: 0.4}.get(n, 0.01)) for n in range(10)}
+    expected, mass = expected_from_logprobs([("9", digits)], NINE) or (0.0, 0.0)
+    assert expected == pytest.approx((1.5 + 3.6 + 0.31) / 0.97)
+    assert mass == pytest.approx(0.97)
+    # "10" is no answer there, however likely: neither "1" nor anything else gets its probability.
+    assert expected_from_logprobs([("9", {**digits, "10": math.log(0.03)})], NINE) == (expected, mass)
     # Every label listed: (1*.1 + 2*.1 + 7*.4 + 10*.2 + 6 labels of .02, which sum to 3+4+5+6+8+9 = 35) / .92
     place = listed(_1=0.1, _2=0.1, _7=0.4, _10=0.2, _3=0.02, _4=0.02, _5=0.02, _6=0.02, _8=0.02, _9=0.02, x=0.05)
     expected, mass = expected_from_logprobs([("7", place)], COMPACT) or (0.0, 0.0)
@@ -186,9 +254,27 @@ def quiet_loading(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def rated(judge: Any, folder: Path, prompts: Sequence[Any] = PROMPTS, responses: Sequence[str] = RESPONSES) -> Ratings:
-    with Store(folder, "ratings") as store:
-        return rate_here(prompts, responses, judge, store)
+def rated(
+    judge: RatingMethod, folder: Path, prompts: Sequence[Any] = PROMPTS, responses: Sequence[str] = RESPONSES
+) -> Ratings:
+    with Store(folder) as store:
+        return rate_here(list(map(Response, prompts, responses)), judge, store)
+
+
+def local(folder: Path, template: RatingTemplate = COMPACT, **settings: Any) -> RatingMethod:
+    return RatingMethod(Question(LocalModel(str(folder), **settings), template))
+
+
+def model_of(judge: RatingMethod) -> LocalModel:
+    model = judge.question.model
+    assert isinstance(model, LocalModel)
+    return model
+
+
+def key(judge: Any, item: Any) -> str:
+    """The address of the first call about an item."""
+    (call, *_) = next(judge.ask(item))
+    return str(call.key)
 
 
 @pytest.fixture(scope="module")
@@ -201,15 +287,16 @@ def ten_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_model(tmp_path_factory.mktemp("models") / "ten", model, tokenizer)
 
 
-def slow_rating(folder: Path, prompt: str, response: str) -> tuple[float, float]:
-    """E and the labels' mass, one token after the other from whole rows: P(1) is that of "1" and then anything but "0".
+def slow_rating(folder: Path, template: RatingTemplate, prompt: str, response: str) -> tuple[float, float]:
+    """E and the labels' mass, one token after the other from whole rows; of 1-10, P(1) is that of "1" and then anything
+    but "0".
 
     Without a chat template the space before the number cancels in E but belongs to the mass.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder).eval()
-    messages = COMPACT.messages(prompt, response)
+    messages = template.messages(prompt, response)
     chat = bool(tokenizer.chat_template)
     text = (
         tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
@@ -229,38 +316,58 @@ def slow_rating(folder: Path, prompt: str, response: str) -> tuple[float, float]
     start = [] if chat else [token(" ")]
     scale = 1.0 if chat else float(following([])[token(" ")])
     p = following(start)
-    one, *others = (float(p[token(label)]) for label in RATINGS[:9])
-    if len(tokenizer("10", add_special_tokens=False)["input_ids"]) == 1:
-        ten = float(p[token("10")])
-    else:
-        goes_on = float(following([*start, token("1")])[token("0")])
-        one, ten = one * (1.0 - goes_on), one * goes_on
-    weights = [one, *others, ten]
-    mass = sum(weights)
-    return sum((i + 1) * weight for i, weight in enumerate(weights)) / mass, mass * scale
+    weights = {number: float(p[token(str(number))]) for number in range(10)}
+    if template.scale == TEN:
+        del weights[0]
+        if len(tokenizer("10", add_special_tokens=False)["input_ids"]) == 1:
+            weights[10] = float(p[token("10")])
+        else:
+            goes_on = float(following([*start, token("1")])[token("0")])
+            weights[1], weights[10] = weights[1] * (1.0 - goes_on), weights[1] * goes_on
+    mass = sum(weights.values())
+    return sum(number * weight for number, weight in weights.items()) / mass, mass * scale
 
 
+@pytest.mark.parametrize("scale", [(0, 9), TEN])
 @pytest.mark.parametrize("kind", ["chat_model", "plain_model", "ten_model"])
-def test_the_expected_rating_is_the_models(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    folder = request.getfixturevalue(kind)
-    done = rated(LocalJudge(str(folder), COMPACT, tokens=700), tmp_path)
+def test_the_expected_rating_is_the_models(
+    kind: str, scale: Scale, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder, template = request.getfixturevalue(kind), rating_template("compact", scale)
+    done = rated(local(folder, template, tokens=700), tmp_path)
     for prompt, response, rating in zip(PROMPTS[:4], RESPONSES, done.ratings, strict=False):
-        expected, mass = slow_rating(folder, prompt, response)
+        expected, mass = slow_rating(folder, template, prompt, response)
         assert rating.rating == pytest.approx(expected, abs=5e-6)
         assert rating.mass == pytest.approx(mass, abs=2e-6)
         assert (rating.method, rating.reason) == ("logprobs", None)
     assert len({rating.rating for rating in done.ratings}) > 6
     assert done.mass == pytest.approx(sum(rating.mass or 0.0 for rating in done.ratings) / 9)
-    one = rated(LocalJudge(str(folder), COMPACT, tokens=1), tmp_path / "one")
+    one = rated(local(folder, template, tokens=1), tmp_path / "one")
     for alone, together in zip(one.ratings, done.ratings, strict=True):
         assert alone.rating == pytest.approx(together.rating, abs=1e-5)
 
 
+def test_from_0_to_9_each_number_is_one_token_and_a_response_one_row(chat_model: Path, tmp_path: Path) -> None:
+    """That is what the scale is for: from 1 to 10, a tokenizer of digits takes two rows a response."""
+    rows: dict[Scale, int] = {}
+    for scale in ((0, 9), TEN):
+        judge = local(chat_model, rating_template("compact", scale))
+        model = model_of(judge)
+        ids = model.choice_ids(model.render([{"role": "user", "content": "?"}]), judge.template.labels)
+        assert [len(choice) for choice in ids] == [len(label) for label in judge.template.labels]
+        assert len(set(map(tuple, ids))) == 10
+        seen: list[int] = []
+        model.model.register_forward_pre_hook(lambda m, a, k, s=seen: s.append(len(k["input_ids"])), with_kwargs=True)
+        rated(judge, tmp_path)
+        rows[scale] = sum(seen)
+    assert rows == {(0, 9): 9, TEN: 18}
+
+
 def test_a_judge_certain_of_ten(chat_model: Path, tmp_path: Path) -> None:
     """It can write "1" and then "0" alone: 10, where reading "1" whole would give 5.5."""
-    judge = LocalJudge(str(chat_model), COMPACT)
-    inner = judge.model
-    one, zero = (judge.tokenizer(digit, add_special_tokens=False)["input_ids"][0] for digit in "10")
+    judge = local(chat_model)
+    tokenizer, inner = model_of(judge).tokenizer, model_of(judge).model
+    one, zero = (tokenizer(digit, add_special_tokens=False)["input_ids"][0] for digit in "10")
 
     class Certain:
         device, config = inner.device, inner.config
@@ -275,7 +382,7 @@ def test_a_judge_certain_of_ten(chat_model: Path, tmp_path: Path) -> None:
             )
             return output
 
-    judge.__dict__["model"] = Certain()
+    model_of(judge).__dict__["model"] = Certain()
     done = rated(judge, tmp_path)
     assert {rating.rating for rating in done.ratings} == {10.0}
     assert done.mass == pytest.approx(1.0)
@@ -288,13 +395,13 @@ def test_numbers_that_a_tokenizer_cannot_tell_apart_are_refused(tmp_path: Path) 
     raw = Tokenizer(models.WordLevel({"<unk>": 0, "</s>": 1, "1": 2, "2": 3}, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", eos_token="</s>", pad_token="<unk>")
-    judge = LocalJudge(str(save_model(tmp_path / "m", tiny_llama(), tokenizer)), COMPACT)
+    judge = local(save_model(tmp_path / "m", tiny_llama(), tokenizer))
     with pytest.raises(ValueError, match=r"the labels '3' and '4' become the tokens \[0\] and \[0\]"):
         judge.check()
 
 
 def test_what_fails_is_a_reason_and_is_asked_again(chat_model: Path, tmp_path: Path) -> None:
-    long = LocalJudge(str(chat_model), COMPACT)
+    long = local(chat_model)
     done = rated(long, tmp_path, ["word " * 600, "p"], ["r", "r"])
     assert (done.ratings[0].rating, done.ratings[1].reason) == (None, None)
     assert "but the judge reads 2047 at most" in (done.ratings[0].reason or "")
@@ -303,14 +410,14 @@ def test_what_fails_is_a_reason_and_is_asked_again(chat_model: Path, tmp_path: P
     def fail(**kwargs: Any) -> Any:
         raise RuntimeError("out of memory")
 
-    broken = LocalJudge(str(chat_model), COMPACT)
-    fail.device, fail.config = long.model.device, long.model.config  # type: ignore[attr-defined]
-    broken.__dict__["model"] = fail
+    broken, model = local(chat_model), model_of(long).model
+    fail.device, fail.config = model.device, model.config  # type: ignore[attr-defined]
+    model_of(broken).__dict__["model"] = fail
     assert rated(broken, tmp_path, ["q"], ["r"]).ratings[0].reason == "the model failed on it: out of memory"
-    again = rated(LocalJudge(str(chat_model), COMPACT), tmp_path, ["q"], ["r"])
+    again = rated(local(chat_model), tmp_path, ["q"], ["r"])
     assert again.asked == 1
     assert again.ratings[0].rating is not None
-    for parameter in long.model.parameters():
+    for parameter in model.parameters():
         parameter.data.fill_(math.nan)
     assert (rated(long, tmp_path, ["z"], ["r"]).ratings[0].reason or "").startswith("the labels' log-probabilities are")
 
@@ -320,16 +427,17 @@ def test_a_run_cut_in_a_batch_gets_the_same_ratings(left: int, chat_model: Path,
     """What is missing is computed among the same neighbours: the same padding, the same bits."""
     calls: list[int] = []
 
-    def judge() -> LocalJudge[RatingTemplate]:
-        judge = LocalJudge(str(chat_model), COMPACT)
-        read = judge._label_logps
-        judge._label_logps = lambda part, labels: (calls.append(len(part)), read(part, labels))[1]  # type: ignore
+    def judge() -> RatingMethod:
+        judge = local(chat_model)
+        model = model_of(judge)
+        read = model._choice_logps
+        model._choice_logps = lambda part, choices: (calls.append(len(part)), read(part, choices))[1]  # type: ignore
         return judge
 
     whole = rated(judge(), tmp_path / "whole")
     rated(judge(), tmp_path / "cut")
-    (file,) = (tmp_path / "cut" / "ratings").iterdir()
-    file.write_text("".join(file.read_text().splitlines(keepends=True)[:left]))
+    (file,) = (tmp_path / "cut" / "replies").iterdir()
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[: 1 + left]))  # the batch's keys, and its rows
     done = rated(judge(), tmp_path / "cut")
     assert [r.rating for r in done.ratings] == [r.rating for r in whole.ratings]
     assert (done.asked, done.reused) == (9 - left, left)
@@ -341,8 +449,8 @@ def test_a_run_cut_in_a_batch_gets_the_same_ratings(left: int, chat_model: Path,
 # An endpoint ----------------------------------------------------------------------------------------------------------
 
 
-def api(server: Server, **settings: Any) -> Any:
-    return load_rater(JudgeConfig(judge="api", judge_model="m", base_url=server.url, template="compact", **settings))
+def api(server: Server, template: str = "compact", **settings: Any) -> RatingMethod:
+    return load_rater(JudgeConfig(judge="api", judge_model="m", base_url=server.url, template=template, **settings))
 
 
 def test_an_endpoints_ratings_are_read_stored_and_not_paid_for_twice(server: Server, tmp_path: Path) -> None:
@@ -352,14 +460,13 @@ def test_an_endpoints_ratings_are_read_stored_and_not_paid_for_twice(server: Ser
     assert [r.rating for r in done.ratings] == pytest.approx([7.0] * 9, abs=1e-4)
     assert (done.asked, done.reused, len(server.bodies)) == (9, 0, 9)
     assert (done.ratings[0].method, done.ratings[0].text) == ("logprobs", "8")
-    assert json.loads(server.questions()[0])[0]["content"].endswith("Rating from 1 to 10:")
+    assert json.loads(server.questions()[0])[0]["content"].endswith("Rating from 0 to 9:")
     again = rated(api(server), tmp_path)
     assert again.ratings == done.ratings
     assert (again.asked, again.reused, len(server.bodies)) == (0, 9, 9)
     # Equal responses are one question; another template is another one.
     assert rated(api(server), tmp_path / "twice", ["p", "p"], ["r", "r"]).asked == 1
-    other = load_rater(JudgeConfig(judge="api", judge_model="m", base_url=server.url, template="harmless"))
-    assert ask_rating(other, "p", "r").key != ask_rating(api(server), "p", "r").key
+    assert key(api(server, "harmless"), Response("p", "r")) != key(api(server), Response("p", "r"))
 
 
 def test_an_endpoint_without_probabilities_is_read(
@@ -387,56 +494,68 @@ def test_an_endpoint_without_probabilities_is_read(
 
 
 def of_length(prompt: Any, response: str) -> Any:
-    return {"": math.nan, "x": 11.0, "raise": 1 / (len(response) - 5)}.get(response, min(len(response), 10))
+    return {"": math.nan, "x": 11.0, "raise": 1 / (len(response) - 5)}.get(response, min(len(response), 9))
 
 
 def test_a_function_rates(tmp_path: Path) -> None:
-    judge = load_rater(JudgeConfig(judge="scripted", judge_model=f"{__name__}:of_length"))
     responses = ["ok", "a long response", "", "x", "raise"]
-    done = rated(judge, tmp_path, ["p"] * 5, responses)
-    assert [r.rating for r in done.ratings] == [2.0, 10.0, None, None, None]
-    assert [r.reason for r in done.ratings[2:]] == [
-        "the function returned nan, not a rating from 1 to 10",
-        "the function returned 11.0, not a rating from 1 to 10",
-        "ZeroDivisionError: division by zero",
-    ]
+    for scale, named in ((None, "0 to 9"), ("1-10", "1 to 10")):
+        settings = {"model": f"{__name__}:of_length", "scale": scale}
+        done = rated(load_rater(settings), tmp_path, ["p"] * 5, responses)
+        assert [r.rating for r in done.ratings] == [2.0, 9.0, None, None, None]
+        assert [r.reason for r in done.ratings[2:]] == [
+            f"the function returned nan, not a rating from {named}",
+            f"the function returned 11.0, not a rating from {named}",
+            "ZeroDivisionError: division by zero",
+        ]
+    assert done.asked == 0  # what a function returns does not depend on the scale: it is read again
+    wide = rated(load_rater({"model": f"{__name__}:of_length", "scale": "0-100"}), tmp_path, ["p"], ["x"])
+    assert (wide.asked, wide.ratings[0].rating) == (0, 11.0)
 
 
-def test_a_ratings_address_is_everything_it_depends_on() -> None:
-    judge = ScriptedJudge(f"{__name__}:of_length", COMPACT)
-    other = ScriptedJudge(f"{__name__}:of_length", RATING_TEMPLATES["helpful"])
-    pairs = ScriptedJudge("rlaif.judging.scripted:longer")
+def test_a_ratings_address_is_everything_it_depends_on(server: Server) -> None:
+    judge = api(server)
+    ten = load_rater({"model": {"name": "m", "base_url": server.url}, "template": "compact", "scale": "1-10"})
+    pairs = load_judge(JudgeConfig(judge="api", judge_model="m", base_url=server.url, template="compact"))
+    (again,) = next(judge.question.ask(judge.template.messages("p", "r"), ("p", "r"), sample=1))
     keys = [
-        ask_rating(judge, "p", "r").key,
-        ask_rating(judge, "p", "s").key,
-        ask_rating(judge, "q", "r").key,
-        ask_rating(judge, "p", "r", 1).key,
-        ask_rating(other, "p", "r").key,
-        ask(pairs, Pair("p", "r", "s"), "ab", 0).key,
+        key(judge, Response("p", "r")),
+        key(judge, Response("p", "s")),
+        key(judge, Response("q", "r")),
+        again.key,
+        key(ten, Response("p", "r")),
+        key(api(server, "helpful"), Response("p", "r")),
+        key(pairs, Pair("p", "r", "s")),
     ]
-    assert len(set(keys)) == 6
-    assert ask_rating(judge, [{"role": "user", "content": "p"}], "r").key == keys[0]
+    assert len(set(keys)) == 7
+    assert key(judge, Response([{"role": "user", "content": "p"}], "r")) == keys[0]
+    assert len({judge.hash, ten.hash, api(server, "helpful").hash, pairs.hash}) == 4
+    function, other = (load_rater({"model": f"{__name__}:{name}"}) for name in ("of_length", "rated"))
+    assert key(function, Response("p", "r")) != key(other, Response("p", "r"))
+    assert key(function, Response("p", "r")) != key(load_judge({"model": f"{__name__}:of_length"}), Pair("p", "r", "s"))
 
 
-def test_votes_keep_the_addresses_that_they_had() -> None:
-    """Stored votes are found again: these were written before judges could rate."""
+def test_replies_keep_the_addresses_that_they_have() -> None:
+    """Stored replies are found again by later versions: a change here is a change that pays for everything twice."""
     assert {name: template.hash for name, template in TEMPLATES.items()} == {
         "helpful": "e037bce4553e9a1d",
         "harmless": "ebc6f0abd83d2ca3",
         "compact": "ea94c28460b2bc0b",
     }
-    judge = SimpleNamespace(template=TEMPLATES["compact"], parameters={"kind": "api", "model": "m"})
-    assert ask(judge, Pair("p", "a", "b"), "ba", 0).key == VOTE_KEY  # type: ignore[arg-type]
+    messages = TEMPLATES["compact"].messages(Pair("p", "a", "b"), "ba")
+    assert Call("m", tuple(messages), ("1", "2"), max_tokens=16).key == VOTE_KEY
+    assert Call("m", tuple(NINE.messages("p", "r")), NINE.labels).key == RATING_KEY
 
 
-VOTE_KEY = "4ea3383d5805b32df5a9d734db61cfb7"
+VOTE_KEY = "44f8ae615dd25defd135c68ddae8f038"
+RATING_KEY = "1ff0c9ef8b7f8125ca3d4eff15e82f8f"
 
 
 def test_a_rating_is_a_number_or_a_reason() -> None:
-    rating = Rating("k", "id", "judge", "template", 0, 7.5, method="text", text="x", usage={"prompt_tokens": 1})
-    assert Rating.from_row({**rating.row(), "later": 1}) == rating
-    for value, reason in ((0.5, None), (10.1, None), (math.nan, None), (None, None), (5.0, "why")):
-        with pytest.raises(ValueError, match=r"rating is .*expected a number|either a number or a reason"):
+    assert Rating("k", "id", "judge", "template", 0, 7.5, method="text", text="x").rating == 7.5
+    assert Rating("k", "id", "judge", "template", 0, None, "why").rating is None
+    for value, reason in ((math.inf, None), (math.nan, None), (None, None), (5.0, "why")):
+        with pytest.raises(ValueError, match=r"rating is .*expected a finite number|either a number or a reason"):
             Rating("k", "id", "judge", "template", 0, value, reason)
 
 
@@ -448,10 +567,11 @@ def test_templates_of_your_own(tmp_path: Path) -> None:
         {"role": "system", "content": "Be strict."},
         {"role": "user", "content": "Q {response}? A {prompt} {first}"},
     ]
-    assert len({t.hash for t in (template, *RATING_TEMPLATES.values())}) == 4
+    built_in = [rating_template(name, scale) for name in ("helpful", "harmless", "compact") for scale in ((0, 9), TEN)]
+    assert len({t.hash for t in (template, *built_in)}) == 7
     for text, message in (
         ("user: '{prompt} {first}'", r"expected \{prompt\} and \{response\}, each once"),
-        ("user: '{prompt} {response}'\nlabels: [1, 2]", "must hold `user` and may hold `system`; got"),
+        ("user: '{prompt} {response}'\nlabels: [1, 2]", "must hold `user` and may hold `system` and `scale`; got"),
         ("user: 5", "must hold `user`"),
     ):
         path.write_text(text)
@@ -459,3 +579,49 @@ def test_templates_of_your_own(tmp_path: Path) -> None:
             load_rating_template(str(path))
     with pytest.raises(ValueError, match="neither built in"):
         load_rater(JudgeConfig(judge_model="m", template="helpfull"))
+
+
+@pytest.mark.parametrize(
+    ("text", "scale", "rates"),
+    [
+        ("'{prompt} {response} Rate it.'", None, (0, 9)),
+        ("'{prompt} {response} Rate it from 1 to 5.'\nscale: 1-5", None, (1, 5)),
+        ("'{prompt} {response} From 1 to 10.'\nscale: 1-10", None, TEN),
+        ("'{prompt} {response} From 1 to 10.'", "1-10", TEN),
+        ("'{prompt} {response} From 1 to 10.'\nscale: 1-10", " 1 - 10 ", TEN),
+        ("'{prompt} {response} In 2010, 100 people did, and 1.'", None, (0, 9)),
+    ],
+)
+def test_the_scale_of_a_template_of_your_own(text: str, scale: str | None, rates: Scale, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"user: {text}\n")
+    judge = load_rater({"model": {"name": "m", "base_url": "http://x/v1"}, "template": str(path), "scale": scale})
+    assert judge.template.scale == rates
+    assert judge.template.labels == tuple(map(str, range(rates[0], rates[1] + 1)))
+
+
+@pytest.mark.parametrize(
+    ("text", "scale", "message"),
+    [
+        (
+            "'{prompt} {response} From 1 to 10:'",
+            None,
+            r"mine.yaml says 10, but without a `scale` a rating is from 0 to 9",
+        ),
+        ("'{prompt} {response}'\nsystem: Rate 1-10.", None, r"expected `scale: 1-10` in it, or another text"),
+        ("'{prompt} {response}'\nscale: 1-10", "0-9", r"scale is 0-9, but template .*mine.yaml rates from 1 to 10"),
+        (
+            "'{prompt} {response}'\nscale: 10-1",
+            None,
+            r"template .*mine.yaml has scale '10-1'; expected the worst and the",
+        ),
+        ("'{prompt} {response}'\nscale: 10", None, r"has scale 10; expected the worst and the best number, as in 0-9"),
+        ("'{prompt} {response}'\nscale: 0-500", None, r"has the scale 0-500; expected one within 0-100"),
+    ],
+)
+def test_a_scale_that_does_not_fit_is_one_line(text: str, scale: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"user: {text}\n")
+    with pytest.raises(ValueError, match=message) as error:
+        load_rater({"model": {"name": "m", "base_url": "http://x/v1"}, "template": str(path), "scale": scale})
+    assert "\n" not in str(error.value)

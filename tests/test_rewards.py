@@ -15,7 +15,7 @@ import pytest
 import torch
 from support import ROOT, Server, byte_tokenizer, completion, rlaif_env, rows_of, save_model, tiny_llama
 
-from rlaif.judging.annotate import judge_pairs
+from rlaif.judging.pairwise import judge_pairs
 from rlaif.judging.rewards import (
     FunctionReward,
     RewardModelReward,
@@ -68,8 +68,10 @@ def scripted(folder: Path, function: str) -> Path:
     return yaml(folder, f"judge: scripted\njudge_model: {__name__}:{function}\n", f"{function}.yaml")
 
 
-def endpoint(folder: Path, server: Server) -> Path:
-    return yaml(folder, f"judge: api\njudge_model: m\nbase_url: {server.url}\ntemplate: compact\nlogprobs: never\n")
+def endpoint(folder: Path, server: Server, more: str = "") -> Path:
+    """A judge's YAML in its older, flat form."""
+    settings = f"judge: api\njudge_model: m\nbase_url: {server.url}\ntemplate: compact\nlogprobs: never\n{more}"
+    return yaml(folder, settings)
 
 
 # A reward model -------------------------------------------------------------------------------------------------------
@@ -114,25 +116,97 @@ def test_a_ready_reward_model_in_micro_batches(reward_model: Path) -> None:
 
 
 def test_ratings_are_stored_and_found_by_the_run_that_resumes(server: Server, tmp_path: Path) -> None:
-    server.answer = lambda body, number: {"What": "Rating: 3", "Say ": "9/10"}.get(
+    server.answer = lambda body, number: {"What": "Rating: 3", "Say ": "9/9"}.get(
         body["messages"][0]["content"][:4], "I would rather not."
     )
     spec = f"rating={endpoint(tmp_path, server)}"
     (reward,) = load_rewards([spec], tmp_path / "run")
     assert reward(PROMPTS, COMPLETIONS) == [3.0, 9.0, None]
     asked = len(server.bodies)
-    assert (reward.asked, reward.from_cache, reward.completions) == (3, 0, 3)
+    assert (reward.asked, reward.from_cache, reward.completions) == (6, 0, 3)  # four times what cannot be read
     assert reward.unscored_reasons == {"no verdict in the answer.": 1}
     assert reward(PROMPTS[:1], COMPLETIONS[:1]) == [3.0]
-    assert (reward.asked, reward.from_cache) == (3, 1)
+    assert (reward.asked, reward.from_cache) == (6, 1)
     reward.close()
+    assert reward(PROMPTS[1:2], COMPLETIONS[1:2]) == [9.0]  # closed for a while, not for good
+    assert (reward.asked, reward.from_cache) == (6, 2)
     (again,) = load_rewards([spec], tmp_path / "run")
     assert again(PROMPTS, COMPLETIONS) == [3.0, 9.0, None]
-    assert (again.asked, again.from_cache, len(server.bodies)) == (0, 3, asked)
-    (file,) = (tmp_path / "run" / "ratings").iterdir()
-    assert [row["rating"] for row in rows_of(file)].count(None) == 1
+    assert (again.asked, again.from_cache, len(server.bodies)) == (0, 6, asked)
+    (file,) = (tmp_path / "run" / "replies").iterdir()
+    texts = [row["text"] for row in rows_of(file)]
+    assert sorted(texts) == ["9/9", *["I would rather not."] * 4, "Rating: 3"]
     del reward, again
     gc.collect()  # a store left open would warn
+
+
+def test_all_rewards_of_a_run_share_their_replies(server: Server, tmp_path: Path) -> None:
+    """The same judge named twice, once to learn from and once to watch, is paid once, in one process and the next."""
+    server.answer = lambda body, number: "4"
+    judge = endpoint(tmp_path, server)
+    specs = [f"rating={judge}", f"rating={judge}", f"pairwise={judge}"]
+    first, second, pairwise = load_rewards(specs, tmp_path / "run")
+    assert first(PROMPTS, COMPLETIONS) == second(PROMPTS, COMPLETIONS) == [4.0] * 3
+    assert [(r.asked, r.from_cache) for r in (first, second)] == [(3, 0), (0, 3)]
+    # A list of rewards of its own has a store of its own, on the same folder: both write, neither harms the other.
+    (watch,) = load_rewards([f"rating={judge}"], tmp_path / "run")
+    assert watch(PROMPTS[:1] * 2, ["new", "The sky."]) == [4.0] * 2
+    assert (watch.asked, watch.from_cache) == (1, 1)
+    server.answer = lambda body, number: "1"
+    assert pairwise(PROMPTS[:1], ["mine"], reference=["theirs"]) == [0.5]
+    assert first(["p"], ["late"]) == [1.0]
+    for reward in (first, watch):
+        reward.close()
+    files = list((tmp_path / "run" / "replies").iterdir())
+    assert len(files) == 2
+    keys = [row["key"] for file in files for row in rows_of(file)]
+    assert len(keys) == len(set(keys)) == len(server.bodies) == 7
+    (resumed,) = load_rewards([f"rating={judge}"], tmp_path / "run")
+    assert resumed([*PROMPTS, PROMPTS[0], "p"], [*COMPLETIONS, "new", "late"]) == [4.0, 4.0, 4.0, 4.0, 1.0]
+    assert (resumed.asked, resumed.from_cache) == (0, 5)
+
+
+def test_a_run_of_an_older_version_is_asked_anew(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body, number: "4"
+    for name in ("ratings", "votes"):
+        yaml(tmp_path, '{"key": "0123456789abcdef0123456789abcdef", "rating": 9.0}\n', f"{name}.jsonl")
+        (tmp_path / "run" / name).mkdir(parents=True)
+        (tmp_path / f"{name}.jsonl").rename(tmp_path / "run" / name / "x.jsonl")
+    (reward,) = load_rewards([f"rating={endpoint(tmp_path, server)}"], tmp_path / "run")
+    assert reward(PROMPTS[:1], COMPLETIONS[:1]) == [4.0]
+    assert (reward.asked, reward.from_cache) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", ["flat", "nested"])
+@pytest.mark.parametrize(("scale", "best", "answer"), [(None, 9, "9/9"), ("0-9", 9, "9"), ("1-10", 10, "10/10")])
+def test_a_rating_is_on_the_scale_of_the_yaml(
+    kind: str, scale: str | None, best: int, answer: str, server: Server, tmp_path: Path
+) -> None:
+    server.answer = lambda body, number: answer
+    said = "" if scale is None else f"scale: {scale}\n"
+    nested = f"model:\n  name: m\n  base_url: {server.url}\n  logprobs: never\ntemplate: compact\n{said}"
+    judge = yaml(tmp_path, nested) if kind == "nested" else endpoint(tmp_path, server, said)
+    (reward,) = load_rewards([f"rating={judge}"], tmp_path / "run")
+    assert reward(PROMPTS[:1], COMPLETIONS[:1]) == [float(best)]
+    assert f"Rating from {best - 9} to {best}:" in server.questions()[0]
+    # What is on the other scale is no rating.
+    server.answer = lambda body, number: "0" if best == 10 else "10"
+    assert reward(PROMPTS[1:2], COMPLETIONS[1:2]) == [None]
+
+
+def test_a_model_alone_is_a_judge(chat_model: Path, tmp_path: Path) -> None:
+    (rating, pairwise) = load_rewards([f"rating={chat_model}", f"pairwise={__name__}:prefers_longer"], tmp_path / "run")
+    (value,) = rating(PROMPTS[:1], COMPLETIONS[:1])
+    assert value is not None
+    assert 0.0 < value < 9.0
+    assert pairwise(PROMPTS[:1], COMPLETIONS[:1], reference=["It is blue."]) == [0.25]
+
+
+def test_pairwise_takes_the_judges_orders(tmp_path: Path) -> None:
+    judge = yaml(tmp_path, f"model: {__name__}:prefers_longer\norders: ab\n")
+    (reward,) = load_rewards([f"pairwise={judge}"], tmp_path / "run")
+    assert reward(["p", "p"], ["long one", "same"], reference=["short", "same"]) == [0.8, 0.5]
+    assert reward.asked == 1
 
 
 def test_a_local_judge_rates_and_warns_once(
@@ -141,11 +215,11 @@ def test_a_local_judge_rates_and_warns_once(
     judge = yaml(tmp_path, f"judge_model: {chat_model}\ntemplate: compact\njudge_tokens: 400\n")
     (reward,) = load_rewards([f"rating={judge}"], tmp_path / "run")
     rewards = reward(PROMPTS, COMPLETIONS)
-    assert all(r is not None and 1.0 < r < 10.0 for r in rewards)
+    assert all(r is not None and 0.0 < r < 9.0 for r in rewards)
     reward(PROMPTS, ["Response: mine is best.", "b", "c"])
     assert (reward.marked, reward.asked) == (1, 6)
     (warning,) = capsys.readouterr().err.split("warning: ")[1:]
-    assert warning.startswith("reward rating: the judge gives the ten numbers")
+    assert warning.startswith("reward rating: the judge gives the 10 numbers")
 
 
 def prefers_longer(prompt: Any, first: str, second: str) -> float:
@@ -163,7 +237,7 @@ def test_a_pairwise_reward_is_z_of_rlaif_judge(tmp_path: Path) -> None:
     judge = load_judge(JudgeConfig(judge="scripted", judge_model=f"{__name__}:prefers_longer"))
     pair = Pair(PROMPTS[0], COMPLETIONS[0], "It is blue.")
     assert judge_pairs([pair], judge, tmp_path / "run").judgments[0].z == 0.25
-    assert judge_pairs([pair], judge, tmp_path / "run").asked == 0  # the same votes in the same store
+    assert judge_pairs([pair], judge, tmp_path / "run").asked == 0  # the same replies in the same store
     assert reward(["p"] * 3, ["", "b", "b"], reference=["x", None, "  "]) == [None] * 3
     assert reward.unscored_reasons["the completion is empty"] == 1
     with pytest.raises(ValueError, match=r"got no column 'reference' to compare completions with; it got text"):
@@ -285,13 +359,18 @@ BAD: list[tuple[str | Callable[[Path, Path], str], str]] = [
     ("reward_model=no/such", r"reward reward_model=no/such: no/such is neither a folder nor a Hub model"),
     (lambda folder, rm: f"reward_model={folder}", r"has no rlaif.json"),
     (other_tokenizer, r"was trained with rendering kind = 'chat', but its tokenizer now gives 'plain'"),
-    ("rating=no.yaml", r"reward rating=no.yaml: --config no.yaml cannot be read"),
+    ("rating=no.yaml", r"reward rating=no.yaml: judge is 'no.yaml', which does not exist; expected a judge's"),
     (lambda f, rm: f"rating={yaml(f, '- 1')}", r"holds a list; expected `name: value` lines"),
     (
         lambda f, rm: f"rating={yaml(f, 'judge_modle: m')}",
-        r"'judge_modle' is not a setting.*did you mean 'judge_model'",
+        r"has no `model`; expected as in `model: Qwen/Qwen3-8B`",
     ),
-    (lambda f, rm: f"rating={yaml(f, 'judge: api')}", r"judge_model is not set"),
+    (lambda f, rm: f"rating={yaml(f, 'modle: m')}", r"has no `model`; did you misspell it as 'modle'\?"),
+    (lambda f, rm: f"rating={yaml(f, 'model: m' + chr(10) + 'scal: 0-9')}", r"'scal' is not .*did you mean 'scale'\?"),
+    (lambda f, rm: f"rating={yaml(f, 'model: m' + chr(10) + 'scale: 9-0')}", r"judge.yaml has scale '9-0'; expected"),
+    (lambda f, rm: f"rating={yaml(f, 'judge: api')}", r"has no `model`"),
+    ("rating=api", r"reward rating=api: judge_model is not set"),
+    ("rating=scriptde", r"judge is 'scriptde'; expected one of .*Did you mean 'scripted'\?"),
     (lambda f, rm: f"rating={yaml(f, 'judge_model: no/such')}", r"no tokenizer could be loaded from no/such"),
     (lambda f, rm: f"pairwise={yaml(f, 'judge_model: no/such')}", r"no tokenizer could be loaded from no/such"),
     (
@@ -378,4 +457,6 @@ def test_processes_do_not_wait_for_one_another(reward_model: Path, chat_model: P
         "asked 0 [0, 3, 6]",
         "asked 1 [0, 6, 12]",
     ]
-    assert [len(list((tmp_path / "run" / name).iterdir())) for name in ("ratings", "votes")] == [2, 2]
+    files = list((tmp_path / "run" / "replies").iterdir())
+    assert len(files) == 2  # one a process, for all its rewards
+    assert sum("key" in row for file in files for row in rows_of(file)) == 3 * 9

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlaif.judging.api import expected_from_logprobs
 from rlaif.judging.prompts import TEMPLATES, Template, load_template
+from rlaif.judging.reading import expected_from_logprobs
 from rlaif.judging.verdicts import parse_verdict
 from rlaif.records import Pair
 

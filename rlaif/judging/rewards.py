@@ -3,12 +3,17 @@
 A reward is named as kind=value:
 
     reward_model=FOLDER     a Bradley-Terry checkpoint's score of the completion, less the checkpoint's zero
-    rating=JUDGE.yaml       the expected rating, 1 to 10, of an LLM judge: direct RLAIF (Lee et al., 2309.00267)
+    rating=JUDGE.yaml       the expected rating of an LLM judge: direct RLAIF (Lee et al., 2309.00267)
     pairwise=JUDGE.yaml     P(completion is preferred to the row's `reference`), both orders averaged, of an LLM judge
     function=module:name    what a Python function says
 
-JUDGE.yaml holds the fields of `JudgeConfig`. Judges are asked as by `rlaif judge`, and every answer is stored in the
-run's folder (`ratings/`, `votes/`), so that a resumed run pays for nothing twice.
+JUDGE.yaml is what `rlaif judge --judge JUDGE.yaml` takes (see `rlaif.judging.settings`); a model's name will do too.
+A rating is on the scale of its template: 0 to 9, so that each number is one token, unless the template or the YAML says
+otherwise (`scale: 1-10`, as in the paper).
+
+Judges are asked as by `rlaif judge`, and every reply is stored in the run's folder (`replies/`), for all rewards
+together, so that a resumed run pays for nothing twice. A folder of an older version (`ratings/`, `votes/`) is not read:
+its run's judges are asked anew.
 
 A reward is a function as TRL's trainers call it: `reward(prompts=..., completions=..., **columns)` gives a list with
 one number for each completion, or None where it could not be scored. None is a state, never a number: it is counted,
@@ -31,19 +36,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from rlaif.config import import_function, parse, warn
+from rlaif.config import import_function, warn
 from rlaif.files.store import Store
-from rlaif.judging.annotate import LOW_MASS, judge_here, low_mass, rate_here
-from rlaif.judging.base import Judge, Rater
+from rlaif.judging.pairwise import Pairwise, judge_here
 from rlaif.judging.prompts import BaseTemplate, prompt_text
-from rlaif.judging.settings import JudgeConfig, load_judge, load_rater
+from rlaif.judging.rating import RatingMethod, rate_here
+from rlaif.judging.reading import LOW_MASS, low_mass
+from rlaif.judging.settings import load_judge, load_rater
 from rlaif.models.reward_model import RewardModel, RewardModelCard
-from rlaif.records import Pair, Prompt, last_user_text
+from rlaif.records import Pair, Prompt, Response, last_user_text
 
 __all__ = [
     "FunctionReward",
     "PairwiseReward",
     "RatingReward",
+    "Replies",
     "Reward",
     "RewardModelReward",
     "RewardSpec",
@@ -62,8 +69,9 @@ class Reward(Protocol):
 
     Attributes:
         completions: how many it was given.
-        asked: how many questions it put to its judge (`pairwise` puts two about a completion); 0 without a judge.
-        from_cache: how many answers were stored before.
+        asked: how many questions it put to its judge (`pairwise` puts two about a completion), with those that it put
+            again because the reply could not be read; 0 without a judge.
+        from_cache: how many replies were stored before: by this run, by the one that it resumes, by another reward.
         marked: how many completions (or prompts, or references) held words of the judge's template or of a chat
             format, as a forged verdict would.
         unscored_reasons: why completions got None, by kind of reason. Its total is how many did.
@@ -165,16 +173,16 @@ def load_rewards(
 
     Args:
         specs: "kind=value" each.
-        folder: the run's output folder. Judges' answers are kept there; it is made when the first one is.
+        folder: the run's output folder. Judges' replies are kept in its `replies`, made when the first one comes.
         columns: the dataset's, if known.
         ready: reward models that are loaded already, by the folder that names them in `specs`: an adapter, say, on the
             policy's own backbone.
     """
-    ready = ready or {}
+    ready, replies = ready or {}, Replies(folder)
     return [
         RewardModelReward(ready[spec.value], spec.name)
         if spec.kind == "reward_model" and spec.value in ready
-        else _KINDS[spec.kind].load(spec.value, spec.name, folder)
+        else _KINDS[spec.kind].load(spec.value, spec.name, replies)
         for spec in check_rewards(specs, columns)
     ]
 
@@ -221,7 +229,7 @@ class _Reward(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, value: str, name: str, folder: str | Path) -> Self:
+    def load(cls, value: str, name: str, replies: Replies) -> Self:
         """The reward named by `value`."""
 
     def __call__(self, prompts: list[Prompt], completions: list[Any], **columns: Any) -> list[float | None]:
@@ -264,7 +272,7 @@ class RewardModelReward(_Reward):
         Rendering.of(load_tokenizer(value)).check(card.rendering, value)
 
     @classmethod
-    def load(cls, value: str, name: str, folder: str | Path) -> Self:
+    def load(cls, value: str, name: str, replies: Replies) -> Self:
         return cls(RewardModel.load(value), name)
 
     def _score(
@@ -276,30 +284,43 @@ class RewardModelReward(_Reward):
         return [(None, reason) if math.isnan(reward) else (float(reward), "") for reward in rewards_B]
 
 
-class _JudgeReward(_Reward):
-    """What the rewards by a judge have in common: its settings' file, and the store of its answers."""
+class Replies:
+    """The store of judges' replies of one run, opened when first needed, and again after it was closed.
 
-    _rows: str  # what the store calls them
+    Args:
+        folder: the run's; the store is `folder`/replies.
+    """
 
-    def __init__(self, judge: Any, name: str, folder: str | Path) -> None:
-        super().__init__(name)
-        self.judge = judge
+    def __init__(self, folder: str | Path) -> None:
         self._folder = folder
         self._store: Store | None = None
-        self._warned = False
 
     @property
     def store(self) -> Store:
-        """The answers so far, opened when first needed."""
+        """The replies so far."""
         if self._store is None:
-            self._store = Store(self._folder, self._rows)
+            self._store = Store(self._folder)
             weakref.finalize(self, self._store.close)
         return self._store
 
     def close(self) -> None:
-        """Closes the store; it opens again when needed."""
+        """Closes it."""
         if self._store is not None:
             self._store.close()
+            self._store = None
+
+
+class _JudgeReward(_Reward):
+    """What the rewards by a judge have in common: the run's store of replies, and what is counted of them."""
+
+    def __init__(self, name: str, replies: Replies) -> None:
+        super().__init__(name)
+        self.replies = replies
+        self._warned = False
+
+    def close(self) -> None:
+        """Closes the store; it opens again when needed."""
+        self.replies.close()
 
     def _count(self, asked: int, reused: int, mass: float | None, template: BaseTemplate) -> None:
         self.asked += asked
@@ -310,50 +331,54 @@ class _JudgeReward(_Reward):
 
 
 class RatingReward(_JudgeReward):
-    """The expected rating of each completion, in [1, 10].
+    """The expected rating of each completion, on the scale of the judge's template.
 
     Args:
-        judge: who rates.
+        method: how it is rated.
         name: the reward's.
-        folder: the ratings are kept in `folder`/ratings.
+        replies: where the judge's are kept.
     """
 
-    judge: Rater
-    _rows = "ratings"
+    def __init__(self, method: RatingMethod, name: str, replies: Replies) -> None:
+        super().__init__(name, replies)
+        self.method = method
 
     @classmethod
     def check(cls, value: str, columns: Collection[str] | None) -> None:
-        load_rater(_judge_config(value)).check()
+        load_rater(value).check()
 
     @classmethod
-    def load(cls, value: str, name: str, folder: str | Path) -> Self:
-        return cls(load_rater(_judge_config(value)), name, folder)
+    def load(cls, value: str, name: str, replies: Replies) -> Self:
+        return cls(load_rater(value), name, replies)
 
     def _score(
         self, prompts: list[Prompt], completions: list[Any], columns: Mapping[str, Any]
     ) -> list[tuple[float | None, str]]:
-        responses = [completion_text(c) for c in completions]
-        done = rate_here(prompts, responses, self.judge, self.store)
-        self._count(done.asked, done.reused, done.mass, self.judge.template)
-        both = zip(prompts, responses, strict=True)
-        self.marked += sum(self.judge.template.marked(prompt_text(prompt), text) for prompt, text in both)
+        responses = [Response(p, completion_text(c)) for p, c in zip(prompts, completions, strict=True)]
+        template = self.method.template
+        done = rate_here(responses, self.method, self.replies.store)
+        self._count(done.asked, done.reused, done.mass, template)
+        self.marked += sum(template.marked(prompt_text(response.prompt), response.text) for response in responses)
         return [(rating.rating, rating.reason or "") for rating in done.ratings]
 
 
 class PairwiseReward(_JudgeReward):
     """P(completion is preferred to the row's reference), in [0, 1]: z of `rlaif judge`, averaged over both orders.
 
+    The orders are the judge's, both unless its YAML says otherwise.
+
     A completion equal to the reference has 0.5, without being asked about: both orders are then the same question, to
     which a judge says P(first) = p, and the average of p and 1 - p is 0.5 whatever p is.
 
     Args:
-        judge: who compares.
+        method: how it is compared.
         name: the reward's.
-        folder: the votes are kept in `folder`/votes.
+        replies: where the judge's are kept.
     """
 
-    judge: Judge
-    _rows = "votes"
+    def __init__(self, method: Pairwise, name: str, replies: Replies) -> None:
+        super().__init__(name, replies)
+        self.method = method
 
     @classmethod
     def check(cls, value: str, columns: Collection[str] | None) -> None:
@@ -362,11 +387,11 @@ class PairwiseReward(_JudgeReward):
                 f"the dataset has no column {REFERENCE!r} to compare completions with; it has {', '.join(columns)}. "
                 "Add the reference answers, or use rating=."
             )
-        load_judge(_judge_config(value)).check()
+        load_judge(value).check()
 
     @classmethod
-    def load(cls, value: str, name: str, folder: str | Path) -> Self:
-        return cls(load_judge(_judge_config(value)), name, folder)
+    def load(cls, value: str, name: str, replies: Replies) -> Self:
+        return cls(load_judge(value), name, replies)
 
     def _score(
         self, prompts: list[Prompt], completions: list[Any], columns: Mapping[str, Any]
@@ -379,8 +404,8 @@ class PairwiseReward(_JudgeReward):
         references = ["" if r is None else completion_text(r) for r in columns[REFERENCE]]
         rows = zip(prompts, completions, references, strict=True)
         pairs = [Pair(prompt, completion_text(completion), reference) for prompt, completion, reference in rows]
-        done = judge_here(pairs, self.judge, self.store)
-        self._count(done.asked, done.reused, done.mass, self.judge.template)
+        done = judge_here(pairs, self.method, self.replies.store)
+        self._count(done.asked, done.reused, done.mass, self.method.template)
         self.marked += sum("marker" in judgment.flags for judgment in done.judgments)
         scored: list[tuple[float | None, str]] = []
         for pair, judgment in zip(pairs, done.judgments, strict=True):
@@ -420,7 +445,7 @@ class FunctionReward(_Reward):
         _parameters(import_function(value), value)
 
     @classmethod
-    def load(cls, value: str, name: str, folder: str | Path) -> Self:
+    def load(cls, value: str, name: str, replies: Replies) -> Self:
         return cls(import_function(value), name, value)
 
     def _score(
@@ -463,12 +488,6 @@ _KINDS: dict[str, type[RewardModelReward | RatingReward | PairwiseReward | Funct
     "function": FunctionReward,
 }
 _EXPECTED = "reward_model=FOLDER, rating=JUDGE.yaml, pairwise=JUDGE.yaml, function=module:name"
-
-
-def _judge_config(path: str) -> JudgeConfig:
-    (config,) = parse(JudgeConfig, args=["--config", path])
-    assert isinstance(config, JudgeConfig)
-    return config
 
 
 def _parameters(function: Callable[..., Any], source: str) -> Mapping[str, inspect.Parameter]:

@@ -345,7 +345,7 @@ def _model_mapping(value: Any, where: str, base_url: str | None = None) -> dict[
     named = model.get("name") if isinstance(model, Mapping) else None
     if not callable(named) and not (isinstance(named, str) and named.strip()):
         # A mapping's values are not shown: a header's may be a key.
-        got = f"a mapping with {', '.join(map(str, model)) or 'nothing'}" if isinstance(model, Mapping) else repr(value)
+        got = f"a mapping with {', '.join(map(str, value)) or 'nothing'}" if isinstance(value, Mapping) else repr(value)
         raise ValueError(f"{where}: model is {got:.80}; expected a model's name, or a mapping with its `name`.")
     model = dict(model)
     name, kind = model["name"], model.get("kind")
