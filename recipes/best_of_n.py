@@ -21,7 +21,8 @@ and choices; the same command again after a kill, which samples and judges only 
 sample` stored (--candidates), so that many rewards can choose from the same ones.
 Assumes: prompts (`prompt`: a string or messages; a repeated one counts once); a causal LM with its tokenizer beside it.
 Writes: best.jsonl (`prompt`, `completion`, and what is known of it; recipes/sft.py reads it as its dataset),
-report.json, manifest.json, completions and judges' votes; with --sft true the policy (or adapter) with its tokenizer.
+report.json, manifest.json, replies/ (of the policy and of judges); with --sft true the policy (or adapter) with its
+tokenizer.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def main() -> None:
     from rlaif.files.manifest import elapsed, write_manifest
     from rlaif.files.sources import write_json, write_jsonl
     from rlaif.judging.rewards import check_rewards, load_rewards
-    from rlaif.judging.sampling import LocalPolicy, complete
+    from rlaif.judging.sampling import Sampling, complete, local_policy
     from rlaif.models.loading import load_tokenizer, quiet
     from rlaif.models.parallel import is_main, process_count, wait_for_everyone
     from rlaif.models.rendering import Rendering
@@ -149,23 +150,20 @@ def main() -> None:
     prompts, n = list(rows["prompt"]), data_config.n
     named = check_rewards(data_config.rewards, rows.column_names)
     watched = check_rewards(data_config.watch, rows.column_names) if data_config.watch else []
-    policy = LocalPolicy(
+    policy = local_policy(
         model_config.model,
-        max_new_tokens=data_config.max_new_tokens,
-        temperature=data_config.temperature,
-        top_p=data_config.top_p,
-        seed=args.seed,
         batch_tokens=data_config.batch_tokens,
         dtype=data_config.policy_dtype,
         load_in_4bit=data_config.policy_load_in_4bit,
     )
+    sampling = Sampling(policy, n, data_config.max_new_tokens, data_config.temperature, data_config.top_p, args.seed)
 
     # ---- sample
     if data_config.candidates:
-        responses_PN = stored(data_config.candidates, policy, prompts, n)
+        responses_PN = stored(data_config.candidates, sampling, prompts)
     else:
-        responses_PN = complete(policy, prompts, n, args.output_dir, "sampling")
-    del policy  # and its weights
+        responses_PN = complete(sampling, prompts, args.output_dir, "sampling")
+    del policy, sampling  # and the policy's weights
 
     # ---- choose
     scorers = load_rewards(data_config.rewards, args.output_dir)
@@ -190,11 +188,11 @@ def main() -> None:
     best = [
         {
             "prompt": prompts[p],
-            "completion": responses_PN[p][i]["text"],
+            "completion": responses_PN[p][i].text,
             "reward": float(rewards_PN[p, i]),
             "scores": {name: float(values_PN[p, i]) for name, values_PN in scores.items()},
-            "tokens": responses_PN[p][i]["tokens"],
-            "complete": responses_PN[p][i]["complete"],
+            "tokens": responses_PN[p][i].tokens,
+            "complete": responses_PN[p][i].complete,
             "candidates": n,
             "scored": int(scored_PN[p].sum()),
         }
@@ -204,8 +202,8 @@ def main() -> None:
     by_n = assess_best_of_n(
         rewards_PN[kept],
         {name: values_PN[kept] for name, values_PN in scores.items()},
-        [[row.get("tokens", 0) for row in responses_PN[p]] for p in kept],
-        [[row.get("complete", False) for row in responses_PN[p]] for p in kept],
+        [[response.tokens or 0 for response in responses_PN[p]] for p in kept],
+        [[response.text is not None and response.complete for response in responses_PN[p]] for p in kept],
     )
     if is_main():
         write_jsonl(f"{args.output_dir}/best.jsonl", best)
@@ -326,39 +324,45 @@ def first_of_each(prompts: Sequence[Any]) -> list[int]:
     return list(places.values())
 
 
-def stored(folder: str, policy: Any, prompts: Sequence[Any], n: int) -> list[list[dict[str, Any]]]:
-    """The first n responses to each prompt that `rlaif sample` stored in `folder`, as `complete` gives."""
-    from rlaif.files.store import stored_rows
-    from rlaif.records import content_hash
+def stored(folder: str, sampling: Any, prompts: Sequence[Any]) -> list[list[Any]]:
+    """The responses to each prompt that `rlaif sample` stored in `folder`, as `complete` gives them."""
+    from rlaif.judging.sampling import completions_of
 
-    rows = {row["key"]: row for row in stored_rows(folder, "completions")}
-    keys_PN = [[content_hash(policy.parameters, prompt, sample) for sample in range(n)] for prompt in prompts]
-    missing = [sum(key not in rows for key in keys_N) for keys_N in keys_PN]
+    n = sampling.samples
+    missing = [n] * len(prompts)
+    if (Path(folder) / "replies").is_dir():
+        responses_PN = list(completions_of(sampling, prompts, folder))
+        missing = [sum((response.reason or "").startswith("not asked") for response in row) for row in responses_PN]
     if any(missing):
         raise ValueError(
             f"candidates: {folder} lacks {sum(missing)} of {len(prompts) * n} responses, of {sum(map(bool, missing))} "
             f"of {len(prompts)} prompts; expected {n} to each, sampled from these weights with these settings"
-            f"{different(folder, policy, n)}. Sample them: rlaif sample --samples {n}."
+            f"{different(folder, sampling)}. Sample them: rlaif sample --samples {n}."
         )
-    return [[rows[key] for key in keys_N] for keys_N in keys_PN]
+    return responses_PN
 
 
-def different(folder: str, policy: Any, n: int) -> str:
+def different(folder: str, sampling: Any) -> str:
     """Which settings of the `rlaif sample` that wrote `folder` are others than here, in words; empty if not known."""
     try:
         there = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))["config"]
     except (OSError, ValueError, KeyError):
         return ""
-    here = {**policy.parameters, "policy": policy.name, "samples": max(n, there.get("samples", n))}
+    here = {
+        "policy": sampling.policy.name,
+        "samples": max(sampling.samples, there.get("samples", sampling.samples)),
+        **{name: getattr(sampling, name) for name in ("max_new_tokens", "temperature", "top_p", "seed")},
+        **{name: sampling.policy.identity[name] for name in ("dtype", "load_in_4bit")},
+    }
     words = [f"{name} {there[name]}, here {value}" for name, value in here.items() if there.get(name, value) != value]
     return f" (there {'; there '.join(words)})" if words else ""
 
 
-def without_text(response: Mapping[str, Any]) -> str | None:
+def without_text(response: Any) -> str | None:
     """Why there is nothing to score; None where there is."""
-    if response["text"] is None:
-        return str(response["reason"])
-    return None if response["text"].strip() else "the response is empty"
+    if response.text is None:
+        return str(response.reason)
+    return None if response.text.strip() else "the response is empty"
 
 
 def score(scorers: Sequence[Any], rows: Any, responses_PN: Sequence[Any]) -> tuple[Any, list[dict[str, int]]]:
@@ -392,7 +396,7 @@ def score(scorers: Sequence[Any], rows: Any, responses_PN: Sequence[Any]) -> tup
             continue
         columns = rows[[p for p, _ in at]]
         asked = columns.pop("prompt")
-        texts = [responses_PN[p][i]["text"] for p, i in at]
+        texts = [responses_PN[p][i].text for p, i in at]
         # Messages are answered by a message, as TRL hands them to a reward.
         completions = [
             text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]

@@ -24,10 +24,11 @@ from transformers import LlamaForSequenceClassification
 from rlaif import config
 from rlaif.assess.best_of_n import assess_best_of_n, best_of_n_values, choice_weights, kl_bound, sizes, subset_weights
 from rlaif.commands.sample import SampleConfig, sample
-from rlaif.files.store import stored_rows
+from rlaif.files.store import Store
 from rlaif.judging.rewards import FunctionReward, RewardModelReward
-from rlaif.judging.sampling import LocalPolicy
+from rlaif.judging.sampling import Completion, Sampling, completions_of, local_policy
 from rlaif.models.loading import load_tokenizer, quiet
+from rlaif.models.local import LocalModel
 from rlaif.models.rendering import Rendering
 from rlaif.models.reward_model import RewardModel, RewardModelCard
 from rlaif.publish.card import CardFields
@@ -169,8 +170,8 @@ def nothing(prompt, response):
 
 
 def rates(prompt, response):
-    """A judge that knows only 1 and 10."""
-    return 10.0 if "b" in response.split() else 1.0
+    """A judge that knows only 0 and 9."""
+    return 9.0 if "b" in response.split() else 0.0
 
 
 calls_left = math.inf
@@ -260,19 +261,30 @@ def fails(settings, monkeypatch, capsys):
     return error
 
 
+def replies(folder):
+    """What is stored in a folder, row by row."""
+    with Store(folder) as store:
+        return list(store.rows())
+
+
 def stored_texts(folder):
-    return [row["text"] for file in sorted((folder / "completions").iterdir()) for row in rows_of(file)]
+    return [row.get("text") for row in replies(folder)]
+
+
+def sampled_by(settings, inputs):
+    """The 64 responses to each prompt that a run has stored."""
+    sampling = Sampling(local_policy(str(inputs / "policy")), samples=64, max_new_tokens=6)
+    return list(completions_of(sampling, PROMPTS, settings["output_dir"]))
 
 
 def test_the_best_of_what_was_sampled(good, inputs, monkeypatch, capsys):
     """Against the reward model asked by hand; long responses and empty ones are unscored, with the reason."""
     printed, report = ran(good, monkeypatch, capsys)
     best = rows_of(good["output_dir"] / "best.jsonl")
-    policy = LocalPolicy(str(inputs / "policy"), max_new_tokens=6, batch_tokens=2000)
-    sampled = runpy.run_path(str(PROGRAM), run_name="program")["stored"](good["output_dir"], policy, PROMPTS, 64)
+    sampled = sampled_by(good, inputs)
     model = RewardModel.load(inputs / "reward_model")
-    empty = [not row["text"].strip() for rows in sampled for row in rows]
-    scores = model.score([p for p in PROMPTS for _ in range(64)], [row["text"] for rows in sampled for row in rows])
+    empty = [not row.text.strip() for rows in sampled for row in rows]
+    scores = model.score([p for p in PROMPTS for _ in range(64)], [row.text for rows in sampled for row in rows])
     rewards = np.where(empty, np.nan, scores - model.zero).reshape(10, 64)
     same = []
     for row, prompt, ours, responses in zip(best, PROMPTS, rewards, sampled, strict=True):
@@ -280,8 +292,8 @@ def test_the_best_of_what_was_sampled(good, inputs, monkeypatch, capsys):
         assert row["reward"] == pytest.approx(np.nanmax(ours), abs=1e-5)
         assert row["scored"] == (~np.isnan(ours)).sum()
         assert row["scores"] == {"count_a": count_a(prompt, row["completion"])}
-        same.append([response for response in responses if response["text"] == row["completion"]])
-        assert (row["tokens"], row["complete"]) == (same[-1][0]["tokens"], same[-1][0]["complete"])
+        same.append([response for response in responses if response.text == row["completion"]])
+        assert (row["tokens"], row["complete"]) == (same[-1][0].tokens, same[-1][0].complete)
 
     too_long, scored = int(np.isnan(scores).sum()), int((~np.isnan(rewards)).sum())
     assert {name: report[name] for name in ("n", "prompts", "left_out", "too_long", "repeated", "responses")} == {
@@ -300,8 +312,8 @@ def test_the_best_of_what_was_sampled(good, inputs, monkeypatch, capsys):
     assert first["reward"] == pytest.approx(np.mean([np.nanmean(r) for r in rewards]), abs=1e-5)
     assert last["reward"] == pytest.approx(np.mean([row["reward"] for row in best]), abs=1e-9)
     # One text may have been sampled with an end and without: those share the choice.
-    assert last["length"] == pytest.approx(np.mean([np.mean([r["tokens"] for r in rows]) for rows in same]))
-    assert last["no_eos"] == pytest.approx(np.mean([np.mean([not r["complete"] for r in rows]) for rows in same]))
+    assert last["length"] == pytest.approx(np.mean([np.mean([r.tokens for r in rows]) for rows in same]))
+    assert last["no_eos"] == pytest.approx(np.mean([np.mean([not r.complete for r in rows]) for rows in same]))
     assert last["kl_bound"] == pytest.approx(math.log(64) - 63 / 64)
     assert 0 < first["scores"]["count_a"]["unscored"] < 1
     manifest = json.loads((good["output_dir"] / "manifest.json").read_text())
@@ -323,10 +335,9 @@ def test_padding_does_not_choose_between_equal_responses(good, inputs, monkeypat
 
     monkeypatch.setattr(RewardModelReward, "_score", noisy)
     ran(good, monkeypatch, capsys)
-    policy = LocalPolicy(str(inputs / "policy"), max_new_tokens=6, batch_tokens=2000)
-    sampled = runpy.run_path(str(PROGRAM), run_name="program")["stored"](good["output_dir"], policy, PROMPTS, 64)
+    sampled = sampled_by(good, inputs)
     for row, responses in zip(rows_of(good["output_dir"] / "best.jsonl"), sampled, strict=True):
-        short = [r["text"] for r in responses if 0 < len(r["text"].split()) <= 4]
+        short = [r.text for r in responses if 0 < len(r.text.split()) <= 4]
         assert row["completion"] == list(dict.fromkeys(short))[-1]  # what appeared last for the first time
 
 
@@ -335,7 +346,8 @@ def test_no_reward_is_asked_about_nothing():
     score = runpy.run_path(str(PROGRAM), run_name="program")["score"]
     rows = datasets.Dataset.from_list([{"prompt": "a"}, {"prompt": "b"}])
     reward = FunctionReward(lambda prompts, completions: 1 / 0, "never", "never")
-    values, reasons = score([reward], rows, [[{"text": " "}], [{"text": None, "reason": "the prompt is too long"}]])
+    nothing_said = [[Completion("0" * 32, " ")], [Completion("1" * 32, None, reason="the prompt is too long")]]
+    values, reasons = score([reward], rows, nothing_said)
     assert values.shape == (1, 2, 1)
     assert np.isnan(values).all()
     assert reasons == [{}]
@@ -344,7 +356,7 @@ def test_no_reward_is_asked_about_nothing():
 def test_rewards_are_summed_and_judges_are_asked(good, inputs, tmp_path, monkeypatch, capsys):
     """Messages as prompts; a prompt none of whose responses can be scored is left out."""
     rows = [{"prompt": [{"role": "user", "content": prompt}], "reference": "b b b"} for prompt in PROMPTS[:4]]
-    (tmp_path / "pairs.yaml").write_text("judge: scripted\njudge_model: rlaif.judging.scripted:longer\n")
+    (tmp_path / "pairs.yaml").write_text("judge: scripted\njudge_model: rlaif.models.function:longer\n")
     good |= {"prompts": write_rows(tmp_path / "prompts.jsonl", rows), "n": 4, "reward_weights": [0.5, -2.0]}
     good |= {
         "rewards": [f"rating={inputs / 'judge.yaml'}", f"function={ME}:count_a"],
@@ -359,7 +371,7 @@ def test_rewards_are_summed_and_judges_are_asked(good, inputs, tmp_path, monkeyp
         longer = 0.5 + 0.5 * np.sign(len(row["completion"]) - len("b b b"))
         assert row["scores"] == {"words": words(*said), "pairwise": longer}
     assert report["unscored"]["rewards"]["count_a"]["the function returned None"] > 0
-    assert (good["output_dir"] / "ratings").is_dir()
+    assert {row["text"] for row in replies(good["output_dir"])} >= {"0.0", "9.0", "0.5"}  # judges' beside responses
     error = fails(good | {"rewards": f"function={ME}:nothing", "reward_weights": 1}, monkeypatch, capsys)
     assert "none of 16 responses could be scored: " in error
     assert '"the function returned None": ' in error
@@ -373,10 +385,10 @@ def test_candidates_are_chosen_from_and_nothing_is_sampled(good, inputs, tmp_pat
         raise AssertionError("a policy was loaded")
 
     with monkeypatch.context() as patch:
-        patch.setattr("rlaif.models.loading.load_causal_lm", loaded)
+        patch.setattr("rlaif.models.local.load_causal_lm", loaded)
         _, report = ran(good | {"candidates": tmp_path / "sampled", "n": 8}, monkeypatch, capsys)
         assert report["responses"] == 80
-        assert not (good["output_dir"] / "completions").exists()
+        assert not (good["output_dir"] / "replies").exists()
         texts = stored_texts(tmp_path / "sampled")
         assert all(row["completion"] in texts for row in rows_of(good["output_dir"] / "best.jsonl"))
         whole = {row["prompt"]: row["reward"] for row in rows_of(good["output_dir"] / "best.jsonl")}
@@ -420,7 +432,7 @@ def test_sft_is_what_sft_does_with_the_best(good, tmp_path, monkeypatch, capsys)
 
     staged = publish_model(good["output_dir"], tmp_path / "staged", "policy", CardFields("mit"))
     assert set(staged["left_behind"]) == {
-        "votes, ratings, completions", "records of the run", "trainer and optimizer state"
+        "replies and votes", "records of the run", "trainer and optimizer state"
     }  # fmt: skip
     card = (tmp_path / "staged/README.md").read_text()
     assert "- rejection-sampling" in card
@@ -434,29 +446,30 @@ def test_sft_is_what_sft_does_with_the_best(good, tmp_path, monkeypatch, capsys)
 
 
 def test_a_run_that_was_broken_off_goes_on(good, inputs, tmp_path, monkeypatch, capsys):
-    """Ended while it scores, and half of the sampled responses torn away: only what is missing is made again."""
+    """Ended while it scores, and two fifths of the sampled responses torn away: only what is missing is made again."""
     good |= {"rewards": f"rating={inputs / 'judge.yaml'}", "watch": f"function={ME}:ends"}
     monkeypatch.setattr(sys.modules[ME], "calls_left", 1)
     assert "interrupted; what was stored is kept" in fails(good, monkeypatch, capsys)
     out = good["output_dir"]
     assert not (out / "best.jsonl").exists()
-    (file,) = (out / "completions").iterdir()
-    stored = file.read_bytes()
-    whole = {row["key"]: row["text"] for row in map(json.loads, stored.splitlines())}
+    (sampled, rated) = sorted((out / "replies").iterdir())  # what was sampled, then what judges said of it
+    stored = sampled.read_bytes()
+    whole = {row["key"]: row["text"] for row in map(json.loads, stored.splitlines()) if "key" in row}
     assert len(whole) == 640
-    file.write_bytes(stored[: len(stored) // 2])  # in the middle of a line
-    rated = sum(len(rows_of(path)) for path in (out / "ratings").iterdir())
-    assert rated > 0
-    generated, asked = [], []
-    generate, rate = LocalPolicy._generate, rates
-    monkeypatch.setattr(LocalPolicy, "_generate", lambda self, batch: generated.extend(batch) or generate(self, batch))
+    sampled.write_bytes(stored[: len(stored) * 3 // 5])  # in the middle of a line
+    ratings = len(rows_of(rated))
+    assert ratings > 0
+    written, asked = [], []
+    write, rate = LocalModel._write, rates
+    monkeypatch.setattr(LocalModel, "_write", lambda self, batch: written.extend(batch) or write(self, batch))
     monkeypatch.setattr(sys.modules[ME], "rates", lambda *said: asked.append(said) or rate(*said))
     monkeypatch.setattr(sys.modules[ME], "calls_left", math.inf)
     ran(good, monkeypatch, capsys)
-    assert 0 < len(generated) < 640
-    assert {row["key"]: row["text"] for row in stored_rows(out, "completions")} == whole
+    assert 0 < len(written) < 640
+    found = {row["key"]: row["text"] for row in replies(out)}
+    assert {key: found[key] for key in whole} == whole
     assert asked
-    assert sum(len(rows_of(path)) for path in (out / "ratings").iterdir()) == rated + len(asked)  # nobody twice
+    assert len(found) == 640 + ratings + len(asked)  # nobody twice
 
 
 def test_two_processes_choose_what_one_does_and_train(good, inputs, tmp_path, monkeypatch, capsys):
@@ -516,11 +529,13 @@ def test_bad_settings_before_a_model_is_loaded(change, message, good, inputs, mo
     def loaded(*args, **kwargs):
         raise AssertionError("a model was loaded")
 
+    monkeypatch.setattr("rlaif.models.local.load_causal_lm", loaded)
     monkeypatch.setattr("rlaif.models.loading.load_causal_lm", loaded)
     change = {k: v.format(inputs=inputs) if isinstance(v, str) else v for k, v in change.items()}
     settings = {name: value for name, value in (good | change).items() if value is not None}
     assert re.search(message, fails(settings, monkeypatch, capsys))
     assert not good["output_dir"].exists()
+    assert not (inputs / "replies").exists()
 
 
 def test_nothing_that_ends_is_nothing_to_learn(good, monkeypatch, capsys):

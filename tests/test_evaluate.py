@@ -245,7 +245,8 @@ def test_agreement_by_hand():
     assert got["agreement"] == pytest.approx(2.5 / 4)
     # order ab alone: right, right, wrong, wrong; order ba alone: right, wrong, half, right
     assert got["agreement_single_order"] == pytest.approx((2 / 4 + 2.5 / 4) / 2)
-    assert got["order_consistency"] == pytest.approx(3 / 6)  # the first, the tie and the unlabelled one
+    assert got["position_consistency"] == pytest.approx(3 / 6)  # the first, the tie and the unlabelled one
+    assert got["order_consistency"] == got["position_consistency"]  # its old name
     z_ab, z_ba = [0.9, 0.8, 0.7, 0.6, 0.9, 0.2], [0.7, 0.4, 0.5, 0.4, 0.9, 0.2]
     assert got["first_rate"] == pytest.approx((sum(z_ab) + sum(1 - z for z in z_ba)) / 12)
     assert got["brier"] == pytest.approx((0.2**2 + 0.4**2 + 0.6**2 + 0.5**2) / 4)
@@ -266,13 +267,13 @@ def test_without_a_truth_only_the_orders_are_assessed():
     assert got["truth"] is None
     assert "agreement" not in got
     assert "ece" not in got
-    assert got["order_consistency"] == 1.0
+    assert got["position_consistency"] == 1.0
 
 
 def test_all_unjudged_gives_counts_and_no_number():
     got = assess_judgments([judgment(None, None, "a")] * 3)
     assert (got["pairs"], got["unjudged"], got["measured"]) == (3, 3, 0)
-    assert not {"agreement", "first_rate", "order_consistency", "ece", "longer_wins"} & got.keys()
+    assert not {"agreement", "first_rate", "position_consistency", "ece", "longer_wins"} & got.keys()
 
 
 one_judgment = st.builds(
@@ -462,6 +463,9 @@ def test_report_numbers_follow_from_the_responses(everything):
     assert dpo["judge"]["judged"] == len(judged)
     assert dpo["judge"]["agreement"] == 1.0  # the judge looks at what gold counts, and the orders cancel its bias
     assert dpo["judge"]["first_rate"] == pytest.approx(0.6)
+    both = [row for row in by["dpo"] if row.get("z") is not None]
+    same = [np.sign(row["z_ab"] - 0.5) == np.sign(row["z_ba"] - 0.5) for row in both]
+    assert dpo["judge"]["position_consistency"] == dpo["judge"]["order_consistency"] == np.mean(same)
     assert [dpo[name] for name in ("wins", "ties", "losses")] == [wins.count(value) for value in (1.0, 0.5, 0.0)]
     assert sum(dpo["judge"][name] for name in ("wins", "ties", "losses")) == len(PROMPTS) - dpo["judge"]["unjudged"]
 
@@ -526,18 +530,50 @@ def test_files_are_complete_and_hold_no_nan(everything):
 def test_a_second_run_asks_and_samples_nothing_again(world, tmp_path):
     config = config_of(world, tmp_path, judge="scripted", judge_model=f"{__name__}:prefers_soap")
     first = evaluate(config)
-    votes = sorted(path.read_bytes() for path in tmp_path.glob("votes/*.jsonl"))
-    completions = sorted(path.read_bytes() for path in tmp_path.glob("completions/*.jsonl"))
+    replies = sorted(path.read_bytes() for path in tmp_path.glob("replies/*.jsonl"))
     second = evaluate(config)
-    assert votes == sorted(path.read_bytes() for path in tmp_path.glob("votes/*.jsonl"))
-    assert completions == sorted(path.read_bytes() for path in tmp_path.glob("completions/*.jsonl"))
-    assert votes
+    assert replies == sorted(path.read_bytes() for path in tmp_path.glob("replies/*.jsonl"))
+    assert len(replies) == 3  # of each policy, and of the judge
     assert first["policies"] == second["policies"]
+    assert not (tmp_path / ".in-use").exists()
+
+
+def test_the_manifest_says_how_the_judge_was_asked(world, tmp_path):
+    """A judge's YAML file: what is in it and what it leaves out are both in the manifest, where `publish` looks."""
+    (tmp_path / "judge.yaml").write_text(f"model: {__name__}:prefers_soap\norders: ab\n")
+    report = evaluate(config_of(world, tmp_path / "out", judge=str(tmp_path / "judge.yaml")))
+    written = json.loads((tmp_path / "out" / "manifest.json").read_text())["config"]
+    said = {name: written[name] for name in ("judge", "judge_model", "template", "orders", "samples", "combine")}
+    assert said == {
+        "judge": "scripted",
+        "judge_model": f"{__name__}:prefers_soap",
+        "template": "compact",
+        "orders": "ab",
+        "samples": 1,
+        "combine": "mean",
+    }
+    judge = report["policies"]["dpo"]["judge"]
+    assert "position_consistency" not in judge  # one order says nothing of it
+    assert judge["first_rate"] > 0.3
+    rows = [json.loads(line) for line in (tmp_path / "out" / "responses.jsonl").read_text().splitlines()]
+    assert all(row["z_ba"] is None for row in rows if row.get("z") is not None)
+
+    alone = evaluate(config_of(world, tmp_path / "alone"))
+    assert json.loads((tmp_path / "alone" / "manifest.json").read_text())["config"]["judge_model"] is None
+    assert "judge" not in alone["policies"]["dpo"]
+
+
+def test_two_commands_in_one_folder_are_kept_apart(world, tmp_path):
+    from rlaif.files.occupied import occupied
+
+    with occupied(tmp_path, "rlaif sample"), pytest.raises(ValueError, match="in use by another command"):
+        evaluate(config_of(world, tmp_path))
+    assert not (tmp_path / "replies").exists()
 
 
 def test_without_gold_the_win_rate_is_the_judges(world, tmp_path):
     report = evaluate(
-        config_of(world, tmp_path, gold=None, judge="scripted", judge_model="rlaif.judging.scripted:longer")
+        config_of(world, tmp_path, gold=None, judge="scripted", judge_model="rlaif.models.function:longer")
     )
     dpo = report["policies"]["dpo"]
     assert dpo["win_rate_by"] == "judge"
@@ -706,6 +742,7 @@ def test_two_processes_give_the_report_of_one(world, tmp_path):
     assert reports[0]["policies"] == reports[1]["policies"]
     first, second = ((tmp_path / name / "responses.jsonl").read_bytes() for name in ("one", "two"))
     assert first == second
-    # Each process stores what it sampled from each of the two policies in a file of its own.
-    files = {name: len(list((tmp_path / name).glob("completions/*.jsonl"))) for name in ("one", "two")}
-    assert files == {"one": 2, "two": 4}
+    # What was asked of each of the two policies, and of the judge, is in a file of its own, of each process that asked.
+    files = {name: len(list((tmp_path / name).glob("replies/*.jsonl"))) for name in ("one", "two")}
+    assert files["one"] == 3
+    assert 3 <= files["two"] <= 6

@@ -79,7 +79,7 @@ def test_the_quickstart_shows_what_it_must(checkout: Path, environment: Path) ->
     judge = report["judge"]
     assert judge["agreement"] >= 0.85
     assert 0.5 < judge["agreement_single_order"] <= 1.0
-    assert 0.5 < judge["order_consistency"] <= 1.0
+    assert 0.5 < judge["position_consistency"] <= 1.0
     assert judge["unjudged"] == 0
     judgments = (run / "judged" / "judgments.jsonl").read_text(encoding="utf-8").count("\n")
     assert judge["measured"] + judge["tied"] == judge["pairs"] == judgments

@@ -427,7 +427,7 @@ def test_a_completion_may_be_one_message(tmp_path):
 @pytest.mark.parametrize("program", [REWARD, SFT, DPO], ids=["reward_model", "sft", "dpo"])
 def test_seconds_count_from_the_start_of_the_process(program, chat_model, preferences, tmp_path, monkeypatch, capsys):
     """As those of the data path do: imports are a good part of a short stage."""
-    monkeypatch.setattr("rlaif.files.store.elapsed", lambda: 1234.56)
+    monkeypatch.setattr("rlaif.files.manifest.elapsed", lambda: 1234.56)
     settings = {**SETTINGS, "max_steps": 1, "model": chat_model, "dataset": preferences, "output_dir": tmp_path / "out"}
     assert f"wrote {tmp_path / 'out'} in 1235 s" in launch(program, settings, monkeypatch, capsys)
     assert json.loads((tmp_path / "out/report.json").read_text())["seconds"] == 1234.6

@@ -52,6 +52,7 @@ REPORT = {
         "agreement": 0.9,
         "agreement_low": 0.85,
         "agreement_high": 0.95,
+        "position_consistency": 0.83,
         "first_rate": 0.55,
         "ece": 0.05,
         "ece_low": 0.03,
@@ -75,12 +76,21 @@ def test_every_policy_and_number_is_on_the_page():
         "| … unjudged | – | 6 |",
         "| KL (nats) | 0.000 [0.000, 0.000] | 6.500 [5.520, 7.480] |",
         "| 90.0 % [85.0 %, 95.0 %] |",
+        "| position consistency | 83.0 % | the same winner in both orders |",
         "61.0 % / 52.0 %",
         "| judge | 33.2 |",
     ):
         assert text in page, text
     assert "Reward model" not in page
     assert "](" not in page  # no plot was drawn
+
+
+def test_a_report_of_an_older_version_has_its_position_consistency_too():
+    report = copy.deepcopy(REPORT)
+    report["judge"]["order_consistency"] = report["judge"].pop("position_consistency")
+    assert "| position consistency | 83.0 % |" in markdown(report)
+    del report["judge"]["order_consistency"]
+    assert "| position consistency | – |" in markdown(report)
 
 
 def test_what_is_missing_is_a_dash_and_never_zero_or_nan():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import string
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,18 +15,34 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support import Server, byte_tokenizer, completion, refused, rlaif, rows_of, save_model, tiny_llama, write_rows
+from support import (
+    ROOT,
+    Server,
+    byte_tokenizer,
+    completion,
+    refused,
+    rlaif,
+    rlaif_env,
+    rows_of,
+    save_model,
+    tiny_llama,
+    write_rows,
+)
 
 from rlaif.commands.sample import SampleConfig, form_pairs, sample
 from rlaif.files.store import Store
-from rlaif.judging.sampling import LocalPolicy, complete
+from rlaif.judging.sampling import Completion, Sampling, complete, completions_of, local_policy
+from rlaif.models.drawing import draw, nucleus
 from rlaif.models.loading import quiet
+from rlaif.models.rendering import Rendering
+from rlaif.sandbox import model_path
+from rlaif.sandbox import prompts as sandbox_prompts
 
 PROMPTS = [f"Say {i}." + " Please." * (i % 3) for i in range(8)]
 
 
-def row(text: str | None, complete: bool = True) -> dict[str, Any]:
-    return {"text": text, "complete": complete}
+def row(text: str | None, complete: bool = True) -> Completion:
+    return Completion("0" * 32, text, complete=complete, reason="no text" if text is None else None)
 
 
 def test_by_hand() -> None:
@@ -67,26 +86,29 @@ def test_a_side_says_nothing_about_the_policy() -> None:
     assert other != pairs
 
 
-def policy(folder: Path, **settings: Any) -> LocalPolicy:
-    return LocalPolicy(str(folder), **{"max_new_tokens": 8, "batch_tokens": 200, **settings})
+def sampling(folder: Path, samples: int = 1, batch_tokens: int = 200, **settings: Any) -> Sampling:
+    policy = local_policy(str(folder), batch_tokens=batch_tokens)
+    return Sampling(policy, samples, **{"max_new_tokens": 8, **settings})
 
 
 @pytest.mark.parametrize("kind", ["chat_model", "plain_model"])
 def test_greedy_is_the_likeliest_token_each_time(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Against a loop that takes the argmax, one prompt at a time, without padding or cache."""
     folder = request.getfixturevalue(kind)
-    greedy = policy(folder, temperature=0.0)
-    rows = complete(greedy, PROMPTS, 1, tmp_path, "sampling")
+    greedy = sampling(folder, temperature=0.0)
+    policy: Any = greedy.policy
+    rendering = Rendering.of(policy.tokenizer)
+    rows = complete(greedy, PROMPTS, tmp_path, "sampling")
     for prompt, (found,) in zip(PROMPTS, rows, strict=True):
-        ids = greedy.rendering.encode_prompt(greedy.tokenizer, prompt)
+        ids = rendering.encode_prompt(policy.tokenizer, prompt)
         new: list[int] = []
         while len(new) < 8 and new[-1:] != [258]:
             with torch.no_grad():
-                new.append(int(greedy.model(input_ids=torch.tensor([ids + new])).logits[0, -1].argmax()))
-        assert found["tokens"] == len(new)
-        assert found["complete"] is (new[-1] == 258)
-        text = greedy.tokenizer.decode([t for t in new if t < 256]).strip()
-        assert found["text"] == text
+                new.append(int(policy.model(input_ids=torch.tensor([ids + new])).logits[0, -1].argmax()))
+        assert found.tokens == len(new)
+        assert found.complete is (new[-1] == 258)
+        text = policy.tokenizer.decode([t for t in new if t < 256]).strip()
+        assert found.text == text
 
 
 def test_what_is_sampled_is_the_policys_own_distribution(tmp_path: Path) -> None:
@@ -97,10 +119,11 @@ def test_what_is_sampled_is_the_policys_own_distribution(tmp_path: Path) -> None
     narrow = GenerationConfig(do_sample=True, top_k=1, temperature=0.1, repetition_penalty=3.0, eos_token_id=258)
     model.generation_config = narrow
     folder = save_model(tmp_path / "m", model, byte_tokenizer(chat=True))
-    wide = policy(folder, max_new_tokens=1, batch_tokens=100_000)
+    method = sampling(folder, 600, max_new_tokens=1, batch_tokens=100_000)
+    wide: Any = method.policy
 
     def distribution(prompt: str) -> torch.Tensor:
-        ids = torch.tensor([wide.rendering.encode_prompt(wide.tokenizer, prompt)])
+        ids = torch.tensor([Rendering.of(wide.tokenizer).encode_prompt(wide.tokenizer, prompt)])
         with torch.no_grad():
             return wide.model(input_ids=ids).logits[0, -1].softmax(-1)
 
@@ -108,49 +131,63 @@ def test_what_is_sampled_is_the_policys_own_distribution(tmp_path: Path) -> None
     letters = string.ascii_letters + string.digits
     token = {letter: wide.tokenizer.convert_tokens_to_ids(letter) for letter in letters}
     letter = max(letters, key=lambda c: float(distribution(c * 8)[token[c]]))
-    rows = complete(wide, [letter * 8], 600, tmp_path / "out", "sampling")[0]
+    rows = complete(method, [letter * 8], tmp_path / "out", "sampling")[0]
     p = float(distribution(letter * 8)[token[letter]])
     assert p > 0.03
-    assert sum(r["text"] == letter for r in rows) / 600 == pytest.approx(p, abs=4 * (p * (1 - p) / 600) ** 0.5)
-    assert len({r["text"] for r in rows}) > 20
+    assert sum(r.text == letter for r in rows) / 600 == pytest.approx(p, abs=4 * (p * (1 - p) / 600) ** 0.5)
+    assert len({r.text for r in rows}) > 20
 
 
 def test_samples_depend_on_the_seed_and_on_nothing_else(chat_model: Path, tmp_path: Path) -> None:
-    def texts(out: str, **settings: Any) -> list[list[str]]:
-        rows = complete(policy(chat_model, **settings), PROMPTS, 2, tmp_path / out, "sampling")
-        return [[r["text"] for r in each] for each in rows]
+    def texts(out: str, **settings: Any) -> list[list[str | None]]:
+        rows = complete(sampling(chat_model, 2, **settings), PROMPTS, tmp_path / out, "sampling")
+        return [[r.text for r in each] for each in rows]
 
     first = texts("a")
     torch.manual_seed(1)
     assert texts("b") == first
     assert texts("c", seed=1) != first
     # A run that was killed after the first batch: what it had stays, and the rest comes out the same.
-    whole = policy(chat_model)
-    with Store(tmp_path / "a", "completions") as store, Store(tmp_path / "d", "completions") as begun:
-        from rlaif.judging.sampling import Completion
-        from rlaif.records import content_hash
-
-        work = [
-            Completion(content_hash(whole.parameters, prompt, number), prompt, whole.name, number)
-            for prompt in PROMPTS
-            for number in range(2)
-        ]
-        batches = whole.plan(work)
+    whole = sampling(chat_model, 2)
+    with Store(tmp_path / "a") as store, Store(tmp_path / "d") as begun:
+        batches = whole.policy.plan([whole.call(prompt, number) for prompt in PROMPTS for number in range(2)])
         assert len(batches) > 2
-        begun.append([store.rows[item.key] for item in batches[0]])
+        begun.append([store.get(call.key) or {} for call in batches[0]])
     assert texts("d") == first
+
+
+def test_what_is_stored_is_read_without_a_model(chat_model: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """Fewer samples are the first of more; what is missing says so, and nothing is asked."""
+    rows = complete(sampling(chat_model, 3), PROMPTS[:4], tmp_path, "sampling")
+
+    def loaded(*_: Any, **__: Any) -> None:
+        raise AssertionError("a policy was loaded")
+
+    monkeypatch.setattr("rlaif.models.local.load_causal_lm", loaded)
+    assert list(completions_of(sampling(chat_model, 3), PROMPTS[:4], tmp_path)) == rows
+    few = list(completions_of(sampling(chat_model, 2), PROMPTS, tmp_path))
+    assert few[:4] == [row[:2] for row in rows]
+    assert {(c.text, c.reason) for each in few[4:] for c in each} == {
+        (None, "not asked: no reply to this call is stored")
+    }
+    whole = sampling(chat_model, 3, temperature=1, top_p=1)  # as a YAML file may say it
+    assert list(completions_of(whole, PROMPTS[:4], tmp_path)) == rows
+    other = completions_of(sampling(chat_model, 1, seed=1), PROMPTS[:4], tmp_path)
+    assert all(c.text is None for each in other for c in each)
+    assert complete(sampling(chat_model, 3, batch_tokens=999), PROMPTS[:4], tmp_path, "sampling") == rows
 
 
 def test_a_prompt_too_long_fails_with_its_reason(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "m", tiny_llama(context=64), byte_tokenizer(chat=False))
-    rows = complete(policy(folder), ["short", "x" * 100_000], 2, tmp_path / "out", "sampling")
-    assert [r["text"] is None for r in rows[1]] == [True, True]
-    assert rows[1][0]["reason"] == "the prompt has 100000 tokens; with the response it exceeds 64"
-    assert all(r["text"] is not None for r in rows[0])
+    rows = complete(sampling(folder, 2), ["short", "x" * 100_000], tmp_path / "out", "sampling")
+    assert [r.text is None for r in rows[1]] == [True, True]
+    assert rows[1][0].reason == "the prompt has 100000 tokens; with the response it exceeds 64"
+    assert all(r.text is not None for r in rows[0])
 
 
 def test_a_batch_that_does_not_fit_is_halved(chat_model: Path, tmp_path: Path) -> None:
-    small = policy(chat_model, batch_tokens=100_000)
+    method = sampling(chat_model, 2, batch_tokens=100_000)
+    small: Any = method.policy
     inner, sizes = small.model.generate, []
 
     def generate(*, input_ids: torch.Tensor, **settings: Any) -> Any:
@@ -160,9 +197,11 @@ def test_a_batch_that_does_not_fit_is_halved(chat_model: Path, tmp_path: Path) -
         return inner(input_ids=input_ids, **settings)
 
     small.model.generate = generate
-    rows = complete(small, PROMPTS, 2, tmp_path, "sampling")
+    rows = complete(method, PROMPTS, tmp_path / "halved", "sampling")
     assert sizes[:3] == [16, 8, 4]
-    assert all(r["text"] is not None for each in rows for r in each)
+    assert all(r.text is not None for each in rows for r in each)
+    small.model.generate = inner
+    assert complete(method, PROMPTS, tmp_path / "whole", "sampling") == rows  # each response has noise of its own
 
 
 def test_an_endpoint_is_a_policy(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,13 +217,41 @@ def test_an_endpoint_is_a_policy(server: Server, tmp_path: Path, monkeypatch: py
     config = SampleConfig(
         str(prompts), "m", "n", str(tmp_path / "out"), base_url=server.url, samples=2, pairs_per_prompt=9, seed=4
     )
-    counts = sample(config)
-    assert (counts.responses, counts.failed, counts.cut, counts.pairs) == (32, 4, 14, 7 * 4)
+    report = sample(config)
+    assert (report["responses"], report["failed"], report["pairs"]) == (32, 4, 7 * 4)
+    answered = [body for body in server.bodies if "Say 3." not in body["messages"][-1]["content"]]
+    assert report["cut"] == sum(body["seed"] % 2 for body in answered) > 0
     assert {body["top_p"] for body in server.bodies} == {1.0}
-    assert sorted({body["seed"] for body in server.bodies}) == [400012, 400013]
     calls = len(server.bodies)
-    assert sample(config) == counts  # all of it stored, the refused ones too
+    assert calls == 32
+    again = sample(config)  # all of it stored, the refused ones too
     assert len(server.bodies) == calls
+    assert {**again, "seconds": 0} == {**report, "seconds": 0}
+
+
+def test_an_endpoint_is_sent_a_seed_for_each_response(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one seed for all, a server draws the same noise for every prompt. Where it comes back, so do the seeds."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server.answer = lambda body, number: f"{body['seed']}"
+    prompts = write_rows(tmp_path / "prompts.jsonl", [{"prompt": prompt} for prompt in PROMPTS])
+
+    def seeds(out: str, **settings: Any) -> set[tuple[str, int]]:
+        server.bodies.clear()
+        config = {"prompts": str(prompts), "policy": "m", "base_url": server.url, "samples": 3, **settings}
+        sample(SampleConfig(output=str(tmp_path / out), **config))
+        return {(body["messages"][-1]["content"], body["seed"]) for body in server.bodies}
+
+    first = seeds("a")
+    assert len({seed for _, seed in first}) == len(first) == 3 * len(PROMPTS)
+    assert all(0 <= seed < 2**31 for _, seed in first)
+    assert seeds("b") == first
+    assert seeds("b") == set()
+    numbers = {seed for _, seed in first}
+    for out, change in (("c", {"seed": 1}), ("d", {"policy": "n"}), ("e", {"temperature": 0.5})):
+        assert not {seed for _, seed in seeds(out, **change)} & numbers
+    assert {seed for _, seed in seeds("f", samples=4)} >= numbers  # more samples: those that were there, and others
 
 
 @pytest.mark.parametrize(
@@ -232,18 +299,106 @@ def test_a_response_becomes_the_tokens_that_were_sampled(tmp_path: Path) -> None
     """Without a chat template a reply starts with a space; stripped, it would be trained on as other tokens."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from rlaif.sandbox import model_path, prompts
-
     tokenizer = AutoTokenizer.from_pretrained(model_path("policy"))
     tokenizer.chat_template = None
     tokenizer.save_pretrained(tmp_path / "plain")
     AutoModelForCausalLM.from_pretrained(model_path("policy")).save_pretrained(tmp_path / "plain")
-    policy = LocalPolicy(str(tmp_path / "plain"), max_new_tokens=16)
-    assert policy.rendering.kind == "plain"
-    asked = prompts(30, seed=5)
-    rows = [row for (row,) in complete(policy, asked, 1, tmp_path / "run", "sampling")]
-    assert any(row["text"].startswith(" ") for row in rows)
+    rendering = Rendering.of(tokenizer)
+    assert rendering.kind == "plain"
+    asked = sandbox_prompts(30, seed=5)
+    method = sampling(tmp_path / "plain", max_new_tokens=16, batch_tokens=32768)
+    rows = [row for (row,) in complete(method, asked, tmp_path / "run", "sampling")]
+    assert any((row.text or "").startswith(" ") for row in rows)
     for prompt, row in zip(asked, rows, strict=True):
-        encoded = policy.rendering.encode(policy.tokenizer, prompt, row["text"])
+        assert row.text is not None
+        assert row.tokens is not None
+        encoded = rendering.encode(tokenizer, prompt, row.text)
         # A response that was cut gets the EOS that it lacks.
-        assert len(encoded.response_ids) == row["tokens"] + (not row["complete"])
+        assert len(encoded.response_ids) == row.tokens + (not row.complete)
+
+
+# Noise of its own -----------------------------------------------------------------------------------------------------
+
+
+def test_batches_and_processes_change_no_response(tmp_path: Path) -> None:
+    """Padding changes probabilities in the last digit, and a token only where its number falls just there."""
+    asked = sandbox_prompts(20, seed=11)
+    path = write_rows(tmp_path / "prompts.jsonl", [{"prompt": prompt} for prompt in asked])
+    policy = model_path("policy")
+
+    def texts(folder: str) -> list[str | None]:
+        rows = completions_of(sampling(policy, 2, max_new_tokens=24), asked, tmp_path / folder)
+        return [c.text for each in rows for c in each]
+
+    for folder, tokens in (("one", 32768), ("small", 150)):
+        complete(sampling(policy, 2, tokens, max_new_tokens=24), asked, tmp_path / folder, "sampling")
+    command = ["sample", "--prompts", path, "--policy", policy, "--output", tmp_path / "two", "--max_new_tokens", 24]
+    launch = ["-m", "accelerate.commands.accelerate_cli", "launch", "--main_process_port", "0", "--config_file"]
+    launcher = [sys.executable, *launch, ROOT / "recipes/accelerate/cpu_2.yaml", "-m", "rlaif"]
+    two = [*map(str, [*launcher, *command])]
+    done = subprocess.run(two, capture_output=True, text=True, env=rlaif_env(), cwd=ROOT, timeout=180)
+    assert done.returncode == 0, done.stderr
+    one = texts("one")
+    assert all(text is not None for text in one)
+    assert len(set(one)) > 30
+    for folder in ("small", "two"):
+        differ = sum(a != b for a, b in zip(one, texts(folder), strict=True))
+        print(f"{folder}: {differ} of {len(one)} responses differ")
+        assert differ <= 1
+
+
+@pytest.mark.parametrize("top_p", [0.05, 0.3, 0.7, 0.95, 1.0])
+def test_the_nucleus_is_that_of_transformers(top_p: float) -> None:
+    from transformers import TopPLogitsWarper
+
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(200, 50, generator=generator, dtype=torch.float64) * 3
+    p = logits.softmax(-1)
+    kept = nucleus(p, top_p) > 0
+    theirs = TopPLogitsWarper(top_p)(None, logits) > -torch.inf if top_p < 1.0 else torch.ones_like(kept)
+    assert torch.equal(kept, theirs)
+    assert torch.equal(nucleus(p, top_p)[kept], p[kept])
+    assert bool(kept.any(-1).all())
+
+
+def test_of_equal_tokens_the_nucleus_keeps_the_first_that_fill_it() -> None:
+    p = torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.1, 0.6, 0.1, 0.2]], dtype=torch.float64)
+    assert nucleus(p, 0.5).tolist() == [[0.25, 0.25, 0.0, 0.0], [0.0, 0.6, 0.0, 0.0]]
+    assert nucleus(p, 0.51).tolist() == [[0.25, 0.25, 0.25, 0.0], [0.0, 0.6, 0.0, 0.0]]
+    assert nucleus(p, 1e-9).tolist() == [[0.25, 0.0, 0.0, 0.0], [0.0, 0.6, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 1.0), (2.0, 0.8), (1.0, 0.3)])
+def test_tokens_are_drawn_as_often_as_they_are_likely(temperature: float, top_p: float) -> None:
+    """Evenly spaced numbers: each token has its share of them but for the two at its borders."""
+    logits = torch.tensor([0.5, -1.0, 2.0, 0.0, -3.0, 1.5])
+    p = nucleus((logits.double() / temperature).softmax(-1)[None], top_p)[0]
+    n = 20_000
+    u = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    drawn = draw(logits.expand(n, -1), u, temperature, top_p)
+    share = torch.bincount(drawn, minlength=6).double() / n
+    assert torch.allclose(share, p / p.sum(), atol=1.01 / n)
+    assert torch.equal(drawn, drawn.sort().values)  # by inversion, in the vocabulary's order
+
+
+def test_a_rows_draw_is_its_own() -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(40, 30, generator=generator) * 4
+    u = torch.rand(40, generator=generator, dtype=torch.float64)
+    together = draw(logits, u, 0.9, 0.9)
+    assert len(set(together.tolist())) > 10
+    alone = [int(draw(logits[i : i + 1], u[i : i + 1], 0.9, 0.9)) for i in range(40)]
+    assert together.tolist() == alone
+    order = torch.randperm(40, generator=generator)
+    assert torch.equal(draw(logits[order], u[order], 0.9, 0.9), together[order])
+
+
+@given(st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=8), st.floats(0, 1, exclude_max=True), st.data())
+def test_a_token_without_probability_is_never_drawn(logits: list[float], u: float, data: st.DataObject) -> None:
+    """Masked tokens, at either end of the vocabulary, and numbers next to 0 and 1."""
+    masked = data.draw(st.sets(st.integers(0, len(logits) - 1), max_size=len(logits) - 1))
+    values = [-math.inf if i in masked else logit for i, logit in enumerate(logits)]
+    top_p = data.draw(st.sampled_from([0.1, 0.5, 1.0]))
+    for number in (u, 0.0, math.nextafter(1.0, 0.0)):
+        token = int(draw(torch.tensor([values]), torch.tensor([number], dtype=torch.float64), 1.0, top_p))
+        assert token not in masked

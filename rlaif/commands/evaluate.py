@@ -7,11 +7,11 @@
     seconds         what each stage took, from the start of its process
 
 Every section is there when its inputs are. Into the output folder go report.json, report.md and its plots,
-responses.jsonl (every response with its numbers, so that each mean can be checked), and completions/ and votes/: what
-was sampled and judged, which a later run finds and does not pay for again.
+responses.jsonl (every response with its numbers, so that each mean can be checked), and replies/: what was sampled and
+judged, which a later run finds and does not pay for again.
 
-Under `accelerate launch -m rlaif evaluate ...` sampling, KL and judging are split over the processes, by whole batches
-planned before anything runs, so their number does not change the result; the main process does the rest and writes.
+Under `accelerate launch -m rlaif evaluate ...` sampling, KL and judging are split over the processes; the main process
+does the rest and writes.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ from rlaif.assess.truth import GoldReward, load_gold
 from rlaif.assess.wins import mean_and_error, win_rate_by_judge, win_rate_by_reward
 from rlaif.config import named_values
 from rlaif.files.manifest import elapsed
+from rlaif.files.occupied import occupied
 from rlaif.files.sources import read_judgments, read_prompts, write_jsonl
-from rlaif.judging.base import Judge
-from rlaif.judging.settings import JudgeConfig, load_judge
+from rlaif.judging.pairwise import Pairwise, judge_pairs
+from rlaif.judging.sampling import Completion, Sampling, complete, local_policy
+from rlaif.judging.settings import JudgeConfig, JudgeSettings, judge_settings, load_judge
 from rlaif.models.parallel import is_main, process_count, process_index, wait_for_everyone
 from rlaif.models.rendering import Encoded, Rendering
-from rlaif.records import Judgment, Pair, Prompt
+from rlaif.records import Judgment, Pair, Prompt, label_value
 
 if TYPE_CHECKING:
     from rlaif.models.reward_model import RewardModel
@@ -55,7 +57,7 @@ class EvaluateConfig(JudgeConfig):
     """What is compared, on what, by whom. Settings of the judge are those of `rlaif judge`."""
 
     output: str | None = field(
-        default=None, metadata={"help": "Folder for report.json, report.md, plots, responses.jsonl, votes."}
+        default=None, metadata={"help": "Folder for report.json, report.md, plots, responses.jsonl, replies/."}
     )
     policies: list[str] = field(
         default_factory=list,
@@ -138,10 +140,11 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             model is loaded is checked before.
     """
     plan = _Plan.of(config)
-    sampled = _sample_policies(plan)
-    judgments = _judge_policies(plan, sampled)
-    report = _measure(plan, sampled, judgments) if is_main() else {}
-    wait_for_everyone()
+    with occupied(plan.output, "rlaif evaluate"):
+        sampled = _sample_policies(plan)
+        judgments = _judge_policies(plan, sampled)
+        report = _measure(plan, sampled, judgments) if is_main() else {}
+        wait_for_everyone()
     return report
 
 
@@ -200,7 +203,8 @@ class _Plan:
     prompts: list[Prompt]
     gold: GoldReward | None
     judgments: list[Judgment]
-    judge: Judge | None
+    judge_settings: JudgeSettings | None
+    judge: Pairwise | None
     preferences: Any
     seconds: dict[str, float]
     too_long: int = 0
@@ -233,6 +237,10 @@ class _Plan:
         reference = config.reference or next(iter(policies))
         reference_path = policies.get(reference, reference)
         tokenizers = {path: _load_tokenizer(path) for path in {*policies.values(), reference_path}}
+        settings = judge_settings(config) if _has_judge(config) else None
+        judge = load_judge(settings) if settings else None
+        if judge:
+            judge.check()
         return cls(
             config=config,
             output=config.output,
@@ -243,7 +251,8 @@ class _Plan:
             prompts=read_prompts(config.prompts, config.split)[: config.limit],
             gold=gold,
             judgments=judgments,
-            judge=load_judge(config) if config.judge_model else None,
+            judge_settings=settings,
+            judge=judge,
             preferences=_load_preferences(config),
             seconds=seconds,
         )
@@ -265,14 +274,18 @@ def _check_numbers(config: EvaluateConfig) -> None:
             raise ValueError(f"{name} is {getattr(config, name)}; expected at least 1.")
     if config.limit is not None and config.limit < 1:
         raise ValueError(f"limit is {config.limit}; expected at least 1 prompt.")
-    if config.judge != "local" and not config.judge_model:
-        raise ValueError(f"judge is {config.judge!r} but judge_model is not set; expected the model (or function).")
-    if config.judge_model and len(config.policies) == 1:
-        raise ValueError(
-            "a judge compares policies with the first one, and there is only one; add another or no judge."
-        )
+    if _has_judge(config):
+        judge_settings(config)  # a judge that cannot be is known before a tokenizer is loaded
+        if len(config.policies) == 1:
+            raise ValueError(
+                "a judge compares policies with the first one, and there is only one; add another or no judge."
+            )
     if config.preferences and not config.reward_model:
         raise ValueError("preferences are given but no reward_model to measure on them; add --reward_model FOLDER.")
+
+
+def _has_judge(config: EvaluateConfig) -> bool:
+    return config.judge is not None or config.judge_model is not None
 
 
 def _seconds(name: str, folder: str) -> float:
@@ -324,27 +337,25 @@ def _sample_policies(plan: _Plan) -> dict[str, _Sampled]:
 
     A prompt that is too long for one policy is left out for all, and counted: they are compared on the same prompts.
     """
-    from rlaif.judging.sampling import LocalPolicy, complete
     from rlaif.models.loading import load_causal_lm
 
     config = plan.config
-    policies, completions = {}, {}
+    completions: dict[str, list[Completion]] = {}
     for name, path in plan.policies.items():
-        policies[name] = LocalPolicy(
-            path,
+        sampling = Sampling(
+            local_policy(path, batch_tokens=config.batch_tokens, dtype=config.dtype, load_in_4bit=config.load_in_4bit),
+            samples=1,
             max_new_tokens=config.max_new_tokens,
             temperature=config.policy_temperature,
             top_p=config.policy_top_p,
             seed=config.seed,
-            batch_tokens=config.batch_tokens,
-            dtype=config.dtype,
-            load_in_4bit=config.load_in_4bit,
         )
-        sets = complete(policies[name], plan.prompts, 1, plan.output, f"sampling {name}")
-        completions[name] = [row for (row,) in sets]
-    answered = [all(r["text"] is not None for r in rows) for rows in zip(*completions.values(), strict=True)]
+        sets = complete(sampling, plan.prompts, plan.output, f"sampling {name}")
+        completions[name] = [completion for (completion,) in sets]
+        del sampling  # and the policy's weights: no more than two models are held at a time
+    answered = [all(c.text is not None for c in each) for each in zip(*completions.values(), strict=True)]
     if not any(answered):
-        reason = next(row["reason"] for rows in completions.values() for row in rows if row["text"] is None)
+        reason = next(c.reason for each in completions.values() for c in each if c.text is None)
         raise ValueError(f"no prompt of {config.prompts} could be answered by every policy: {reason}; shorten them.")
     plan.prompts = [prompt for prompt, kept in zip(plan.prompts, answered, strict=True) if kept]
     plan.too_long = answered.count(False)
@@ -352,9 +363,9 @@ def _sample_policies(plan: _Plan) -> dict[str, _Sampled]:
     reference: Any = None
     sampled = {}
     for name, path in plan.policies.items():
-        rows = [row for row, kept in zip(completions[name], answered, strict=True) if kept]
-        texts, ended = [row["text"] for row in rows], [row["complete"] for row in rows]
-        tokens = [row["tokens"] for row in rows]
+        rows = [completion for completion, kept in zip(completions[name], answered, strict=True) if kept]
+        texts, ended = [row.text or "" for row in rows], [row.complete for row in rows]
+        tokens = [row.tokens or 0 for row in rows]
         kl: Array | None
         retokenized = 0
         if path == plan.reference_path:
@@ -364,9 +375,10 @@ def _sample_policies(plan: _Plan) -> dict[str, _Sampled]:
                 reference = load_causal_lm(plan.reference_path, dtype=config.dtype, load_in_4bit=config.load_in_4bit)
             encoded = _encode(plan, name, texts, ended)
             retokenized = sum(len(e.response_ids) != n for e, n in zip(encoded, tokens, strict=True))
-            kl, missing = _kl(plan, name, policies[name].model, reference, encoded)
+            policy = load_causal_lm(path, dtype=config.dtype, load_in_4bit=config.load_in_4bit)
+            kl, missing = _kl(plan, name, policy, reference, encoded)
+            del policy
         sampled[name] = _Sampled(texts, tokens, ended, kl, missing, retokenized)
-        del policies[name]  # and its weights: no more than two models are held at a time
     return sampled
 
 
@@ -429,8 +441,6 @@ def _judge_policies(plan: _Plan, sampled: dict[str, _Sampled]) -> dict[str, list
     """For each policy the judgments on (policy, baseline); None where both said the same, as baseline and itself do."""
     if plan.judge is None:
         return {}
-    from rlaif.judging.annotate import judge_pairs
-
     pairs = {}
     for name in list(plan.policies)[1:]:
         rows = zip(plan.prompts, sampled[name].texts, sampled[plan.baseline].texts, strict=True)
@@ -511,7 +521,9 @@ def _comparison(plan: _Plan, name: str, other: str, sampled: dict[str, _Sampled]
 
 
 _OF_WINS = ("win_rate", "win_rate_low", "win_rate_high", "wins", "ties", "losses")
-_OF_JUDGE = ("reasons", "agreement", "agreement_low", "agreement_high", "order_consistency", "first_rate")
+_OF_JUDGE = (
+    "reasons", "agreement", "agreement_low", "agreement_high", "position_consistency", "order_consistency", "first_rate"
+)  # fmt: skip
 
 
 def _reward_model_report(plan: _Plan, reward_model: RewardModel) -> dict[str, Any]:
@@ -522,7 +534,7 @@ def _reward_model_report(plan: _Plan, reward_model: RewardModel) -> dict[str, An
         d = [gold(p, c) - gold(p, r) for p, c, r in zip(prompts, chosen, rejected, strict=True)]
         truths: list[float | None] = [0.5 + 0.5 * float(np.sign(value)) for value in d]
     else:
-        truths = [{"chosen": 1.0, "rejected": 0.0, "tie": 0.5}.get(label or "") for label in rows["label"]]
+        truths = [label_value(label) for label in rows["label"]]
     labelled = any(truth is not None for truth in truths)
     scores = reward_model.score([*prompts, *prompts], [*chosen, *rejected])
     return {
@@ -587,4 +599,5 @@ def _write(
     write_report(plan.output, report, examples)
     inputs = [str(config.prompts), *plan.policies.values(), plan.reference_path]
     inputs += [source for source in (config.reward_model, config.preferences, config.judgments) if source]
-    write_manifest(plan.output, "rlaif evaluate", dataclasses.asdict(config), dict.fromkeys(inputs))
+    judge = plan.judge_settings.row() if plan.judge_settings else {}  # as it was asked, defaults and its file filled in
+    write_manifest(plan.output, "rlaif evaluate", {**dataclasses.asdict(config), **judge}, dict.fromkeys(inputs))

@@ -48,7 +48,7 @@ class Question:
     @property
     def parts(self) -> tuple[Any, ...]:
         """What of it decides a value, for `method_hash`."""
-        own = () if self._scored else (self.temperature, self.max_tokens, self.logprobs)
+        own = () if self._scored else (float(self.temperature), self.max_tokens, self.logprobs)
         return (self.model.digest, self.template.hash, own, self.settings)
 
     @property

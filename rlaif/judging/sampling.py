@@ -76,12 +76,12 @@ class Sampling:
     @cached_property
     def hash(self) -> str:
         """Of the policy and how it is sampled."""
-        sampling = (self.samples, self.max_new_tokens, self.temperature, self.top_p, self.seed)
+        sampling = (self.samples, self.max_new_tokens, float(self.temperature), float(self.top_p), self.seed)
         return method_hash(self.name, self.policy.digest, *sampling)
 
     def call(self, prompt: Prompt, sample: int) -> Call:
         """The call for one completion."""
-        settings = (*((("seed", self.seed),) if self.seed else ()), ("top_p", self.top_p))
+        settings = (*((("seed", self.seed),) if self.seed else ()), ("top_p", float(self.top_p)))
         return Call(
             self.policy.digest,
             tuple(as_messages(prompt)),

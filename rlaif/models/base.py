@@ -66,7 +66,7 @@ class Call:
         parts: dict[str, JSON] = {"model": self.model}
         for name in ("messages", "choices", "prefill", "max_tokens", "temperature", "sample", "settings", "arguments"):
             if value := getattr(self, name):
-                parts[name] = value
+                parts[name] = float(value) if name == "temperature" else value  # 1 in a YAML file is the 1.0 of others
         digest = hashlib.sha256(_ENCODE(parts).encode("utf-8", "surrogatepass")).hexdigest()
         object.__setattr__(self, "key", digest[:32])
 

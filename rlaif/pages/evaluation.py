@@ -189,6 +189,7 @@ def _comparisons(rows: Sequence[Report]) -> str:
 def _judge(judge: Report) -> str:
     truth = {"gold": "the gold reward", "label": "the labels"}.get(judge.get("truth") or "", "the truth")
     longer = judge.get("longer_wins", {})
+    consistency = judge.get("position_consistency", judge.get("order_consistency"))  # the older reports' name
     rows = [
         ["pairs", count(judge["pairs"]), "all of them, judged or not"],
         ["unjudged", count(judge["unjudged"]), _reasons(judge["reasons"]) or "every pair has a z"],
@@ -199,7 +200,7 @@ def _judge(judge: Report) -> str:
     rows += [
         ["agreement", interval(judge, "agreement", percent), f"the same winner as by {truth}, both orders averaged"],
         ["agreement, single order", percent(judge.get("agreement_single_order")), "the same, asked in one order only"],
-        ["order consistency", percent(judge.get("order_consistency")), "the same winner in both orders"],
+        ["position consistency", percent(consistency), "the same winner in both orders"],
         ["P(first)", decimal(judge.get("first_rate")), "mean probability of the one shown first; 0.5 is unbiased"],
         ["ECE", interval(judge, "ece", decimal), "mean gap between z and the share that comes out so"],
         ["Brier score", decimal(judge.get("brier")), "mean (z − truth)²; 0.25 is what always saying 0.5 gets"],
