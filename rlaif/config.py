@@ -6,6 +6,7 @@ missing or is no mapping is one clear line, and numbers that YAML reads as text 
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import errno
 import importlib
@@ -115,7 +116,12 @@ def _parse(
 
     args = list(sys.argv[1:] if args is None else args)
     args = [part for word in args for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
-    parser = TrlParser(types, prog=program, description=description, allow_abbrev=False)
+    parser = TrlParser(
+        types, prog=program, description=description, allow_abbrev=False, formatter_class=_HelpFormatter
+    )
+    for action in parser._actions:
+        if getattr(action.type, "__name__", "") == "string_to_bool" and action.nargs is None:
+            action.nargs, action.const = "?", True  # `--name` alone is true, also where nothing is the default
     known = sorted({action.dest for action in parser._actions if action.dest != "help"} | {"config", "env"})
     if "--config" in args:
         at = args.index("--config") + 1
@@ -130,6 +136,13 @@ def _parse(
     if rest:
         raise ValueError(f"got {rest[0]!r} without an option before it; expected --name value.")
     return parsed
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Names a default where there is one: of a setting that is unset, the help says what happens then."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 def _split(output: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[str]]:

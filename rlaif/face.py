@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -165,7 +166,9 @@ def judge(
         rows = _pairs(pairs)
         items, total = lambda: rows, len(rows)
     if store is not None:
-        report = write_judgments(store, method, items, total, by=by)
+        start = time.perf_counter()
+        clock = lambda: time.perf_counter() - start  # noqa: E731
+        report = write_judgments(store, method, items, total, by=by, clock=clock)
         write_manifest(store, "rlaif.judge", {"pairs": str(source[0]) if source else None, **_row(method)}, source)
         return Judgments(report, folder=Path(store))
     numbers, judgments, counts = JudgeReport(by), [], Counts()

@@ -106,6 +106,7 @@ def write_judgments(
     *,
     by: str | None = None,
     ask: bool = True,
+    clock: Callable[[], float] = elapsed,
 ) -> dict[str, Any]:
     """Judges `pairs` into `folder`: replies/, judgments.jsonl, votes.jsonl and report.json.
 
@@ -116,6 +117,7 @@ def write_judgments(
         total: how many there are.
         by: a column; the report then has numbers for each of its values.
         ask: False reads what is stored and asks nothing.
+        clock: the seconds that the report says.
 
     Returns:
         The report ({} but in the main process).
@@ -135,7 +137,7 @@ def write_judgments(
                 write_row(judgments, comparison.judgment.row())
                 for vote in comparison.votes:
                     write_row(votes, vote.row())
-        report = {**numbers.report(), "votes_asked": counts.asked, "votes_reused": counts.reused, "seconds": elapsed()}
+        report = {**numbers.report(), "votes_asked": counts.asked, "votes_reused": counts.reused, "seconds": clock()}
         write_json(folder / "report.json", report)
     numbers.warn(method, total)
     return report

@@ -20,6 +20,7 @@ Under `accelerate launch` chunk k is asked by process k mod n; then every proces
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import threading
@@ -37,7 +38,7 @@ from rlaif.models.base import UNASKED, Call, DeferredModel, Model, Reply, RoundM
 from rlaif.models.parallel import is_main, process_count, process_index, wait_for_everyone
 from rlaif.records import content_hash
 
-__all__ = ["CHUNK", "Ask", "Counts", "Method", "answers", "ask_here", "gather"]
+__all__ = ["Ask", "Counts", "Method", "answers", "ask_here", "chunk_size", "gather"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -46,7 +47,13 @@ X_contra = TypeVar("X_contra", contravariant=True)
 
 Ask = Generator[list[Call], list[Reply], T]
 
-CHUNK = 2048  # items that take their rounds together
+_CHUNK = 256  # items of a chunk at most: enough to fill a device's batches, few enough to share out
+_SHARES = 32  # chunks that a smaller set is cut into at least, so that as many processes have work
+
+
+def chunk_size(total: int | None) -> int:
+    """How many items take their rounds together, of `total`: the same for any number of processes."""
+    return _CHUNK if total is None else max(4, min(_CHUNK, -(-total // _SHARES)))
 
 
 class Method(Protocol[X_contra, T_co]):
@@ -113,7 +120,7 @@ def answers(
     total: int | None = None,
     label: str = "asking",
     ask: bool = True,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     counts: Counts | None = None,
     everyone: bool = True,
 ) -> Iterator[T]:
@@ -126,7 +133,7 @@ def answers(
         total: how many items there are, for the progress bar.
         label: the bar's title.
         ask: False asks nothing: a call that is not stored gets an `UNASKED` reply.
-        chunk: items that take their rounds together.
+        chunk: items that take their rounds together; by default `chunk_size(total)`.
         counts: is filled as the values come.
         everyone: False gives the values to the main process alone.
 
@@ -134,28 +141,33 @@ def answers(
         ValueError: from the first item on that some model can give nothing at all. What was answered is stored.
     """
     counts = counts if counts is not None else Counts()
+    chunk = chunk or chunk_size(total)
     if store.torn:
         warn(
             f"{len(store.torn)} line(s) in the store are cut off or unreadable (first: {store.torn[0]}), as a killed "
             "run leaves them; they stay as they are, and what they answered is asked again."
         )
+    store.mark()
+    added = store.added
     driver = _Driver(method, store, ask, counts)
     if process_count() == 1 or not ask:
         yield from _shown(driver, _batched(items(), chunk), total, label)
     else:
+        owners = Index()
         for late in (False, True):
             wait_for_everyone()  # nobody writes before everybody has read
             store.refresh()
-            share = _share(method, items(), chunk, late)
+            share = _share(method, items(), chunk, owners, late)
             own = None if total is None or late else total // process_count()
             for _ in _shown(driver, share, own, label):
                 pass
+        owners.close()
         wait_for_everyone()
         store.refresh()
         counts.reused = 0
         if everyone or is_main():
             yield from _Driver(method, store, False, counts).run(_batched(items(), chunk))
-    counts.asked = store.added
+    counts.asked = store.added - added
 
 
 def ask_here(method: Method[X, T], items: Sequence[X], store: Store, counts: Counts | None = None) -> list[T]:
@@ -188,24 +200,33 @@ def _shown(driver: _Driver[X, T], chunks: Iterable[Sequence[X]], total: int | No
             bar.update()
 
 
-def _share(method: Method[X, Any], items: Iterable[X], chunk: int, late: bool) -> Iterator[list[X]]:
-    """This process's chunks of `items`: those items that begin with calls of their own or, `late`, the others.
+def _share(method: Method[X, Any], items: Iterable[X], chunk: int, owners: Index, late: bool) -> Iterator[list[X]]:
+    """This process's chunks of `items`: those items whose first calls no other process asks or, `late`, the rest.
 
-    Where another process's item begins with the same call, the reply comes from there: asked twice, it would be paid
-    for twice. What such an item lacks then is asked late, when the first replies of all processes are stored.
+    A call that two processes asked would be paid for twice. So an item that begins with another process's call waits
+    until all first replies are stored, and is asked late about what they leave open. Late items that begin with a call
+    which nobody has asked by then may share it with one another: those are the main process's, all of them.
+
+    Args:
+        owners: which process asks a call. It is filled where not `late`, by all processes alike, and read then.
     """
-    seen = Index()
     mine = process_index()
     for number, part in enumerate(_batched(items, chunk)):
         owner = number % process_count()
         kept = []
         for item in part:
-            owners = [seen.setdefault(bytes.fromhex(call.key), owner) for call in _first_calls(method, item)]
-            if owner == mine and late == any(other not in (None, mine) for other in owners):
+            keys = [bytes.fromhex(call.key) for call in _first_calls(method, item)]
+            found = {owners.get(key) for key in keys}
+            if late:
+                taken = None if found <= {owner} else 0 if None in found else owner
+            else:
+                taken = owner if found <= {owner, None} else None
+                for key in keys if taken is not None else ():
+                    owners.put(key, owner)
+            if taken == mine:
                 kept.append(item)
         if kept:
             yield kept
-    seen.close()
 
 
 def _first_calls(method: Method[X, Any], item: X) -> list[Call]:
@@ -335,6 +356,7 @@ class _Driver(Generic[X, T]):
         self.store.begin([call.key for call in batch] for batch in new)
         for planned in [*begun, *new]:
             replies = [reply for reply in model.answer(planned) if reply.key in keys]
+            keys.difference_update(reply.key for reply in replies)  # two killed runs may have begun it in two batches
             self._keep(replies)
             yield from replies
 
@@ -365,27 +387,39 @@ class _Driver(Generic[X, T]):
             return loop.run(everything())
 
     def _deferred(self, model: DeferredModel, missing: list[Call]) -> list[Reply]:
-        """Hands the calls over and waits. The ticket is kept, so that a killed run waits for the same one."""
-        token = content_hash(sorted(call.key for call in missing))
-        kept = None if self.store.folder is None else Path(self.store.folder) / f"ticket-{token}.json"
-        if kept is not None and kept.exists():
-            ticket = str(json.loads(kept.read_text(encoding="utf-8"))["ticket"])
-        else:
-            ticket = model.submit(missing, token)
-            if kept is not None:
-                write_json(kept, {"model": model.name, "calls": len(missing), "ticket": ticket})
-        while (replies := model.poll(ticket)) is None:
-            time.sleep(model.wait)
-        wanted = {call.key for call in missing}
-        replies = [reply for reply in replies if reply.key in wanted]
-        got = {reply.key for reply in replies}
-        lost = [
-            Reply(key, finish="error", reason="the batch came back without it", answered=False) for key in wanted - got
-        ]
-        self._keep([*replies, *lost])
-        if kept is not None:
-            kept.unlink(missing_ok=True)  # what it brought is stored; what failed is handed over anew
-        return [*replies, *lost]
+        """Hands the calls over and waits.
+
+        Each ticket is kept with the calls that it is for, so that a run that goes on waits for what a killed one handed
+        over, whatever else it asks by now.
+        """
+        folder, left = self.store.folder, {call.key: call for call in missing}
+        tickets: list[tuple[str, Path | None]] = []
+        for kept in sorted(folder.glob("ticket-*.json")) if folder is not None else []:
+            was = json.loads(kept.read_text(encoding="utf-8"))
+            if was["model"] == model.digest and not left.keys().isdisjoint(was["calls"]):
+                tickets.append((str(was["ticket"]), kept))
+                for key in was["calls"]:
+                    left.pop(key, None)
+        if left:
+            token = content_hash(sorted(left))
+            ticket = model.submit(list(left.values()), token)
+            path = None if folder is None else folder / f"ticket-{token}.json"
+            if path is not None:
+                write_json(path, {"model": model.digest, "ticket": ticket, "calls": list(left)})
+            tickets.append((ticket, path))
+        wanted, got = {call.key for call in missing}, dict[str, Reply]()
+        for ticket, path in tickets:
+            while (replies := model.poll(ticket)) is None:
+                time.sleep(model.wait)
+            new = {reply.key: reply for reply in replies if reply.key in wanted and reply.key not in got}
+            self._keep(list(new.values()))
+            got |= new
+            if path is not None:
+                path.unlink(missing_ok=True)  # what it brought is stored; what failed is handed over anew
+        reason = "the batch came back without it"
+        lost = [Reply(key, finish="error", reason=reason, answered=False) for key in wanted - got.keys()]
+        self._keep(lost)
+        return [*got.values(), *lost]
 
     # Stream -------------------------------------------------------------------------------------------------------
 
@@ -430,27 +464,28 @@ class _Stream(Generic[X, T]):
                 self.next += 1
             if ready:
                 return ready
-            self._admit()
+            more = self._admit()
             if self.next in self.values:
                 continue
             if not self.flying:
                 return []
-            done, _ = await asyncio.wait(self.flying, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(self.flying, timeout=0 if more else None, return_when=asyncio.FIRST_COMPLETED)
             # Replies first, so that an error loses none of those that came with it.
             for task in sorted(done, key=lambda task: task.exception() is not None):
                 key = self.flying.pop(task)
                 self._deliver(key, task.result())
 
-    def _admit(self) -> None:
-        """Starts items while there is room, and while not too many values wait for an earlier one's."""
+    def _admit(self) -> bool:
+        """Starts items while there is room, a few in one go; whether there is room for more."""
         for _ in range(_TURN):
-            if len(self.flying) >= self.limit:
-                return
+            if len(self.flying) >= self.limit or len(self.values) >= _WAITING:
+                return False
             try:
                 position, item = next(self.items)
             except StopIteration:
-                return
+                return False
             self._go_on(position, _Running(self.driver.method.ask(item)), {})
+        return True
 
     def _go_on(self, position: int, one: _Running[T], replies: dict[str, Reply]) -> None:
         """Advances an item as far as replies are there, and asks for what it lacks."""
@@ -494,6 +529,7 @@ class _Stream(Generic[X, T]):
 
 
 _TURN = 256  # items started in one go, so that values are handed on between them where everything is stored
+_WAITING = 65_536  # values that wait for an earlier item's before no more items are started
 
 
 class _Loop:
@@ -501,7 +537,14 @@ class _Loop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="rlaif-ask", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="rlaif-ask", daemon=True)
+        self._ended = False
+
+    def _run(self) -> None:
+        while not self._ended:
+            # A SystemExit or KeyboardInterrupt within a task ends the loop; the task holds it too, for who waits.
+            with contextlib.suppress(BaseException):
+                self._loop.run_forever()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The coroutine's value. An interrupt of the waiting thread cancels it."""
@@ -517,9 +560,21 @@ class _Loop:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        try:
+            self.run(_end_all())  # an interrupt has cancelled what was waited for, and it takes its time to end
+        finally:
+            self._ended = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
         self._loop.close()
+
+
+async def _end_all() -> None:
+    """Cancels every task of this loop but its own, and waits for them."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _batched(items: Iterable[X], size: int) -> Iterator[list[X]]:

@@ -15,6 +15,7 @@ from rlaif.files.store import Store
 from rlaif.judging.ask import Ask, Counts, answers
 from rlaif.judging.question import method_hash
 from rlaif.models.base import Call, Model, Reply
+from rlaif.models.parallel import process_count
 from rlaif.models.rendering import as_messages
 from rlaif.records import Prompt
 
@@ -123,10 +124,12 @@ def complete(
     sampling: Sampling, prompts: Sequence[Prompt], folder: str | Path | None, label: str, counts: Counts | None = None
 ) -> list[list[Completion]]:
     """The completions of each prompt, in the prompts' order; stored in `folder`/replies as they come."""
+    # As many prompts at once as this process has: writing wants large batches, and a text does not depend on its batch.
+    chunk = max(1, min(2048, -(-len(prompts) // process_count())))
+    counts = counts or Counts()
     with Store(folder) as store:
-        return list(
-            answers(sampling, lambda: prompts, store, total=len(prompts), label=label, counts=counts or Counts())
-        )
+        values = answers(sampling, lambda: prompts, store, total=len(prompts), label=label, counts=counts, chunk=chunk)
+        return list(values)
 
 
 def completions_of(sampling: Sampling, prompts: Sequence[Prompt], folder: str | Path) -> Iterator[list[Completion]]:

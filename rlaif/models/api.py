@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from rlaif.models.endpoint import Endpoint, NoReplyError
 
 __all__ = ["ApiModel", "normal_address", "seed_of"]
 
+_CREDENTIAL = re.compile(r"auth|key|token|secret|cookie", re.IGNORECASE)  # names of headers that say who asks
 _LAST = 32  # places of an answer that are kept: the verdict stands at its end
 _SETTINGS = {"top_p", "seed", "reasoning_effort", "extra_body", "chat_template_kwargs"}
 
@@ -49,11 +51,13 @@ class ApiModel(StreamModel):
         self.name = endpoint.model
         self.concurrency = endpoint.concurrency
         self.settings = {name: value for name, value in (settings or {}).items() if value is not None}
+        # A key that is exchanged for another asks no other model: what was paid for under the old one stays.
+        headers = {name: value for name, value in endpoint.extra_headers.items() if not _CREDENTIAL.search(name)}
         self._identity: Mapping[str, JSON] = {
             "kind": "api",
             "model": endpoint.model,
             "server": served_as or normal_address(endpoint.base_url),
-            **({"headers": endpoint.extra_headers} if endpoint.extra_headers else {}),
+            **({"headers": headers} if headers else {}),
             **self.settings,
         }
 
