@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,10 +18,13 @@ import pytest
 from support import SECRET, Server, completion, refused, rlaif, rlaif_env, rows_of, some_pairs, write_rows
 
 from rlaif.files.store import Store
-from rlaif.judging.annotate import Annotation, judge_pairs
+from rlaif.judging.ask import Ask, Counts, answers
+from rlaif.judging.pairwise import Annotation, Pairwise, judge_pairs
 from rlaif.judging.settings import JudgeConfig, load_judge
-from rlaif.models.endpoint import Endpoint, EndpointDownError, NoReplyError, stream
-from rlaif.records import Order, Pair
+from rlaif.models.api import normal_address
+from rlaif.models.base import Call, Model, Reply, StreamModel
+from rlaif.models.endpoint import Endpoint, EndpointDownError, NoReplyError
+from rlaif.records import Pair, Vote
 
 PAIRS = [Pair(row["prompt"], row["response_a"], row["response_b"]) for row in some_pairs(12)]
 
@@ -38,30 +41,41 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlaif.models.endpoint.random", SimpleNamespace(uniform=lambda low, high: 0.01 * high))
 
 
-def judged(
-    server: Server, folder: Path, pairs: list[Pair] = PAIRS, orders: Sequence[Order] = ("ab",), **settings: Any
-) -> Annotation:
-    config = JudgeConfig(judge="api", judge_model="m", base_url=server.url, template="compact", **settings)
-    return judge_pairs(pairs, load_judge(config), folder, orders=orders)
+def api_judge(server: Server, **settings: Any) -> Pairwise:
+    given = {"base_url": server.url, "template": "compact", "orders": "ab", **settings}
+    return load_judge(JudgeConfig(judge="api", judge_model="m", **given))
 
 
-def votes(folder: Path) -> list[dict[str, Any]]:
-    return list(Store(folder, "votes").rows.values())
+def judged(server: Server, folder: Path, pairs: list[Pair] = PAIRS, **settings: Any) -> Annotation:
+    return judge_pairs(pairs, api_judge(server, **settings), folder)
+
+
+def votes(server: Server, folder: Path, pairs: list[Pair] = PAIRS, **settings: Any) -> list[Vote]:
+    """What is stored, read again; nothing is asked."""
+    method = api_judge(server, **settings)
+    with Store(folder) as store:
+        return [vote for done in answers(method, lambda: pairs, store, ask=False) for vote in done.votes]
+
+
+def replies(folder: Path) -> list[dict[str, Any]]:
+    with Store(folder) as store:
+        return list(store.rows())
 
 
 def test_log_probabilities_are_read(server: Server, tmp_path: Path) -> None:
     listed = {"1": math.log(0.6), " 1": math.log(0.1), "2": math.log(0.2), "x": math.log(0.05)}
     server.answer = lambda body, number: completion("1", logprobs=[("1", listed)])
-    done = judged(server, tmp_path, orders=("ab", "ba"))
+    done = judged(server, tmp_path, orders="both")
     assert [j.z_ab for j in done.judgments] == [round(0.7 / 0.9, 6)] * 12
     assert [j.z for j in done.judgments] == [0.5] * 12  # it says "1" in both orders
     assert done.mass == pytest.approx(0.9)
-    (vote, *_) = votes(tmp_path)
-    assert (vote["method"], vote["text"], vote["usage"]) == (
-        "logprobs",
-        "1",
-        {"prompt_tokens": 7, "completion_tokens": 1},
-    )
+    (vote, *_) = votes(server, tmp_path)
+    assert (vote.method, vote.text, vote.mass) == ("logprobs", "1", pytest.approx(0.9))
+    assert vote.usage == {"prompt_tokens": 7, "completion_tokens": 1}
+    (reply, *_) = replies(tmp_path)
+    assert next(iter(reply)) == "key"
+    assert reply["places"] == [["1", math.log(0.6), [[token, logp] for token, logp in listed.items()]]]
+    assert (reply["served_by"], reply["finish"]) == ("m", "stop")
     assert {(body["logprobs"], body["top_logprobs"]) for body in server.bodies} == {(True, 20)}
 
 
@@ -87,7 +101,7 @@ def test_an_endpoint_without_log_probabilities_is_asked_for_them_once(server: Se
     done = judged(server, tmp_path)
     assert [j.z for j in done.judgments] == [0.0] * 12
     assert [bool(body.get("logprobs")) for body in server.bodies] == [True] + [False] * 12
-    assert {vote["method"] for vote in votes(tmp_path)} == {"text"}
+    assert {vote.method for vote in votes(server, tmp_path)} == {"text"}
 
 
 def test_log_probabilities_that_are_taken_but_not_given_are_not_asked_for_again(server: Server, tmp_path: Path) -> None:
@@ -285,12 +299,12 @@ def test_a_fault_is_outlived(fault: Callable[[], Any], server: Server, tmp_path:
     done = judged(server, tmp_path)
     assert [j.z for j in done.judgments] == [1.0] * 12
     assert len(server.bodies) > 12
-    assert len(votes(tmp_path)) == 12
+    assert [vote.p_first for vote in votes(server, tmp_path)] == [1.0] * 12
 
 
 @pytest.mark.usefixtures("hurry")
 @pytest.mark.parametrize(
-    ("fault", "reason", "text", "bought", "tries"),
+    ("fault", "reason", "text", "answered", "tries"),
     [
         (lambda: (500, "internal error", {}), "no answer after 3 tries: Error code: 500", None, False, 3),
         (lambda: None, "no answer after 3 tries: Connection error.", None, False, 3),
@@ -307,7 +321,7 @@ def test_a_fault_is_outlived(fault: Callable[[], Any], server: Server, tmp_path:
     ],
 )
 def test_what_stays_faulty_is_unjudged_with_its_reason(
-    fault: Any, reason: str, text: str | None, bought: bool, tries: int, server: Server, tmp_path: Path
+    fault: Any, reason: str, text: str | None, answered: bool, tries: int, server: Server, tmp_path: Path
 ) -> None:
     """Never a crash, never a number; the others are judged."""
 
@@ -319,14 +333,19 @@ def test_what_stays_faulty_is_unjudged_with_its_reason(
     assert len([q for q in server.questions() if "Question 3:" in q]) == tries
     assert [j.z for j in done.judgments] == [1.0] * 3 + [None] + [1.0] * 8
     assert (done.judgments[3].reason or "").startswith(f"order ab: {reason}")
-    (vote,) = [vote for vote in votes(tmp_path) if vote["p_first"] is None]
-    assert (vote["text"], vote["bought"]) == (text, bought)
+    (vote,) = [vote for vote in votes(server, tmp_path) if vote.p_first is None]
+    assert (vote.text, vote.answered) == (text, answered)
+    # What the last reply took, failed tries included; each repetition of an unreadable answer is one by itself.
+    stored = {row["key"]: row for row in replies(tmp_path)}
+    assert len(stored) == 11 + (4 if tries == 4 else 1)
+    assert stored[vote.key].get("tries", 1) == (1 if tries == 4 else tries)
+    assert stored[vote.key].get("answered", True) is answered
     # What got no answer is asked for again by the next run; what was answered is not.
     calls = len(server.bodies)
     server.answer = lambda body, number: "1"
     again = judged(server, tmp_path, max_retries=2)
-    assert len(server.bodies) - calls == (0 if bought else 1)
-    assert (again.judgments[3].z is None) is bought
+    assert len(server.bodies) - calls == (0 if answered else 1)
+    assert (again.judgments[3].z is None) is answered
 
 
 @pytest.mark.usefixtures("hurry")
@@ -348,7 +367,7 @@ def test_many_refused_questions_do_not_end_a_run(server: Server, tmp_path: Path)
 def test_half_a_character_in_an_answer_can_be_stored(server: Server, tmp_path: Path) -> None:
     server.answer = lambda body, number: json.dumps(completion("2 \ud83d")).encode()
     assert judged(server, tmp_path).judgments[0].z == 0.0
-    assert votes(tmp_path)[0]["text"] == "2 ?"
+    assert votes(server, tmp_path)[0].text == "2 ?"
 
 
 def test_calls_in_flight_are_bounded_and_the_bound_is_reached(server: Server, tmp_path: Path) -> None:
@@ -366,9 +385,9 @@ def test_votes_are_stored_as_they_arrive(server: Server, tmp_path: Path) -> None
 
     def until_the_others_are_stored() -> None:
         deadline = time.monotonic() + 20
-        while len(votes(tmp_path)) < 11 and time.monotonic() < deadline:
+        while len(replies(tmp_path)) < 11 and time.monotonic() < deadline:
             time.sleep(0.01)
-        seen.append(len(votes(tmp_path)))
+        seen.append(len(replies(tmp_path)))
 
     async def handler(request: Any) -> Any:
         from aiohttp import web
@@ -383,26 +402,148 @@ def test_votes_are_stored_as_they_arrive(server: Server, tmp_path: Path) -> None
     assert seen == [11]
 
 
-def test_an_error_loses_none_of_the_results_that_came_with_it(server: Server) -> None:
-    endpoint = Endpoint("m", server.url, concurrency=4)
+class Numbers(StreamModel):
+    """Answers a number with itself, until one is too many."""
 
-    async def work(item: int) -> int:
-        if item == 2:
+    can = frozenset({"arguments"})
+    identity: Mapping[str, Any] = {"kind": "numbers"}  # type: ignore[assignment]
+
+    def __init__(self, name: str, concurrency: int = 4, bad: int | None = None) -> None:
+        self.name, self.concurrency, self.bad = name, concurrency, bad
+        self.asked: list[int] = []
+        self.opened = self.closed = 0
+
+    async def open(self) -> None:
+        self.opened += 1
+
+    async def close(self) -> None:
+        self.closed += 1
+
+    async def reply(self, call: Call) -> Reply:
+        number = call.arguments[0]
+        self.asked.append(number)
+        if number == self.bad:
             raise EndpointDownError("down")
-        return item
-
-    results: list[int] = []
-    with pytest.raises(EndpointDownError):  # noqa: PT012
-        for result in stream(endpoint, work, range(8)):
-            results.append(result)
-    assert {0, 1, 3} <= set(results)
+        await asyncio.sleep(0)
+        return Reply(call.key, text=str(number))
 
 
-def test_seeds_differ_between_samples_and_are_fixed(server: Server, tmp_path: Path) -> None:
-    config = JudgeConfig(judge="api", judge_model="m", base_url=server.url, temperature=0.7)
-    judge_pairs(PAIRS[:1], load_judge(config), tmp_path, samples=3)
-    assert sorted(body["seed"] for body in server.bodies) == [0, 0, 1, 1, 2, 2]
-    assert {body["temperature"] for body in server.bodies} == {0.7}
+class Doubling:
+    """Asks for a number, then for its double."""
+
+    name, hash = "doubling", "0" * 16
+
+    def __init__(self, model: Numbers, rounds: int = 1) -> None:
+        self.model, self.rounds = model, rounds
+        self.models: Mapping[str, Model] = {model.digest: model}
+
+    def ask(self, item: int) -> Ask[list[int]]:
+        found = []
+        for round_ in range(self.rounds):
+            (reply,) = yield [Call(self.model.digest, arguments=(item * 2**round_,))]
+            found.append(int(reply.text or "-1"))
+        return found
+
+
+def test_an_error_loses_none_of_the_results_that_came_with_it(tmp_path: Path) -> None:
+    model = Numbers("m", bad=2)
+    with Store(tmp_path) as store, pytest.raises(EndpointDownError):
+        list(answers(Doubling(model), lambda: range(8), store))
+    assert {"0", "1", "3"} <= {row["text"] for row in replies(tmp_path)}
+    assert len(model.asked) < 8
+    assert (model.opened, model.closed) == (1, 1)
+    mended, counts = Numbers("m"), Counts()
+    with Store(tmp_path) as store:
+        assert list(answers(Doubling(mended), lambda: range(8), store, counts=counts)) == [[i] for i in range(8)]
+    assert {0, 1, 3}.isdisjoint(mended.asked)
+    assert (counts.asked, counts.reused) == (len(mended.asked), 8 - len(mended.asked))
+
+
+def test_after_an_error_no_call_is_begun(tmp_path: Path) -> None:
+    """Calls wait for one another, as an endpoint's do for its first answer: a refused key is not tried by all."""
+
+    class Refusing(Numbers):
+        async def open(self) -> None:
+            self.first = asyncio.Lock()
+
+        async def reply(self, call: Call) -> Reply:
+            async with self.first:
+                self.asked.append(call.arguments[0])
+                await asyncio.sleep(0)
+                raise EndpointDownError("refused")
+
+    model = Refusing("m", 32)
+    with Store(tmp_path) as store, pytest.raises(EndpointDownError, match="refused"):
+        list(answers(Doubling(model), lambda: range(100), store))
+    assert len(model.asked) <= 2
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 100])
+def test_values_come_in_the_items_order_and_equal_calls_are_one(concurrency: int, tmp_path: Path) -> None:
+    """Each item moves on when its own replies are there; what another one waits for, or had, is not asked again."""
+    model = Numbers("m", concurrency)
+    items = [3, 1, 2, 6, 3, 8, 4, 5]
+    with Store(tmp_path) as store:
+        done = list(answers(Doubling(model, 3), lambda: items, store))
+    assert done == [[item, 2 * item, 4 * item] for item in items]
+    assert sorted(model.asked) == sorted({item * factor for item in items for factor in (1, 2, 4)})
+
+
+def test_an_answer_waits_for_nobody_in_a_later_round(tmp_path: Path) -> None:
+    """One item's first reply never comes until all others have had all of theirs."""
+
+    class Waiting(Numbers):
+        async def reply(self, call: Call) -> Reply:
+            if call.arguments == (1,):
+                while len(self.asked) < 3 * 5:
+                    await asyncio.sleep(0.001)
+            return await super().reply(call)
+
+    model = Waiting("m", 4)
+    with Store(tmp_path) as store:
+        done = list(answers(Doubling(model, 3), lambda: [1, 10, 11, 13, 15, 17], store))
+    assert done[0] == [1, 2, 4]
+    assert model.asked[-3:] == [1, 2, 4]
+
+
+def test_seeds_are_the_calls_own_and_the_same_again(server: Server, tmp_path: Path) -> None:
+    """Two samples, two orders and two prompts share no noise; a run in a fresh folder has the same."""
+    runs = []
+    for folder in ("a", "b"):
+        server.bodies.clear()
+        judged(server, tmp_path / folder, PAIRS[:2], orders="both", samples=3, temperature=0.7)
+        assert len({body["seed"] for body in server.bodies}) == len(server.bodies) == 12
+        assert all(0 <= body["seed"] < 2**31 for body in server.bodies)
+        assert {body["temperature"] for body in server.bodies} == {0.7}
+        runs.append(sorted((body["seed"], json.dumps(body["messages"])) for body in server.bodies))
+    assert runs[0] == runs[1]
+    # With another address the calls are others; under a name of its own it is the same wherever it is.
+    server.bodies.clear()
+    judged(server, tmp_path / "c", PAIRS[:2], orders="both", samples=3, temperature=0.6)
+    assert {body["seed"] for body in server.bodies}.isdisjoint(seed for seed, _ in runs[0])
+
+
+def test_an_endpoint_that_comes_back_elsewhere(server: Server, tmp_path: Path) -> None:
+    """Its address is a part of every call's; `served_as` takes its place."""
+    again = Server()
+    try:
+        judged(server, tmp_path / "plain")
+        assert judged(server, tmp_path / "plain", concurrency=3, timeout=50.0).asked == 0
+        assert judged(again, tmp_path / "plain").asked == len(again.bodies) == 12
+        assert judged(server, tmp_path / "named", served_as="ours").asked == 12
+        again.bodies.clear()
+        moved = judged(again, tmp_path / "named", served_as="ours")
+        assert (moved.asked, moved.reused, len(again.bodies)) == (0, 12, 0)
+        assert [j.z for j in moved.judgments] == [1.0] * 12
+        assert judged(again, tmp_path / "named", served_as="theirs").asked == 12
+    finally:
+        again.close()
+
+
+def test_an_address_is_known_again() -> None:
+    for url in ("http://Host:8000/v1", "HTTP://host:8000/v1/", "http://host:8000/v1?x=1"):
+        assert normal_address(url) == "http://host:8000/v1"
+    assert len({normal_address(f"{url}/v1") for url in ("http://h", "https://h", "http://h:1", "http://g")}) == 4
 
 
 # The real program.
@@ -467,7 +608,7 @@ def test_an_exhausted_quota_is_one_line(server: Server, tmp_path: Path) -> None:
     server.answer = lambda body, number: "1" if number < 3 else (429, "You exceeded: insufficient_quota", {})
     line = refused(rlaif(*arguments(server, tmp_path, concurrency=1)))
     assert "has no quota left for this key" in line
-    assert len(Store(tmp_path / "out", "votes").rows) == 3
+    assert len(replies(tmp_path / "out")) == 3
 
 
 def test_a_server_that_dies_in_the_middle_loses_nothing(server: Server, tmp_path: Path) -> None:
@@ -477,9 +618,8 @@ def test_a_server_that_dies_in_the_middle_loses_nothing(server: Server, tmp_path
     line = refused(rlaif(*command))
     assert f"{server.url} left 20 questions in a row unanswered" in line
     assert "run the same command again" in line
-    stored = Store(tmp_path / "out", "votes").rows
-    assert sum(row["p_first"] is not None for row in stored.values()) == 30
-    assert not (tmp_path / "out" / "judgments.jsonl").exists()
+    assert sum(row.get("answered", True) for row in replies(tmp_path / "out")) == 30
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["replies"]
 
     server.answer = lambda body, number: "1"
     server.bodies.clear()
@@ -494,7 +634,7 @@ def test_the_key_is_sent_and_written_nowhere(server: Server, tmp_path: Path) -> 
     assert done.returncode == 0
     assert server.keys == {f"Bearer {SECRET}"}
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    assert {"judgments.jsonl", "manifest.json", "report.json"} < {path.name for path in written}
+    assert {"judgments.jsonl", "votes.jsonl", "manifest.json", "report.json"} < {path.name for path in written}
     for text in (done.stdout, done.stderr, *(path.read_text() for path in written)):
         assert SECRET not in text
         assert SECRET[3:] not in text

@@ -11,6 +11,7 @@ from support import refused, rlaif, rows_of
 from rlaif import __version__
 from rlaif.cli import COMMANDS, _print
 from rlaif.commands.sandbox import SandboxConfig, write_sandbox
+from rlaif.config import run
 
 
 def test_help_and_version() -> None:
@@ -40,6 +41,21 @@ def test_the_exit_status_tells_usage_from_other_errors(tmp_path: Path) -> None:
     assert "did you mean 'judgments'?" in refused(rlaif("build", "--judgements", "x", *output), 2)
     assert "invalid int value: 'x'" in refused(rlaif("sandbox", "--seed", "x", *output), 2)
     assert "does not exist" in refused(rlaif("build", "--judgments", tmp_path / "nowhere", *output), 1)
+    assert "'jugde' is not a command; did you mean 'judge'?" in refused(rlaif("jugde"), 2)
+    pairs = ("--pairs", tmp_path / "nowhere.jsonl", "--judge", "rlaif.models.function:longer")
+    assert "nowhere.jsonl does not exist" in refused(rlaif("judge", *pairs, *output), 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupt_is_one_line_and_a_status_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as end:
+        run(interrupted)
+    assert end.value.code == 4
+    said = "error: interrupted; what was stored is kept, and the same command goes on from there.\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_report_is_printed_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,8 @@ from rlaif.records import (
     Judgment,
     Pair,
     Preference,
+    Rating,
+    Response,
     Vote,
     check_probability,
     check_prompt,
@@ -52,7 +54,15 @@ def judgments(draw: st.DrawFn) -> Judgment:
     pair = draw(PAIRS)
     if draw(st.booleans()):
         return Judgment(pair=pair, z=None, reason="order ab: timed out", z_ab=draw(st.none() | PROBABILITY))
-    return Judgment(pair=pair, z=draw(PROBABILITY), z_ab=draw(PROBABILITY), z_ba=draw(PROBABILITY), flags=("marker",))
+    more = {
+        "flags": ("marker",),
+        "vote_keys": ("k1", "k2"),
+        "method": "m" * 16,
+        "reading": 1,
+        "votes": 2,
+        "readable": 2,
+    }
+    return Judgment(pair=pair, z=draw(PROBABILITY), z_ab=draw(PROBABILITY), z_ba=draw(PROBABILITY), **more)
 
 
 @given(PAIRS)
@@ -103,6 +113,9 @@ def test_a_judgment_has_z_or_a_reason() -> None:
 @given(judgments())
 def test_a_judgment_survives_the_file(judgment: Judgment) -> None:
     assert Judgment.from_row(json.loads(json.dumps(judgment.row()))) == judgment
+    # One of an older version says nothing of its method, nor of who read the replies.
+    older = {name: value for name, value in judgment.row().items() if name not in ("method", "reading")}
+    assert Judgment.from_row(older) == dataclasses.replace(judgment, method=None, reading=None)
 
 
 def vote(order: str, p_first: float | None, reason: str | None = None) -> Vote:
@@ -122,6 +135,53 @@ def test_a_vote_is_checked() -> None:
         vote("aa", 0.5)
     with pytest.raises(ValueError, match="both or neither"):
         vote("ab", None)
+
+
+def test_a_votes_row_says_what_there_is_to_say() -> None:
+    plain = vote("ab", 0.25)
+    assert plain.row() == {
+        "key": "k",
+        "pair_id": "p",
+        "judge": "j",
+        "template": "t",
+        "order": "ab",
+        "sample": 0,
+        "p_first": 0.25,
+    }
+    failed = dataclasses.replace(vote("ba", None, "no connection"), answered=False)
+    assert failed.row()["answered"] is False
+    assert failed.row()["p_first"] is None
+    whole = dataclasses.replace(plain, method="text", mass=0.5, text="1", usage={"prompt_tokens": 7})
+    for each in (plain, failed, whole):
+        assert Vote.from_row(json.loads(json.dumps(each.row()))) == each
+
+
+@pytest.mark.parametrize("bought", [True, False])
+def test_a_vote_of_an_older_version_is_read(bought: bool) -> None:
+    """It said `bought` for what is `answered` now, and how many seconds it took."""
+    row = {**vote("ba", None, "no answer").row(), "bought": bought, "seconds": 0.5, "mass": None, "text": None}
+    assert Vote.from_row(row) == dataclasses.replace(vote("ba", None, "no answer"), answered=bought)
+
+
+def test_a_response_is_known_by_its_content() -> None:
+    one = Response("p", "a")
+    assert one.id == Response("p", "a").id
+    assert len({one.id, Response("p", "b").id, Response("q", "a").id, Response("p", "").id}) == 4
+    assert len(bytes.fromhex(one.id)) == 8
+
+
+def test_a_rating_is_a_number_or_a_reason() -> None:
+    def rating(value: float | None, reason: str | None = None) -> Rating:
+        return Rating("k", "r", "j", "t", 0, value, reason)
+
+    assert rating(7.5).rating == 7.5
+    assert (rating(None, "no answer").reason, rating(0.0).answered) == ("no answer", True)
+    for value, reason in ((1.0, "why"), (None, None)):
+        with pytest.raises(ValueError, match="got both or neither"):
+            rating(value, reason)
+    for value in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="expected a finite number"):
+            rating(value)
 
 
 def test_a_preference_prefers_chosen() -> None:

@@ -19,12 +19,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import refused, rlaif, rows_of, write_rows
 
+from rlaif.files.index import Index
 from rlaif.files.sources import (
+    Ids,
     fingerprint,
     read_judgments,
     read_pairs,
     read_prompts,
     read_rows,
+    stream_judgments,
+    stream_pairs,
+    whole_file,
     write_json,
     write_jsonl,
 )
@@ -86,7 +91,7 @@ BAD = [
     ),
     ('{"prompt": "p", "response_a": "a", "response_b": "b"', "rows.jsonl:2 is not JSON (Expecting ',' delimiter"),
     ("[1, 2]", "rows.jsonl:2 holds a list; expected one JSON object a line"),
-    ('{"prompt": "first", "response_a": "a", "response_b": "b"}', "which {path}:1 has already; expected distinct ids"),
+    ('{"prompt": "first", "response_a": "a", "response_b": "b"}', "which row 1 has already; expected distinct ids"),
 ]
 
 
@@ -227,7 +232,7 @@ def test_a_fingerprint_follows_the_content(tmp_path: Path) -> None:
 def test_the_real_program_refuses_a_bad_row_in_one_line(line: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({**ROW, "prompt": "first"}) + "\n" + line + "\n")
-    judge = ["--judge", "scripted", "--judge_model", "rlaif.judging.scripted:longer", "--output", tmp_path / "out"]
+    judge = ["--judge", "scripted", "--judge_model", "rlaif.models.function:longer", "--output", tmp_path / "out"]
     assert message in refused(rlaif("judge", "--pairs", path, *judge))
     assert not (tmp_path / "out").exists()
 
@@ -261,3 +266,72 @@ def test_other_files_of_json(tmp_path: Path) -> None:
         (tmp_path / "lines.jsonl.gz").write_bytes(broken)
         with pytest.raises(ValueError, match=r"lines.jsonl.gz cannot be unpacked .*; expected gzipped lines"):
             [*read_rows(tmp_path / "lines.jsonl.gz")]
+
+
+@pytest.mark.parametrize("stream", [stream_pairs, stream_judgments])
+def test_rows_come_one_at_a_time(stream: Any, tmp_path: Path) -> None:
+    """What stands before a bad row is given before it is met: a source of any size takes no more memory than a row."""
+    rows = [{**ROW, "prompt": f"p{i}", "z": 0.5} for i in range(3)]
+    path = write_rows(tmp_path / "rows.jsonl", [*rows, {**ROW, "id": "x", "z": 0.5}, {**rows[1], "response_b": None}])
+    found = stream(path)
+    assert [(getattr(one, "pair", one)).prompt for one in (next(found) for _ in range(4))] == ["p0", "p1", "p2", "p"]
+    with pytest.raises(ValueError, match=r"rows.jsonl:5: response_b is null"):
+        next(found)
+    write_rows(path, [*rows, rows[1]])
+    with pytest.raises(ValueError, match=r"rows.jsonl:4 has id '\w{16}', which row 2 has already"):
+        list(stream(path))
+
+
+def test_an_id_is_known_again_among_many() -> None:
+    ids = Ids()
+    assert [ids.repeats(f"{number % 70}") for number in range(140)] == [None] * 70 + list(range(1, 71))
+    assert ids.repeats("") is None
+    assert ids.repeats("") == 141
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["put", "default", "remove"]), st.sampled_from("abc"), st.integers(0, 2**62), st.booleans()
+        ),
+        max_size=30,
+    ),
+    st.booleans(),
+)
+def test_an_index_keeps_the_first_number_unless_it_was_weak(
+    steps: list[tuple[str, str, int, bool]], many: bool
+) -> None:
+    index = Index()
+    wanted: dict[bytes, tuple[int, bool]] = {}
+    for what, name, number, weak in steps:
+        key = name.encode() * 16
+        if what == "put":
+            if many:
+                index.put_many([(key, number, weak)])
+            else:
+                index.put(key, number, weak)
+            if key not in wanted or wanted[key][1]:
+                wanted[key] = (number, weak)
+        elif what == "default":
+            assert index.setdefault(key, number) == wanted.get(key, (None,))[0]
+            wanted.setdefault(key, (number, False))
+        else:
+            index.remove(key)
+            wanted.pop(key, None)
+        assert [index.get(n.encode() * 16) for n in "abc"] == [wanted.get(n.encode() * 16, (None,))[0] for n in "abc"]
+    assert len(index) == len(wanted)
+    index.close()
+
+
+def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "rows.jsonl"
+    with whole_file(path) as file:
+        file.write("é\n")
+        assert not path.exists()
+        (other,) = path.parent.iterdir()
+        assert other.name.endswith(".partial")  # which `occupied` removes where its writer was killed
+    assert path.read_text(encoding="utf-8") == "é\n"
+    with pytest.raises(ZeroDivisionError), whole_file(path):
+        raise ZeroDivisionError
+    assert [p.name for p in path.parent.iterdir()] == ["rows.jsonl"]
+    assert path.read_text(encoding="utf-8") == "é\n"

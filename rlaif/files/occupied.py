@@ -24,7 +24,8 @@ def occupied(folder: str | Path, what: str) -> Iterator[None]:
     """Marks `folder` as in use by this process until the block ends; in a launcher's other processes it does nothing.
 
     The mark is a file that only one process can create (O_EXCL). One that a killed process left is taken over: on this
-    machine as soon as that process is gone, from another machine when it gave no sign of life for two minutes.
+    machine as soon as that process is gone, from another machine when it gave no sign of life for two minutes. What it
+    had begun to write and not finished is removed.
 
     Args:
         folder: made where it is missing.
@@ -39,6 +40,8 @@ def occupied(folder: str | Path, what: str) -> Iterator[None]:
     path = Path(folder) / _MARK
     path.parent.mkdir(parents=True, exist_ok=True)
     _take(path, what)
+    for left in path.parent.glob("*.partial"):  # what a killed process was writing (`whole_file`)
+        left.unlink(missing_ok=True)
     done = threading.Event()
     beat = threading.Thread(target=_beat, args=(path, done), daemon=True)
     beat.start()

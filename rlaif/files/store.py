@@ -162,11 +162,24 @@ class Store:
         try:
             row = json.loads(file.readline())
         except ValueError:  # whole at both ends and broken between them, as a power cut may leave it
-            where = f"{self._paths[number]} at byte {offset}"
-            if where not in self._broken:
-                self._broken.append(where)
-            return None
+            self._broken.append(f"{self._paths[number]} at byte {offset}")
+            self._forget(key)
+            return self.find(key)
         return row, number < len(self._before) and offset < self._before[number]
+
+    def _forget(self, key: str) -> None:
+        """Drops a row that is broken; of the key's other rows, as a later run wrote one, the first whole one counts."""
+        self._index.remove(bytes.fromhex(key))
+        head = _KEY + key.encode()
+        for number, path in enumerate(self._paths):
+            offset = 0
+            with path.open("rb") as file:
+                for line in file:
+                    if offset >= self._taken[number]:
+                        break
+                    if line.startswith(head) and _whole(line):
+                        self._index.put(bytes.fromhex(key), (number << _SHIFT) + offset, line.startswith(_WEAK, 41))
+                    offset += len(line)
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The row of `key`, None where there is none."""
@@ -176,7 +189,9 @@ class Store:
     def rows(self) -> Iterator[dict[str, Any]]:
         """Every row, in the order of the files and of their lines."""
         if self.folder is None:
-            yield from map(json.loads, self._lines)
+            for place, row in enumerate(map(json.loads, self._lines)):
+                if self._index.get(bytes.fromhex(row["key"])) == place:
+                    yield row
             return
         for number, path in sorted(enumerate(self._paths), key=lambda both: both[1]):
             offset = 0
@@ -185,7 +200,10 @@ class Store:
                     entry = _entry(line)
                     place = (number << _SHIFT) + offset
                     if isinstance(entry, tuple) and entry[0] and self._index.get(entry[0]) == place:
-                        yield json.loads(line)
+                        if _whole(line):
+                            yield json.loads(line)
+                        else:
+                            self.find(entry[0].hex())  # notes that it is broken; a whole one stands further on
                     offset += len(line)
 
     def __contains__(self, key: str) -> bool:
@@ -268,3 +286,11 @@ def _entry(line: bytes) -> tuple[bytes, bool] | list[str] | None:
         return list(row["batch"]) if "batch" in row else (bytes.fromhex(row["key"]), row.get("answered") is False)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _whole(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
