@@ -26,7 +26,7 @@ FSDP2, ZeRO-3); exact resume (--resume_from_checkpoint true).
 Assumes: prompts (`prompt`: a string or messages); a causal LM, usually one that recipes/sft.py wrote, with its
 tokenizer beside it.
 Writes: the policy (or adapter) with its tokenizer, report.json, manifest.json; what was watched as report.md, its plot
-and checks.jsonl; judges' votes.
+and checks.jsonl; judges' replies.
 """
 
 from __future__ import annotations

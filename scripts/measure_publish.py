@@ -24,6 +24,7 @@ import numpy as np
 import psutil
 
 from rlaif import config
+from rlaif.files.index import Index
 from rlaif.files.sources import write_json, write_jsonl
 from rlaif.records import content_hash
 
@@ -104,21 +105,27 @@ def plant(first: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def write_inputs(settings: MeasureConfig, folder: Path) -> None:
-    """judged/judgments.jsonl, judged/votes/ and judged/manifest.json."""
+    """judged/judgments.jsonl, judged/votes.jsonl, judged/replies/ and judged/manifest.json."""
     judged = folder / "judged"
-    with_votes = judged / "votes" / "votes.jsonl"
-    with_votes.parent.mkdir(parents=True)
-    with with_votes.open("w", encoding="utf-8") as votes:
+    (judged / "replies").mkdir(parents=True)
+    seen = Index()
+    with (
+        (judged / "votes.jsonl").open("w", encoding="utf-8") as votes,
+        (judged / "replies" / "made-up.jsonl").open("w", encoding="utf-8") as replies,
+    ):
 
         def all_rows() -> Iterator[dict[str, Any]]:
+            usage = {"prompt_tokens": 400, "completion_tokens": 1}
             for judgment in rows(settings):
                 for order, key in zip(("ab", "ba"), judgment["vote_keys"], strict=True):
                     z = judgment["z"]
                     vote = {"key": key, "pair_id": judgment["id"]}
                     vote |= {"judge": "made-up", "template": "made-up", "order": order, "sample": 0}
                     vote |= {"p_first": z if order == "ab" else round(1.0 - z, 6), "method": "logprobs", "mass": 0.99}
-                    vote |= {"usage": {"prompt_tokens": 400, "completion_tokens": 1}, "seconds": 0.1}
-                    votes.write(json.dumps(vote) + "\n")
+                    votes.write(json.dumps({**vote, "usage": usage}) + "\n")
+                    if seen.setdefault(bytes.fromhex(key), 0) is None:  # pairs of equal content share it
+                        reply = {"key": key, "logps": [-0.7, -0.7], "finish": "stop", "usage": usage, "seconds": 0.1}
+                        replies.write(json.dumps(reply) + "\n")
                 yield judgment
 
         write_jsonl(judged / "judgments.jsonl", all_rows())

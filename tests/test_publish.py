@@ -26,7 +26,7 @@ from rlaif.files.sources import fingerprint, write_jsonl
 from rlaif.publish import checks
 from rlaif.publish.dataset import stage_dataset
 from rlaif.publish.provenance import trace
-from rlaif.records import Judgment, Pair, content_hash
+from rlaif.records import Judgment, Pair, Vote, content_hash
 
 QUIET = dict.fromkeys(checks.CHECKS, "report")
 
@@ -158,13 +158,14 @@ def test_the_card(run: Path, published: Path) -> None:
     shown = dict(re.findall(r"^\| ([^|]+) \| ([^|]*) \|$", text, re.MULTILINE))
     assert re.fullmatch(r"`test_publish:reasoned`, template `[0-9a-f]{16}`: 61 rows", shown["judge"])
     assert shown["z is"].startswith("the mean of")
-    assert shown["same winner in both orders"] == f"{100 * report['order_consistency']:.1f} %"
+    assert shown["same winner in both orders"] == f"{100 * report['position_consistency']:.1f} %"
     assert shown["agreement with label"].startswith(f"{100 * report['agreement']:.1f} % [")
     assert shown["unjudged"] == "1 (1.6 %): response_b is empty 1"
     assert shown["the longer response wins, by the judge"] == f"{100 * report['longer_wins']['judge']:.1f} %"
     assert shown["the prompts"] == shown["the judge's output"] == "unknown"
     assert shown["probability on the two labels"] == "not measured"
     assert "120 votes (0 without a verdict)" in text
+    assert "the seconds that 120 of these votes took not known" in text  # a function's are not measured
     assert "unjudged (by `rlaif build`) 1" in text
     assert "/home/" not in text
     row = json.loads(re.search(r"```json\n(.*?)\n```", text, re.DOTALL)[1])  # type: ignore[index]
@@ -417,7 +418,7 @@ def test_a_step_that_was_run_anew_is_not_told_of(run: Path, tmp_path: Path, caps
 
 
 def test_shared_and_foreign_votes(tmp_path: Path) -> None:
-    """Pairs of equal content share a vote, under whatever ids; votes of other settings in the store stay there."""
+    """Pairs of equal content share a reply, under whatever ids; replies to other pairs in the store stay there."""
     pairs = some_pairs(8)
     twins = [{**pair, "id": f"twin-{i}"} for i, pair in enumerate(pairs[:2])]
     judge = ["judge", "--judge", "scripted", "--judge_model", "test_publish:reasoned", "--output", tmp_path / "judged"]
@@ -435,7 +436,151 @@ def test_shared_and_foreign_votes(tmp_path: Path) -> None:
     assert {"twin-0", "twin-1"} < {row["id"] for row in rows}
     text = (tmp_path / "out" / "README.md").read_text()
     assert "16 votes (0 without a verdict)" in text
-    assert "2 other votes, of which z was not made, are not published" in text
+    assert "2 other replies, of which z was not made, are not published" in text
+
+
+def test_a_pair_and_its_mirror_image_keep_their_own_votes(tmp_path: Path) -> None:
+    """(a, b) in order ab and (b, a) in order ba are one call of the judge, which counts once."""
+    pairs = [{**pair, "id": f"pair-{i}"} for i, pair in enumerate(some_pairs(30))]
+    mirrored = [
+        {**pair, "id": f"mirror-{i}", "response_a": pair["response_b"], "response_b": pair["response_a"]}
+        for i, pair in enumerate(pairs)
+    ]
+    for pair in mirrored:
+        del pair["label"]
+    write_rows(tmp_path / "pairs.jsonl", [*pairs, *mirrored])
+    judge = ["judge", "--judge", "scripted", "--judge_model", "test_publish:reasoned", "--output", tmp_path / "judged"]
+    for words in (
+        [*judge, "--pairs", tmp_path / "pairs.jsonl"],
+        ["build", "--judgments", tmp_path / "judged", "--output", tmp_path / "preferences"],
+    ):
+        done = rlaif(*words)
+        assert done.returncode == 0, done.stderr
+    done = publish(tmp_path, tmp_path / "out", "--duplicates", "report")
+    assert done.returncode == 0, done.stderr
+    judged = {row["id"]: row for row in rows_of(tmp_path / "judged" / "judgments.jsonl")}
+    votes = pq.read_table(tmp_path / "out" / "votes").to_pylist()
+    assert len(votes) == 120
+    assert len({vote["key"] for vote in votes}) == 60
+    for vote in votes:
+        assert vote["p_a"] == judged[vote["pair_id"]][f"z_{vote['order']}"]
+    assert "60 votes (0 without a verdict)" in (tmp_path / "out" / "README.md").read_text()
+
+
+def older_run(folder: Path, *, of_today: bool = False) -> Path:
+    """judged/ and preferences/ as earlier versions left them: votes/ with `bought` and `seconds`, failures in it.
+
+    With `of_today` the same votes in the layout of today.
+    """
+    pairs = [Pair(f"What is {i}?", f"It is {i}.", f"No idea about {i}.", id=f"pair-{i}") for i in range(3)]
+    pairs.append(Pair("What is 0?", "It is 0.", "No idea about 0.", id="twin"))
+    p_first = {"0ab": 0.9, "0ba": 0.3, "1ab": 0.8, "1ba": 0.4, "2ab": 0.7}  # of order ba of the third pair: nothing
+    keys = {f"{i}{order}": content_hash(i, order) for i in range(3) for order in ("ab", "ba")}
+    judgments, rows = [], []
+    for at, pair in enumerate(pairs):
+        i = at % 3
+        own = {"judge": "lab/judge", "template": "f" * 16, "votes": 2, "vote_keys": (keys[f"{i}ab"], keys[f"{i}ba"])}
+        z_ab, first = p_first[f"{i}ab"], p_first.get(f"{i}ba")
+        z_ba = None if first is None else round(1 - first, 6)
+        if z_ba is None:
+            judgments.append(Judgment(pair, None, "order ba: timed out", z_ab, None, readable=1, **own))  # type: ignore[arg-type]
+        else:
+            judgments.append(Judgment(pair, (z_ab + z_ba) / 2, None, z_ab, z_ba, readable=2, **own))  # type: ignore[arg-type]
+        for order in ("ab", "ba"):
+            value = p_first.get(f"{i}{order}")
+            row = {"key": keys[f"{i}{order}"], "pair_id": pair.id, "judge": "lab/judge", "template": "f" * 16}
+            row |= {"order": order, "sample": 0, "p_first": value, "reason": None if value else "timed out"}
+            row |= {"method": "logprobs" if value else None, "mass": 0.99 if value else None}
+            row |= {"text": "1" if value else None, "usage": {"prompt_tokens": 50, "completion_tokens": 1}}
+            rows.append({**row, "seconds": 1.5, "bought": value is not None})
+    judged = folder / "judged"
+    new = () if of_today else ("method", "reading")
+    told = [{name: value for name, value in j.row().items() if name not in new} for j in judgments]
+    write_jsonl(judged / "judgments.jsonl", told)
+    manifest = {"command": "rlaif judge", "config": {"judge": "api", "judge_model": "lab/judge", "orders": "both"}}
+    (judged / "manifest.json").write_text(json.dumps(manifest))
+    consistency = "position_consistency" if of_today else "order_consistency"
+    (judged / "report.json").write_text(json.dumps({"pairs": 4, "unjudged": 1, consistency: 0.75}))
+    stored = rows[:6]
+    # A question of another run, and one that failed at first, in an earlier file.
+    other = {**rows[0], "key": content_hash("another template")}
+    failed = {**rows[0], "p_first": None, "reason": "connection lost", "method": None, "mass": None, "bought": False}
+    if of_today:
+        took = ("key", "usage", "seconds")
+        write_jsonl(judged / "replies" / "1.jsonl", [{name: row[name] for name in took} for row in [*stored, other]])
+        write_jsonl(judged / "votes.jsonl", [Vote.from_row(row).row() for row in rows])
+    else:
+        write_jsonl(judged / "votes" / "1.jsonl", [failed, *stored[4:], other])
+        write_jsonl(judged / "votes" / "2.jsonl", [*stored[:4], {**stored[1], "p_first": 0.5}])
+        with (judged / "votes" / "2.jsonl").open("a") as file:
+            file.write('{"key": "torn')
+    build(BuildConfig(judgments=str(judged), output=str(folder / "preferences"), test=0.0, validation=0.0))
+    return folder
+
+
+@pytest.mark.parametrize("of_today", [False, True])
+def test_a_folder_of_an_earlier_version_publishes_the_same_rows(of_today: bool, tmp_path: Path) -> None:
+    older_run(tmp_path, of_today=of_today)
+    built = pq.read_table(tmp_path / "preferences" / "data").to_pylist()
+    assert [(row["id"], row["z"]) for row in built] == [("pair-0", 0.8), ("pair-1", 0.7), ("twin", 0.8)]
+    done = publish(tmp_path, tmp_path / "out", "--duplicates", "report", "--price_input", "2", "--price_output", "4")
+    assert done.returncode == 0, done.stderr
+    assert "more votes were lost" not in (tmp_path / "out" / "README.md").read_text()
+    votes = pq.read_table(tmp_path / "out" / "votes").to_pylist()
+    shown = ("pair_id", "order", "p_first", "p_a", "reason", "text", "prompt_tokens", "completion_tokens", "seconds")
+    rows = [tuple(vote[name] for name in shown) for vote in votes]
+    good = [
+        [(pair, "ab", 0.9, 0.9, None, "1", 50, 1, 1.5), (pair, "ba", 0.3, 0.7, None, "1", 50, 1, 1.5)]
+        for pair in ("pair-0", "twin")
+    ]
+    expected = [
+        ("pair-2", "ab", 0.7, 0.7, None, "1", 50, 1, 1.5),
+        *(good[0][0], good[1][0], good[0][1], good[1][1]),
+        ("pair-1", "ab", 0.8, 0.8, None, "1", 50, 1, 1.5),
+        ("pair-1", "ba", 0.4, 0.6, None, "1", 50, 1, 1.5),
+        ("pair-2", "ba", None, None, "timed out", None, 50, 1, 1.5),  # what failed for good comes last
+    ]
+    assert sorted(map(str, rows)) == sorted(map(str, expected))
+    assert of_today or rows == expected
+    text = (tmp_path / "out" / "README.md").read_text()
+    tokens = "300 tokens read and 6 written by the judge, 9 seconds of answering in sum over calls"
+    assert f"6 votes (1 without a verdict), {tokens}; USD 0.00 at 2.0 and 4.0" in text
+    assert "1 other replies, of which z was not made, are not published" in text
+    assert "| same winner in both orders | 75.0 % |" in text
+
+
+def test_what_a_vote_took_is_unknown_without_its_reply(tmp_path: Path) -> None:
+    """Not 0: neither in the rows nor in the card. The tokens stand in the vote too."""
+    older_run(tmp_path, of_today=True)
+    replies = tmp_path / "judged" / "replies" / "1.jsonl"
+    write_rows(replies, rows_of(replies)[1:])
+    done = publish(tmp_path, tmp_path / "out", "--duplicates", "report")
+    assert done.returncode == 0, done.stderr
+    votes = pq.read_table(tmp_path / "out" / "votes").to_pylist()
+    unknown = [vote for vote in votes if vote["seconds"] is None]
+    assert [(vote["pair_id"], vote["order"]) for vote in unknown] == [("pair-0", "ab"), ("twin", "ab")]
+    assert {vote["prompt_tokens"] for vote in votes} == {50}
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "300 tokens read and 6 written by the judge, the seconds that 1 of these votes took not known" in text
+    shutil.rmtree(replies.parent)
+    assert publish(tmp_path, tmp_path / "out", "--duplicates", "report").returncode == 0
+    assert {vote["seconds"] for vote in pq.read_table(tmp_path / "out" / "votes").to_pylist()} == {None}
+    assert not replies.parent.exists()  # what is published is only read
+
+
+def test_votes_of_another_run_are_not_published(tmp_path: Path) -> None:
+    """votes.jsonl is not the one that was written with these judgments."""
+    older_run(tmp_path, of_today=True)
+    votes = tmp_path / "judged" / "votes.jsonl"
+    rows = rows_of(votes)
+    write_rows(votes, [{**rows[0], "key": content_hash("else")}, *rows[1:6], {**rows[6], "pair_id": "who"}, rows[7]])
+    done = publish(tmp_path, tmp_path / "out", "--duplicates", "report")
+    assert done.returncode == 0, done.stderr
+    assert "1 votes that the judgments were made of are not in" in done.stderr
+    assert "1 more votes were lost" in (tmp_path / "out" / "README.md").read_text()
+    assert pq.read_table(tmp_path / "out" / "votes").num_rows == 6
+    votes.write_text(votes.read_text() + '{"key": "0", "order": "ab"}\n')
+    assert "votes.jsonl:9 is no vote (" in refused(publish(tmp_path, tmp_path / "out", "--duplicates", "report"))
 
 
 @pytest.mark.parametrize("settings", [{"z_from": "label"}, {"z_from": "label", "split_by": "subset"}, {"test": 0.0}])

@@ -23,7 +23,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 
 from rlaif.commands.build import build
 from rlaif.commands.evaluate import EvaluateConfig, evaluate
-from rlaif.commands.judge import AnnotateConfig, annotate
+from rlaif.commands.judge import JudgingConfig, judge
 from rlaif.files.manifest import write_manifest
 from rlaif.files.selection import BuildConfig
 from rlaif.files.sources import fingerprint
@@ -94,10 +94,10 @@ def runs(tmp_path_factory):
         base = save_model(folder / "base", llama, byte_tokenizer(chat=True))
     (base / "README.md").write_text("---\nlicense: odc-by\n---\n# base\n")
     pairs = write_rows(folder / "pairs.jsonl", some_pairs(60))
-    annotate(
-        AnnotateConfig(
+    judge(
+        JudgingConfig(
             judge="scripted",
-            judge_model="rlaif.judging.scripted:longer",
+            judge_model="rlaif.models.function:longer",
             pairs=str(pairs),
             output=str(folder / "judged"),
         )
@@ -133,7 +133,7 @@ def runs(tmp_path_factory):
                 max_new_tokens=6,
                 gold=f"{ME}:letters",
                 judge="scripted",
-                judge_model="rlaif.judging.scripted:longer",
+                judge_model="rlaif.models.function:longer",
                 reward_model=str(folder / "reward"),
                 preferences=str(folder / "preferences"),
                 output=str(folder / "evaluation"),
@@ -365,8 +365,16 @@ def test_terms_go_out_and_what_nobody_knows_stays(runs, tmp_path):
         "rlaif.json.77.partial",
     ):
         (folder / name).write_text("text")
-    (folder / "votes").mkdir()
-    (folder / "votes/1.jsonl").write_text("{}\n")
+    kept = (
+        "replies/1.jsonl",
+        "votes.jsonl",
+        "judgments.jsonl",
+        "votes/1.jsonl",
+        "ratings/1.jsonl",
+        "completions/1.jsonl",
+    )
+    for name in kept:
+        write_rows(folder / name, [{}])
     own = CardFields("other", license_name="jane-1.0", license_link="LICENSE.txt", pretty_name="Jane's policy")
     report, head, body = publish(folder, tmp_path / "out", "policy", own)
     assert {"LICENSE.txt", "NOTICE"} < set(report["files"])
@@ -375,7 +383,7 @@ def test_terms_go_out_and_what_nobody_knows_stays(runs, tmp_path):
     assert "\n# Jane's policy\n" in body
     behind = {why: row["files"] for why, row in report["left_behind"].items()}
     assert behind["other"] == behind["pickles"] == behind["logs"] == behind["unfinished writes"] == 1
-    assert behind["votes, ratings, completions"] == 1
+    assert behind["replies and votes"] == len(kept)
     assert report["left_behind"]["other"]["names"] == ["diary.md"]
 
 
@@ -466,7 +474,7 @@ def test_the_card_of_a_reward_model_says_what_the_run_says(runs, tmp_path):
     assert rows["… fingerprint"] == [f"`{card.training_data['fingerprint']}`"]
     assert rows["… fingerprint"] == [f"`{fingerprint(runs / 'preferences')}`"]
     assert rows["… used"] == [f"{run['train']['pairs']} pairs; 0 too long, left out"]
-    assert rows["… whose preferences"][0].startswith("an LLM judge's: rlaif.judging.scripted:longer, template ")
+    assert rows["… whose preferences"][0].startswith("an LLM judge's: rlaif.models.function:longer, template ")
     assert rows["started from"] == ["`base`"]
     assert rows["optimizer steps"] == ["2"]
     assert rows["batch"] == ["4 (device 4, accumulation 1, processes 1)"]
@@ -520,7 +528,7 @@ def test_the_card_of_a_policy_says_what_the_evaluation_says(runs, tmp_path):
     assert [cell.split(" ")[0] for cell in rows["gold reward"]] == [f"{r['gold_reward']:.3f}" for r in (base, policy)]
     assert rows["KL to `base` (nats a response)"][1].startswith(f"{policy['kl']:.3f}")
     assert "`dpo`" not in body.split("## How it was trained")[0].split("## What was measured")[1]  # another policy
-    assert "Judge: `rlaif.judging.scripted:longer`" in body
+    assert "Judge: `rlaif.models.function:longer`" in body
     assert "The reward model is the one that this policy was trained on" in body
     assert "Reward model: `jane/reward`, less its zero point." in body
     assert rows["started from"] == ["[jane/dpo](https://huggingface.co/jane/dpo) (recipes/dpo.py) ← `base`"]

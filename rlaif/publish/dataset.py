@@ -26,6 +26,7 @@ from rlaif.config import warn
 from rlaif.files.preferences import FLIPPED
 from rlaif.files.shards import SHARD_BYTES, Shards, parquet_splits, read_tables
 from rlaif.files.sources import write_json
+from rlaif.files.votes import open_replies
 from rlaif.publish import near
 from rlaif.publish.checks import Action, Checked, check, stop_line
 from rlaif.publish.contamination import Index
@@ -47,25 +48,31 @@ _PATH = re.compile(r"(?:/|~/|[A-Za-z]:[\\/])[^\s\\/]+[\\/]\S+")
 
 @dataclass
 class Cost:
-    """What the votes took: calls, tokens, seconds of answering; `untold` votes came without a count of their tokens."""
+    """What the votes took: calls, tokens, seconds of answering, each reply counted once.
+
+    `untold` votes came without a count of their tokens, `untimed` ones without their seconds; `missing` and `unused` as
+    in `Judged`.
+    """
 
     votes: int = 0
     failed: int = 0
     untold: int = 0
+    untimed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
     missing: int = 0
     unused: int = 0
 
-    def add(self, vote: Vote) -> None:
+    def add(self, vote: Vote, seconds: float | None) -> None:
         """Counts one vote."""
         self.votes += 1
         self.failed += vote.p_first is None
         self.untold += not vote.usage
+        self.untimed += seconds is None
         self.prompt_tokens += (vote.usage or {}).get("prompt_tokens", 0)
         self.completion_tokens += (vote.usage or {}).get("completion_tokens", 0)
-        self.seconds += vote.seconds or 0.0
+        self.seconds += seconds or 0.0
 
 
 @dataclass
@@ -203,12 +210,16 @@ def _write_votes(
     published: Published, output: Path, judged: Judged, names: Mapping[str, str], shard_bytes: int
 ) -> None:
     checked, cost = published.checked, Cost()
-    with Shards(output / CONFIGS["votes"], _votes_schema(), shard_bytes=shard_bytes) as shards:
-        for vote, rows in judged.votes():
-            cost.add(vote)
-            for at in rows:
-                if checked.reason_N[at] < 0:
-                    shards.add(checked.splits[at], _vote_row(vote, judged.id_of(at), names))
+    assert judged.store is not None
+    with (
+        open_replies(judged.store) as replies,
+        Shards(output / CONFIGS["votes"], _votes_schema(), shard_bytes=shard_bytes) as shards,
+    ):
+        for vote, at, seconds, again in judged.votes(replies):
+            if not again:
+                cost.add(vote, seconds)
+            if checked.reason_N[at] < 0:
+                shards.add(checked.splits[at], _vote_row(vote, judged.id_of(at), seconds, names))
     published.rows["votes"] = shards.rows
     cost.missing, cost.unused = judged.missing, judged.unused
     if cost.missing:
@@ -430,6 +441,6 @@ def _votes_schema() -> Any:
     return pa.schema([*columns, ("key", text)])
 
 
-def _vote_row(vote: Vote, pair_id: str, names: Mapping[str, str]) -> dict[str, Any]:
-    row = {**vote.row(), "pair_id": pair_id, "p_a": vote.p_a, **(vote.usage or {})}
+def _vote_row(vote: Vote, pair_id: str, seconds: float | None, names: Mapping[str, str]) -> dict[str, Any]:
+    row = {**vote.row(), "pair_id": pair_id, "p_a": vote.p_a, **(vote.usage or {}), "seconds": seconds}
     return {**row, "judge": public_name(vote.judge, names)}

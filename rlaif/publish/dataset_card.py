@@ -173,8 +173,9 @@ _OTHERS = {
     "votes": (
         "`votes`: one call of the judge each. `order` says which response was shown first (`ab`, `ba`), `p_first` = "
         "P(the response shown first is preferred), **`p_a` = P(`response_a` is preferred)**, or empty with a `reason`; "
-        "`method` how it was read (the labels' log-probabilities, or the written verdict as 0 or 1), `mass` the "
-        "probability of the two labels together, `text` what the judge wrote, then its tokens and seconds."
+        "`method` how it was read (the labels' log-probabilities, the written verdict as 0 or 1, or the number that a "
+        "function gave), `mass` the probability of the two labels together, `text` what the judge wrote, then its "
+        "tokens and seconds."
     ),
 }
 
@@ -304,7 +305,7 @@ def judge_report(origin: Origin, evaluation: Path | None) -> Mapping[str, Any]:
     Raises:
         ValueError: `evaluation` (a report.json or its folder) did not measure these judgments.
     """
-    known = dict(origin.judge.report) if origin.judge else {}
+    known = _renamed(origin.judge.report if origin.judge else {})
     if evaluation is None:
         return known
     folder = evaluation if evaluation.is_dir() else evaluation.parent
@@ -318,7 +319,13 @@ def judge_report(origin: Origin, evaluation: Path | None) -> Mapping[str, Any]:
             f"{evaluation} measured the judgments in {measured} as they were then, and these are others; expected a "
             "report on what the dataset was built from. Run `rlaif evaluate` again."
         )
-    return known | judge
+    return known | _renamed(judge)
+
+
+def _renamed(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A judge's numbers under the names of today; an older report calls position_consistency order_consistency."""
+    older = {"position_consistency": report["order_consistency"]} if "order_consistency" in report else {}
+    return {**older, **report}
 
 
 def _quality(published: Published, report: Mapping[str, Any]) -> str:
@@ -333,7 +340,7 @@ def _quality(published: Published, report: Mapping[str, Any]) -> str:
         ["unjudged", _unjudged(report)],
         [f"agreement with {truth}", _or_not(interval(report, "agreement", percent))],
         ["agreement of a single order", _or_not(percent(report.get("agreement_single_order")))],
-        ["same winner in both orders", _or_not(percent(report.get("order_consistency")))],
+        ["same winner in both orders", _or_not(percent(report.get("position_consistency")))],
         ["mean P(the response shown first)", _or_not(decimal(report.get("first_rate")))],
         ["the longer response wins, by the judge", _or_not(percent(wins.get("judge")))],
         [f"the longer response wins, by {truth}", _or_not(percent(wins.get("truth")))],
@@ -397,7 +404,10 @@ def _cost(published: Published, terms: Terms) -> str:
         text += f", the tokens of {count(cost.untold)} of them not told by the judge's endpoint"
     else:
         text += f", {count(cost.prompt_tokens)} tokens read and {count(cost.completion_tokens)} written by the judge"
-    text += f", {cost.seconds:,.0f} seconds of answering in sum over calls"
+    if cost.untimed:
+        text += f", the seconds that {count(cost.untimed)} of these votes took not known"
+    else:
+        text += f", {cost.seconds:,.0f} seconds of answering in sum over calls"
     if terms.price_input is not None and terms.price_output is not None and not cost.untold:
         dollars = (cost.prompt_tokens * terms.price_input + cost.completion_tokens * terms.price_output) / 1e6
         text += f"; USD {dollars:,.2f} at {terms.price_input} and {terms.price_output} a million tokens"
@@ -406,7 +416,7 @@ def _cost(published: Published, terms: Terms) -> str:
     if cost.missing:
         text += f"; {count(cost.missing)} more votes were lost"
     if cost.unused:
-        text += f". {count(cost.unused)} other votes, of which z was not made, are not published"
+        text += f". {count(cost.unused)} other replies, of which z was not made, are not published"
     return f"## Cost\n\nOf the judging: {text}. Of sampling the responses: {NOT_MEASURED}."
 
 

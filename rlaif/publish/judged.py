@@ -7,14 +7,28 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from rlaif.files.selection import BuildConfig, judgments_of, split_for
-from rlaif.files.store import stored_rows
+from rlaif.files.store import Store
+from rlaif.files.votes import has_votes, in_pairs_order, timed_votes
 from rlaif.publish.provenance import Origin
 from rlaif.publish.scan import Item, texts_of
 from rlaif.records import Judgment, Prompt, Vote, content_hash
 
-__all__ = ["Judged", "digest"]
+__all__ = ["Judged", "JudgedVote", "digest"]
+
+
+class JudgedVote(NamedTuple):
+    """A vote on the judgment that stands at `row`; `seconds` that its reply took, None where nobody knows.
+
+    `again` where the same reply was read for a vote before: what it took is then known already.
+    """
+
+    vote: Vote
+    row: int
+    seconds: float | None
+    again: bool
 
 
 class Judged:
@@ -22,12 +36,14 @@ class Judged:
 
     Attributes:
         config: its settings: where the judgments are and how prompts are split.
-        store: the folder of the votes; None where there is none.
+        store: the folder of `rlaif judge` that has the votes; None where there is none.
         digests: of the preference that each judgment gives; 0 where it gives none.
         judges: how many judgments are by which judge, under which template.
         models: the names of models in the rows.
-        missing: votes of these judgments that the store has not got (known once `votes` has been read to its end).
-        unused: votes in the store that no judgment here was made of (likewise).
+        missing: replies that these judgments were made of and of which the folder has no vote (known once `votes` has
+            been read to its end).
+        unused: replies in the folder that no judgment here was made of (likewise; with `replies` alone in the layout of
+            today, where they have no vote).
     """
 
     def __init__(self, config: BuildConfig, store: Path | None) -> None:
@@ -39,7 +55,7 @@ class Judged:
         self.missing = 0
         self.unused = 0
         self._ids: list[str] = []
-        self._rows_of: dict[str, int | list[int]] = {}  # the question's key -> the rows that its vote is part of
+        self._rows_of: dict[str, int | list[int]] = {}  # a reply's key -> the rows that a vote of it is part of
 
     @classmethod
     def of(cls, origin: Origin) -> Judged:
@@ -47,7 +63,7 @@ class Judged:
         assert origin.build is not None
         known = {f.name for f in dataclasses.fields(BuildConfig)}
         settings = {name: value for name, value in origin.build.config.items() if name in known}
-        votes = origin.judge.folder if origin.judge and any((origin.judge.folder / "votes").glob("*.jsonl")) else None
+        votes = origin.judge.folder if origin.judge and has_votes(origin.judge.folder) else None
         return cls(BuildConfig(**{**settings, "judgments": str(origin.judgments)}), votes)
 
     def judgments(self) -> Iterator[Judgment]:
@@ -81,23 +97,38 @@ class Judged:
             elif known != row:
                 self._rows_of[key] = [known, row]
 
-    def votes(self) -> Iterator[tuple[Vote, list[int]]]:
-        """The votes that the judgments were made of, each with its rows: pairs of equal content share it."""
+    def votes(self, replies: Store | None = None) -> Iterator[JudgedVote]:
+        """The votes that the judgments were made of, each under every row that it is part of; after `items`.
+
+        Args:
+            replies: of the same folder (`open_replies`), for what the votes took.
+        """
         if self.store is None:
             return
-        found, self.unused = 0, 0
-        for row in stored_rows(self.store, "votes"):
-            rows = self._rows_of.get(row["key"])
-            if rows is None:
-                self.unused += 1
+        of_pairs = in_pairs_order(self.store)
+        found, foreign = 0, 0
+        shared: set[str] = set()  # keys of several rows that had their first vote
+        for vote, seconds in timed_votes(self.store, replies):
+            known = self._rows_of.get(vote.key)
+            rows = known if isinstance(known, list) else [] if known is None else [known]
+            if of_pairs:  # a pair's own row: of the same two responses the other way round, the order is another one
+                rows = [row for row in rows if self._ids[row] == vote.pair_id]
+            if not rows:
+                foreign += 1
                 continue
-            found += 1
-            yield Vote.from_row(row), rows if isinstance(rows, list) else [rows]
+            again = vote.key in shared
+            found += not again
+            if isinstance(known, list):
+                shared.add(vote.key)
+            for row in rows:
+                yield JudgedVote(vote, row, seconds, again)
+                again = True
         self.missing = len(self._rows_of) - found
+        self.unused = max(0, len(replies) - found) if of_pairs and replies is not None else foreign
 
     def texts(self) -> Iterator[tuple[int, str]]:
         """What the judge wrote, each text with the row that it is about; after `items`."""
-        yield from ((row, vote.text) for vote, rows in self.votes() if vote.text for row in rows)
+        yield from ((row, vote.text) for vote, row, _, _ in self.votes() if vote.text)
 
     def id_of(self, row: int) -> str:
         """The id of a row."""

@@ -2,8 +2,8 @@
 
     goes out    weights (safetensors), tokenizer, configs, rlaif.json, licence files, the plot of a PPO run that was
                 watched; and written for the occasion: README.md (the card), report.json (the numbers behind it)
-    stays       checkpoints, optimizer and trainer state, pickles (training_args.bin among them), logs, votes,
-                completions, tokenized data, the manifest; counted by kind
+    stays       checkpoints, optimizer and trainer state, pickles (training_args.bin among them), logs, replies, votes,
+                tokenized data, the manifest; counted by kind
 
 Paths of this machine become names. Before anything is put in place, the staged model is loaded and must give the bits
 that the source gives: a reward model's scores, a policy's logits.
@@ -53,7 +53,8 @@ _TERMS = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 _STAYS = {  # what stays -> why; the first that fits
     "checkpoint-*": "checkpoints",
     "*.partial": "unfinished writes",
-    **dict.fromkeys(("votes/*", "ratings/*", "completions*", "best.jsonl"), "votes, ratings, completions"),
+    **dict.fromkeys(("replies/*", "votes.jsonl", "judgments.jsonl", "best.jsonl"), "replies and votes"),
+    **dict.fromkeys(("votes/*", "ratings/*", "completions*"), "replies and votes"),  # of earlier versions
     "tokenized/*": "tokenized data",
     **dict.fromkeys(("runs/*", "logs/*", "*.log", "events.out.tfevents*"), "logs"),
     **dict.fromkeys(
