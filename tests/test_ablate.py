@@ -69,7 +69,7 @@ def build_study(folder: Path, **changes: Any) -> dict[str, Any]:
                 "set": {
                     "pairs": str(folder / "pairs.jsonl"),
                     "judge": "scripted",
-                    "judge_model": "rlaif.judging.scripted:longer",
+                    "judge_model": "rlaif.models.function:longer",
                 },
             },
             "build": {
@@ -208,7 +208,7 @@ def test_stopping_ends_what_a_launcher_started(tmp_path: Path) -> None:
     wait_until(lambda: "pid" in log.read_text(), 10)
     pid = int(log.read_text().split("pid ")[1].split()[0])
     process.terminate()
-    assert process.wait(60) == 1
+    assert process.wait(60) == 4
     wait_until(lambda: not _alive(pid), 10)
 
 
@@ -531,10 +531,10 @@ def test_what_a_killed_run_left_is_gone_on_from_or_deleted(tmp_path: Path) -> No
         (folder / "started.json").write_text(json.dumps({"started": time.time() - 50.0, "before": 7.0}))
         return folder
 
-    votes = left("rlaif judge", "votes/1.jsonl")
-    added, before = _go_on(votes, {"program": "rlaif judge"})
+    replies = left("rlaif judge", "replies/1.jsonl")
+    added, before = _go_on(replies, {"program": "rlaif judge"})
     assert (added, round(before)) == ([], 57)
-    assert (votes / "output/votes/1.jsonl").exists()
+    assert (replies / "output/replies/1.jsonl").exists()
     whole = left("recipes/dpo.py", "checkpoint-2/trainer_state.json", "checkpoint-4/model.safetensors")
     added, before = _go_on(whole, {"program": "recipes/dpo.py"})
     assert (added, round(before)) == (["--resume_from_checkpoint", str(whole / "output/checkpoint-2")], 57)

@@ -264,19 +264,38 @@ def test_the_commands_are_those_of_the_program() -> None:
 
 
 def test_a_command_is_the_code_that_it_runs() -> None:
-    """`rlaif build` has nothing of the trainers in it, nor `rlaif judge` of the pages; both have the records."""
+    """`rlaif build` has nothing of judges or trainers in it, nor `rlaif judge` of the pages; both have the records."""
     names = {
         program: {path.relative_to(ROOT / "rlaif").as_posix() for path in code_files(program)}
         for program in ("rlaif build", "rlaif judge", "rlaif evaluate")
     }
-    assert {"preferences.py", "records.py", "cli.py"} <= names["rlaif build"]
-    assert {"annotate.py", "judges/local.py", "judges/prompts.py", "records.py"} <= names["rlaif judge"]
-    assert not {name for name in names["rlaif build"] if name.startswith(("training/", "judges/local", "evaluate"))}
-    assert not {"report.py", "pages.py", "evaluate.py"} & names["rlaif judge"]
-    assert {"evaluate.py", "report.py", "assess/divergence.py"} <= names["rlaif evaluate"]
+    assert {"commands/build.py", "files/preferences.py", "records.py", "cli.py"} <= names["rlaif build"]
+    assert {"commands/judge.py", "judging/ask.py", "models/local.py", "records.py"} <= names["rlaif judge"]
+    assert {"commands/evaluate.py", "pages/evaluation.py", "assess/divergence.py"} <= names["rlaif evaluate"]
+    elsewhere = ("training/", "models/", "judging/", "commands/judge", "commands/evaluate", "face")
+    assert not {name for name in names["rlaif build"] if name.startswith(elsewhere)}
+    elsewhere = ("training/", "pages/", "commands/build", "commands/evaluate", "face")
+    assert not {name for name in names["rlaif judge"] if name.startswith(elsewhere)}
     assert {path.name for path in code_files("recipes/dpo.py")} >= {"dpo.py", "trainers.py", "losses.py"}
     assert ROOT / "rlaif/sandbox/world.py" in code_files("rlaif build", ("rlaif.sandbox:gold_reward",))
     assert ROOT / "rlaif/sandbox/world.py" not in code_files("rlaif build")
+
+
+@pytest.mark.parametrize(
+    ("line", "face"),
+    [
+        ("import rlaif", True),
+        ("from rlaif import judge", True),
+        ("from rlaif import Pair", False),
+        ("import rlaif.records", False),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import rlaif", False),
+    ],
+)
+def test_what_the_package_loads_at_first_use_is_code_where_it_is_used(line: str, face: bool, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(f"{line}\n")
+    files = code_files(str(tmp_path / "program.py"))
+    assert (ROOT / "rlaif/face.py" in files) is face
+    assert (ROOT / "rlaif/records.py" in files) is ("TYPE_CHECKING" not in line)
 
 
 def test_a_stage_that_is_done_has_its_mark_and_its_output(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -89,7 +89,8 @@ def _reached(file: Path, beside: Path | None, function: str | None = None) -> fr
         body = [node for node in body if not isinstance(node, ast.FunctionDef) or node.name == function]
     found = set()
     package = list(file.parent.relative_to(root).parts) if file.is_relative_to(root := _root_of(file)) else []
-    for name in (name for node in body for name in _imports(node, package)):
+    imported = [name for node in body for name in _imports(node, package)]
+    for name in [*imported, *(home for given in imported for home in _homes(given))]:
         parts = name.split(".")
         # Importing a.b.c runs the packages a and a.b too; the last part may be a name within the module.
         for length in range(1, len(parts) + 1):
@@ -99,14 +100,42 @@ def _reached(file: Path, beside: Path | None, function: str | None = None) -> fr
 
 
 def _imports(node: ast.AST, package: list[str]) -> Iterator[str]:
-    """The dotted names that are imported anywhere in `node`, which stands in a module of `package`."""
-    for inner in ast.walk(node):
+    """The dotted names that are imported anywhere in `node`, which stands in a module of `package`.
+
+    What stands under `if TYPE_CHECKING:` is for checkers alone: no program executes it.
+    """
+    for inner in _executed(node):
         if isinstance(inner, ast.Import):
             yield from (name.name for name in inner.names)
         elif isinstance(inner, ast.ImportFrom):
             above = package[: len(package) - inner.level + 1] if inner.level else []
             module = ".".join([*above, *([inner.module] if inner.module else [])])
             yield from (f"{module}.{name.name}" if module else name.name for name in inner.names)
+
+
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """`node` and everything in it but what is for checkers alone."""
+    if isinstance(node, ast.If) and _for_checkers(node):
+        children: Iterable[ast.AST] = node.orelse
+    else:
+        yield node
+        children = ast.iter_child_nodes(node)
+    for child in children:
+        yield from _executed(child)
+
+
+def _for_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _homes(name: str) -> Iterator[str]:
+    """Where a name of the package itself is loaded from at its first use; of `import rlaif`, all of its names."""
+    package, _, wanted = name.partition(".")
+    if package == "rlaif":
+        for block in filter(_for_checkers, _tree(PACKAGE / "__init__.py").body):
+            for node in ast.walk(block):
+                if isinstance(node, ast.ImportFrom):
+                    yield from (f"{node.module}.{given.name}" for given in node.names if wanted in ("", given.name))
 
 
 @cache
