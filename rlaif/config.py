@@ -116,9 +116,7 @@ def _parse(
 
     args = list(sys.argv[1:] if args is None else args)
     args = [part for word in args for part in (word.split("=", 1) if word.startswith("--config=") else [word])]
-    parser = TrlParser(
-        types, prog=program, description=description, allow_abbrev=False, formatter_class=_HelpFormatter
-    )
+    parser = TrlParser(types, prog=program, description=description, allow_abbrev=False, formatter_class=_HelpFormatter)
     for action in parser._actions:
         if getattr(action.type, "__name__", "") == "string_to_bool" and action.nargs is None:
             action.nargs, action.const = "?", True  # `--name` alone is true, also where nothing is the default

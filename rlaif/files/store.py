@@ -90,13 +90,12 @@ class Store:
         for path in sorted(self.folder.glob("*.jsonl")):
             if path not in self._paths:
                 self._add_file(path)
-        begun: dict[str, tuple[str, ...]] = {}
+        begun: dict[bytes, tuple[str, ...]] = {}
         for number in range(len(self._paths)):
             if number != self._own:
                 self._take_in(number, begun)
-        # A batch that is stored whole needs no memory of it.
         for key, batch in begun.items():
-            if key not in self:
+            if self._index.get(key) is None:
                 self.planned.update(dict.fromkeys(batch, batch))
 
     def _add_file(self, path: Path) -> int:
@@ -115,8 +114,12 @@ class Store:
                 self._readers.popitem(last=False)[1].close()
         return self._readers[number]
 
-    def _take_in(self, number: int, begun: dict[str, tuple[str, ...]]) -> None:
-        """Indexes the lines of a file that were not there the last time; `begun` gets its batches."""
+    def _take_in(self, number: int, begun: dict[bytes, tuple[str, ...]]) -> None:
+        """Indexes the lines of a file that were not there the last time.
+
+        `begun` holds the batches that were noted, each under those of its keys that no row has followed: a few, since
+        rows follow their note.
+        """
         file, offset = self._reader(number), self._taken[number]
         file.seek(offset)
         rows: list[tuple[bytes, int, bool]] = []
@@ -130,9 +133,10 @@ class Store:
             if entry is None:
                 self._broken.append(f"{self._paths[number]}:{self._numbers[number]}")
             elif isinstance(entry, list):
-                keys = tuple(entry)
-                begun.update(dict.fromkeys(keys, keys))
+                batch = tuple(entry)
+                begun.update((bytes.fromhex(key), batch) for key in batch)
             elif entry[0]:
+                begun.pop(entry[0], None)
                 rows.append((entry[0], (number << _SHIFT) + offset, entry[1]))
                 if len(rows) >= 50_000:
                     self._put(rows)
@@ -211,6 +215,9 @@ class Store:
 
     def __len__(self) -> int:
         return len(self._index)
+
+    def __bool__(self) -> bool:
+        return True  # an empty store is a store, and to count a large one takes a while
 
     # Writing ------------------------------------------------------------------------------------------------------
 

@@ -395,7 +395,10 @@ class _Driver(Generic[X, T]):
         folder, left = self.store.folder, {call.key: call for call in missing}
         tickets: list[tuple[str, Path | None]] = []
         for kept in sorted(folder.glob("ticket-*.json")) if folder is not None else []:
-            was = json.loads(kept.read_text(encoding="utf-8"))
+            try:
+                was = json.loads(kept.read_text(encoding="utf-8"))
+            except FileNotFoundError:  # another process's, which has got its replies by now
+                continue
             if was["model"] == model.digest and not left.keys().isdisjoint(was["calls"]):
                 tickets.append((str(was["ticket"]), kept))
                 for key in was["calls"]:
@@ -473,6 +476,9 @@ class _Stream(Generic[X, T]):
             # Replies first, so that an error loses none of those that came with it.
             for task in sorted(done, key=lambda task: task.exception() is not None):
                 key = self.flying.pop(task)
+                if task.exception() is not None:
+                    for other in self.flying:  # now, and not when the caller hears of it: no call more is begun
+                        other.cancel()
                 self._deliver(key, task.result())
 
     def _admit(self) -> bool:
@@ -543,7 +549,7 @@ class _Loop:
     def _run(self) -> None:
         while not self._ended:
             # A SystemExit or KeyboardInterrupt within a task ends the loop; the task holds it too, for who waits.
-            with contextlib.suppress(BaseException):
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
                 self._loop.run_forever()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:

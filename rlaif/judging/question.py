@@ -87,7 +87,7 @@ class Question:
     def ask(
         self, messages: Sequence[Message], arguments: tuple[Any, ...], sample: int = 0
     ) -> Ask[tuple[Reply, Reading]]:
-        """The reply that can be read, or the last of those that cannot.
+        """The reply that can be read, or the last of those that cannot; its usage is that of all of them.
 
         An endpoint is asked up to four times in all: it may well answer otherwise the next time. What an earlier run
         asked beyond that, with `retry`, is read too.
@@ -114,7 +114,7 @@ class Question:
                     break
             if not found.answered:
                 break  # what was read before stands
-            reply, reading = found, self.read(found)
+            reply, reading = dataclasses.replace(found, usage=reply.usage + found.usage), self.read(found)
         return reply, reading
 
 

@@ -90,6 +90,11 @@ class Usage:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
+    def __add__(self, other: Usage) -> Usage:
+        """The sum; what neither counted stays unknown."""
+        ours, theirs = self.row(), other.row()
+        return Usage(**{name: ours.get(name, 0) + theirs.get(name, 0) for name in {**ours, **theirs}})
+
     def row(self) -> dict[str, int]:
         """What is known, by name."""
         both = (("prompt_tokens", self.prompt_tokens), ("completion_tokens", self.completion_tokens))

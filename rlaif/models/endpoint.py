@@ -245,7 +245,7 @@ class Endpoint:
             else:
                 self._answered += 1
                 self._silent = 0
-                spent.add(answer.usage)
+                spent.usage += answer.usage
                 if answer.text.strip():
                     if not (self._gave_logprobs and wanted.get("logprobs") and not answer.places and bare < 3):
                         return answer
@@ -356,12 +356,6 @@ class _Spent:
 
     tries: int = 0
     usage: Usage = field(default_factory=Usage)
-
-    def add(self, usage: Usage) -> None:
-        self.usage = Usage(
-            (self.usage.prompt_tokens or 0) + (usage.prompt_tokens or 0),
-            (self.usage.completion_tokens or 0) + (usage.completion_tokens or 0),
-        )
 
 
 def _text(value: Any) -> str | None:
