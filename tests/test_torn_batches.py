@@ -17,12 +17,14 @@ from rlaif.sandbox import model_path, prompts
 
 
 def tear(folder: Path, keep: float) -> int:
-    """Cuts the one file in `folder` in the middle of a row after about `keep` of it; how many rows are whole."""
+    """Cuts the one file in `folder` in the middle of a row after about `keep` of its rows; how many rows are whole."""
     (path,) = (folder / "replies").glob("*.jsonl")
-    content = path.read_bytes()
-    at = content.index(b"\n", int(keep * len(content))) - 20
-    path.write_bytes(content[:at])
-    return rows_in(path) - 1
+    lines = path.read_bytes().splitlines(keepends=True)
+    rows = [at for at, line in enumerate(lines) if not line.startswith(b'{"batch"')]
+    whole = int(keep * len(rows))
+    torn = rows[whole]
+    path.write_bytes(b"".join(lines[:torn]) + lines[torn][:-20])
+    return whole
 
 
 def rows_in(path: Path) -> int:
