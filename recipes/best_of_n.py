@@ -332,7 +332,7 @@ def stored(folder: str, sampling: Any, prompts: Sequence[Any]) -> list[list[Any]
     missing = [n] * len(prompts)
     if (Path(folder) / "replies").is_dir():
         responses_PN = list(completions_of(sampling, prompts, folder))
-        missing = [sum((response.reason or "").startswith("not asked") for response in row) for row in responses_PN]
+        missing = [sum(response.unasked for response in row) for row in responses_PN]
     if any(missing):
         raise ValueError(
             f"candidates: {folder} lacks {sum(missing)} of {len(prompts) * n} responses, of {sum(map(bool, missing))} "

@@ -4,10 +4,11 @@
 
 The policy answers prompts; a response's score comes at its last token, less beta KL to the reference at each of them;
 GAE makes advantages of both; the policy moves by the clipped loss, the critic by the clipped squared error (all of it
-in rlaif/training/ppo.py, an equation beside each line). The reference is the policy that training starts from.
+in rlaif/training/ppo/arithmetic.py, an equation beside each line). The reference is the policy that training starts
+from.
 
 Rewards (--rewards, summed with --reward_weights): reward_model=FOLDER, scored in the rendering that it was trained in,
-less its zero point; rating=JUDGE.yaml, a judge's expected rating from 1 to 10 (d-RLAIF, 2309.00267);
+less its zero point; rating=JUDGE.yaml, a judge's expected rating, 0 to 9 (d-RLAIF, 2309.00267);
 pairwise=JUDGE.yaml, its P(better than the row's `reference`); function=module:name.
 
 Watched for over-optimization (--held_out, --watch, --eval_steps): on prompts that nothing trains on, the reward beside

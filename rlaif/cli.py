@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from rlaif import __version__
@@ -49,12 +48,13 @@ def _sample(arguments: Sequence[str]) -> None:
 
 
 def _judge(arguments: Sequence[str]) -> None:
-    from rlaif.commands.judge import JudgingConfig, judge
+    from rlaif.commands.judge import JudgingConfig, check_judged, judge
 
     (config,) = parse(JudgingConfig, args=arguments, program="rlaif judge")
     if report := judge(config):
         _print(report)
         print(f"in {config.output}")
+        check_judged(report)
 
 
 def _build(arguments: Sequence[str]) -> None:
@@ -62,7 +62,8 @@ def _build(arguments: Sequence[str]) -> None:
     from rlaif.files.selection import BuildConfig
 
     (config,) = parse(BuildConfig, args=arguments, program="rlaif build")
-    _report(config.output, {**build(config), "seconds": elapsed()})
+    _print(build(config))
+    print(f"in {config.output}")
 
 
 def _convert(arguments: Sequence[str]) -> None:
@@ -84,14 +85,6 @@ def _publish(arguments: Sequence[str]) -> None:
 
     settings = parse(PublishConfig, DatasetSettings, ModelSettings, args=arguments, program="rlaif publish")
     _print(publish(*settings))
-
-
-def _report(folder: str, report: dict[str, Any]) -> None:
-    from rlaif.files.sources import write_json
-
-    write_json(Path(folder) / "report.json", report)
-    _print(report)
-    print(f"in {folder}")
 
 
 def _print(report: dict[str, Any], indent: str = "") -> None:

@@ -16,11 +16,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-__all__ = ["UsageError", "fail", "import_function", "named_values", "parse", "read_mapping", "run", "warn"]
+__all__ = ["GateError", "UsageError", "fail", "import_function", "named_values", "parse", "read_mapping", "run", "warn"]
 
 
 # A full disk, a folder that may not be written, a file where a folder should be: a user's to mend, not a bug to trace.
 _FILE_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+
+
+class GateError(ValueError):
+    """What was asked for is done and written, and it is not good enough to go on with."""
 
 
 class UsageError(ValueError):
@@ -46,6 +50,7 @@ def run(main: Callable[[], None]) -> None:
         0: it did what it was asked.
         1: an error, in the data, a model, a file or a folder; also a bug, with its traceback.
         2: usage (UsageError): a command, a setting or a --config that does not fit; no work was begun.
+        3: a gate failed (GateError): everything is written, and is not good enough to go on with.
         4: stopped on purpose (Ctrl-C): what was stored is kept, and the same command goes on from there.
 
     RLAIF_TRACEBACK=1 in the environment shows the traceback of a ValueError too: some come from libraries.
@@ -55,7 +60,7 @@ def run(main: Callable[[], None]) -> None:
     except ValueError as error:
         if os.environ.get("RLAIF_TRACEBACK"):
             raise
-        fail(str(error), 2 if isinstance(error, UsageError) else 1)
+        fail(str(error), 2 if isinstance(error, UsageError) else 3 if isinstance(error, GateError) else 1)
     except OSError as error:
         if error.errno not in _FILE_TROUBLE:
             raise

@@ -14,29 +14,32 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import weakref
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, overload
+from typing import IO, Any, overload
 
 from rlaif.commands.build import build as build_dataset
 from rlaif.commands.judge import JudgeReport, write_judgments
 from rlaif.commands.sample import SampleConfig, sample_pairs
-from rlaif.files.manifest import write_manifest
+from rlaif.files.occupied import occupied
 from rlaif.files.selection import BuildConfig
-from rlaif.files.sources import read_prompts, stream_judgments, stream_pairs, write_jsonl
+from rlaif.files.sources import read_prompts, stream_pairs, write_jsonl
 from rlaif.files.store import Store
-from rlaif.judging.ask import Counts, answers
+from rlaif.files.votes import refuse_older
+from rlaif.judging.ask import answers
+from rlaif.judging.method import Counts
 from rlaif.judging.pairwise import Pairwise
 from rlaif.judging.rating import RatingMethod
-from rlaif.judging.settings import JudgeConfig, JudgeSettings, ModelSettings, judge_settings
+from rlaif.judging.settings import AnyJudge
 from rlaif.judging.settings import load_judge as judge_of
 from rlaif.judging.settings import load_rater as rater_of
+from rlaif.models.parallel import is_main, wait_for_everyone
 from rlaif.records import Judgment, Pair, Prompt, Rating, Response
 
 __all__ = ["Judgments", "build", "judge", "load_judge", "load_rater", "rate", "sample"]
-
-AnyJudge = str | Path | Mapping[str, Any] | Callable[..., Any]
 
 
 def load_judge(judge: AnyJudge, **settings: Any) -> Pairwise:
@@ -52,39 +55,18 @@ def load_judge(judge: AnyJudge, **settings: Any) -> Pairwise:
     Raises:
         ValueError: there is no such judge or setting.
     """
-    return judge_of(_settings(judge, settings))
+    return judge_of(judge, **settings)
 
 
 def load_rater(judge: AnyJudge, **settings: Any) -> RatingMethod:
     """A judge of single responses, as `load_judge`; a function takes (prompt, response). `scale` may be "1-10", say."""
-    return rater_of(_settings(judge, settings))
-
-
-def _settings(judge: AnyJudge, settings: Mapping[str, Any]) -> JudgeSettings:
-    flat = {f.name for f in dataclasses.fields(JudgeConfig)}
-    of_model = {f.name for f in dataclasses.fields(ModelSettings)}
-    if isinstance(judge, str | Path) and not settings.keys() - flat:
-        return judge_settings(JudgeConfig(judge=str(judge), **settings))
-    values: dict[str, Any] = {"model": {"name": judge, "kind": "function"}} if callable(judge) else {}
-    if isinstance(judge, Mapping):
-        values = dict(judge)
-    elif isinstance(judge, str | Path):
-        from rlaif.config import read_mapping
-
-        is_file = Path(judge).suffix in {".yaml", ".yml"}
-        values = read_mapping(judge, str(judge)) if is_file else {"model": {"name": str(judge)}}
-    model = values.get("model")
-    model = {"name": model} if isinstance(model, str) else dict(model or {})
-    for name, value in settings.items():
-        if name in of_model:
-            model[name] = value
-        else:
-            values[name] = value
-    return judge_settings({**values, "model": model})
+    return rater_of(judge, **settings)
 
 
 class Judgments(Sequence[Judgment]):
-    """The judgments on some pairs, in their order: in memory, or read from their folder when they are looked at.
+    """The judgments on some pairs, in their order: in memory, or read from their file when they are looked at.
+
+    They stay what they are when the folder is judged into again.
 
     Attributes:
         folder: where they are kept, as `rlaif judge` writes it; None for judgments in memory.
@@ -99,15 +81,17 @@ class Judgments(Sequence[Judgment]):
         self.report = report
         self._judgments = judgments
         self._offsets = array("Q")
+        self._file: IO[bytes] | None = None
         if folder is not None:
             offset = 0
-            with (folder / "judgments.jsonl").open("rb") as file:
-                for line in file:
-                    self._offsets.append(offset)
-                    offset += len(line)
+            self._file = (folder / "judgments.jsonl").open("rb")  # a later run puts another file in its place
+            weakref.finalize(self, self._file.close)
+            for line in self._file:
+                self._offsets.append(offset)
+                offset += len(line)
 
     def __len__(self) -> int:
-        return len(self._judgments) if self.folder is None else len(self._offsets)
+        return len(self._judgments) if self._file is None else len(self._offsets)
 
     @overload
     def __getitem__(self, index: int) -> Judgment: ...
@@ -118,16 +102,13 @@ class Judgments(Sequence[Judgment]):
     def __getitem__(self, index: int | slice) -> Judgment | list[Judgment]:
         if isinstance(index, slice):
             return [self[at] for at in range(*index.indices(len(self)))]
-        if self.folder is None:
+        if self._file is None:
             return self._judgments[index]
-        with (self.folder / "judgments.jsonl").open("rb") as file:
-            file.seek(self._offsets[index])
-            return Judgment.from_row(json.loads(file.readline()))
+        self._file.seek(self._offsets[index])
+        return Judgment.from_row(json.loads(self._file.readline()))
 
     def __iter__(self) -> Iterator[Judgment]:
-        if self.folder is None:
-            return iter(self._judgments)
-        return stream_judgments(self.folder)
+        return (self[at] for at in range(len(self)))
 
     def __repr__(self) -> str:
         where = "in memory" if self.folder is None else f"in {self.folder}"
@@ -168,8 +149,9 @@ def judge(
     if store is not None:
         start = time.perf_counter()
         clock = lambda: time.perf_counter() - start  # noqa: E731
-        report = write_judgments(store, method, items, total, by=by, clock=clock)
-        write_manifest(store, "rlaif.judge", {"pairs": str(source[0]) if source else None, **_row(method)}, source)
+        read = {"pairs": str(source[0]) if source else None, "output": str(store), "by": by}
+        report = write_judgments(store, method, items, total, by=by, clock=clock, settings=read, inputs=source)
+        wait_for_everyone()  # the main process writes, and all read
         return Judgments(report, folder=Path(store))
     numbers, judgments, counts = JudgeReport(by), [], Counts()
     with Store(None) as kept:
@@ -194,22 +176,6 @@ def _pairs(rows: Iterable[Pair | Mapping[str, Any]]) -> list[Pair]:
     return list(pairs.values())
 
 
-def _row(method: Pairwise) -> dict[str, Any]:
-    """What a manifest says of a judge that was loaded in Python."""
-    model = method.question.model
-    kind = str(model.identity.get("kind"))
-    return {
-        "judge": "scripted" if kind == "function" else kind,
-        "judge_model": model.name,
-        "template": method.template.name,
-        "orders": "both" if len(method.orders) == 2 else method.orders[0],
-        "samples": method.samples,
-        "combine": method.combine,
-        "temperature": method.question.temperature,
-        "max_tokens": method.question.max_tokens,
-    }
-
-
 def rate(
     responses: Iterable[Response | Mapping[str, Any] | tuple[Prompt, str]],
     judge: RatingMethod | AnyJudge,
@@ -225,8 +191,19 @@ def rate(
     """
     method = judge if isinstance(judge, RatingMethod) else load_rater(judge)
     rows = [_response(row, at) for at, row in enumerate(responses)]
-    with Store(store) as kept:
+    with _in_use(store, "rlaif.rate"), Store(store) as kept:
         return list(answers(method, lambda: rows, kept, total=len(rows), label="rating"))
+
+
+@contextmanager
+def _in_use(store: str | Path | None, what: str) -> Iterator[None]:
+    """Marks a folder as in use, where there is one."""
+    if store is None:
+        yield
+        return
+    refuse_older(store)
+    with occupied(store, what):
+        yield
 
 
 def _response(row: Response | Mapping[str, Any] | tuple[Prompt, str], at: int) -> Response:
@@ -259,8 +236,11 @@ def build(
         source = str(judgments.folder)
     else:
         source = str(Path(output) / "judgments.jsonl")
-        write_jsonl(source, (judgment.row() for judgment in judgments))
-    return build_dataset(BuildConfig(judgments=source, output=str(output), **settings))
+        if is_main():
+            write_jsonl(source, (judgment.row() for judgment in judgments))
+    report = build_dataset(BuildConfig(judgments=source, output=str(output), **settings)) if is_main() else {}
+    wait_for_everyone()
+    return report
 
 
 def sample(
@@ -278,4 +258,5 @@ def sample(
         raise ValueError(f"{min(known)!r} is not a setting of rlaif.sample; `rlaif sample --help` lists them.")
     rows = read_prompts(prompts) if isinstance(prompts, str | Path) else list(prompts)
     config = SampleConfig(prompts="in memory", policy=policy, output=None if store is None else str(store), **settings)
-    return sample_pairs(config, rows)[0]
+    with _in_use(store, "rlaif.sample"):
+        return sample_pairs(config, rows)[0]

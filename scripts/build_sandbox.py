@@ -52,7 +52,7 @@ CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"
 )
-COMPACT = "{prompt}\n\nResponse 1: {first}\n\nResponse 2: {second}\n\nBetter response:"  # rlaif/judges/prompts: compact
+COMPACT = "{prompt}\n\nResponse 1: {first}\n\nResponse 2: {second}\n\nBetter response:"  # judging/prompts: compact
 POINTS = (-2, -1, 0, 1)  # classes of the points head
 TEMPERATURE, PRIMACY, VERBOSITY = 0.6, 0.6, 0.1  # the judge's target: T, b, and what a word is worth
 MAX_NEW_TOKENS = 40

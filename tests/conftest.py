@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Before anything imports torch or a Hugging Face library.
 os.environ |= {
@@ -21,6 +22,9 @@ import pytest
 from hub import Hub
 from hypothesis import HealthCheck, settings
 from support import Server, byte_tokenizer, save_model, tiny_llama
+
+# A job in the background may have been told to ignore interrupts, and what it starts with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("rlaif", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("rlaif")

@@ -18,7 +18,8 @@ import pytest
 from support import SECRET, Server, completion, refused, rlaif, rlaif_env, rows_of, some_pairs, write_rows
 
 from rlaif.files.store import Store
-from rlaif.judging.ask import Ask, Counts, answers
+from rlaif.judging.ask import answers
+from rlaif.judging.method import Ask, Counts
 from rlaif.judging.pairwise import Annotation, Pairwise, judge_pairs
 from rlaif.judging.settings import JudgeConfig, load_judge
 from rlaif.models.api import normal_address
@@ -676,3 +677,32 @@ def test_settings_are_checked() -> None:
         load_judge(JudgeConfig(judge="api"))
     with pytest.raises(ValueError, match="judge is 'lokal'"):
         load_judge(JudgeConfig(judge="lokal", judge_model="m"))
+
+
+WORDS = [(f" word{i}", {}) for i in range(40)]
+FIRST = [("1", {"1": math.log(0.9), "2": math.log(0.1)}), ("\n", {})]
+LAST = [("\n", {}), ("2", {"2": math.log(0.9), "1": math.log(0.1)})]
+LONG = {
+    "the verdict is kept": ([*WORDS, *LAST], 0.1, "logprobs"),
+    "the verdict came first": ([*FIRST, *WORDS], 1.0, "text"),
+    "and something else last": ([*FIRST, *WORDS, *LAST], 1.0, "text"),
+    "and an opinion after it": ([*FIRST, *WORDS, (" Response 2 is better in style.", {})], 1.0, "text"),
+}
+
+
+@pytest.mark.parametrize("answer", LONG)
+def test_a_long_answer_is_read_as_a_whole(answer: str, server: Server, tmp_path: Path) -> None:
+    """Only its last tokens are kept with their alternatives; the verdict is the one that the whole text decides for."""
+    places, z, method = LONG[answer]
+    text = "".join(token for token, _ in places)
+    server.answer = lambda body, number: completion(text, logprobs=places)
+    done = judged(server, tmp_path, PAIRS[:1], max_tokens=100)
+    assert (done.judgments[0].z, done.methods) == (z, {method: 1})
+
+
+def test_half_a_character_in_a_token_loses_no_reply(server: Server, tmp_path: Path) -> None:
+    body = completion("1 ?", logprobs=[("1", {"1": -0.1, "2": -3.0, "\ud83d": -5.0}), (" \ud83d", {})])
+    server.answer = lambda body_, number: json.dumps(body).encode()
+    done = judged(server, tmp_path, PAIRS[:2])
+    assert [j.z is None for j in done.judgments] == [False, False]
+    assert judged(server, tmp_path, PAIRS[:2]).asked == 0

@@ -85,6 +85,98 @@ def test_a_function_with_other_captured_values_is_another_judge(tmp_path: Path) 
     assert len(rows) == 4  # two judges, two orders; the third time nothing was asked
 
 
+WEIGHT = 0.25
+TABLE: Any = None
+
+
+def weighs(prompt: Any, first: str, second: str) -> float:
+    return WEIGHT if TABLE is None else float(TABLE[0])
+
+
+def test_what_a_function_uses_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a notebook a constant is changed and the cell is run again."""
+    import numpy as np
+
+    def z() -> float | None:
+        return rlaif.judge(PAIRS[:1], weighs, store=tmp_path)[0].z_ab
+
+    assert z() == 0.25
+    monkeypatch.setattr(f"{__name__}.WEIGHT", 0.75)
+    assert z() == 0.75
+    for first in (0.1, 0.2):  # arrays whose repr is the same
+        table = np.full(2000, 0.5)
+        table[0] = first
+        monkeypatch.setattr(f"{__name__}.TABLE", table)
+        assert z() == first
+    assert rlaif.judge(PAIRS[:1], weighs, store=tmp_path).report["votes_asked"] == 0
+
+
+def test_a_function_that_cannot_be_known_again_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    client = object()
+
+    def asks(prompt: Any, first: str, second: str) -> float:
+        return 0.5 if client else 0.0
+
+    rlaif.judge(PAIRS[:1], asks)
+    assert "warning" not in capsys.readouterr().err
+    rlaif.judge(PAIRS[:1], asks, store=tmp_path / "a")
+    assert "uses `client` (object), whose value cannot be known again" in capsys.readouterr().err
+    for asked in (2, 0):
+        named = rlaif.load_judge(asks, served_as="coin-v1")
+        assert rlaif.judge(PAIRS[:1], named, store=tmp_path / "b").report["votes_asked"] == asked
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_kept_judgments_stay_what_they_were(tmp_path: Path) -> None:
+    before = rlaif.judge(PAIRS[:4], longer, store=tmp_path)
+    ids = [judgment.pair.id for judgment in before]
+    after = rlaif.judge(PAIRS[4:], longer, store=tmp_path)
+    assert [judgment.pair.id for judgment in before] == ids
+    assert before[3].pair.id == ids[3] != after[3].pair.id
+
+
+def test_a_folder_of_an_earlier_version_is_not_paid_for_again(tmp_path: Path) -> None:
+    for name in ("votes", "ratings", "completions"):
+        write_rows(tmp_path / name / name / "a.jsonl", [{"key": "0" * 32}])
+        with pytest.raises(ValueError, match=f"holds {name} of an earlier version"):
+            rlaif.judge(PAIRS, longer, store=tmp_path / name)
+        with pytest.raises(ValueError, match="expected a new folder"):
+            rlaif.rate([("p", "r")], lambda prompt, response: 1, store=tmp_path / name)
+
+
+TWO_PROCESSES = """
+import json, sys
+import rlaif
+from rlaif.models.parallel import process_index
+
+pairs = [{"id": str(i), "prompt": f"p{i}", "response_a": "a" * (i % 5 + 1), "response_b": "bbb"} for i in range(39)]
+
+def longer(prompt, first, second):
+    return 0.9 if len(first) > len(second) else 0.1
+
+memory = rlaif.judge(pairs, longer)
+kept = rlaif.judge(pairs, longer, store=sys.argv[1])
+report = rlaif.build(kept, sys.argv[1] + "/preferences", test=0.0, validation=0.0)
+ratings = rlaif.rate([("p", "r" * (i % 9)) for i in range(40)], lambda prompt, response: len(response))
+row = {"memory": [j.z for j in memory], "kept": [j.z for j in kept], "ratings": [r.rating for r in ratings]}
+open(f"{sys.argv[1]}-{process_index()}.json", "w").write(json.dumps(row))
+"""
+
+
+def test_every_process_has_every_value(tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text(TWO_PROCESSES)
+    launcher = ["-m", "accelerate.commands.launch", "--config_file", ROOT / "recipes" / "accelerate" / "cpu_2.yaml"]
+    command = [sys.executable, *launcher, "--main_process_port", 0, tmp_path / "two.py", tmp_path / "out"]
+    env = rlaif_env(PYTHONPATH=str(ROOT))
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=env, timeout=180)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads((tmp_path / f"out-{rank}.json").read_text()) for rank in range(2)]
+    assert rows[0] == rows[1]
+    assert rows[0]["memory"] == rows[0]["kept"] == [[0.1, 0.1, 0.5, 0.9, 0.9][i % 5] for i in range(39)]
+    assert rows[0]["ratings"] == [i % 9 for i in range(40)]
+    assert (tmp_path / "out" / "preferences" / "report.json").is_file()
+
+
 def test_an_async_function_is_a_judge(tmp_path: Path) -> None:
     import asyncio
 

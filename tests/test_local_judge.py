@@ -15,7 +15,8 @@ import torch
 from support import byte_tokenizer, refused, rlaif, rows_of, save_model, some_pairs, tiny_llama, write_rows
 
 from rlaif.files.store import Store
-from rlaif.judging.ask import Ask, answers, ask_here
+from rlaif.judging.ask import answers, ask_here
+from rlaif.judging.method import Ask
 from rlaif.judging.pairwise import Pairwise, judge_pairs
 from rlaif.judging.prompts import TEMPLATES, Template
 from rlaif.judging.question import Question

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.files.store import Store
-from rlaif.judging.ask import Ask, Counts, Method, answers, gather
+from rlaif.judging.ask import answers
+from rlaif.judging.method import Ask, Counts, Method, gather
 from rlaif.judging.pairwise import Comparison, combine_votes
 from rlaif.judging.question import method_hash
 from rlaif.metrics import log_odds, sigmoid

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import UsageError
-from rlaif.files.manifest import write_manifest
+from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.preferences import FLIPPED, preference_row, preference_schema
 from rlaif.files.selection import BuildConfig, flip, is_flipped, judgments_of, select, split_for
 from rlaif.files.shards import SPLITS, Shards
@@ -73,6 +73,7 @@ def build(config: BuildConfig) -> dict[str, Any]:
         "splits": {name: shards.rows.get(name, 0) for name in SPLITS},
         "split_by": config.split_by,
         "mean_confidence": confidence / kept,
+        "seconds": elapsed(),
     }
     (folder / "README.md").write_text(_card(first, report), encoding="utf-8")
     write_json(folder / "report.json", report)

@@ -32,7 +32,7 @@ from rlaif.assess.agreement import assess_judgments, truth_name
 from rlaif.assess.rewards import assess_reward_model
 from rlaif.assess.truth import GoldReward, load_gold
 from rlaif.assess.wins import mean_and_error, win_rate_by_judge, win_rate_by_reward
-from rlaif.config import named_values
+from rlaif.config import UsageError, named_values
 from rlaif.files.manifest import elapsed
 from rlaif.files.occupied import occupied
 from rlaif.files.sources import read_judgments, read_prompts, write_jsonl
@@ -260,28 +260,28 @@ class _Plan:
 
 def _check_numbers(config: EvaluateConfig) -> None:
     if not config.output or not config.policies or not config.prompts:
-        raise ValueError(
+        raise UsageError(
             "output, policies and prompts must be set; expected --policies NAME=PATH ... --prompts SOURCE "
             "--output FOLDER."
         )
     if config.policy_temperature < 0 or not 0 < config.policy_top_p <= 1:
-        raise ValueError(
+        raise UsageError(
             f"policy_temperature is {config.policy_temperature} and policy_top_p {config.policy_top_p}; expected a "
             "temperature of 0 (greedy) or more and a top-p in (0, 1]."
         )
     for name in ("max_new_tokens", "batch_tokens", "bootstrap_samples"):
         if getattr(config, name) < 1:
-            raise ValueError(f"{name} is {getattr(config, name)}; expected at least 1.")
+            raise UsageError(f"{name} is {getattr(config, name)}; expected at least 1.")
     if config.limit is not None and config.limit < 1:
-        raise ValueError(f"limit is {config.limit}; expected at least 1 prompt.")
+        raise UsageError(f"limit is {config.limit}; expected at least 1 prompt.")
     if _has_judge(config):
         judge_settings(config)  # a judge that cannot be is known before a tokenizer is loaded
         if len(config.policies) == 1:
-            raise ValueError(
+            raise UsageError(
                 "a judge compares policies with the first one, and there is only one; add another or no judge."
             )
     if config.preferences and not config.reward_model:
-        raise ValueError("preferences are given but no reward_model to measure on them; add --reward_model FOLDER.")
+        raise UsageError("preferences are given but no reward_model to measure on them; add --reward_model FOLDER.")
 
 
 def _has_judge(config: EvaluateConfig) -> bool:

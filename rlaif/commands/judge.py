@@ -9,26 +9,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from rlaif.assess.agreement import JudgeNumbers
-from rlaif.config import UsageError, warn
+from rlaif.config import GateError, UsageError, warn
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.occupied import occupied
 from rlaif.files.sources import stream_pairs, whole_file, write_json, write_row
 from rlaif.files.store import Store
-from rlaif.judging.ask import Counts, answers
+from rlaif.files.votes import refuse_older
+from rlaif.judging.ask import answers
 from rlaif.judging.explain import explain
+from rlaif.judging.method import Counts
 from rlaif.judging.pairwise import Comparison, Pairwise, VoteCounts
-from rlaif.judging.settings import JudgeConfig, judge_settings, load_judge
+from rlaif.judging.settings import JudgeConfig, load_judge
 from rlaif.models.parallel import is_main
 from rlaif.records import Pair
 
-__all__ = ["JudgeReport", "JudgingConfig", "judge", "write_judgments"]
+__all__ = ["JudgeReport", "JudgingConfig", "check_judged", "judge", "write_judgments"]
 
 
 @dataclass
@@ -77,25 +79,24 @@ def judge(config: JudgingConfig) -> dict[str, Any]:
         raise UsageError(f"limit is {config.limit}; expected at least one pair, or no limit.")
     if config.reread and config.retry_unjudged:
         raise UsageError("reread asks nothing and retry_unjudged asks again; expected one of them.")
-    settings = judge_settings(config)
-    method = load_judge(settings, retry=config.retry_unjudged)
+    method = load_judge(config, retry=config.retry_unjudged)
     if config.explain is not None:
         _explain(config, method)
         return {}
     total = _check_source(config)
     folder = Path(config.output)
-    if any((folder / "votes").glob("*.jsonl")):
-        raise ValueError(
-            f"{folder} holds votes of an older version, which can be built from and published but not continued; "
-            "expected a new folder."
-        )
     if config.reread and not any((folder / "replies").glob("*.jsonl")):
         raise ValueError(f"{folder} holds no replies to read again; expected the folder of an earlier run.")
-    report = write_judgments(folder, method, lambda: _pairs(config), total, by=config.by, ask=not config.reread)
-    if is_main():
-        used = {**dataclasses.asdict(config), **settings.row()}
-        write_manifest(folder, "rlaif judge", used, [str(config.pairs)])
-    return report
+    return write_judgments(
+        folder,
+        method,
+        lambda: _pairs(config),
+        total,
+        by=config.by,
+        ask=not config.reread,
+        settings=dataclasses.asdict(config),
+        inputs=[config.pairs],
+    )
 
 
 def write_judgments(
@@ -107,8 +108,10 @@ def write_judgments(
     by: str | None = None,
     ask: bool = True,
     clock: Callable[[], float] = elapsed,
+    settings: Mapping[str, Any] | None = None,
+    inputs: Sequence[str | Path] = (),
 ) -> dict[str, Any]:
-    """Judges `pairs` into `folder`: replies/, judgments.jsonl, votes.jsonl and report.json.
+    """Judges `pairs` into `folder`: replies/, judgments.jsonl, votes.jsonl, report.json and manifest.json.
 
     Args:
         folder: replies that it holds are not asked for again.
@@ -118,11 +121,14 @@ def write_judgments(
         by: a column; the report then has numbers for each of its values.
         ask: False reads what is stored and asks nothing.
         clock: the seconds that the report says.
+        settings: what the manifest says beside those of the judge.
+        inputs: what was read, for the manifest.
 
     Returns:
         The report ({} but in the main process).
     """
     folder, counts, numbers = Path(folder), Counts(), JudgeReport(by)
+    refuse_older(folder)
     with occupied(folder, "rlaif judge"), Store(folder) as store:
         comparisons = answers(
             method, pairs, store, total=total, label="judging", ask=ask, counts=counts, everyone=False
@@ -139,8 +145,17 @@ def write_judgments(
                     write_row(votes, vote.row())
         report = {**numbers.report(), "votes_asked": counts.asked, "votes_reused": counts.reused, "seconds": clock()}
         write_json(folder / "report.json", report)
+        write_manifest(folder, "rlaif judge", {**(settings or {}), **method.about}, inputs)
     numbers.warn(method, total)
     return report
+
+
+def check_judged(report: Mapping[str, Any]) -> None:
+    """A GateError where a report of `judge` says that more than half of the pairs were left unjudged."""
+    unjudged, pairs = report["unjudged"], report["pairs"]
+    if 2 * unjudged > pairs:
+        most = next(iter(report["reasons"]))
+        raise GateError(f"the judge left {unjudged} of {pairs} pairs unjudged, most of them because: {most}")
 
 
 class JudgeReport:
@@ -160,7 +175,7 @@ class JudgeReport:
         if self.by:
             self.groups.setdefault(str(judgment.pair.extra.get(self.by)), JudgeNumbers()).add(judgment)
         self.flags.update(judgment.flags)
-        self.votes.add(comparison.votes)
+        self.votes.add(comparison)
 
     def report(self) -> dict[str, Any]:
         """All numbers so far."""
@@ -190,8 +205,8 @@ class JudgeReport:
             )
         if self.votes.unasked:
             warn(
-                f"{self.votes.unasked} votes want calls that no run has paid for; their pairs are unjudged. Run the "
-                "same command without --reread to ask."
+                f"{self.votes.unasked} votes want calls that no run has paid for, so their pairs may be unjudged. Run "
+                "the same command without --reread to ask."
             )
 
 

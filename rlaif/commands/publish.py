@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rlaif.config import named_values
+from rlaif.config import UsageError, named_values
 from rlaif.files.manifest import write_manifest
 from rlaif.files.sources import fingerprint, write_json
 from rlaif.publish.card import CardFields, check_fields, front_matter, render
@@ -145,9 +145,9 @@ def publish(
     source, kind = _source(config)
     _check_settings(kind, model if kind == "preferences" else dataset)
     if not config.output:
-        raise ValueError("output must be set; expected --output FOLDER for exactly what is sent.")
+        raise UsageError("output must be set; expected --output FOLDER for exactly what is sent.")
     if not config.license:
-        raise ValueError(
+        raise UsageError(
             "license must be set: nobody but you knows it; expected an identifier of the Hub's list, such as "
             "--license cc-by-4.0, or --license other --license_name NAME --license_link URL."
         )
@@ -190,12 +190,12 @@ def _source(config: PublishConfig) -> tuple[Path, str]:
     given = {kind: getattr(config, kind) for kind in ("preferences", "reward_model", "policy")}
     named = [kind for kind, folder in given.items() if folder]
     if not named:
-        raise ValueError(
+        raise UsageError(
             "one of preferences, reward_model and policy must be set; expected --preferences FOLDER, --reward_model "
             "FOLDER or --policy FOLDER."
         )
     if len(named) > 1:
-        raise ValueError(f"got {' and '.join(named)}; expected one of them: each has a repository of its own.")
+        raise UsageError(f"got {' and '.join(named)}; expected one of them: each has a repository of its own.")
     return Path(given[named[0]]), named[0]
 
 

@@ -222,13 +222,13 @@ class Store:
     # Writing ------------------------------------------------------------------------------------------------------
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Adds rows with one write, so that a kill leaves all of them or none."""
+        """Adds rows with one write: a kill may cut it, and what stands whole before the cut is kept."""
         lines, keys = [], []
         for row in rows:
             key, weak = row["key"], row.get("answered") is False
             rest = {name: value for name, value in row.items() if name not in ("key", "answered")}
             head = {"key": key, "answered": False} if weak else {"key": key}
-            lines.append(json.dumps(head | rest, ensure_ascii=False).encode() + b"\n")
+            lines.append(json.dumps(head | rest, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
             keys.append((bytes.fromhex(key), weak))
         if lines:
             for (key, weak), place in zip(keys, self._write(lines), strict=True):

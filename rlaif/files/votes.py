@@ -18,7 +18,7 @@ from rlaif.files.sources import read_rows
 from rlaif.files.store import Store
 from rlaif.records import Vote
 
-__all__ = ["TimedVote", "has_votes", "in_pairs_order", "open_replies", "read_votes", "timed_votes"]
+__all__ = ["TimedVote", "has_votes", "in_pairs_order", "open_replies", "read_votes", "refuse_older", "timed_votes"]
 
 
 class TimedVote(NamedTuple):
@@ -36,6 +36,16 @@ def has_votes(folder: str | Path) -> bool:
 def in_pairs_order(folder: str | Path) -> bool:
     """Whether a folder's votes are rows of its pairs; in the older layout they are calls, each of which stands once."""
     return (Path(folder) / "votes.jsonl").is_file()
+
+
+def refuse_older(folder: str | Path) -> None:
+    """A ValueError where `folder` holds answers of an earlier version, which would be asked and paid for again."""
+    for name in ("votes", "ratings", "completions"):
+        if any((Path(folder) / name).glob("*.jsonl")):
+            raise ValueError(
+                f"{folder} holds {name} of an earlier version, which can be built from and published but not "
+                "continued; expected a new folder."
+            )
 
 
 def read_votes(folder: str | Path) -> Iterator[Vote]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from rlaif.files.store import Store
-from rlaif.judging.ask import Method
+from rlaif.judging.method import Method
 from rlaif.judging.pairwise import Comparison
 from rlaif.models.base import UNASKED, Call, Reply
 from rlaif.records import Pair

@@ -18,7 +18,8 @@ import numpy as np
 
 from rlaif.config import warn
 from rlaif.files.store import Store
-from rlaif.judging.ask import Ask, Counts, answers, ask_here, gather
+from rlaif.judging.ask import answers, ask_here
+from rlaif.judging.method import Ask, Counts, gather
 from rlaif.judging.prompts import Template
 from rlaif.judging.question import Question, method_hash
 from rlaif.judging.reading import LOW_MASS, VERSION, low_mass
@@ -40,10 +41,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a method says of a pair: its judgment, and the votes that it was made of."""
+    """What a method says of a pair: its judgment, and the votes that it was made of.
+
+    `unasked` votes want a call that is not stored, in a run that asks nothing.
+    """
 
     judgment: Judgment
     votes: tuple[Vote, ...] = ()
+    unasked: int = 0
 
 
 def combine_votes(
@@ -102,12 +107,14 @@ class Pairwise:
         orders: which orders it is shown.
         samples: votes in each order.
         combine: as in `combine_votes`.
+        about: the settings that it was made from, for manifests.
     """
 
     question: Question
     orders: tuple[Order, ...] = ORDERS
     samples: int = 1
     combine: str = "mean"
+    about: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     name = "pairwise"
 
@@ -140,10 +147,11 @@ class Pairwise:
     def ask(self, item: Pair) -> Ask[Comparison]:
         """Both orders at once; a pair that cannot be judged (an empty response, two equal ones) is not asked about."""
         problem = item.problem()
-        votes: list[Vote] = []
+        voted: list[tuple[Vote, bool]] = []
         if problem is None:
             each = [self._vote(item, order, sample) for order in self.orders for sample in range(self.samples)]
-            votes = yield from gather(each)
+            voted = yield from gather(each)
+        votes = tuple(vote for vote, _ in voted)
         judgment = combine_votes(
             item,
             votes,
@@ -156,14 +164,14 @@ class Pairwise:
             method=self.hash,
             reading=VERSION,
         )
-        return Comparison(judgment, tuple(votes))
+        return Comparison(judgment, votes, sum(unasked for _, unasked in voted))
 
-    def _vote(self, pair: Pair, order: Order, sample: int) -> Ask[Vote]:
+    def _vote(self, pair: Pair, order: Order, sample: int) -> Ask[tuple[Vote, bool]]:
         shown = (pair.response_a, pair.response_b) if order == "ab" else (pair.response_b, pair.response_a)
         question = self.question
         messages = () if question.is_function else self.template.messages(pair, order)
         reply, reading = yield from question.ask(messages, (pair.prompt, *shown), sample)
-        return Vote(
+        vote = Vote(
             reply.key,
             pair.id,
             self.judge,
@@ -178,6 +186,7 @@ class Pairwise:
             reply.usage.row() or None,
             reply.answered,
         )
+        return vote, reading.unasked
 
 
 @dataclass
@@ -196,14 +205,13 @@ class VoteCounts:
     _mass: float = 0.0
     _masses: int = 0
 
-    def add(self, votes: Iterable[Vote]) -> None:
+    def add(self, comparison: Comparison) -> None:
         """Counts the votes of one pair."""
-        for vote in votes:
+        self.unasked += comparison.unasked
+        for vote in comparison.votes:
             self.votes += 1
             if vote.p_first is not None:
                 self.methods[str(vote.method)] += 1
-            elif not vote.answered and (vote.reason or "").startswith("not asked"):
-                self.unasked += 1
             if vote.mass is not None:
                 self._mass += vote.mass
                 self._masses += 1
@@ -241,7 +249,7 @@ class Annotation:
         """The comparisons as they come, counted."""
         votes, judgments = VoteCounts(), []
         for comparison in comparisons:
-            votes.add(comparison.votes)
+            votes.add(comparison)
             judgments.append(comparison.judgment)
         return cls(judgments, counts.asked, counts.reused, votes.mass, dict(sorted(votes.methods.items())))
 

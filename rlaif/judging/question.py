@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlaif.judging.ask import Ask
+from rlaif.judging.method import Ask
 from rlaif.judging.prompts import BaseTemplate
 from rlaif.judging.reading import Reading, read_labels, read_number
 from rlaif.models.base import UNASKED, Call, Model, Reply
@@ -111,6 +111,7 @@ class Question:
             else:
                 (found,) = yield [again]
                 if found.finish == UNASKED:  # nothing is asked in this run
+                    reading = reading._replace(unasked=True)
                     break
             if not found.answered:
                 break  # what was read before stands

@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from rlaif.files.store import Store
-from rlaif.judging.ask import Ask, Counts, ask_here
+from rlaif.judging.ask import ask_here
+from rlaif.judging.method import Ask, Counts
 from rlaif.judging.prompts import RatingTemplate
 from rlaif.judging.question import Question, method_hash
 from rlaif.models.base import Model

@@ -27,12 +27,20 @@ LOW_MASS = 0.5  # with less on all labels together, the judge would rather have 
 
 
 class Reading(NamedTuple):
-    """A value, or the reason why there is none; how it was read; the probability of all labels together, if known."""
+    """What a reply says.
+
+    Attributes:
+        value: a number, or None with a `reason`.
+        method: how it was read: "logprobs", "text" or "function".
+        mass: the probability of all labels together, where it is known.
+        unasked: a call that this reading wants is not stored, and nothing is asked in this run.
+    """
 
     value: float | None
     reason: str | None = None
     method: str | None = None
     mass: float | None = None
+    unasked: bool = False
 
 
 def read_labels(reply: Reply, template: BaseTemplate, max_tokens: int = 0) -> Reading:
@@ -44,7 +52,7 @@ def read_labels(reply: Reply, template: BaseTemplate, max_tokens: int = 0) -> Re
         max_tokens: of the call, for the reason of an answer that was cut off.
     """
     if reply.finish == UNASKED or reply.reason is not None:
-        return Reading(None, reply.reason or "no reply")
+        return Reading(None, reply.reason or "no reply", unasked=reply.finish == UNASKED)
     if reply.logps is not None:
         logps = [-math.inf if logp is None else logp for logp in reply.logps]
         most = max(logps)
@@ -53,11 +61,11 @@ def read_labels(reply: Reply, template: BaseTemplate, max_tokens: int = 0) -> Re
         value = template.expected([math.exp(logp - most) for logp in logps])
         return Reading(round(value, 6), method="logprobs", mass=round(sum(map(math.exp, logps)), 6))
     text = reply.text or ""
+    verdict = template.find(text)
     if reply.places:
-        found = expected_from_logprobs([(place.token, _listed(place)) for place in reply.places], template)
+        found = _from_places(reply.places, text, verdict, template)
         if found is not None:
             return Reading(round(found[0], 6), method="logprobs", mass=round(found[1], 6))
-    verdict = template.find(text)
     if verdict is not None:
         return Reading(round(template.values[verdict[0]], 6), method="text")
     cut = f" It was cut off at {max_tokens} tokens; raise --max_tokens." if reply.finish == "length" else ""
@@ -68,7 +76,8 @@ def read_labels(reply: Reply, template: BaseTemplate, max_tokens: int = 0) -> Re
 def read_number(reply: Reply, template: BaseTemplate) -> Reading:
     """The number that a function returned, within the values of `template`."""
     if reply.finish == UNASKED or reply.reason is not None:
-        return Reading(None, reply.reason or "no reply", None if reply.finish == UNASKED else "function")
+        unasked = reply.finish == UNASKED
+        return Reading(None, reply.reason or "no reply", None if unasked else "function", unasked=unasked)
     value = float(reply.text or "nan")
     if not min(template.values) <= value <= max(template.values):  # nor is NaN
         return Reading(None, f"the function returned {value}, not {template.meaning}", "function")
@@ -86,25 +95,44 @@ def low_mass(mass: float, template: BaseTemplate) -> str:
     )
 
 
+def _from_places(
+    places: Sequence[Place], text: str, verdict: tuple[int, int] | None, template: BaseTemplate
+) -> tuple[float, float] | None:
+    """`expected_from_logprobs` of an endpoint's places; of a long answer the last ones alone are kept.
+
+    The verdict is then the one that the whole text decides for, and nothing is read where it stands before them.
+    """
+    tokens = [(place.token, _listed(place)) for place in places]
+    kept = "".join(token for token, _ in tokens)
+    before = len(text) - len(kept)
+    if before <= 0 or not text.endswith(kept):
+        return expected_from_logprobs(tokens, template)
+    if verdict is None or verdict[1] < before:
+        return None
+    return expected_from_logprobs(tokens, template, (verdict[0], verdict[1] - before))
+
+
 def _listed(place: Place) -> dict[str, float]:
     """The log-probabilities at one place, the written token's own among them where any are listed."""
     own = {place.token: place.logp} if place.listed and place.logp is not None else {}
     return {**dict(place.listed), **own}
 
 
-def expected_from_logprobs(places: Sequence[_Token], template: BaseTemplate) -> tuple[float, float] | None:
+def expected_from_logprobs(
+    places: Sequence[_Token], template: BaseTemplate, verdict: tuple[int, int] | None = None
+) -> tuple[float, float] | None:
     """E = sum_i value_i P(label_i) / sum_i P(label_i) at the token that is the verdict, and the labels' mass.
 
-    The verdict is the one that `template.find` reads in the text, so that a judge that goes on talking ("1", and in the
-    next line "Response 2 is wrong.") is not read where it happens to name a label again. Spellings of a label (" 1",
-    "1") are added up; labels of one letter keep their case, for "a" is an article and no "A". A label that is not among
-    the listed tokens is no likelier than the least likely of them: it gets that probability, an upper bound, where
-    taking 0 would make the judge certain.
+    The `verdict` (its label and its place in the joined tokens) is the one that `template.find` reads, so that a judge
+    that goes on talking ("1", and in the next line "Response 2 is wrong.") is not read where it happens to name a label
+    again. Spellings of a label (" 1", "1") are added up; labels of one letter keep their case, for "a" is an article
+    and no "A". A label that is not among the listed tokens is no likelier than the least likely of them: it gets that
+    probability, an upper bound, where taking 0 would make the judge certain.
 
     None where there is no verdict, where it is not one token (or the two of "10"), where nothing but the label itself
     is listed, or where what is not known could move E by more than `template.tolerance`.
     """
-    verdict = template.find("".join(token for token, _ in places))
+    verdict = verdict or template.find("".join(token for token, _ in places))
     if verdict is None:
         return None
     index = 0

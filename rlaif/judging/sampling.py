@@ -12,9 +12,11 @@ from functools import cached_property
 from pathlib import Path
 
 from rlaif.files.store import Store
-from rlaif.judging.ask import Ask, Counts, answers
+from rlaif.files.votes import refuse_older
+from rlaif.judging.ask import answers
+from rlaif.judging.method import Ask, Counts
 from rlaif.judging.question import method_hash
-from rlaif.models.base import Call, Model, Reply
+from rlaif.models.base import UNASKED, Call, Model, Reply
 from rlaif.models.parallel import process_count
 from rlaif.models.rendering import as_messages
 from rlaif.records import Prompt
@@ -31,6 +33,7 @@ class Completion:
         text: None with a `reason` where there is none.
         tokens: how many were generated, the end of the response included; None where nobody counted.
         complete: it ended by itself, and was not cut off.
+        unasked: it is not stored, and nothing was asked.
     """
 
     key: str
@@ -38,12 +41,13 @@ class Completion:
     tokens: int | None = None
     complete: bool = True
     reason: str | None = None
+    unasked: bool = False
 
     @classmethod
     def of(cls, reply: Reply) -> Completion:
         """The completion that a policy's reply is."""
         if reply.reason is not None or reply.text is None:
-            return cls(reply.key, None, reason=reply.reason or "no text")
+            return cls(reply.key, None, reason=reply.reason or "no text", unasked=reply.finish == UNASKED)
         return cls(reply.key, reply.text, reply.usage.completion_tokens, reply.finish == "stop")
 
 
@@ -127,6 +131,8 @@ def complete(
     # As many prompts at once as this process has: writing wants large batches, and a text does not depend on its batch.
     chunk = max(1, min(2048, -(-len(prompts) // process_count())))
     counts = counts or Counts()
+    if folder is not None:
+        refuse_older(folder)
     with Store(folder) as store:
         values = answers(sampling, lambda: prompts, store, total=len(prompts), label=label, counts=counts, chunk=chunk)
         return list(values)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlaif.config import read_mapping
+from rlaif.config import UsageError, read_mapping
 from rlaif.judging.pairwise import Pairwise
 from rlaif.judging.prompts import TEMPLATES, load_rating_template, load_template, parse_scale, rating_template
 from rlaif.judging.question import Question
@@ -31,7 +31,16 @@ from rlaif.judging.rating import RatingMethod
 from rlaif.models.base import Model
 from rlaif.records import ORDERS, Order
 
-__all__ = ["JudgeConfig", "JudgeSettings", "ModelSettings", "judge_settings", "load_judge", "load_rater", "model_of"]
+__all__ = [
+    "AnyJudge",
+    "JudgeConfig",
+    "JudgeSettings",
+    "ModelSettings",
+    "judge_settings",
+    "load_judge",
+    "load_rater",
+    "model_of",
+]
 
 _KINDS = {"local": "local", "api": "api", "function": "function", "scripted": "function"}
 
@@ -161,7 +170,7 @@ class ModelSettings:
     base_url: str | None = None
     served_as: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
-    concurrency: int = 32
+    concurrency: int | None = None
     max_retries: int = 8
     timeout: float = 120.0
     logprobs: str = "auto"
@@ -199,6 +208,7 @@ class JudgeSettings:
         model = self.model
         row: dict[str, Any] = {flat: getattr(model, name) for flat, name in _FLAT_MODEL.items()}
         row |= {name: getattr(self, name) for name in _TOP}
+        row["concurrency"] = model.concurrency or 32
         row["judge"] = "scripted" if model.kind == "function" else model.kind
         row["judge_model"] = model.name if isinstance(model.name, str) else repr(model.name)
         row["template"] = self.template or ("compact" if model.kind == "function" else "helpful")
@@ -210,6 +220,8 @@ class JudgeSettings:
             row["extra_headers"] = sorted(model.extra_headers)  # their names: a value may be a key
         return row
 
+
+AnyJudge = JudgeSettings | JudgeConfig | Mapping[str, Any] | str | Path | Callable[..., Any]
 
 # The flat names of `JudgeConfig` and what they are called under `model:`.
 _FLAT_MODEL = {
@@ -225,7 +237,8 @@ _TOP = ("template", "orders", "samples", "combine", "temperature", "max_tokens")
 # Which kinds use a setting; what is not here all of them do.
 _USERS = {
     **dict.fromkeys(("revision", "dtype", "load_in_4bit", "device_map", "tokens"), ("local",)),
-    **dict.fromkeys(("base_url", "served_as", "api_key_env", "concurrency", "max_retries", "timeout"), ("api",)),
+    **dict.fromkeys(("base_url", "api_key_env", "max_retries", "timeout"), ("api",)),
+    **dict.fromkeys(("served_as", "concurrency"), ("api", "function")),
     **dict.fromkeys(("logprobs", "extra_body", "extra_headers", "reasoning_effort"), ("api",)),
     **dict.fromkeys(("temperature", "max_tokens"), ("api",)),
     **dict.fromkeys(("template", "chat_template_kwargs"), ("local", "api")),
@@ -251,19 +264,47 @@ _LEAST: dict[str, float] = {
 }
 
 
-def judge_settings(judge: JudgeConfig | Mapping[str, Any] | str | Path | Callable[..., Any]) -> JudgeSettings:
+def judge_settings(judge: AnyJudge, **settings: Any) -> JudgeSettings:
     """A judge from its command line, its YAML file, the mapping that the file holds, its model's name, or a function.
+
+    Args:
+        judge: in any of these forms.
+        settings: what else would stand in the YAML, of the judge or of its model (`dtype`, `extra_body`, ...); they win
+            over it.
 
     Raises:
         ValueError: a setting is unknown, is no such value, or is one that this kind of judge would not use.
     """
+    if isinstance(judge, JudgeSettings):
+        return judge
     if isinstance(judge, JudgeConfig):
         return _of_config(judge)
-    if callable(judge):
-        return _checked({"model": {"name": judge, "kind": "function"}}, "the judge")
-    if isinstance(judge, Mapping):
-        return _checked(_nested(judge, "the judge"), "the judge")
-    return _of_config(JudgeConfig(judge=str(judge)))
+    base_url = settings.get("base_url")
+    values: dict[str, Any]
+    if callable(judge) or isinstance(judge, Mapping):
+        where = "the judge"
+        values = _nested(judge, where) if isinstance(judge, Mapping) else {"model": judge}
+        model = _model_mapping(values["model"], where, base_url)
+    else:
+        values, model, where = _of_word(str(judge), base_url)
+    of_model = {f.name for f in dataclasses.fields(ModelSettings)}
+    for name, value in settings.items():
+        if name in _FLAT_MODEL or name in of_model:
+            model[_FLAT_MODEL.get(name, name)] = value
+        else:
+            values[name] = value
+    return _checked({**values, "model": model}, where)
+
+
+def _of_word(word: str, base_url: str | None) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """The mapping that `--judge` names, a YAML file's or that of a model alone; its model; what errors call it."""
+    if Path(word).is_file() and Path(word).suffix in {".yaml", ".yml"}:
+        values, where = _nested(read_mapping(word, word), word), word
+    else:
+        _refuse_misspelt_kind(word)
+        values, where = {"model": word}, "the judge"
+    # With a base_url given beside it, a model of no stated kind is an endpoint's.
+    return values, _model_mapping(values["model"], where, base_url), where
 
 
 def _of_config(config: JudgeConfig) -> JudgeSettings:
@@ -277,7 +318,7 @@ def _of_config(config: JudgeConfig) -> JudgeSettings:
     where = "the judge"
     if word in _KINDS or word is None:
         if not name:
-            raise ValueError(
+            raise UsageError(
                 "judge_model is not set; expected a model (local, api) or a function (scripted), or --judge with a "
                 "judge's YAML file or a model."
             )
@@ -287,16 +328,10 @@ def _of_config(config: JudgeConfig) -> JudgeSettings:
         if name:
             close = difflib.get_close_matches(word, _KINDS, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(_KINDS)}."
-            raise ValueError(
+            raise UsageError(
                 f"judge is {word!r} and judge_model {name!r}; beside a judge_model the judge is a kind: {hint}"
             )
-        if Path(word).is_file() and Path(word).suffix in {".yaml", ".yml"}:
-            values, where = _read_file(word), word
-        else:
-            _refuse_misspelt_kind(word)
-            values = {"model": word}
-        # With a base_url given beside it, a model of no stated kind is an endpoint's.
-        model = _model_mapping(values.get("model"), where, given.get("base_url"))
+        values, model, where = _of_word(word, given.get("base_url"))
         kind = model["kind"]
     model |= {_FLAT_MODEL[flat]: value for flat, value in given.items() if flat in _FLAT_MODEL}
     values = {**values, "model": model, **{flat: value for flat, value in given.items() if flat in _TOP}}
@@ -305,18 +340,13 @@ def _of_config(config: JudgeConfig) -> JudgeSettings:
 
 def _refuse_misspelt_kind(word: str) -> None:
     if Path(word).suffix in {".yaml", ".yml"}:
-        raise ValueError(f"judge is {word!r}, which does not exist; expected a judge's YAML file.")
+        raise UsageError(f"judge is {word!r}, which does not exist; expected a judge's YAML file.")
     close = difflib.get_close_matches(word, _KINDS, n=1, cutoff=0.7)
     if close and not Path(word).exists():
-        raise ValueError(
+        raise UsageError(
             f"judge is {word!r}; expected one of {', '.join(name for name in _KINDS if name != 'function')}, a judge's "
             f"YAML file, or a model. Did you mean {close[0]!r}?"
         )
-
-
-def _read_file(path: str) -> dict[str, Any]:
-    """The nested mapping of a judge's YAML."""
-    return _nested(read_mapping(path, path), path)
 
 
 def _nested(values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -326,13 +356,13 @@ def _nested(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     if "judge_model" not in values:
         close = difflib.get_close_matches("model", map(str, values), n=1)
         hint = f"did you misspell it as {close[0]!r}?" if close else "expected as in `model: Qwen/Qwen3-8B`."
-        raise ValueError(f"{where} has no `model`; {hint}")
+        raise UsageError(f"{where} has no `model`; {hint}")
     known = [*(f.name for f in dataclasses.fields(JudgeConfig)), "scale"]
     if unknown := [name for name in values if name not in known]:
-        raise ValueError(_unknown(where, str(unknown[0]), known))
+        raise UsageError(_unknown(where, str(unknown[0]), known))
     kind = values.get("judge") or "local"
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ValueError(f"{where}: judge is {kind!r}; expected one of local, api, scripted.")
+        raise UsageError(f"{where}: judge is {kind!r}; expected one of local, api, scripted.")
     model = {"name": values["judge_model"], "kind": _KINDS[kind]}
     model |= {_FLAT_MODEL[flat]: value for flat, value in values.items() if flat in _FLAT_MODEL and value is not None}
     top = {name: values[name] for name in (*_TOP, "scale") if values.get(name) is not None}
@@ -346,7 +376,7 @@ def _model_mapping(value: Any, where: str, base_url: str | None = None) -> dict[
     if not callable(named) and not (isinstance(named, str) and named.strip()):
         # A mapping's values are not shown: a header's may be a key.
         got = f"a mapping with {', '.join(map(str, value)) or 'nothing'}" if isinstance(value, Mapping) else repr(value)
-        raise ValueError(f"{where}: model is {got:.80}; expected a model's name, or a mapping with its `name`.")
+        raise UsageError(f"{where}: model is {got:.80}; expected a model's name, or a mapping with its `name`.")
     model = dict(model)
     name, kind = model["name"], model.get("kind")
     if kind is None:
@@ -357,7 +387,7 @@ def _model_mapping(value: Any, where: str, base_url: str | None = None) -> dict[
         else:
             kind = "function" if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) else "local"
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ValueError(f"{where}: the model's kind is {kind!r}; expected one of local, api, function.")
+        raise UsageError(f"{where}: the model's kind is {kind!r}; expected one of local, api, function.")
     return {**model, "kind": _KINDS[kind]}
 
 
@@ -370,17 +400,17 @@ def _checked(values: Mapping[str, Any], where: str, said: str | None = None) -> 
     for names, own, other, place in ((model, of_model, of_judge, "beside"), (top, of_judge, of_model, "under")):
         if unknown := [str(name) for name in names if name not in own]:
             if unknown[0] in other:
-                raise ValueError(f"{where}: {unknown[0]!r} belongs {place} `model:`.")
-            raise ValueError(_unknown(where, unknown[0], own))
+                raise UsageError(f"{where}: {unknown[0]!r} belongs {place} `model:`.")
+            raise UsageError(_unknown(where, unknown[0], own))
     kind = model["kind"]
-    said = said or ("scripted" if kind == "function" else kind)
+    said = said or kind
     for name, value in [*model.items(), *top.items()]:
         if value is None or name in ("name", "kind"):
             continue
         users = _USERS.get(name)
         if users is not None and kind not in users:
             flat = next((flat for flat, own in _FLAT_MODEL.items() if own == name), name)
-            raise ValueError(
+            raise UsageError(
                 f"{flat} is {_shown(name, value)}, which judge {said!r} does not use; leave it out, or set --judge to "
                 f"{' or '.join(users)}."
             )
@@ -390,25 +420,25 @@ def _checked(values: Mapping[str, Any], where: str, said: str | None = None) -> 
         **{name: value for name, value in top.items() if value is not None},
     )
     if settings.samples > 1 and kind != "api":
-        raise ValueError(f"samples is {settings.samples}; a {said} judge gives the same vote every time, use 1.")
+        raise UsageError(f"samples is {settings.samples}; a {said} judge gives the same vote every time, use 1.")
     if settings.samples > 1 and settings.temperature == 0.0:
-        raise ValueError("samples > 1 at temperature 0 asks the same thing again; set --temperature above 0.")
+        raise UsageError("samples > 1 at temperature 0 asks the same thing again; set --temperature above 0.")
     return settings
 
 
 def _check_value(name: str, value: Any, where: str) -> None:
     types, wanted = _TYPES.get(name, ((object,), ""))
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and object not in types):
-        raise ValueError(f"{where}: {name} is {_shown(name, value)}; expected {wanted}.")
+        raise UsageError(f"{where}: {name} is {_shown(name, value)}; expected {wanted}.")
     if isinstance(value, Mapping):
         _check_mapping(name, value, where)
     if name in _CHOICES and value not in _CHOICES[name]:
-        raise ValueError(f"{where}: {name} is {value!r}; expected one of {', '.join(_CHOICES[name])}.")
+        raise UsageError(f"{where}: {name} is {value!r}; expected one of {', '.join(_CHOICES[name])}.")
     number: Any = value
     if name in _LEAST and not _LEAST[name] <= number < float("inf"):
-        raise ValueError(f"{name} is {value}; expected at least {_LEAST[name]}.")
+        raise UsageError(f"{name} is {value}; expected at least {_LEAST[name]}.")
     if name == "timeout" and not 0.0 < number < float("inf"):
-        raise ValueError(f"timeout is {value}; expected a number of seconds above 0.")
+        raise UsageError(f"timeout is {value}; expected a number of seconds above 0.")
     if name == "scale":
         parse_scale(value, where)
 
@@ -418,14 +448,14 @@ def _check_mapping(name: str, value: Mapping[Any, Any], where: str) -> None:
     if name == "extra_headers":
         for header, text in value.items():
             if not isinstance(header, str) or not isinstance(text, str):
-                raise ValueError(
+                raise UsageError(
                     f"{where}: {name} has {header!r} of type {type(text).__name__}; expected text for text: quote it."
                 )
         return
     try:
         json.dumps(value, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise UsageError(
             f"{where}: {name} is {value!r:.80}, which is no JSON ({error}); expected text, numbers, true or false, and "
             "lists and mappings of them. Quote dates."
         ) from None
@@ -447,7 +477,7 @@ def model_of(settings: ModelSettings) -> Model:
     if settings.kind == "function":
         from rlaif.models.function import function_model
 
-        return function_model(settings.name, settings.concurrency)
+        return function_model(settings.name, settings.concurrency, settings.served_as)
     assert isinstance(settings.name, str)
     if settings.kind == "api":
         from rlaif.models.api import ApiModel
@@ -457,7 +487,7 @@ def model_of(settings: ModelSettings) -> Model:
             settings.name,
             settings.base_url,
             settings.api_key_env,
-            settings.concurrency,
+            settings.concurrency or 32,
             settings.max_retries,
             settings.timeout,
             settings.extra_headers,
@@ -476,37 +506,33 @@ def model_of(settings: ModelSettings) -> Model:
     )
 
 
-def load_judge(
-    judge: JudgeSettings | JudgeConfig | Mapping[str, Any] | str | Path | Callable[..., Any], *, retry: bool = False
-) -> Pairwise:
+def load_judge(judge: AnyJudge, *, retry: bool = False, **settings: Any) -> Pairwise:
     """The judge of pairs that `judge` describes (see `judge_settings`).
 
     Args:
-        judge: settings, in any form.
+        judge, settings: as in `judge_settings`.
         retry: ask once more for what was answered but could not be read.
 
     Raises:
         ValueError: there is no such judge.
     """
-    settings = judge if isinstance(judge, JudgeSettings) else judge_settings(judge)
+    of_judge = judge_settings(judge, **settings)
     orders: dict[str, tuple[Order, ...]] = {"both": ORDERS, "ab": ("ab",), "ba": ("ba",)}
-    function = settings.model.kind == "function"
-    template = TEMPLATES["compact"] if function else load_template(settings.template or "helpful")
-    question = _question(settings, template, retry)
-    return Pairwise(question, orders[settings.orders], settings.samples, settings.combine)
+    function = of_judge.model.kind == "function"
+    template = TEMPLATES["compact"] if function else load_template(of_judge.template or "helpful")
+    question = _question(of_judge, template, retry)
+    return Pairwise(question, orders[of_judge.orders], of_judge.samples, of_judge.combine, about=of_judge.row())
 
 
-def load_rater(
-    judge: JudgeSettings | JudgeConfig | Mapping[str, Any] | str | Path | Callable[..., Any],
-) -> RatingMethod:
+def load_rater(judge: AnyJudge, **settings: Any) -> RatingMethod:
     """The judge of single responses that `judge` describes; as `load_judge`, with a rating template."""
-    settings = judge if isinstance(judge, JudgeSettings) else judge_settings(judge)
-    scale = None if settings.scale is None else parse_scale(settings.scale, "the judge")
-    if settings.model.kind == "function":
+    of_judge = judge_settings(judge, **settings)
+    scale = None if of_judge.scale is None else parse_scale(of_judge.scale, "the judge")
+    if of_judge.model.kind == "function":
         template = rating_template("compact", scale or (0, 9))
     else:
-        template = load_rating_template(settings.template or "helpful", scale)
-    return RatingMethod(_question(settings, template, False))
+        template = load_rating_template(of_judge.template or "helpful", scale)
+    return RatingMethod(_question(of_judge, template, False))
 
 
 def _question(settings: JudgeSettings, template: Any, retry: bool) -> Question:

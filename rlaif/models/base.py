@@ -174,6 +174,7 @@ class Model(ABC):
 
     Attributes:
         name: what people call it; written into votes and cards.
+        transient: why a later run will not find its replies again, where it will not; None of most models.
         can: what it is able to do:
             "score"      gives log P(choice) for each of a call's choices
             "write"      writes text
@@ -185,6 +186,7 @@ class Model(ABC):
 
     name: str
     can: frozenset[str]
+    transient: str | None = None
 
     @property
     @abstractmethod

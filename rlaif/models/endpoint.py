@@ -366,10 +366,12 @@ def _text(value: Any) -> str | None:
 def _place(place: Any) -> Place:
     """A generated token with what is listed at its place, but for log-probabilities that are no numbers."""
     listed = tuple(
-        (str(t.token), float(t.logprob)) for t in place.top_logprobs or [] if isinstance(t.logprob, int | float)
+        (_text(str(t.token)) or "", float(t.logprob))
+        for t in place.top_logprobs or []
+        if isinstance(t.logprob, int | float)
     )
     own = float(place.logprob) if isinstance(place.logprob, int | float) else None
-    return Place(str(place.token), own, listed)
+    return Place(_text(str(place.token)) or "", own, listed)
 
 
 def _about_the_question(error: Any) -> bool:
@@ -424,4 +426,4 @@ def _retry_after(error: Any) -> float | None:
 
 
 def _line(error: object) -> str:
-    return " ".join(str(error).split())[:200]
+    return " ".join(str(error).encode("utf-8", "replace").decode().split())[:200]

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rlaif.config import import_function
 from rlaif.models.base import JSON, Call, Reply, RoundModel, StreamModel
-from rlaif.records import Prompt, content_hash
+from rlaif.models.source import file_hash, name_of, source_hash
+from rlaif.records import Prompt
 
 __all__ = ["AsyncFunctionModel", "FunctionModel", "function_model", "longer"]
 
@@ -24,58 +24,41 @@ def longer(prompt: Prompt, first: str, second: str) -> float:
     return 0.5 + 0.5 * ((len(first) > len(second)) - (len(first) < len(second)))
 
 
-def function_model(function: str | Callable[..., Any], concurrency: int = 32) -> FunctionModel | AsyncFunctionModel:
+def function_model(
+    function: str | Callable[..., Any], concurrency: int | None = None, served_as: str | None = None
+) -> FunctionModel | AsyncFunctionModel:
     """The model of a function, or of "package.module:function".
 
     Args:
         function: what takes a call's arguments and returns a number; it may be async.
-        concurrency: of an async one, its calls in flight.
+        concurrency: of an async one, its calls in flight; 32 by default.
+        served_as: names what the function says, instead of its source: replies are kept under it.
+
+    Raises:
+        ValueError: there is no such function, or a `concurrency` for one that is not async.
     """
-    name = function if isinstance(function, str) else _name_of(function)
+    name = function if isinstance(function, str) else name_of(function)
     found = import_function(function) if isinstance(function, str) else function
-    identity = {"kind": "function", "function": name, "source": _source(found, imported=isinstance(function, str))}
+    transient = None
+    identity: dict[str, JSON] = {"kind": "function", "function": name}
+    if served_as is not None:
+        identity = {"kind": "function", "served_as": served_as}
+    elif isinstance(function, str):
+        identity["source"] = file_hash(found)
+    else:
+        identity["source"], unknown = source_hash(found)
+        if unknown:
+            transient = (
+                f"the function {name} uses {unknown}, whose value cannot be known again, so that a later run will not "
+                "find its replies; name what it says with served_as, and they are kept under that."
+            )
     if inspect.iscoroutinefunction(inspect.unwrap(found)):
-        return AsyncFunctionModel(found, name, identity, concurrency)
-    return FunctionModel(found, name, identity)
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    return f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', type(function).__qualname__)}"
-
-
-def _source(function: Callable[..., Any], imported: bool) -> str | None:
-    """16 hex digits that change with what a function does, as far as that can be seen.
-
-    Of an imported one (or of a callable object's class) the file that it is written in. Of one that was handed over, as
-    in a notebook, its own source, or its byte code where there is none, with the values that it has captured.
-    """
-    function = inspect.unwrap(function)
-    where = function if inspect.isroutine(function) else type(function)
-    if imported:
-        try:
-            file = inspect.getsourcefile(where)
-        except TypeError:
-            return None  # built in, or compiled: there is no source
-        if file is None or not Path(file).is_file():
-            return None
-        return content_hash(Path(file).read_text(encoding="utf-8", errors="replace"))[:16]
-    try:
-        text = inspect.getsource(where)
-    except (OSError, TypeError):
-        code = getattr(where, "__code__", None)
-        text = repr((code.co_code.hex(), code.co_consts, code.co_names)) if code else repr(where)
-    captured = [repr(cell.cell_contents) for cell in getattr(function, "__closure__", None) or () if _filled(cell)]
-    state = None if inspect.isroutine(function) else repr(getattr(function, "__dict__", None))
-    defaults = repr((getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None)))
-    return content_hash(text, captured, state, defaults)[:16]
-
-
-def _filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018 (reading it is the test)
-    except ValueError:
-        return False
-    return True
+        return AsyncFunctionModel(found, name, identity, concurrency or 32, transient)
+    if concurrency is not None:
+        raise ValueError(
+            f"concurrency is {concurrency}, but {name} is not async and is called once at a time; leave it out."
+        )
+    return FunctionModel(found, name, identity, transient)
 
 
 def _reply(call: Call, value: Any) -> Reply:
@@ -97,9 +80,12 @@ class FunctionModel(RoundModel):
 
     can = frozenset({"arguments"})
 
-    def __init__(self, function: Callable[..., Any], name: str, identity: Mapping[str, JSON]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], name: str, identity: Mapping[str, JSON], transient: str | None = None
+    ) -> None:
         self.name = name
         self.function = function
+        self.transient = transient
         self._identity = identity
 
     @property
@@ -129,9 +115,15 @@ class AsyncFunctionModel(StreamModel):
     can = frozenset({"arguments"})
 
     def __init__(
-        self, function: Callable[..., Any], name: str, identity: Mapping[str, JSON], concurrency: int = 32
+        self,
+        function: Callable[..., Any],
+        name: str,
+        identity: Mapping[str, JSON],
+        concurrency: int = 32,
+        transient: str | None = None,
     ) -> None:
         self.name = name
+        self.transient = transient
         self.function = function
         self.concurrency = concurrency
         self._identity = identity

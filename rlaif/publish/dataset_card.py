@@ -332,7 +332,7 @@ def _quality(published: Published, report: Mapping[str, Any]) -> str:
     labels = {str(name): n for name, n in published.labels.items() if name is not None}
     seen = f"Labels from elsewhere, seen from `chosen`: {_counts(labels) or 'none'}."
     if not report:
-        nothing = "agreement with labels, order consistency, how often the longer response wins, the share unjudged"
+        nothing = "agreement with labels, position consistency, how often the longer response wins, the share unjudged"
         return f"## Measured quality\n\n{seen} Of a judge ({nothing}): {NOT_MEASURED}."
     truth, wins = report.get("truth") or "labels", report.get("longer_wins", {})
     rows = [
