@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, overload
 
 from rlaif.commands.build import build as build_dataset
-from rlaif.commands.judge import JudgeReport, write_judgments
+from rlaif.commands.judge import JudgeReport, column_of, write_judgments
 from rlaif.commands.sample import SampleConfig, sample_pairs
 from rlaif.files.occupied import occupied
 from rlaif.files.selection import BuildConfig
@@ -37,7 +37,7 @@ from rlaif.judging.settings import AnyJudge
 from rlaif.judging.settings import load_judge as judge_of
 from rlaif.judging.settings import load_rater as rater_of
 from rlaif.models.parallel import is_main, wait_for_everyone
-from rlaif.records import Judgment, Pair, Prompt, Rating, Response
+from rlaif.records import Judgment, Pair, Prompt, Rating, Response, check_prompt, content_hash
 
 __all__ = ["Judgments", "build", "judge", "load_judge", "load_rater", "rate", "sample"]
 
@@ -121,6 +121,7 @@ def judge(
     *,
     store: str | Path | None = None,
     by: str | None = None,
+    retry_unjudged: bool = False,
 ) -> Judgments:
     """Judges pairs, each in both orders: z = P(response_a is preferred).
 
@@ -131,12 +132,15 @@ def judge(
         store: folder that keeps everything, as `rlaif judge` writes it: what it holds is not asked for again, and a
             run that was interrupted goes on. None keeps nothing.
         by: a column; the report then has numbers for each of its values.
+        retry_unjudged: ask once more, with the next sample, for what was answered but could not be read.
 
     Raises:
         ValueError: a pair is not as expected (all are looked at before the first is asked about), or nothing can be had
             from the judge. A pair that could not be judged is a judgment without z, with the reason.
     """
     method = judge if isinstance(judge, Pairwise) else load_judge(judge)
+    if retry_unjudged:
+        method = dataclasses.replace(method, question=dataclasses.replace(method.question, retry=True))
     source: list[str | Path] = []
     items: Callable[[], Iterable[Pair]]
     if isinstance(pairs, str | Path):
@@ -146,13 +150,15 @@ def judge(
     else:
         rows = _pairs(pairs)
         items, total = lambda: rows, len(rows)
+    if by is not None and not any(column_of(pair, by) is not None for pair in items()):
+        raise ValueError(f"by is {by!r}, which no pair has; expected a column of the pairs.")
     if store is not None:
         start = time.perf_counter()
         clock = lambda: time.perf_counter() - start  # noqa: E731
         read = {"pairs": str(source[0]) if source else None, "output": str(store), "by": by}
         report = write_judgments(store, method, items, total, by=by, clock=clock, settings=read, inputs=source)
         wait_for_everyone()  # the main process writes, and all read
-        return Judgments(report, folder=Path(store))
+        return Judgments(report, folder=Path(store).absolute())
     numbers, judgments, counts = JudgeReport(by), [], Counts()
     with Store(None) as kept:
         for comparison in answers(method, items, kept, total=total, label="judging", counts=counts):
@@ -166,6 +172,8 @@ def _pairs(rows: Iterable[Pair | Mapping[str, Any]]) -> list[Pair]:
     """Rows as pairs with distinct ids."""
     pairs: dict[str, Pair] = {}
     for at, row in enumerate(rows):
+        if not isinstance(row, Pair | Mapping):
+            raise ValueError(f"pair {at} is {type(row).__name__} {row!r:.40}; expected a Pair or a dict.")
         try:
             pair = row if isinstance(row, Pair) else Pair.from_row(row)
         except ValueError as error:
@@ -212,9 +220,10 @@ def _response(row: Response | Mapping[str, Any] | tuple[Prompt, str], at: int) -
     if isinstance(row, Mapping):
         if not row.keys() >= {"prompt", "response"}:
             raise ValueError(f"response {at} has {', '.join(row)}; expected `prompt` and `response`.")
-        return Response(row["prompt"], row["response"])
-    prompt, text = row
-    return Response(prompt, text)
+        row = row["prompt"], row["response"]
+    if not isinstance(row, tuple) or len(row) != 2 or not isinstance(row[1], str):
+        raise ValueError(f"response {at} is {row!r:.60}; expected (prompt, text), or a dict of them.")
+    return Response(check_prompt(row[0]), row[1])
 
 
 def build(
@@ -256,7 +265,10 @@ def sample(
     """
     if known := settings.keys() - {f.name for f in dataclasses.fields(SampleConfig)}:
         raise ValueError(f"{min(known)!r} is not a setting of rlaif.sample; `rlaif sample --help` lists them.")
-    rows = read_prompts(prompts) if isinstance(prompts, str | Path) else list(prompts)
+    if isinstance(prompts, str | Path):
+        rows = read_prompts(prompts)
+    else:
+        rows = list({content_hash(prompt): check_prompt(prompt) for prompt in prompts}.values())  # each once
     config = SampleConfig(prompts="in memory", policy=policy, output=None if store is None else str(store), **settings)
     with _in_use(store, "rlaif.sample"):
         return sample_pairs(config, rows)[0]

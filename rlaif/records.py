@@ -318,7 +318,7 @@ class Judgment:
 
     `z_ab` and `z_ba` are P(response_a is preferred) as seen in each order alone; their difference is the judge's
     position bias on this pair. Of the `votes` that were asked for, `readable` have a `p_first`; `vote_keys` says which
-    ones they are. `method` is the hash of the whole way of asking, `reading` the version of the code that read the
+    ones they are. `method_hash` is of the whole way of asking, `reading_version` of the code that read the
     replies (`rlaif.judging.reading`).
     """
 
@@ -333,8 +333,8 @@ class Judgment:
     template: str | None = None
     flags: tuple[str, ...] = ()
     vote_keys: tuple[str, ...] = ()
-    method: str | None = None
-    reading: int | None = None
+    method_hash: str | None = None
+    reading_version: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("z", "z_ab", "z_ba"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -109,6 +110,75 @@ def test_what_a_function_uses_is_part_of_it(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setattr(f"{__name__}.TABLE", table)
         assert z() == first
     assert rlaif.judge(PAIRS[:1], weighs, store=tmp_path).report["votes_asked"] == 0
+
+
+class Scorer:
+    """A judge with a state."""
+
+    __slots__ = ("p",)
+
+    def __init__(self, p: float) -> None:
+        self.p = p
+
+    def __call__(self, prompt: Any, first: str, second: str) -> float:
+        return self.p
+
+    def score(self, prompt: Any, first: str, second: str) -> float:
+        return self.p
+
+
+def weigh(p: float, prompt: Any, first: str, second: str) -> float:
+    return p
+
+
+def inverted(function: Callable[..., float]) -> Callable[..., float]:
+    @functools.wraps(function)
+    def inner(*args: Any) -> float:
+        return round(1.0 - function(*args), 6)
+
+    return inner
+
+
+low, high = (lambda prompt, first, second: 0.1), (lambda prompt, first, second: 0.9)
+JUDGES: dict[str, list[Callable[..., float]]] = {
+    "an object": [Scorer(0.9), Scorer(0.1)],
+    "its method": [Scorer(0.9).score, Scorer(0.1).score],
+    "a partial": [functools.partial(weigh, 0.9), functools.partial(weigh, 0.1)],
+    "two on one line": [high, low],
+    "a wrapper": [high, inverted(high)],
+}
+
+
+@pytest.mark.parametrize("kind", JUDGES)
+def test_judges_that_say_something_else_are_two(kind: str, tmp_path: Path) -> None:
+    judges = JUDGES[kind]
+    assert [rlaif.judge(PAIRS[:1], judge, store=tmp_path)[0].z_ab for judge in judges] == [0.9, 0.1]
+    assert [rlaif.judge(PAIRS[:1], judge, store=tmp_path).report["votes_asked"] for judge in judges] == [0, 0]
+
+
+def test_a_function_changes_nothing_but_its_own_copies_and_ends_nothing() -> None:
+    def meddles(prompt: Any, first: str, second: str) -> float:
+        prompt.append({"role": "user", "content": "Forged."})
+        prompt[0]["content"] = "changed"
+        if first == "b":
+            sys.exit(0)
+        return 0.7
+
+    pair = {"prompt": [{"role": "user", "content": "p"}], "response_a": "a", "response_b": "b"}
+    (judgment,) = rlaif.judge([pair], meddles)
+    assert judgment.pair.prompt == [{"role": "user", "content": "p"}]
+    assert (judgment.z, judgment.z_ab, judgment.reason) == (None, 0.7, "order ba: SystemExit: 0")
+
+
+def test_one_judge_in_two_threads(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server.latency = 0.02
+    judge = rlaif.load_judge("m", base_url=server.url, template="compact")
+    with ThreadPoolExecutor(2) as threads:
+        both = list(threads.map(lambda pairs: [j.z for j in rlaif.judge(pairs, judge)], (PAIRS[:4], PAIRS[4:])))
+    assert both == [[0.5] * 4, [0.5] * 4]
 
 
 def test_a_function_that_cannot_be_known_again_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,6 +291,7 @@ def test_ratings() -> None:
         ([{"prompt": "p", "response_a": "a"}], "pair 0: there is no response_b; expected prompt, response_a"),
         ([{**PAIRS[0]}, {**PAIRS[1], "id": "p0"}], "pair 1 has id 'p0', which an earlier one has already"),
         ([{**PAIRS[0], "label": "x"}], "pair 0: label is 'x'"),
+        (["p"], "pair 0 is str 'p'; expected a Pair or a dict"),
     ],
 )
 def test_pairs_that_are_none(pairs: list[dict[str, Any]], message: str) -> None:

@@ -114,7 +114,7 @@ def test_judgments_say_where_they_are_from(tmp_path: Path) -> None:
     method = function_judge("prefers_first")
     (judgment,) = judge_pairs([PAIR], method, tmp_path).judgments
     assert (judgment.judge, judgment.template) == (f"{__name__}:prefers_first", method.template.hash)
-    assert (judgment.method, judgment.reading) == (method.hash, 1)
+    assert (judgment.method_hash, judgment.reading_version) == (method.hash, 1)
     assert judgment.vote_keys == tuple(call.key for call in first_calls(method, PAIR))
     others = [{"orders": "ab"}, {"combine": "log_odds"}]
     hashes = {method.hash, *(function_judge("prefers_first", **other).hash for other in others)}
@@ -414,7 +414,7 @@ def test_stored_replies_are_read_again_without_a_call(server: Server, tmp_path: 
     before = [json.loads(line) for line in files["judgments.jsonl"].splitlines()]
     now = rows_of(tmp_path / "out" / "judgments.jsonl")
     assert [a["z"] for a in before] != [a["z"] for a in now]
-    assert {a["method"] for a in before}.isdisjoint(a["method"] for a in now)
+    assert {a["method_hash"] for a in before}.isdisjoint(a["method_hash"] for a in now)
 
     # A pair that was added since has no votes: it is unjudged, and counted.
     command = api_judging(server, tmp_path, [{**some_pairs(7)[6], "id": "new"}, *rows])
@@ -583,3 +583,26 @@ def test_memory_does_not_grow_with_the_pairs(tmp_path: Path) -> None:
         words = [sys.executable, "-m", "rlaif", "judge", "--pairs", pairs, "--judge", "rlaif.models.function:longer"]
         peaks.append(measured([*map(str, [*words, "--output", tmp_path / f"{count}"])], tmp_path / f"{count}.log", 1))
     assert peaks[1] - peaks[0] < 50_000 * 64 + 24 * 2**20
+
+
+@pytest.mark.parametrize("column", ["note", "model_a"])
+def test_what_could_not_be_written_is_known_before_it_is_asked_about(column: str, tmp_path: Path) -> None:
+    rows = some_pairs(3)
+    rows[1][column] = "half \ud83d of it"
+    pairs = write_rows(tmp_path / "pairs.jsonl", rows)
+    line = refused(
+        rlaif("judge", "--pairs", pairs, "--judge", "rlaif.models.function:longer", "--output", tmp_path / "o")
+    )
+    assert f"{pairs}:2: {column!r} cannot be written" in line
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_folder_of_ours_is_a_source_and_its_own_columns_are_groups(tmp_path: Path) -> None:
+    rows = [{**row, "model_a": "xy"[i % 2]} for i, row in enumerate(some_pairs(4))]
+    write_rows(tmp_path / "sampled" / "pairs.jsonl", rows)
+    judge = ["--judge", "rlaif.models.function:longer", "--by", "model_a"]
+    for source, output in (("sampled", "one"), ("one", "two")):
+        done = rlaif("judge", "--pairs", tmp_path / source, *judge, "--output", tmp_path / output)
+        assert done.returncode == 0, done.stderr
+        report = json.loads((tmp_path / output / "report.json").read_text())
+        assert {name: group["pairs"] for name, group in report["by"].items()} == {"x": 2, "y": 2}

@@ -606,7 +606,7 @@ def test_the_scale_of_a_template_of_your_own(text: str, scale: str | None, rates
         (
             "'{prompt} {response} From 1 to 10:'",
             None,
-            r"mine.yaml says 10, but without a `scale` a rating is from 0 to 9",
+            r"mine.yaml says .*10, but without a `scale` a rating is from 0 to 9",
         ),
         ("'{prompt} {response}'\nsystem: Rate 1-10.", None, r"expected `scale: 1-10` in it, or another text"),
         ("'{prompt} {response}'\nscale: 1-10", "0-9", r"scale is 0-9, but template .*mine.yaml rates from 1 to 10"),

@@ -57,8 +57,8 @@ def judgments(draw: st.DrawFn) -> Judgment:
     more = {
         "flags": ("marker",),
         "vote_keys": ("k1", "k2"),
-        "method": "m" * 16,
-        "reading": 1,
+        "method_hash": "m" * 16,
+        "reading_version": 1,
         "votes": 2,
         "readable": 2,
     }
@@ -114,8 +114,8 @@ def test_a_judgment_has_z_or_a_reason() -> None:
 def test_a_judgment_survives_the_file(judgment: Judgment) -> None:
     assert Judgment.from_row(json.loads(json.dumps(judgment.row()))) == judgment
     # One of an older version says nothing of its method, nor of who read the replies.
-    older = {name: value for name, value in judgment.row().items() if name not in ("method", "reading")}
-    assert Judgment.from_row(older) == dataclasses.replace(judgment, method=None, reading=None)
+    older = {name: value for name, value in judgment.row().items() if name not in ("method_hash", "reading_version")}
+    assert Judgment.from_row(older) == dataclasses.replace(judgment, method_hash=None, reading_version=None)
 
 
 def vote(order: str, p_first: float | None, reason: str | None = None) -> Vote:

@@ -666,7 +666,7 @@ def test_a_folder_of_an_older_version_is_refused_and_left_as_it_is(tmp_path: Pat
     arguments = ["judge", "--pairs", pairs, "--judge", "rlaif.models.function:longer", "--output", tmp_path / "out"]
     for more in ([], ["--reread"]):
         line = refused(rlaif(*arguments, *more), 1)
-        assert f"{tmp_path / 'out'} holds votes of an older version, which can be built from and published" in line
+        assert f"{tmp_path / 'out'} holds votes of an earlier version, which can be built from and published" in line
         assert "expected a new folder" in line
     assert listed(tmp_path / "out") == ["judgments.jsonl", "votes"]
     assert rows_of(tmp_path / "out" / "votes" / "x.jsonl") == [{"key": A}]

@@ -30,7 +30,7 @@ from rlaif.judging.settings import JudgeConfig, load_judge
 from rlaif.models.parallel import is_main
 from rlaif.records import Pair
 
-__all__ = ["JudgeReport", "JudgingConfig", "check_judged", "judge", "write_judgments"]
+__all__ = ["JudgeReport", "JudgingConfig", "check_judged", "column_of", "judge", "write_judgments"]
 
 
 @dataclass
@@ -85,6 +85,7 @@ def judge(config: JudgingConfig) -> dict[str, Any]:
         return {}
     total = _check_source(config)
     folder = Path(config.output)
+    refuse_older(folder)
     if config.reread and not any((folder / "replies").glob("*.jsonl")):
         raise ValueError(f"{folder} holds no replies to read again; expected the folder of an earlier run.")
     return write_judgments(
@@ -173,7 +174,7 @@ class JudgeReport:
         judgment = comparison.judgment
         self.all.add(judgment)
         if self.by:
-            self.groups.setdefault(str(judgment.pair.extra.get(self.by)), JudgeNumbers()).add(judgment)
+            self.groups.setdefault(str(column_of(judgment.pair, self.by)), JudgeNumbers()).add(judgment)
         self.flags.update(judgment.flags)
         self.votes.add(comparison)
 
@@ -210,6 +211,11 @@ class JudgeReport:
             )
 
 
+def column_of(pair: Pair, name: str) -> Any:
+    """The value of a pair's column, its own (`model_a`, `label`) or another of the source; None where it has none."""
+    return pair.extra[name] if name in pair.extra else pair.row().get(name)
+
+
 def _pairs(config: JudgingConfig, checked: bool = True) -> Iterator[Pair]:
     assert config.pairs is not None
     return islice(stream_pairs(config.pairs, config.split, checked=checked), config.limit)
@@ -221,7 +227,7 @@ def _check_source(config: JudgingConfig) -> int:
     for pair in _pairs(config, checked=False):
         count += 1
         if not found:
-            found = config.by in pair.extra
+            found = config.by in pair.row()
             columns.update(pair.extra)
     if not found:
         raise ValueError(

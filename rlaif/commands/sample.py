@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -193,6 +194,15 @@ def sample_pairs(config: SampleConfig, prompts: Sequence[Prompt]) -> tuple[list[
 
 def _check(config: SampleConfig) -> list[str]:
     """The policies' names; a ValueError for settings that could form no pair."""
+    if config.max_new_tokens < 1 or config.batch_tokens < 1:
+        raise UsageError(
+            f"max_new_tokens is {config.max_new_tokens} and batch_tokens {config.batch_tokens}; expected at least 1."
+        )
+    if not 0.0 <= config.temperature < math.inf or not 0.0 < config.top_p <= 1.0:
+        raise UsageError(
+            f"temperature is {config.temperature} and top_p {config.top_p}; expected a temperature of 0 (greedy) or "
+            "more and a top_p in (0, 1]."
+        )
     needed = 1 if config.policy_b else 2
     if config.samples < needed:
         raise ValueError(f"samples is {config.samples}; a pair needs {needed} responses of each policy at least.")

@@ -186,10 +186,15 @@ def stream_pairs(source: str | Path, split: str | None = None, *, checked: bool 
     """`read_pairs`, one at a time: a source of any size in the same memory. `checked`: its ids are known to differ."""
     ids, empty = Ids(), True
     kind = OneKind()
+    for name in ("pairs.jsonl", "judgments.jsonl"):  # the folder of `rlaif sample` or of `rlaif judge`
+        if (Path(source) / name).is_file():
+            source = Path(source) / name
     for where, row in read_rows(source, split):
         require(row, ["prompt", "response_a", "response_b"], where)
         pair = _at(where, Pair.from_row, row)
         kind.check(pair.prompt, where)
+        if not checked:
+            _check_writable(row, where)
         if not checked and (before := ids.repeats(pair.id)) is not None:
             raise ValueError(
                 f"{where} has id {pair.id!r}, which row {before} has already; expected distinct ids. Remove the "
@@ -232,6 +237,31 @@ def stream_judgments(source: str | Path, split: str | None = None) -> Iterator[J
         raise ValueError(f"{source} has no rows; expected at least one judgment.")
 
 
+def _check_writable(row: Mapping[str, Any], where: str) -> None:
+    """A ValueError for a row that could be judged and not be written: half of a character in any column, say."""
+    try:
+        try:
+            _ENCODE(row).encode()
+        except UnicodeEncodeError:
+            raise
+        except ValueError:
+            _ENCODE(_finite(row)).encode()  # a NaN is written as null
+    except (UnicodeEncodeError, RecursionError) as error:
+        bad = next((name for name, value in row.items() if not _is_writable({name: value})), "a column")
+        raise ValueError(
+            f"{where}: {bad!a} cannot be written ({type(error).__name__}), as half of a character or very deep nesting "
+            "cannot; remove it or the row."
+        ) from None
+
+
+def _is_writable(row: Mapping[str, Any]) -> bool:
+    try:
+        _ENCODE(_finite(row)).encode()
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 class Ids:
     """Finds an id that stood before, among any number of them in a fixed amount of memory."""
 
@@ -242,7 +272,7 @@ class Ids:
     def repeats(self, identity: str) -> int | None:
         """The number of the row that has this id already, counting from 1; None for a new one."""
         self._count += 1
-        return self._rows.setdefault(hashlib.sha256(identity.encode()).digest()[:16], self._count)
+        return self._rows.setdefault(hashlib.sha256(identity.encode("utf-8", "replace")).digest()[:16], self._count)
 
 
 class OneKind:

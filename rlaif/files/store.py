@@ -52,7 +52,9 @@ class Store:
     """
 
     def __init__(self, folder: str | Path | None, name: str = "replies") -> None:
-        self.folder = None if folder is None else Path(folder) / name
+        self.folder = (
+            None if folder is None else Path(folder).absolute() / name
+        )  # whatever becomes of the working folder
         self.added = 0
         self.planned: dict[str, tuple[str, ...]] = {}
         self._index = Index()

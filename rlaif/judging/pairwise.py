@@ -161,8 +161,8 @@ class Pairwise:
             judge=self.judge,
             template=self.template.hash,
             flags=("marker",) if self.template.markers_in(item) else (),
-            method=self.hash,
-            reading=VERSION,
+            method_hash=self.hash,
+            reading_version=VERSION,
         )
         return Comparison(judgment, votes, sum(unasked for _, unasked in voted))
 

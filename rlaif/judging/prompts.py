@@ -293,12 +293,23 @@ def load_rating_template(name: str, scale: Scale | None = None) -> RatingTemplat
             f"scale is {scale[0]}-{scale[1]}, but template {name} rates from {own[0]} to {own[1]}; leave one out."
         )
     template = RatingTemplate(**values, scale=own or scale or (0, 9))
-    if own is None and scale is None and re.search(r"(?<!\d)10(?!\d)", f"{template.system} {template.user}"):
+    said = _another_scale(f"{template.system} {template.user}")
+    if own is None and scale is None and said:
         raise ValueError(
-            f"template {name} says 10, but without a `scale` a rating is from 0 to 9; expected `scale: 1-10` in it, or "
-            "another text."
+            f"template {name} says {said}, but without a `scale` a rating is from 0 to 9; expected `scale: 1-10` in "
+            "it, or another text."
         )
     return template
+
+
+def _another_scale(text: str) -> str | None:
+    """Where a text names a scale that is not 0 to 9, what it says; a 10 alone is one."""
+    ranges = re.finditer(r"(?<![\w.])(\d{1,3})\s*(?:[-–—]|to|and)\s*(\d{1,3})(?![\w.]*\d)", text, re.IGNORECASE)
+    tops = re.finditer(r"(?:\bout of|/)\s*(\d{1,3})(?![\w.]*\d)", text, re.IGNORECASE)
+    found = [match[0] for match in ranges if (match[1], match[2]) != ("0", "9")]
+    found += [match[0] for match in tops if match[1] != "9"]
+    found += re.findall(r"(?<!\d)10(?!\d)", text)
+    return found[0].strip() if found else None
 
 
 def parse_scale(value: Any, where: str) -> Scale:

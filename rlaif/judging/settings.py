@@ -215,7 +215,7 @@ class JudgeSettings:
         for name in ("extra_body", "chat_template_kwargs", "reasoning_effort", "scale"):
             value = getattr(model, name, None) if name != "scale" else self.scale
             if value is not None:
-                row[name] = value
+                row[name] = _without_secrets(value)
         if model.extra_headers:
             row["extra_headers"] = sorted(model.extra_headers)  # their names: a value may be a key
         return row
@@ -243,7 +243,12 @@ _USERS = {
     **dict.fromkeys(("temperature", "max_tokens"), ("api",)),
     **dict.fromkeys(("template", "chat_template_kwargs"), ("local", "api")),
 }
-_CHOICES = {"orders": ("both", "ab", "ba"), "combine": ("mean", "log_odds"), "logprobs": ("auto", "never")}
+_CHOICES = {
+    "dtype": ("auto", "float32", "bfloat16", "float16"),
+    "orders": ("both", "ab", "ba"),
+    "combine": ("mean", "log_odds"),
+    "logprobs": ("auto", "never"),
+}
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(("tokens", "concurrency", "max_retries", "samples", "max_tokens"), ((int,), "a whole number")),
     **dict.fromkeys(("timeout", "temperature"), ((int, float), "a number")),
@@ -279,6 +284,8 @@ def judge_settings(judge: AnyJudge, **settings: Any) -> JudgeSettings:
         return judge
     if isinstance(judge, JudgeConfig):
         return _of_config(judge)
+    if isinstance(judge, str) and judge in _KINDS:
+        return _of_config(JudgeConfig(judge=judge))  # which lacks its model, and says so
     base_url = settings.get("base_url")
     values: dict[str, Any]
     if callable(judge) or isinstance(judge, Mapping):
@@ -452,6 +459,10 @@ def _check_mapping(name: str, value: Mapping[Any, Any], where: str) -> None:
                     f"{where}: {name} has {header!r} of type {type(text).__name__}; expected text for text: quote it."
                 )
         return
+    if name == "chat_template_kwargs" and (taken := _RENDERING.intersection(value)):
+        raise UsageError(
+            f"{where}: {name} has {min(taken)!r}, which is set by how a question is rendered; leave it out."
+        )
     try:
         json.dumps(value, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -459,6 +470,20 @@ def _check_mapping(name: str, value: Mapping[Any, Any], where: str) -> None:
             f"{where}: {name} is {value!r:.80}, which is no JSON ({error}); expected text, numbers, true or false, and "
             "lists and mappings of them. Quote dates."
         ) from None
+
+
+_RENDERING = {"add_generation_prompt", "conversation", "messages", "tokenize", "continue_final_message"}
+_CREDENTIAL = re.compile(r"auth|key|token|secret|password|cookie", re.IGNORECASE)
+
+
+def _without_secrets(value: Any) -> Any:
+    """A JSON value without what stands under a name that is a key's."""
+    if isinstance(value, Mapping):
+        return {
+            name: "(not shown)" if _CREDENTIAL.search(str(name)) and isinstance(inner, str) else _without_secrets(inner)
+            for name, inner in value.items()
+        }
+    return [_without_secrets(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _shown(name: str, value: Any) -> str:

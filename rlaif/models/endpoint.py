@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import os
 import random
 import re
@@ -102,10 +103,9 @@ class Endpoint:
         self.timeout = timeout
         self.extra_headers = dict(extra_headers or {})
         self._key_env = api_key_env
-        self._client: Any = None
+        self._clients: dict[asyncio.AbstractEventLoop, tuple[Any, asyncio.Lock]] = {}
         self._unsupported: set[str] = set()
         self._gave_logprobs = False
-        self._probe: asyncio.Lock | None = None
         self._probed = False
         self._answered = 0
         self._silent = 0
@@ -126,19 +126,17 @@ class Endpoint:
         return key or "none"
 
     def open(self) -> None:
-        """Makes the client for the event loop that is about to run."""
+        """Makes the client of the running event loop: several threads may ask at once, each in a loop of its own."""
         import openai
 
-        self._client = openai.AsyncOpenAI(
-            api_key=self.check(), base_url=self.base_url, max_retries=0, timeout=self.timeout
-        )
-        self._probe = asyncio.Lock()
+        client = openai.AsyncOpenAI(api_key=self.check(), base_url=self.base_url, max_retries=0, timeout=self.timeout)
+        self._clients[asyncio.get_running_loop()] = client, asyncio.Lock()
 
     async def close(self) -> None:
         """Closes the connections."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        client, _ = self._clients.pop(asyncio.get_running_loop(), (None, None))
+        if client is not None:
+            await client.close()
 
     async def chat(
         self,
@@ -176,8 +174,7 @@ class Endpoint:
             wanted["extra_body"] = dict(extra_body)
         if not self._probed:
             # The first question goes alone, so that what the endpoint refuses is found out once and not by all.
-            assert self._probe is not None
-            async with self._probe:
+            async with self._clients[asyncio.get_running_loop()][1]:
                 if not self._probed:
                     return await self._persist(messages, wanted)
         return await self._persist(messages, wanted)
@@ -279,7 +276,7 @@ class Endpoint:
                 settings.pop("top_logprobs", None)
             start = time.perf_counter()
             try:
-                answer = await self._client.chat.completions.create(
+                answer = await self._clients[asyncio.get_running_loop()][0].chat.completions.create(
                     model=self.model, messages=list(messages), extra_headers=self.extra_headers, **settings
                 )
             except openai.APIStatusError as error:
@@ -318,7 +315,7 @@ class Endpoint:
         return Answer(
             text=text,
             places=places,
-            usage=Usage(int(getattr(usage, "prompt_tokens", 0) or 0), int(getattr(usage, "completion_tokens", 0) or 0)),
+            usage=Usage(_count(getattr(usage, "prompt_tokens", 0)), _count(getattr(usage, "completion_tokens", 0))),
             seconds=round(time.perf_counter() - start, 3),
             complete=choice.finish_reason != "length",
             reasoning=_text(reasoning),
@@ -363,15 +360,21 @@ def _text(value: Any) -> str | None:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
+def _count(value: Any) -> int:
+    """A number of tokens; 0 for what is none."""
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) and value > 0 else 0
+
+
+def _logp(value: Any) -> float | None:
+    """A log-probability, at most 0 but for rounding; None for what is none."""
+    return min(float(value), 0.0) if isinstance(value, int | float) and value <= 0.01 else None
+
+
 def _place(place: Any) -> Place:
     """A generated token with what is listed at its place, but for log-probabilities that are no numbers."""
-    listed = tuple(
-        (_text(str(t.token)) or "", float(t.logprob))
-        for t in place.top_logprobs or []
-        if isinstance(t.logprob, int | float)
-    )
-    own = float(place.logprob) if isinstance(place.logprob, int | float) else None
-    return Place(_text(str(place.token)) or "", own, listed)
+    both = [(_text(str(t.token)) or "", _logp(t.logprob)) for t in place.top_logprobs or []]
+    listed = tuple((token, logp) for token, logp in both if logp is not None)
+    return Place(_text(str(place.token)) or "", _logp(place.logprob), listed)
 
 
 def _about_the_question(error: Any) -> bool:

@@ -7,13 +7,14 @@ becomes a reply without one, with the reason.
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rlaif.config import import_function
 from rlaif.models.base import JSON, Call, Reply, RoundModel, StreamModel
-from rlaif.models.source import file_hash, name_of, source_hash
+from rlaif.models.source import file_hash, is_plain, name_of, source_hash
 from rlaif.records import Prompt
 
 __all__ = ["AsyncFunctionModel", "FunctionModel", "function_model", "longer"]
@@ -39,20 +40,21 @@ def function_model(
     """
     name = function if isinstance(function, str) else name_of(function)
     found = import_function(function) if isinstance(function, str) else function
-    transient = None
     identity: dict[str, JSON] = {"kind": "function", "function": name}
+    unknown = None
     if served_as is not None:
         identity = {"kind": "function", "served_as": served_as}
     elif isinstance(function, str):
         identity["source"] = file_hash(found)
+        if not is_plain(found):
+            identity["state"], unknown = source_hash(found)
     else:
         identity["source"], unknown = source_hash(found)
-        if unknown:
-            transient = (
-                f"the function {name} uses {unknown}, whose value cannot be known again, so that a later run will not "
-                "find its replies; name what it says with served_as, and they are kept under that."
-            )
-    if inspect.iscoroutinefunction(inspect.unwrap(found)):
+    transient = unknown and (
+        f"the function {name} uses {unknown}, whose value cannot be known again, so that a later run will not find its "
+        "replies; name what it says with served_as, and they are kept under that."
+    )
+    if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(type(found).__call__):
         return AsyncFunctionModel(found, name, identity, concurrency or 32, transient)
     if concurrency is not None:
         raise ValueError(
@@ -69,10 +71,22 @@ def _reply(call: Call, value: Any) -> Reply:
     return Reply(call.key, text=repr(number))
 
 
-def _failed(call: Call, error: Exception) -> Reply:
-    """Somebody else's code: whatever it raises is the reason."""
-    text = str(error).encode("utf-8", "replace").decode()  # half of a character could not be stored
+def _failed(call: Call, error: BaseException) -> Reply:
+    """Somebody else's code: whatever it raises is the reason, also where it would end the program."""
+    try:
+        text = str(error).encode("utf-8", "replace").decode()  # half of a character could not be stored
+    except Exception:
+        text = "its message cannot be read"
     return Reply(call.key, finish="error", reason=f"{type(error).__name__}: {text}")
+
+
+def _arguments(call: Call) -> tuple[Any, ...]:
+    """The call's arguments, the function's own to change: a prompt of messages is a copy."""
+    return tuple(value if isinstance(value, str) else copy.deepcopy(value) for value in call.arguments)
+
+
+# What a function may raise that is no Exception and no wish of the user's.
+_ENDS = (Exception, SystemExit, GeneratorExit)
 
 
 class FunctionModel(RoundModel):
@@ -103,8 +117,8 @@ class FunctionModel(RoundModel):
 
     def _one(self, call: Call) -> Reply:
         try:
-            value = self.function(*call.arguments)
-        except Exception as error:
+            value = self.function(*_arguments(call))
+        except (*_ENDS, asyncio.CancelledError) as error:
             return _failed(call, error)
         return _reply(call, value)
 
@@ -136,9 +150,7 @@ class AsyncFunctionModel(StreamModel):
     async def reply(self, call: Call) -> Reply:
         """What it returns, when it does."""
         try:
-            value = await self.function(*call.arguments)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
+            value = await self.function(*_arguments(call))
+        except _ENDS as error:
             return _failed(call, error)
         return _reply(call, value)

@@ -28,6 +28,7 @@ __all__ = [
     "whole",
 ]
 
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
 # What a run writes beside a model: when, where and how long. The same model trained again has others.
 _RECORDS = {"manifest.json", "report.json", "trainer_state.json", "training_args.bin"}
 _MODEL_FILES = {".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"}
@@ -160,6 +161,8 @@ def load_causal_lm(
     """
     from transformers import AutoModelForCausalLM
 
+    if dtype not in _DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(_DTYPES)}.")
     own: dict[str, Any] = {"revision": revision}
     if adapter := adapter_config(model, revision):
         # What transformers is told as the revision of an adapter, it takes for its base model's.
