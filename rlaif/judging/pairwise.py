@@ -21,10 +21,9 @@ from rlaif.files.store import Store
 from rlaif.judging.ask import answers, ask_here
 from rlaif.judging.method import Ask, Counts, gather
 from rlaif.judging.prompts import Template
-from rlaif.judging.question import Question, method_hash
+from rlaif.judging.question import OneQuestion, Question, method_hash
 from rlaif.judging.reading import LOW_MASS, VERSION, low_mass
 from rlaif.metrics import log_odds, sigmoid
-from rlaif.models.base import Model
 from rlaif.models.parallel import is_main
 from rlaif.records import ORDERS, Judgment, Order, Pair, Vote
 
@@ -99,7 +98,7 @@ def combine_votes(
 
 
 @dataclass(frozen=True)
-class Pairwise:
+class Pairwise(OneQuestion):
     """The direct way: one question a vote, in each order.
 
     Args:
@@ -125,24 +124,10 @@ class Pairwise:
         assert isinstance(template, Template)
         return template
 
-    @property
-    def judge(self) -> str:
-        """Who judges, as it is written into votes and cards."""
-        return self.question.model.name
-
-    @cached_property
-    def models(self) -> Mapping[str, Model]:
-        """The one model."""
-        return {self.question.model.digest: self.question.model}
-
     @cached_property
     def hash(self) -> str:
         """Of the model, the question, the orders, the samples and how they are combined."""
         return method_hash(self.name, *self.question.parts, list(self.orders), self.samples, self.combine)
-
-    def check(self) -> None:
-        """A ValueError for what can be known, before anything is asked, to make every vote fail."""
-        self.question.model.check(self.template.labels)
 
     def ask(self, item: Pair) -> Ask[Comparison]:
         """Both orders at once; a pair that cannot be judged (an empty response, two equal ones) is not asked about."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from rlaif.judging.reading import Reading, read_labels, read_number
 from rlaif.models.base import UNASKED, Call, Model, Reply
 from rlaif.records import Message, content_hash
 
-__all__ = ["Question", "method_hash"]
+__all__ = ["OneQuestion", "Question", "method_hash"]
 
 _TRIES = 4  # times that an endpoint is asked for something that can be read
 _NEXT = 1_000_000  # between the `sample` of a call and that of its repetition: nobody takes so many votes
@@ -117,6 +117,30 @@ class Question:
                 break  # what was read before stands
             reply, reading = dataclasses.replace(found, usage=reply.usage + found.usage), self.read(found)
         return reply, reading
+
+
+class OneQuestion:
+    """What the methods that ask one model one question have in common.
+
+    Attributes:
+        question: how the model is asked.
+    """
+
+    question: Question
+
+    @property
+    def judge(self) -> str:
+        """Who judges, as it is written into votes and cards."""
+        return self.question.model.name
+
+    @property
+    def models(self) -> Mapping[str, Model]:
+        """The one model."""
+        return {self.question.model.digest: self.question.model}
+
+    def check(self) -> None:
+        """A ValueError for what can be known, before anything is asked, to make every answer fail."""
+        self.question.model.check(self.question.template.labels)
 
 
 def _stored(call: Call) -> Call:

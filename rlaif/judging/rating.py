@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,15 +12,14 @@ from rlaif.files.store import Store
 from rlaif.judging.ask import ask_here
 from rlaif.judging.method import Ask, Counts
 from rlaif.judging.prompts import RatingTemplate
-from rlaif.judging.question import Question, method_hash
-from rlaif.models.base import Model
+from rlaif.judging.question import OneQuestion, Question, method_hash
 from rlaif.records import Rating, Response
 
 __all__ = ["RatingMethod", "Ratings", "rate_here"]
 
 
 @dataclass(frozen=True)
-class RatingMethod:
+class RatingMethod(OneQuestion):
     """One question a response.
 
     Args:
@@ -38,24 +37,10 @@ class RatingMethod:
         assert isinstance(template, RatingTemplate)
         return template
 
-    @property
-    def judge(self) -> str:
-        """Who rates."""
-        return self.question.model.name
-
-    @cached_property
-    def models(self) -> Mapping[str, Model]:
-        """The one model."""
-        return {self.question.model.digest: self.question.model}
-
     @cached_property
     def hash(self) -> str:
         """Of the model and the question."""
         return method_hash(self.name, *self.question.parts)
-
-    def check(self) -> None:
-        """A ValueError for what can be known, before anything is asked, to make every rating fail."""
-        self.question.model.check(self.template.labels)
 
     def ask(self, item: Response) -> Ask[Rating]:
         """Every response is asked about, an empty one too: that it is empty is what there is to rate."""
