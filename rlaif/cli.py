@@ -48,8 +48,12 @@ def _sample(arguments: Sequence[str]) -> None:
 
 
 def _judge(arguments: Sequence[str]) -> None:
+    import gc
+
     from rlaif.commands.judge import JudgingConfig, check_judged, judge
 
+    gc.freeze()  # the libraries' objects stay: not looked through again with every few thousand votes
+    gc.set_threshold(20_000, 20, 100)
     (config,) = parse(JudgingConfig, args=arguments, program="rlaif judge")
     if report := judge(config):
         _print(report)
