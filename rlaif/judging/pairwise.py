@@ -8,7 +8,7 @@ over the votes of both orders.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -251,12 +251,8 @@ def judge_pairs(
         label: the progress bar's title.
     """
     counts = Counts()
-
-    def comparisons(store: Store) -> Iterator[Comparison]:
-        yield from answers(method, lambda: pairs, store, total=len(pairs), label=label, counts=counts)
-
     with Store(folder) as store:
-        values = list(comparisons(store))
+        values = list(answers(method, lambda: pairs, store, total=len(pairs), label=label, counts=counts))
     done = Annotation.of(values, counts)
     if is_main() and done.mass is not None and done.mass < LOW_MASS:
         warn(low_mass(done.mass, method.template))
