@@ -11,16 +11,32 @@ import difflib
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-__all__ = ["GateError", "UsageError", "fail", "import_function", "named_values", "parse", "read_mapping", "run", "warn"]
+__all__ = [
+    "CREDENTIAL",
+    "GateError",
+    "UsageError",
+    "fail",
+    "import_function",
+    "named_values",
+    "parse",
+    "read_mapping",
+    "run",
+    "warn",
+]
 
 
 # A full disk, a folder that may not be written, a file where a folder should be: a user's to mend, not a bug to trace.
 _FILE_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+
+
+# Names under which a key or a password stands: of headers, or within a call's body.
+CREDENTIAL = re.compile(r"auth|key|token|secret|password|cookie", re.IGNORECASE)
 
 
 class GateError(ValueError):

@@ -145,8 +145,8 @@ def judge(
     items: Callable[[], Iterable[Pair]]
     if isinstance(pairs, str | Path):
         source, path = [pairs], pairs
-        items = lambda: stream_pairs(path)  # noqa: E731
-        total = sum(1 for _ in items())
+        total = sum(1 for _ in stream_pairs(path))  # every row is looked at here, and not again
+        items = lambda: stream_pairs(path, checked=True)  # noqa: E731
     else:
         rows = _pairs(pairs)
         items, total = lambda: rows, len(rows)

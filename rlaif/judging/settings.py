@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlaif.config import UsageError, read_mapping
+from rlaif.config import CREDENTIAL, UsageError, read_mapping
 from rlaif.judging.pairwise import Pairwise
 from rlaif.judging.prompts import TEMPLATES, load_rating_template, load_template, parse_scale, rating_template
 from rlaif.judging.question import Question
@@ -473,14 +473,13 @@ def _check_mapping(name: str, value: Mapping[Any, Any], where: str) -> None:
 
 
 _RENDERING = {"add_generation_prompt", "conversation", "messages", "tokenize", "continue_final_message"}
-_CREDENTIAL = re.compile(r"auth|key|token|secret|password|cookie", re.IGNORECASE)
 
 
 def _without_secrets(value: Any) -> Any:
     """A JSON value without what stands under a name that is a key's."""
     if isinstance(value, Mapping):
         return {
-            name: "(not shown)" if _CREDENTIAL.search(str(name)) and isinstance(inner, str) else _without_secrets(inner)
+            name: "(not shown)" if CREDENTIAL.search(str(name)) and isinstance(inner, str) else _without_secrets(inner)
             for name, inner in value.items()
         }
     return [_without_secrets(inner) for inner in value] if isinstance(value, list) else value

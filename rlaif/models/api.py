@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from rlaif.config import CREDENTIAL
 from rlaif.models.base import JSON, Call, Reply, StreamModel
 from rlaif.models.endpoint import Endpoint, NoReplyError
 
 __all__ = ["ApiModel", "normal_address", "seed_of"]
 
-_CREDENTIAL = re.compile(r"auth|key|token|secret|cookie", re.IGNORECASE)  # names of headers that say who asks
 _LAST = 32  # places of an answer that are kept: the verdict stands at its end
 _SETTINGS = {"top_p", "seed", "reasoning_effort", "extra_body", "chat_template_kwargs"}
 
@@ -52,7 +51,7 @@ class ApiModel(StreamModel):
         self.concurrency = endpoint.concurrency
         self.settings = {name: value for name, value in (settings or {}).items() if value is not None}
         # A key that is exchanged for another asks no other model: what was paid for under the old one stays.
-        headers = {name: value for name, value in endpoint.extra_headers.items() if not _CREDENTIAL.search(name)}
+        headers = {name: value for name, value in endpoint.extra_headers.items() if not CREDENTIAL.search(name)}
         self._identity: Mapping[str, JSON] = {
             "kind": "api",
             "model": endpoint.model,
