@@ -238,7 +238,9 @@ class Vote:
     `key` is the address of the call whose reply was read. `method` says how: "logprobs" (the verdict labels'
     probabilities), "text" (the written verdict, then 0 or 1) or "function". `mass` is the probability of the two labels
     together, where it is known: far below 1, the judge wanted to say something else. `text` is what it wrote.
-    `answered` is False if the call failed; the next run asks again.
+    `answered` is False if the call failed; the next run asks again. `p_tie` is P(neither is preferred); of it half is
+    in `p_first`: a written tie has p_first = 0.5 and p_tie = 1. `unusable` says why log-probabilities that came with
+    the reply were not used.
     """
 
     key: str
@@ -254,9 +256,12 @@ class Vote:
     text: str | None = None
     usage: Mapping[str, int] | None = None
     answered: bool = True
+    p_tie: float = 0.0
+    unusable: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "p_first", check_probability(self.p_first, "p_first"))
+        check_probability(self.p_tie, "p_tie")
         if self.order not in ORDERS:
             raise ValueError(f"order is {self.order!r}; expected 'ab' or 'ba'.")
         if (self.p_first is None) == (self.reason is None):
@@ -272,6 +277,8 @@ class Vote:
         row = {name: getattr(self, name) for name in _VOTE_FIELDS}
         if self.answered:
             del row["answered"]
+        if not self.p_tie:
+            del row["p_tie"]
         return {name: value for name, value in row.items() if value is not None or name == "p_first"}
 
     @classmethod
@@ -304,6 +311,7 @@ class Rating:
     text: str | None = None
     usage: Mapping[str, int] | None = None
     answered: bool = True
+    unusable: str | None = None
 
     def __post_init__(self) -> None:
         if self.rating is not None and not math.isfinite(self.rating):
@@ -319,7 +327,7 @@ class Judgment:
     `z_ab` and `z_ba` are P(response_a is preferred) as seen in each order alone; their difference is the judge's
     position bias on this pair. Of the `votes` that were asked for, `readable` have a `p_first`; `vote_keys` says which
     ones they are. `method_hash` is of the whole way of asking, `reading_version` of the code that read the
-    replies (`rlaif.judging.reading`).
+    replies (`rlaif.judging.reading`). `p_tie` is P(neither is preferred), combined as z is; half of it is in z.
     """
 
     pair: Pair
@@ -335,8 +343,10 @@ class Judgment:
     vote_keys: tuple[str, ...] = ()
     method_hash: str | None = None
     reading_version: int | None = None
+    p_tie: float = 0.0
 
     def __post_init__(self) -> None:
+        check_probability(self.p_tie, "p_tie")
         for name in ("z", "z_ab", "z_ba"):
             object.__setattr__(self, name, check_probability(getattr(self, name), name))
         if (self.z is None) == (self.reason is None):
@@ -358,6 +368,8 @@ class Judgment:
     def row(self) -> dict[str, Any]:
         """The judgment as one JSON object: the pair's columns, then the judgment's."""
         own = {name: getattr(self, name) for name in _JUDGMENT_FIELDS}
+        if not self.p_tie:
+            del own["p_tie"]
         return {**self.pair.row(), **own, "flags": list(self.flags), "vote_keys": list(self.vote_keys)}
 
     @classmethod
@@ -370,6 +382,7 @@ class Judgment:
             extra={k: v for k, v in row.items() if k not in own | pair_fields},
         )
         values = {k: row[k] for k in own if k in row}
+        values["p_tie"] = values.get("p_tie") or 0.0
         return cls(pair=pair, **values | {name: tuple(values.get(name) or ()) for name in ("flags", "vote_keys")})
 
 

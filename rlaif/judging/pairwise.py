@@ -20,9 +20,9 @@ from rlaif.config import warn
 from rlaif.files.store import Store
 from rlaif.judging.ask import answers, ask_here
 from rlaif.judging.method import Ask, Counts, gather
-from rlaif.judging.prompts import Template
+from rlaif.judging.prompts import Template, prompt_text
 from rlaif.judging.question import OneQuestion, Question, method_hash
-from rlaif.judging.reading import LOW_MASS, VERSION, low_mass
+from rlaif.judging.reading import LOW_MASS, VERSION, low_mass, reading_trouble
 from rlaif.metrics import log_odds, sigmoid
 from rlaif.models.parallel import is_main
 from rlaif.records import ORDERS, Judgment, Order, Pair, Vote
@@ -57,6 +57,7 @@ def combine_votes(
 
     Every order must have a readable vote: with only one, z would carry the position bias that the other was to cancel,
     so the judgment is then None, for the reason of the vote that failed, with the z of the other order kept beside.
+    With ties, P(a is preferred) holds half of P(tie), and the mean of P(tie) is `p_tie`.
 
     Args:
         pair: what was judged.
@@ -66,12 +67,14 @@ def combine_votes(
         fields: what else the judgment says (judge, template, ...); a `reason` stands before that of a failed vote.
     """
     seen: dict[str, list[float]] = {order: [] for order in orders}
+    ties: dict[str, list[float]] = {order: [] for order in orders}
     readable = 0
     for vote in votes:
         p_a = vote.p_a
         if p_a is not None:
             readable += 1
             seen[vote.order].append(p_a)
+            ties[vote.order].append(vote.p_tie)
     missing = next((order for order in orders if not seen[order]), None)
     if combine == "mean":
         by_order = {order: sum(values) / len(values) for order, values in seen.items() if values}
@@ -93,6 +96,7 @@ def combine_votes(
         votes=len(votes),
         readable=readable,
         vote_keys=tuple(vote.key for vote in votes),
+        p_tie=0.0 if z is None else sum(sum(p) / len(p) for p in ties.values()) / len(ties),
         **fields,
     )
 
@@ -154,8 +158,9 @@ class Pairwise(OneQuestion):
     def _vote(self, pair: Pair, order: Order, sample: int) -> Ask[tuple[Vote, bool]]:
         shown = (pair.response_a, pair.response_b) if order == "ab" else (pair.response_b, pair.response_a)
         question = self.question
-        messages = () if question.is_function else self.template.messages(pair, order)
-        reply, reading = yield from question.ask(messages, (pair.prompt, *shown), sample)
+        mark = self.template.mark(question.salt, prompt_text(pair.prompt), *shown)
+        messages = () if question.is_function else self.template.messages(pair, order, mark)
+        reply, reading = yield from question.ask(messages, (pair.prompt, *shown), sample, mark)
         vote = Vote(
             reply.key,
             pair.id,
@@ -170,6 +175,8 @@ class Pairwise(OneQuestion):
             reply.text,
             reply.usage.row() or None,
             reply.answered,
+            reading.p_tie,
+            reading.unusable,
         )
         return vote, reading.unasked
 
@@ -181,11 +188,13 @@ class VoteCounts:
     Attributes:
         votes: how many.
         methods: the readable ones, by how they were read: a mixture means that z is on two scales.
+        unusable: those whose log-probabilities came and were not used, by why.
         unasked: those that a reading wants and that no run has asked for.
     """
 
     votes: int = 0
     methods: Counter[str] = field(default_factory=Counter)
+    unusable: Counter[str] = field(default_factory=Counter)
     unasked: int = 0
     _mass: float = 0.0
     _masses: int = 0
@@ -197,6 +206,8 @@ class VoteCounts:
             self.votes += 1
             if vote.p_first is not None:
                 self.methods[str(vote.method)] += 1
+                if vote.unusable is not None:
+                    self.unusable[vote.unusable] += 1
             if vote.mass is not None:
                 self._mass += vote.mass
                 self._masses += 1
@@ -210,9 +221,13 @@ class VoteCounts:
         return self._mass / self._masses if self._masses else None
 
     def warn_of(self, template: Template) -> None:
-        """A line where the labels have little of the judge's probability; main process only."""
-        if is_main() and self.mass is not None and self.mass < LOW_MASS:
+        """A line where the labels have little of the judge's probability or z is on two scales; main process only."""
+        if not is_main():
+            return
+        if self.mass is not None and self.mass < LOW_MASS:
             warn(low_mass(self.mass, template))
+        if said := reading_trouble(self.methods, self.unusable):
+            warn(said)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 from rlaif.files.store import Store
 from rlaif.judging.ask import ask_here
 from rlaif.judging.method import Ask, Counts
-from rlaif.judging.prompts import RatingTemplate
+from rlaif.judging.prompts import RatingTemplate, prompt_text
 from rlaif.judging.question import OneQuestion, Question, method_hash
 from rlaif.records import Rating, Response
 
@@ -44,9 +44,9 @@ class RatingMethod(OneQuestion):
 
     def ask(self, item: Response) -> Ask[Rating]:
         """Every response is asked about, an empty one too: that it is empty is what there is to rate."""
-        reply, reading = yield from self.question.ask(
-            self.template.messages(item.prompt, item.text), (item.prompt, item.text)
-        )
+        mark = self.template.mark(self.question.salt, prompt_text(item.prompt), item.text)
+        messages = self.template.messages(item.prompt, item.text, mark)
+        reply, reading = yield from self.question.ask(messages, (item.prompt, item.text), mark=mark)
         return Rating(
             reply.key,
             item.id,
@@ -60,6 +60,7 @@ class RatingMethod(OneQuestion):
             reply.text,
             reply.usage.row() or None,
             reply.answered,
+            reading.unusable,
         )
 
 

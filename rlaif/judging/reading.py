@@ -17,7 +17,17 @@ from rlaif.judging.prompts import BaseTemplate
 from rlaif.judging.verdicts import spelled
 from rlaif.models.base import UNASKED, Place, Reply
 
-__all__ = ["LOW_MASS", "VERSION", "Reading", "expected_from_logprobs", "low_mass", "read_labels", "read_number"]
+__all__ = [
+    "LOW_MASS",
+    "VERSION",
+    "Reading",
+    "cut_before_answer",
+    "expected_from_logprobs",
+    "low_mass",
+    "read_labels",
+    "read_number",
+    "reading_trouble",
+]
 
 VERSION = 1  # of everything in this file and in verdicts.py: raise it when any reply would be read otherwise
 
@@ -34,6 +44,8 @@ class Reading(NamedTuple):
         method: how it was read: "logprobs", "text" or "function".
         mass: the probability of all labels together, where it is known.
         unasked: a call that this reading wants is not stored, and nothing is asked in this run.
+        p_tie: P(neither is better); half of it is in the value.
+        unusable: why log-probabilities that came with the reply were not used, where they were not.
     """
 
     value: float | None
@@ -41,9 +53,11 @@ class Reading(NamedTuple):
     method: str | None = None
     mass: float | None = None
     unasked: bool = False
+    p_tie: float = 0.0
+    unusable: str | None = None
 
 
-def read_labels(reply: Reply, template: BaseTemplate, max_tokens: int = 0) -> Reading:
+def read_labels(reply: Reply, template: BaseTemplate, max_tokens: int = 0, mark: str | None = None) -> Reading:
     """The expected value of a reply to a question with labels. Values are kept to 1e-6: float32 carries no more.
 
     Args:
@@ -73,6 +87,11 @@ def read_labels(reply: Reply, template: BaseTemplate, max_tokens: int = 0) -> Re
     return Reading(None, f"{what}{cut}")
 
 
+def cut_before_answer(reply: Reply) -> bool:
+    """Whether a reply was cut off before its answer began: in a thought, seen or hidden."""
+    return reply.finish == "length" and not (reply.text or "").strip()
+
+
 def read_number(reply: Reply, template: BaseTemplate) -> Reading:
     """The number that a function returned, within the values of `template`."""
     if reply.finish == UNASKED or reply.reason is not None:
@@ -93,6 +112,31 @@ def low_mass(mass: float, template: BaseTemplate) -> str:
         f"something else, and its {means} little. Try another --template (`helpful` tells a chat model how to "
         "answer, `compact` is for a base model) or a stronger judge."
     )
+
+
+def reading_trouble(methods: Mapping[str, int], unusable: Mapping[str, int]) -> str | None:
+    """The warning about how many replies were read, where some of it makes their values hard to compare.
+
+    Args:
+        methods: how many were read by each method.
+        unusable: how many came with log-probabilities that were not used, by why.
+    """
+    said = []
+    if count := sum(unusable.values()):
+        why = max(unusable, key=lambda reason: unusable[reason])
+        said.append(
+            f"{count} answers came with log-probabilities that were not used, most of them because {why}; what they "
+            "say in words was read"
+        )
+    if len(methods) > 1:
+        counts = " and ".join(f"{count} from their {_READ[name]}" for name, count in sorted(methods.items()))
+        said.append(f"answers were read in different ways, {counts}, so that their values are on two scales")
+    if not said:
+        return None
+    return f"{'; '.join(said)}. With --logprobs never all are read from the text."
+
+
+_READ = {"logprobs": "log-probabilities", "text": "text", "function": "function"}
 
 
 def _from_places(
