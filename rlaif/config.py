@@ -11,11 +11,14 @@ import difflib
 import errno
 import importlib
 import os
-import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
+
+from rlaif.secrets import CREDENTIAL, keep_secret, looks_like_key, redacted
 
 __all__ = [
     "CREDENTIAL",
@@ -23,9 +26,12 @@ __all__ = [
     "UsageError",
     "fail",
     "import_function",
+    "keep_secret",
+    "looks_like_key",
     "named_values",
     "parse",
     "read_mapping",
+    "redacted",
     "run",
     "warn",
 ]
@@ -33,10 +39,6 @@ __all__ = [
 
 # A full disk, a folder that may not be written, a file where a folder should be: a user's to mend, not a bug to trace.
 _FILE_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
-
-
-# Names under which a key or a password stands: of headers, or within a call's body.
-CREDENTIAL = re.compile(r"auth|key|token|secret|password|cookie", re.IGNORECASE)
 
 
 class GateError(ValueError):
@@ -49,14 +51,19 @@ class UsageError(ValueError):
 
 def fail(message: str, status: int = 1) -> NoReturn:
     """Ends the program with one line on stderr and the exit status that `run` lists."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    print(f"error: {_line(message)}", file=sys.stderr, flush=True)
     raise SystemExit(status)
 
 
 def warn(message: str) -> None:
     """One line on stderr about something that a user should know and that ends nothing; main process only."""
     if os.environ.get("RANK", "0") == "0":
-        print(f"warning: {' '.join(message.split())}", file=sys.stderr, flush=True)
+        print(f"warning: {_line(message)}", file=sys.stderr, flush=True)
+
+
+def _line(message: str) -> str:
+    """A message on one line that any terminal can be sent, without keys."""
+    return redacted(" ".join(message.encode("utf-8", "replace").decode().split()))
 
 
 def run(main: Callable[[], None]) -> None:
@@ -69,8 +76,10 @@ def run(main: Callable[[], None]) -> None:
         3: a gate failed (GateError): everything is written, and is not good enough to go on with.
         4: stopped on purpose (Ctrl-C): what was stored is kept, and the same command goes on from there.
 
-    RLAIF_TRACEBACK=1 in the environment shows the traceback of a ValueError too: some come from libraries.
+    RLAIF_TRACEBACK=1 in the environment shows the traceback of a ValueError too: some come from libraries. No key is
+    shown in either.
     """
+    sys.excepthook = _show_traceback
     try:
         main()
     except ValueError as error:
@@ -83,6 +92,11 @@ def run(main: Callable[[], None]) -> None:
         fail(f"{error.strerror}: {error.filename or 'while writing'}; what was stored is kept.")
     except KeyboardInterrupt:
         fail("interrupted; what was stored is kept, and the same command goes on from there.", 4)
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """A bug's traceback, without keys."""
+    print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr, flush=True)
 
 
 def import_function(name: str) -> Callable[..., Any]:
@@ -168,20 +182,90 @@ def _split(output: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[str]]:
     return output[:-1], list(output[-1])
 
 
-def read_mapping(path: str | Path, called: str, loader: Any = None) -> dict[str, Any]:
-    """A YAML file that holds a mapping, `called` so in errors; read with PyYAML's safe loader, or with `loader`."""
+def read_mapping(path: str | Path, called: str) -> dict[str, Any]:
+    """A YAML file that holds a mapping, `called` so in errors. No key may stand twice in it."""
     import yaml
 
     try:
-        with open(path, encoding="utf-8") as file:
-            content = yaml.load(file, Loader=loader or yaml.SafeLoader)
+        with open(path, "rb") as file:
+            raw = file.read(_LARGEST + 1)
     except OSError as error:
         raise ValueError(f"{called} cannot be read ({error.strerror}); expected a YAML file.") from None
+    if len(raw) > _LARGEST:
+        raise ValueError(f"{called} has more than {_LARGEST >> 20} MiB; expected a YAML file of settings, not data.")
+    try:
+        content = yaml.load(raw.decode("utf-8-sig"), Loader=_once_loader())
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{called} is not UTF-8 (byte {error.start} is 0x{raw[error.start]:02x}); save it as UTF-8."
+        ) from None
     except yaml.YAMLError as error:
-        raise ValueError(f"{called} is not YAML: {error}") from None
+        raise ValueError(f"{called} is not YAML{_place_of(error)}.") from None
+    except (ValueError, RecursionError) as error:  # a date like 2024-13-45; brackets in brackets in brackets
+        why = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise ValueError(f"{called} cannot be read ({why}); expected `name: value` lines.") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{called} holds a {type(content).__name__}; expected `name: value` lines.")
+        kind = "nothing" if content is None else f"a {type(content).__name__}"
+        raise ValueError(f"{called} holds {kind}; expected `name: value` lines.")
+    _check_size(content, called)
     return content
+
+
+_LARGEST = 1 << 20  # bytes of a file of settings
+_MOST = 100_000  # values in it, what aliases repeat included
+
+
+def _check_size(content: Any, called: str) -> None:
+    """Refuses what aliases repeat without end, or nearly so."""
+    left, count = [content], 0
+    while left:
+        value = left.pop()
+        count += 1
+        if count > _MOST:
+            raise ValueError(f"{called} has more than {_MOST:,} values, or one that holds itself; expected settings.")
+        if isinstance(value, dict):
+            left.extend(value.values())
+        elif isinstance(value, list | tuple | set):
+            left.extend(value)
+
+
+def _place_of(error: Any) -> str:
+    """Where a YAML error is and what it is, on one line, without the text around it."""
+    mark = getattr(error, "problem_mark", None)
+    place = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
+    said = " ".join(str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).split())
+    hint = "; indent with spaces, not with tabs" if "\\t" in said else ""
+    if "mapping values are not allowed" in said:
+        hint = "; put text that has a colon into quotes"
+    return f"{place}: {said:.160}{hint}"
+
+
+@cache
+def _once_loader() -> Any:
+    import yaml
+
+    class Once(yaml.SafeLoader):
+        """PyYAML lets the second of two equal keys win, silently: what was written first would be gone."""
+
+    def mapping(loader: Any, node: Any) -> Any:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = loader.construct_object(key_node, deep=True)
+            try:
+                twice = key in seen
+            except TypeError:
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a name is a list or a mapping; expected text", key_node.start_mark
+                ) from None
+            if twice:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+    Once.add_constructor("tag:yaml.org,2002:map", mapping)
+    return Once
 
 
 def _check_config(path: str, known: Sequence[str], actions: Mapping[str, Any]) -> None:

@@ -61,7 +61,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         ("orders: bth", "orders is 'bth'; expected one of both, ab, no"),
         ("orders: no", "YAML reads a bare yes, no, on or off as False: quote it"),
         ("- samples", "holds a list; expected `name: value` lines"),
-        ("", "holds a NoneType"),
+        ("", "holds nothing; expected `name: value` lines"),
         ("a: b: c", "is not YAML"),
     ],
 )

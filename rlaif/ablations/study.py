@@ -52,7 +52,6 @@ import difflib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -189,27 +188,7 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """A YAML file that holds a mapping, in which no key stands twice."""
-    return read_mapping(path, str(path), _once_loader())
-
-
-@cache
-def _once_loader() -> Any:
-    import yaml
-
-    class Once(yaml.SafeLoader):
-        """PyYAML lets the second of two equal keys win, silently: a level that was written twice would be gone."""
-
-    def mapping(loader: Any, node: Any) -> Any:
-        seen = set()
-        for key_node, _ in node.value:
-            key = loader.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", key_node.start_mark)
-            seen.add(key)
-        return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-    Once.add_constructor("tag:yaml.org,2002:map", mapping)
-    return Once
+    return read_mapping(path, str(path))
 
 
 # The file -------------------------------------------------------------------------------------------------------------
