@@ -179,6 +179,7 @@ def main() -> None:
             "seconds": round(outcome.metrics["train_runtime"], 2),
             "last": {name: last.get(name) for name in ("reward", "kl", "kl_coef", "entropy", "length", "no_eos")},
             "unscored": {reward.__name__: dict(reward.unscored_reasons) for reward in rewards},
+            "read": {reward.__name__: read for reward in rewards if (read := reward.how_read())},
             "peak_memory": peak_memory(),
             "weights": weights_held(trainer, rewards),
             "processes": process_count(),

@@ -39,6 +39,7 @@ from rlaif.files.sources import read_judgments, read_prompts, write_jsonl
 from rlaif.judging.pairwise import Pairwise, judge_pairs
 from rlaif.judging.sampling import Completion, Sampling, complete, local_policy
 from rlaif.judging.settings import JudgeConfig, JudgeSettings, judge_settings, load_judge
+from rlaif.models.base import served_by
 from rlaif.models.parallel import is_main, process_count, process_index, wait_for_everyone
 from rlaif.models.rendering import Encoded, Rendering
 from rlaif.records import Judgment, Pair, Prompt, label_value
@@ -600,4 +601,7 @@ def _write(
     inputs = [str(config.prompts), *plan.policies.values(), plan.reference_path]
     inputs += [source for source in (config.reward_model, config.preferences, config.judgments) if source]
     judge = plan.judge_settings.row() if plan.judge_settings else {}  # as it was asked, defaults and its file filled in
-    write_manifest(plan.output, "rlaif evaluate", {**dataclasses.asdict(config), **judge}, dict.fromkeys(inputs))
+    served = served_by(plan.judge.models.values()) if plan.judge else {}
+    write_manifest(
+        plan.output, "rlaif evaluate", {**dataclasses.asdict(config), **judge}, dict.fromkeys(inputs), **served
+    )

@@ -27,6 +27,7 @@ from rlaif.judging.explain import explain
 from rlaif.judging.method import Counts
 from rlaif.judging.pairwise import Comparison, Pairwise, VoteCounts
 from rlaif.judging.settings import JudgeConfig, load_judge
+from rlaif.models.base import served_by
 from rlaif.models.parallel import is_main
 from rlaif.records import Pair
 
@@ -146,7 +147,8 @@ def write_judgments(
                     write_row(votes, vote.row())
         report = {**numbers.report(), "votes_asked": counts.asked, "votes_reused": counts.reused, "seconds": clock()}
         write_json(folder / "report.json", report)
-        write_manifest(folder, "rlaif judge", {**(settings or {}), **method.about}, inputs)
+        about = {**(settings or {}), **method.about}
+        write_manifest(folder, "rlaif judge", about, inputs, **served_by(method.models.values()))
     numbers.warn(method, total)
     return report
 
@@ -190,6 +192,10 @@ class JudgeReport:
         if self.by:
             report["by"] = {name: numbers.report() for name, numbers in sorted(self.groups.items())}
         report["methods"] = dict(sorted(self.votes.methods.items()))
+        if self.votes.unusable:
+            report["logprobs_not_used"] = dict(self.votes.unusable.most_common())
+        if self.votes.ties:
+            report["written_ties"] = self.votes.ties
         if self.votes.mass is not None:
             report["label_mass"] = self.votes.mass
         if self.votes.unasked:

@@ -17,15 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlaif.config import UsageError
+from rlaif.config import UsageError, warn
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.occupied import occupied
 from rlaif.files.sources import read_prompts, write_json, write_jsonl
 from rlaif.judging.sampling import Completion, Sampling, api_policy, complete, local_policy
+from rlaif.models.base import Model, served_by
 from rlaif.models.parallel import is_main
 from rlaif.records import Pair, Prompt, content_hash
 
-__all__ = ["SampleConfig", "SampleCounts", "form_pairs", "sample", "sample_pairs"]
+__all__ = ["SampleConfig", "SampleCounts", "form_pairs", "load_policies", "sample", "sample_pairs"]
 
 
 @dataclass
@@ -72,7 +73,10 @@ class SampleConfig:
 
 @dataclass(frozen=True, slots=True)
 class SampleCounts:
-    """What became of the prompts and responses; nothing is left out uncounted."""
+    """What became of the prompts and responses; nothing is left out uncounted.
+
+    `alike` counts the prompts to which a policy gave one response every time, once for each policy.
+    """
 
     prompts: int
     responses: int
@@ -82,6 +86,14 @@ class SampleCounts:
     duplicates: int
     prompts_without_pair: int
     pairs: int
+    alike: int
+
+
+_FEW = 5  # prompts to which the same is said every time may be chance; more are none
+_STILL = (
+    "Every sample of every prompt was the same, at a temperature above 0: what answers does not sample, whatever it is "
+    "told. Look at the server's own settings (generation_config.json, do_sample)."
+)
 
 
 def form_pairs(
@@ -118,6 +130,8 @@ def form_pairs(
                     seen.add(text)
                     kept.append((name, text))
                     counts["cut"] += not row.complete
+            texts = [row.text for row in rows[index]]
+            counts["alike"] += len(texts) > 1 and texts[0] is not None and set(texts) == {texts[0]}
             by_policy.append(kept)
         first_kept, last_kept = by_policy[0], by_policy[-1]
         two = len(by_policy) == 2
@@ -149,13 +163,19 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         raise UsageError(f"limit is {config.limit}; expected at least one prompt, or no limit.")
     prompts = read_prompts(config.prompts, config.split)[: config.limit]
     with occupied(config.output, "rlaif sample"):
-        pairs, counts = sample_pairs(config, prompts)
+        policies = load_policies(config)
+        pairs, counts = sample_pairs(config, prompts, policies)
         if not is_main():
             return {}
+        asked = len(prompts) * len(policies)
+        still = config.temperature > 0.0 and config.samples > 1 and counts.alike == asked >= _FEW
         if not pairs:
             raise ValueError(
                 f"no pair could be formed of {counts.responses} responses ({counts}); nothing was written."
+                f"{f' {_STILL}' if still else ''}"
             )
+        if still:
+            warn(_STILL)
         left_out = {name: getattr(counts, name) for name in ("failed", "empty", "duplicates")}
         ledger = {
             "read": counts.responses,
@@ -165,26 +185,38 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         report = {**dataclasses.asdict(counts), "ledger": ledger, "seconds": elapsed()}
         write_jsonl(Path(config.output) / "pairs.jsonl", (pair.row() for pair in pairs))
         write_json(Path(config.output) / "report.json", report)
-        write_manifest(config.output, "rlaif sample", dataclasses.asdict(config), [config.prompts, *names])
+        settings = dataclasses.asdict(config)
+        write_manifest(
+            config.output, "rlaif sample", settings, [config.prompts, *names], **served_by(policies.values())
+        )
         return report
 
 
-def sample_pairs(config: SampleConfig, prompts: Sequence[Prompt]) -> tuple[list[Pair], SampleCounts]:
-    """Asks the policies of `config` for answers to `prompts` and forms pairs; an output keeps the replies."""
-    completions = {}
-    for name in _check(config):
-        if config.base_url:
-            policy = api_policy(
+def load_policies(config: SampleConfig) -> dict[str, Model]:
+    """The policies that `config` names, local or behind its endpoint; a ValueError for settings that form no pair."""
+    if config.base_url:
+        return {
+            name: api_policy(
                 name,
                 config.base_url,
                 api_key_env=config.api_key_env,
                 concurrency=config.concurrency,
                 served_as=config.served_as,
             )
-        else:
-            policy = local_policy(
-                name, batch_tokens=config.batch_tokens, dtype=config.dtype, load_in_4bit=config.load_in_4bit
-            )
+            for name in _check(config)
+        }
+    return {
+        name: local_policy(name, batch_tokens=config.batch_tokens, dtype=config.dtype, load_in_4bit=config.load_in_4bit)
+        for name in _check(config)
+    }
+
+
+def sample_pairs(
+    config: SampleConfig, prompts: Sequence[Prompt], policies: Mapping[str, Model] | None = None
+) -> tuple[list[Pair], SampleCounts]:
+    """Asks the policies of `config` for answers to `prompts` and forms pairs; an output keeps the replies."""
+    completions = {}
+    for name, policy in (policies or load_policies(config)).items():
         sampling = Sampling(
             policy, config.samples, config.max_new_tokens, config.temperature, config.top_p, config.seed
         )

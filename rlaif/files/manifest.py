@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import platform
 import subprocess
 import sys
@@ -25,6 +26,7 @@ def write_manifest(
     *,
     name: str = "manifest.json",
     report: Mapping[str, Any] | None = None,
+    served: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes `manifest.json`: what ran, with which settings, on which inputs, in which versions.
 
@@ -35,8 +37,10 @@ def write_manifest(
         inputs: files, folders or Hub ids that were read; their fingerprints are kept.
         name: of the file, where the output is one file in a folder that holds others.
         report: the run's counts, where no report.json holds them.
+        served: what is known of the servers that answered. A run that asked nothing keeps what an earlier one wrote.
     """
-    packages = ("rlaif", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "openai", "numpy")
+    served = served or _earlier(Path(folder) / name).get("served")
+    packages = ("rlaif", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "aiohttp", "numpy")
     write_json(
         Path(folder) / name,
         {
@@ -51,8 +55,17 @@ def write_manifest(
             "git_commit": _git_commit(),
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             **({} if report is None else {"report": report}),
+            **({"served": served} if served else {}),
         },
     )
+
+
+def _earlier(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def elapsed() -> float:

@@ -25,7 +25,7 @@ from rlaif.files.index import Index
 from rlaif.files.store import Store
 from rlaif.judging.drive import Driver
 from rlaif.judging.method import Counts, Method
-from rlaif.models.base import Call, DeferredModel
+from rlaif.models.base import Call, DeferredModel, StreamModel
 from rlaif.models.parallel import is_main, process_count, process_index, wait_for_everyone
 
 __all__ = ["answers", "ask_here", "chunk_size"]
@@ -127,12 +127,16 @@ def _shown(driver: Driver[X, T], chunks: Iterable[Sequence[X]], total: int | Non
     from tqdm import tqdm  # the plain bar: in a notebook the other one wants packages of its own
 
     with tqdm(total=total, desc=label, disable=not is_main() or total == 0, mininterval=1.0) as bar:
+        streams = [model for model in driver.method.models.values() if isinstance(model, StreamModel)]
 
         def tell() -> None:
-            bar.set_postfix_str(f"{driver.store.added} answered", refresh=False)
+            waiting = "".join(f", {model.waiting}" for model in streams if model.waiting)
+            bar.set_postfix_str(f"{driver.store.added} answered{waiting}", refresh=False)
             bar.update(0)
 
         driver.on_reply = tell
+        for model in streams:
+            model.on_wait = tell
         for value in driver.run(chunks):
             yield value
             bar.update()

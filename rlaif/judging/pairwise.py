@@ -22,7 +22,8 @@ from rlaif.judging.ask import answers, ask_here
 from rlaif.judging.method import Ask, Counts, gather
 from rlaif.judging.prompts import Template, prompt_text
 from rlaif.judging.question import OneQuestion, Question, method_hash
-from rlaif.judging.reading import LOW_MASS, VERSION, low_mass, reading_trouble
+from rlaif.judging.reading import VERSION
+from rlaif.judging.trouble import trouble
 from rlaif.metrics import log_odds, sigmoid
 from rlaif.models.parallel import is_main
 from rlaif.records import ORDERS, Judgment, Order, Pair, Vote
@@ -189,12 +190,14 @@ class VoteCounts:
         votes: how many.
         methods: the readable ones, by how they were read: a mixture means that z is on two scales.
         unusable: those whose log-probabilities came and were not used, by why.
+        ties: written ones.
         unasked: those that a reading wants and that no run has asked for.
     """
 
     votes: int = 0
     methods: Counter[str] = field(default_factory=Counter)
     unusable: Counter[str] = field(default_factory=Counter)
+    ties: int = 0
     unasked: int = 0
     _mass: float = 0.0
     _masses: int = 0
@@ -206,6 +209,7 @@ class VoteCounts:
             self.votes += 1
             if vote.p_first is not None:
                 self.methods[str(vote.method)] += 1
+                self.ties += vote.p_tie == 1.0
                 if vote.unusable is not None:
                     self.unusable[vote.unusable] += 1
             if vote.mass is not None:
@@ -222,11 +226,7 @@ class VoteCounts:
 
     def warn_of(self, template: Template) -> None:
         """A line where the labels have little of the judge's probability or z is on two scales; main process only."""
-        if not is_main():
-            return
-        if self.mass is not None and self.mass < LOW_MASS:
-            warn(low_mass(self.mass, template))
-        if said := reading_trouble(self.methods, self.unusable):
+        for said in trouble(self, template) if is_main() else ():
             warn(said)
 
 
@@ -234,8 +234,8 @@ class VoteCounts:
 class Annotation:
     """What judging some pairs gave: `judgments` in the pairs' order, what it took, and what the votes say.
 
-    `asked` replies were asked for now (by all processes), `reused` were stored before. `mass` and `methods` are as in
-    `VoteCounts`.
+    `asked` replies were asked for now (by all processes), `reused` were stored before. `mass`, `methods` and `unusable`
+    are as in `VoteCounts`.
     """
 
     judgments: list[Judgment]
@@ -243,6 +243,7 @@ class Annotation:
     reused: int
     mass: float | None = None
     methods: Mapping[str, int] = field(default_factory=dict)
+    unusable: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, comparisons: Iterable[Comparison], counts: Counts) -> Annotation:
@@ -251,7 +252,8 @@ class Annotation:
         for comparison in comparisons:
             votes.add(comparison)
             judgments.append(comparison.judgment)
-        return cls(judgments, counts.asked, counts.reused, votes.mass, dict(sorted(votes.methods.items())))
+        methods = dict(sorted(votes.methods.items()))
+        return cls(judgments, counts.asked, counts.reused, votes.mass, methods, votes.unusable)
 
 
 def judge_pairs(
@@ -269,8 +271,9 @@ def judge_pairs(
     with Store(folder) as store:
         values = list(answers(method, lambda: pairs, store, total=len(pairs), label=label, counts=counts))
     done = Annotation.of(values, counts)
-    if is_main() and done.mass is not None and done.mass < LOW_MASS:
-        warn(low_mass(done.mass, method.template))
+    if is_main():
+        for said in trouble(done, method.template):
+            warn(said)
     return done
 
 

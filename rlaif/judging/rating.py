@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -72,6 +73,8 @@ class Ratings:
     asked: int
     reused: int
     mass: float | None = None
+    methods: Mapping[str, int] = field(default_factory=dict)
+    unusable: Mapping[str, int] = field(default_factory=dict)
 
 
 def rate_here(responses: Sequence[Response], method: RatingMethod, store: Store) -> Ratings:
@@ -79,4 +82,6 @@ def rate_here(responses: Sequence[Response], method: RatingMethod, store: Store)
     counts = Counts()
     ratings = ask_here(method, responses, store, counts)
     masses = [rating.mass for rating in ratings if rating.mass is not None]
-    return Ratings(ratings, counts.asked, counts.reused, float(np.mean(masses)) if masses else None)
+    methods = Counter(str(rating.method) for rating in ratings if rating.rating is not None)
+    unusable = Counter(rating.unusable for rating in ratings if rating.rating is not None and rating.unusable)
+    return Ratings(ratings, counts.asked, counts.reused, float(np.mean(masses)) if masses else None, methods, unusable)

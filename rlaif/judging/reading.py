@@ -18,22 +18,17 @@ from rlaif.judging.verdicts import spelled
 from rlaif.models.base import UNASKED, Place, Reply
 
 __all__ = [
-    "LOW_MASS",
     "VERSION",
     "Reading",
     "cut_before_answer",
     "expected_from_logprobs",
-    "low_mass",
     "read_labels",
     "read_number",
-    "reading_trouble",
 ]
 
 VERSION = 1  # of everything in this file and in verdicts.py: raise it when any reply would be read otherwise
 
 _Token = tuple[str, Mapping[str, float]]  # a written token and the log-probabilities listed for its place
-
-LOW_MASS = 0.5  # with less on all labels together, the judge would rather have said something else
 
 
 class Reading(NamedTuple):
@@ -101,42 +96,6 @@ def read_number(reply: Reply, template: BaseTemplate) -> Reading:
     if not min(template.values) <= value <= max(template.values):  # nor is NaN
         return Reading(None, f"the function returned {value}, not {template.meaning}", "function")
     return Reading(round(value, 6), method="function")
-
-
-def low_mass(mass: float, template: BaseTemplate) -> str:
-    """The warning that a judge gives a template's labels only `mass` of its probability."""
-    count = len(template.labels)
-    labels, means = ("two labels", "z means") if count == 2 else (f"{count} numbers", "ratings mean")
-    return (
-        f"the judge gives the {labels} {mass:.2g} of its probability (mean label mass): it would rather say "
-        f"something else, and its {means} little. Try another --template (`helpful` tells a chat model how to "
-        "answer, `compact` is for a base model) or a stronger judge."
-    )
-
-
-def reading_trouble(methods: Mapping[str, int], unusable: Mapping[str, int]) -> str | None:
-    """The warning about how many replies were read, where some of it makes their values hard to compare.
-
-    Args:
-        methods: how many were read by each method.
-        unusable: how many came with log-probabilities that were not used, by why.
-    """
-    said = []
-    if count := sum(unusable.values()):
-        why = max(unusable, key=lambda reason: unusable[reason])
-        said.append(
-            f"{count} answers came with log-probabilities that were not used, most of them because {why}; what they "
-            "say in words was read"
-        )
-    if len(methods) > 1:
-        counts = " and ".join(f"{count} from their {_READ[name]}" for name, count in sorted(methods.items()))
-        said.append(f"answers were read in different ways, {counts}, so that their values are on two scales")
-    if not said:
-        return None
-    return f"{'; '.join(said)}. With --logprobs never all are read from the text."
-
-
-_READ = {"logprobs": "log-probabilities", "text": "text", "function": "function"}
 
 
 def _from_places(

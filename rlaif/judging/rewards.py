@@ -38,11 +38,12 @@ from typing import Any, Protocol, Self
 
 from rlaif.config import import_function, warn
 from rlaif.files.store import Store
-from rlaif.judging.pairwise import Pairwise, judge_here
+from rlaif.judging.pairwise import Annotation, Pairwise, judge_here
 from rlaif.judging.prompts import BaseTemplate, prompt_text
-from rlaif.judging.rating import RatingMethod, rate_here
-from rlaif.judging.reading import LOW_MASS, low_mass
+from rlaif.judging.rating import RatingMethod, Ratings, rate_here
 from rlaif.judging.settings import load_judge, load_rater
+from rlaif.judging.trouble import trouble
+from rlaif.models.base import served_by
 from rlaif.models.reward_model import RewardModel, RewardModelCard
 from rlaif.records import Pair, Prompt, Response, last_user_text
 
@@ -244,6 +245,10 @@ class _Reward(ABC):
     ) -> list[tuple[float | None, str]]:
         """(reward, "") or (None, reason) for each completion."""
 
+    def how_read(self) -> dict[str, Any]:
+        """Of a judge: how its replies were read so far and what answered, for reports; {} of other rewards."""
+        return {}
+
     def close(self) -> None:  # noqa: B027 (nothing is open unless a reward opens it)
         """Closes what is open."""
 
@@ -313,21 +318,37 @@ class Replies:
 class _JudgeReward(_Reward):
     """What the rewards by a judge have in common: the run's store of replies, and what is counted of them."""
 
+    method: Pairwise | RatingMethod
+
     def __init__(self, name: str, replies: Replies) -> None:
         super().__init__(name)
         self.replies = replies
-        self._warned = False
+        self.methods: Counter[str] = Counter()
+        self.unusable: Counter[str] = Counter()
+        self._said: set[str] = set()
 
     def close(self) -> None:
         """Closes the store; it opens again when needed."""
         self.replies.close()
 
-    def _count(self, asked: int, reused: int, mass: float | None, template: BaseTemplate) -> None:
-        self.asked += asked
-        self.from_cache += reused
-        if mass is not None and mass < LOW_MASS and not self._warned:
-            self._warned = True
-            warn(f"reward {self.__name__}: {low_mass(mass, template)}")
+    def how_read(self) -> dict[str, Any]:
+        """See `_Reward.how_read`; of this process."""
+        read: dict[str, Any] = {"methods": dict(sorted(self.methods.items()))}
+        if self.unusable:
+            read["logprobs_not_used"] = dict(self.unusable.most_common())
+        return read | served_by(self.method.models.values())
+
+    def _count(self, done: Annotation | Ratings, template: BaseTemplate) -> None:
+        """Counts a batch, and says once of each kind what is wrong with how it was read."""
+        self.asked += done.asked
+        self.from_cache += done.reused
+        self.methods.update(done.methods)
+        self.unusable.update(done.unusable)
+        for said in trouble(done, template):
+            kind = said.split(",")[0].lstrip("0123456789 ")
+            if kind not in self._said:
+                self._said.add(kind)
+                warn(f"reward {self.__name__}: {said}")
 
 
 class RatingReward(_JudgeReward):
@@ -341,7 +362,7 @@ class RatingReward(_JudgeReward):
 
     def __init__(self, method: RatingMethod, name: str, replies: Replies) -> None:
         super().__init__(name, replies)
-        self.method = method
+        self.method: RatingMethod = method
 
     @classmethod
     def check(cls, value: str, columns: Collection[str] | None) -> None:
@@ -357,7 +378,7 @@ class RatingReward(_JudgeReward):
         responses = [Response(p, completion_text(c)) for p, c in zip(prompts, completions, strict=True)]
         template = self.method.template
         done = rate_here(responses, self.method, self.replies.store)
-        self._count(done.asked, done.reused, done.mass, template)
+        self._count(done, template)
         self.marked += sum(template.marked(prompt_text(response.prompt), response.text) for response in responses)
         return [(rating.rating, rating.reason or "") for rating in done.ratings]
 
@@ -378,7 +399,7 @@ class PairwiseReward(_JudgeReward):
 
     def __init__(self, method: Pairwise, name: str, replies: Replies) -> None:
         super().__init__(name, replies)
-        self.method = method
+        self.method: Pairwise = method
 
     @classmethod
     def check(cls, value: str, columns: Collection[str] | None) -> None:
@@ -405,7 +426,7 @@ class PairwiseReward(_JudgeReward):
         rows = zip(prompts, completions, references, strict=True)
         pairs = [Pair(prompt, completion_text(completion), reference) for prompt, completion, reference in rows]
         done = judge_here(pairs, self.method, self.replies.store)
-        self._count(done.asked, done.reused, done.mass, self.method.template)
+        self._count(done, self.method.template)
         self.marked += sum("marker" in judgment.flags for judgment in done.judgments)
         scored: list[tuple[float | None, str]] = []
         for pair, judgment in zip(pairs, done.judgments, strict=True):

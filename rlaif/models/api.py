@@ -12,7 +12,6 @@ from rlaif.models.endpoint import Endpoint, NoReplyError
 
 __all__ = ["ApiModel", "normal_address", "seed_of"]
 
-_LAST = 32  # places of an answer that are kept: the verdict stands at its end
 _SETTINGS = {"top_p", "seed", "reasoning_effort", "extra_body", "chat_template_kwargs"}
 
 
@@ -69,9 +68,33 @@ class ApiModel(StreamModel):
         """The endpoint's key is there; nothing is asked yet."""
         self.endpoint.check()
 
+    @property
+    def waiting(self) -> str:
+        """What calls wait for."""
+        return self.endpoint.waiting
+
+    def learned(self) -> dict[str, JSON]:
+        """Which kind of server answers, what it is told beside the settings, and what of them it refused."""
+        endpoint = self.endpoint
+        if not endpoint.asked:
+            return {}
+        server = endpoint.server
+        found: dict[str, JSON] = {"server": "not known" if server is None else server.name}
+        if server is None:
+            found["keeps"] = "not known: a server may have sampling settings of its own"
+        elif server.keeps is not None:
+            found["keeps"] = server.keeps
+        told = server.neutral if server else {}
+        if neutral := {name: value for name, value in told.items() if name not in endpoint.left_out}:
+            found["neutral"] = neutral
+        if endpoint.left_out:
+            found["left_out"] = dict(endpoint.left_out)
+        return found
+
     async def open(self) -> None:
         """Makes the connections of the running event loop."""
-        self.endpoint.open()
+        self.endpoint.on_wait = lambda: self.on_wait()
+        await self.endpoint.open()
 
     async def close(self) -> None:
         """Closes them."""
@@ -86,11 +109,11 @@ class ApiModel(StreamModel):
         if kwargs := settings.get("chat_template_kwargs"):
             body["chat_template_kwargs"] = kwargs
         try:
-            answer = await self.endpoint.chat(
+            outcome = await self.endpoint.chat(
                 call.messages,
                 temperature=call.temperature,
                 max_tokens=call.max_tokens or 16,
-                logprobs=bool(call.choices) and self.endpoint.gives_logprobs,
+                logprobs=bool(call.choices),
                 seed=seed_of(call),
                 top_p=settings.get("top_p"),
                 reasoning_effort=settings.get("reasoning_effort"),
@@ -105,14 +128,16 @@ class ApiModel(StreamModel):
                 tries=error.tries,
                 usage=error.usage,
             )
+        answer = outcome.answer
         return Reply(
             call.key,
             text=answer.text,
             reasoning=answer.reasoning,
-            places=None if answer.places is None else tuple(answer.places[-_LAST:]),
-            finish="stop" if answer.complete else "length",
-            usage=answer.usage,
-            tries=answer.tries,
-            seconds=answer.seconds,
+            places=answer.places,
+            finish=answer.finish,
+            reason=answer.reason,
+            usage=outcome.usage,
+            tries=outcome.tries,
+            seconds=outcome.seconds,
             served_by=answer.served_by,
         )

@@ -13,14 +13,25 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from rlaif.records import Message, content_hash
 
-__all__ = ["UNASKED", "Call", "DeferredModel", "Model", "Place", "Reply", "RoundModel", "StreamModel", "Usage"]
+__all__ = [
+    "UNASKED",
+    "Call",
+    "DeferredModel",
+    "Model",
+    "Place",
+    "Reply",
+    "RoundModel",
+    "StreamModel",
+    "Usage",
+    "served_by",
+]
 
 JSON = Any
 UNASKED = "unasked"  # `Reply.finish` of a call that is not stored and was not put to its model
@@ -198,12 +209,22 @@ class Model(ABC):
         """The model in a call's address: 16 hex digits of its identity."""
         return content_hash(dict(self.identity))[:16]
 
+    def learned(self) -> dict[str, JSON]:
+        """What was found out while asking that its replies depend on and its identity does not say; for manifests."""
+        return {}
+
     def check(self, choices: Sequence[str] = ()) -> None:  # noqa: B027 (most models have nothing to check)
         """A ValueError for what can be known, before anything is asked, to make every reply fail; cheap otherwise.
 
         Args:
             choices: what it will be asked to tell apart, if anything.
         """
+
+
+def served_by(models: Iterable[Model]) -> dict[str, JSON]:
+    """{"served": what was learned about each of `models`, by its name}; {} where nothing was."""
+    found = {model.name: learned for model in models if (learned := model.learned())}
+    return {"served": found} if found else {}
 
 
 class RoundModel(Model):
@@ -223,9 +244,17 @@ class StreamModel(Model):
 
     Attributes:
         concurrency: calls in flight.
+        waiting: what calls wait for, in a few words, where they wait for anything but their replies.
+        on_wait: is called whenever `waiting` changes.
     """
 
     concurrency: int
+    on_wait: Callable[[], object] = staticmethod(lambda: None)
+
+    @property
+    def waiting(self) -> str:
+        """See above."""
+        return ""
 
     async def open(self) -> None:
         """Makes what belongs to the event loop that is running now."""

@@ -1,55 +1,65 @@
-"""An OpenAI-compatible endpoint: bounded concurrency, retries that respect Retry-After, and errors as values.
+"""An OpenAI-compatible endpoint: bounded tries, one limit of time, and what its refusals mean for what is asked next.
 
-What endpoints differ in is found out once and remembered: whether they give log-probabilities (by the first question
-that is answered), whether they want `max_tokens` or `max_completion_tokens`, whether they take `temperature` and
-`seed`. A setting that is left out from then on is warned about.
+    transport     a body out, a status and a body back
+    completion    a body with status 200: an answer, or a fault within it
+    faults        any other: whose fault it is
+    here          what follows: ask again, ask otherwise, wait, leave the question out, or end the run
 
-The key comes from an environment variable only and is written nowhere.
+A fault is one of six kinds:
+
+    question    this question's own (too long, against a policy): it gets no reply; the others are asked
+    setting     a setting that the server does not take: it is left out from then on, said once
+    account     no credit, a refused key: nothing more is asked
+    address     no such model or path: nothing more is asked, unless something was answered before
+    limit       too many calls: waited out, for as long as `patience` allows
+    server      a failure on its side: tried again, with growing waits
+
+What endpoints differ in is known only from a refusal that names it, never from what one answer lacks. The key comes
+from an environment variable only and is written nowhere.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import math
+import json
 import os
 import random
-import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from rlaif.config import warn
-from rlaif.models.base import Place, Usage
+from rlaif.config import CREDENTIAL, redacted, warn
+from rlaif.models.access import check_address, check_headers, check_variable, key_in, normal_address
+from rlaif.models.base import Usage
+from rlaif.models.completion import Answer, read_completion
+from rlaif.models.faults import Fault, fault_of
+from rlaif.models.servers import Server, server_of
+from rlaif.models.transport import NoAnswerError, Transport
 from rlaif.records import Message
 
-__all__ = ["Answer", "Endpoint", "EndpointDownError", "NoReplyError"]
+__all__ = ["Endpoint", "EndpointDownError", "NoReplyError", "Outcome"]
 
-_PATIENCE = 900.0  # seconds that a question may spend waiting out rate limits
 _GIVE_UP_AFTER = 20  # questions in a row without a reply: the endpoint is down, and asking on would only mark failures
+_HEAD_START = 0.25  # seconds that the first question has alone, so that most refusals are met by one call
+_LONGEST_WAIT = 60.0  # seconds of one wait, whatever the server asks for: its clock may be wrong
+_LISTED = 20  # alternatives asked for at each place; OpenAI's limit
+_EMPTY = 3  # times that an empty answer is asked for again
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What an endpoint answered. `places` holds each generated token with its alternatives' log-probabilities.
+class Outcome:
+    """The answer to one question and what it took, failed tries included; `seconds` are the last try's."""
 
-    `usage` and `tries` are summed over all tries; `complete` is False where the model was cut off at `max_tokens`.
-    """
-
-    text: str
-    places: list[Place] | None
+    answer: Answer
+    tries: int
     usage: Usage
     seconds: float
-    complete: bool
-    tries: int = 1
-    reasoning: str | None = None
-    served_by: str | None = None
 
 
 class NoReplyError(Exception):
-    """No usable answer to one question after all retries; the message is the reason.
+    """No usable answer to one question after all tries; the message is the reason.
 
     `final` is True where it is the question itself that the endpoint refuses (too long, against its policy), so that
     asking again would fail again. `tries` and `usage` say what it took.
@@ -66,6 +76,31 @@ class EndpointDownError(ValueError):
     """Nothing can be had from this endpoint: a refused key, a wrong address, a server that is gone."""
 
 
+@dataclass
+class _Question:
+    """One question on its way."""
+
+    messages: Sequence[Message]
+    wanted: Mapping[str, Any]
+    begun: float
+    tries: int = 0
+    failed: int = 0
+    limited: int = 0
+    limited_since: float = 0.0
+    empty: int = 0
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
+
+
+@dataclass
+class _Here:
+    """What belongs to one event loop; several threads may ask at once, each in a loop of its own."""
+
+    transport: Transport
+    started: asyncio.Event
+    first: bool = True
+
+
 class Endpoint:
     """A model behind an OpenAI-compatible chat-completions endpoint.
 
@@ -75,8 +110,15 @@ class Endpoint:
         api_key_env: the environment variable that holds the key. An endpoint of your own may need none.
         concurrency: calls in flight.
         max_retries: tries after a failed call. Rate limits are waited out instead and do not count.
-        timeout: seconds for one call.
+        timeout: seconds for one call as a whole, however its answer drips.
         extra_headers: sent with every call.
+        patience: seconds for which one question waits out rate limits.
+
+    Attributes:
+        asked: whether anything was asked yet.
+        server: which kind of server it is, once asked; None where that is not known.
+        left_out: the settings that it refused, by name, with its words.
+        on_wait: is called whenever `waiting` changes.
     """
 
     def __init__(
@@ -88,55 +130,76 @@ class Endpoint:
         max_retries: int = 8,
         timeout: float = 120.0,
         extra_headers: Mapping[str, str] | None = None,
+        patience: float = 900.0,
     ) -> None:
-        if concurrency < 1:
-            raise ValueError(f"concurrency is {concurrency}; expected at least 1 call in flight.")
-        self.model = model
-        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-        if "@" in urlsplit(self.base_url).netloc:
+        if concurrency < 1 or max_retries < 0:
             raise ValueError(
-                "base_url holds a user name or password, which would be written to the manifest; expected an address "
-                f"without. Put the key into {api_key_env}."
+                f"concurrency is {concurrency} and max_retries {max_retries}; expected at least 1 and at least 0."
             )
+        self.model = model
+        own = os.environ.get("OPENAI_BASE_URL")
+        called = "base_url" if base_url or not own else "OPENAI_BASE_URL"
+        self.base_url = check_address(base_url or own or "https://api.openai.com/v1", api_key_env, called=called)
+        check_variable(api_key_env)
+        check_headers(extra_headers or {}, api_key_env)
         self.concurrency = concurrency
         self.max_retries = max_retries
         self.timeout = timeout
         self.extra_headers = dict(extra_headers or {})
+        self.patience = patience
+        self.asked = False
+        self.server: Server | None = None
+        self.left_out: dict[str, str] = {}
+        self.on_wait: Callable[[], object] = lambda: None
         self._key_env = api_key_env
-        self._clients: dict[asyncio.AbstractEventLoop, tuple[Any, asyncio.Lock]] = {}
-        self._unsupported: set[str] = set()
-        self._gave_logprobs = False
-        self._probed = False
-        self._answered = 0
-        self._silent = 0
+        self._here: dict[asyncio.AbstractEventLoop, _Here] = {}
+        self._listed = _LISTED
+        self._heard = 0.0  # when it last answered or refused a question, on the monotonic clock; 0 for never
+        self._silent = 0  # questions in a row that got neither
+        self._refused = 0  # questions in a row that it refused for a reason that is not known
+        self._limits: dict[int, float] = {}  # until when each waiting question waits
+        self._said: set[str] = set()
 
     @property
-    def gives_logprobs(self) -> bool:
-        """Whether log-probabilities may still be asked for (True until the probe says otherwise)."""
-        return "logprobs" not in self._unsupported
+    def address(self) -> str:
+        """The address as lines and files show it: without a query."""
+        return normal_address(self.base_url)
 
-    def check(self) -> str:
-        """The key, or "none" where an endpoint of one's own needs none; a ValueError where it must be there."""
-        key = os.environ.get(self._key_env)
-        if not key and "api.openai.com" in self.base_url:
+    @property
+    def waiting(self) -> str:
+        """What calls wait for now, in a few words; empty where none waits."""
+        if not self._limits:
+            return ""
+        seconds = max(0.0, min(self._limits.values()) - time.monotonic())
+        return f"{len(self._limits)} wait {seconds:.0f} s for a rate limit"
+
+    def check(self) -> str | None:
+        """The key, or None where an endpoint of one's own needs none; a ValueError where it must be there."""
+        key = key_in(self._key_env)
+        if not key and urlsplit(self.base_url).hostname == "api.openai.com":
             raise ValueError(
-                f"the environment variable {self._key_env} is not set; expected the key for {self.base_url}. Export "
+                f"the environment variable {self._key_env} is not set; expected the key for {self.address}. Export "
                 "it, or name another variable with --api_key_env."
             )
-        return key or "none"
+        return key
 
-    def open(self) -> None:
-        """Makes the client of the running event loop: several threads may ask at once, each in a loop of its own."""
-        import openai
-
-        client = openai.AsyncOpenAI(api_key=self.check(), base_url=self.base_url, max_retries=0, timeout=self.timeout)
-        self._clients[asyncio.get_running_loop()] = client, asyncio.Lock()
+    async def open(self) -> None:
+        """Makes the connections of the running event loop, and finds out which kind of server this is."""
+        key = self.check()
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        own = {name.lower() for name in self.extra_headers}
+        headers = {name: value for name, value in headers.items() if name.lower() not in own}
+        transport = Transport(self.base_url, headers | self.extra_headers, self.timeout)
+        self._here[asyncio.get_running_loop()] = _Here(transport, asyncio.Event())
+        if not self.asked:
+            self.asked = True
+            self.server = await server_of(transport.get, self.model)
 
     async def close(self) -> None:
         """Closes the connections."""
-        client, _ = self._clients.pop(asyncio.get_running_loop(), (None, None))
-        if client is not None:
-            await client.close()
+        here = self._here.pop(asyncio.get_running_loop(), None)
+        if here is not None:
+            await here.transport.close()
 
     async def chat(
         self,
@@ -149,284 +212,233 @@ class Endpoint:
         top_p: float | None = None,
         reasoning_effort: str | None = None,
         extra_body: Mapping[str, Any] | None = None,
-    ) -> Answer:
+    ) -> Outcome:
         """The model's answer to `messages`.
 
         Args:
             messages: the conversation.
-            temperature, max_tokens, seed, top_p: sampling; what the endpoint refuses is left out from then on.
-            logprobs: ask for the 20 likeliest tokens at each place, if the endpoint has them. From one that gave them
-                with the first answer, an answer without them is asked for again, up to three times.
-            reasoning_effort, extra_body: passed on as they are.
+            temperature, max_tokens, seed, top_p: sampling.
+            logprobs: ask for the likeliest tokens at each place, 20 of them or as many as the endpoint lists.
+            reasoning_effort, extra_body: passed on as they are; `extra_body` wins over what is set here.
 
         Raises:
-            NoReplyError: no answer after all retries.
+            NoReplyError: no answer after all tries.
             EndpointDownError: there is no point in asking this endpoint anything.
         """
-        wanted: dict[str, Any] = {"temperature": temperature, "seed": seed, "max_tokens": max_tokens}
-        if top_p is not None:
-            wanted["top_p"] = top_p
-        if logprobs:
-            wanted |= {"logprobs": True, "top_logprobs": 20}
-        if reasoning_effort is not None:
-            wanted["reasoning_effort"] = reasoning_effort
-        if extra_body:
-            wanted["extra_body"] = dict(extra_body)
-        if not self._probed:
-            # The first question goes alone, so that what the endpoint refuses is found out once and not by all.
-            async with self._clients[asyncio.get_running_loop()][1]:
-                if not self._probed:
-                    return await self._persist(messages, wanted)
-        return await self._persist(messages, wanted)
-
-    async def _persist(self, messages: Sequence[Message], wanted: dict[str, Any]) -> Answer:
-        """One question with its retries."""
-        spent = _Spent()
-        try:
-            answer = await self._tries(messages, wanted, spent)
-        except NoReplyError as error:
-            error.tries, error.usage = max(spent.tries, 1), spent.usage
-            raise
-        return dataclasses.replace(answer, tries=spent.tries, usage=spent.usage)
-
-    async def _tries(self, messages: Sequence[Message], wanted: dict[str, Any], spent: _Spent) -> Answer:
-        import openai
-
-        failed = limited = bare = 0
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            wait = min(8.0, 0.5 * 2**failed) * random.uniform(0.5, 1.0)
+        wanted: dict[str, Any] = {
+            **(self.server.neutral if self.server else {}),
+            "temperature": temperature,
+            "seed": seed,
+            "max_tokens": max_tokens,
+            "top_p": top_p,
+            "reasoning_effort": reasoning_effort,
+            **({"logprobs": True, "top_logprobs": _LISTED} if logprobs else {}),
+            **(extra_body or {}),
+        }
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        here = self._here[asyncio.get_running_loop()]
+        if here.first:
+            here.first = False
+        elif not here.started.is_set():
+            # The first question may never be answered: nobody waits for it longer than a moment.
             try:
-                spent.tries += 1
-                answer = await self._once(messages, wanted)
-            except openai.RateLimitError as error:
-                if "insufficient_quota" in str(error):
-                    raise EndpointDownError(f"{self.base_url} has no quota left for this key: {_line(error)}") from None
-                limited += 1
-                wait = _retry_after(error) or min(30.0, 0.5 * 2 ** min(limited, 6))
-                # Everybody was told to come back after the same time: spread the crowd.
-                wait *= random.uniform(1.0, 1.5)
-                if time.monotonic() + wait > deadline:
-                    raise self._no_reply(f"rate limited for {_PATIENCE:.0f} s: {_line(error)}") from None
-            except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-                raise EndpointDownError(
-                    f"{self.base_url} refused the key in {self._key_env} ({_line(error)}); set the right one and run "
-                    "the same command again."
-                ) from None
-            except (
-                openai.APIConnectionError,
-                openai.InternalServerError,
-                openai.ConflictError,
-                _BadBodyError,
-                _RequestTimeoutError,
-            ) as error:
-                failed += 1
-                if not self._answered and failed > 3 and isinstance(error, openai.APIConnectionError):
-                    raise EndpointDownError(
-                        f"no connection to {self.base_url} ({_line(error)}); is the server running, and is the address "
-                        "right? It usually ends in /v1."
-                    ) from None
-                if failed > self.max_retries:
-                    raise self._no_reply(f"no answer after {failed} tries: {_line(error)}") from None
-                wait = _retry_after(error) or wait
-            except openai.APIStatusError as error:
-                # 400, 404, 413, 422: asking again the same way would fail the same way.
-                if _about_the_question(error):
-                    raise NoReplyError(f"refused with status {error.status_code}: {_line(error)}", final=True) from None
-                if not self._answered and self._silent >= 4:
-                    raise EndpointDownError(
-                        f"{self.base_url} refused every question so far, the last with: {_line(error)}; check the "
-                        f"model name ({self.model!r}) and the settings."
-                    ) from None
-                raise self._no_reply(f"refused with status {error.status_code}: {_line(error)}") from None
-            else:
-                self._answered += 1
-                self._silent = 0
-                spent.usage += answer.usage
-                if answer.text.strip():
-                    if not (self._gave_logprobs and wanted.get("logprobs") and not answer.places and bare < 3):
-                        return answer
-                    bare += 1
-                else:
-                    failed += 1
-                    if failed > self.max_retries or not answer.complete:
-                        return answer
-            await asyncio.sleep(wait)
+                await asyncio.wait_for(here.started.wait(), _HEAD_START)
+            except TimeoutError:
+                here.started.set()
+        question = _Question(messages, wanted, time.monotonic())
+        try:
+            answer = await self._persist(question, here)
+        except NoReplyError as error:
+            error.tries, error.usage = max(question.tries, 1), question.usage
+            raise
+        finally:
+            here.started.set()
+        return Outcome(answer, question.tries, question.usage, question.seconds)
 
-    def _no_reply(self, reason: str) -> Exception:
+    async def _persist(self, question: _Question, here: _Here) -> Answer:
+        """One question until it is answered, refused, or tried often enough."""
+        while True:
+            sent = self._body(question.wanted)
+            found = await self._once(question, sent, here)
+            if isinstance(found, Answer):
+                self._hear()
+                self._refused = 0
+                question.usage += found.usage
+                # Nothing was written, and nothing says why: another try may well give something.
+                empty = found.reason is None and found.finish == "stop" and not (found.text or "").strip()
+                if not empty or question.empty >= min(_EMPTY, self.max_retries):
+                    return found
+                question.empty += 1
+                wait = _backoff(question.empty)
+            else:
+                here.started.set()
+                wait = self._meet(found, question, sent)
+            limited = isinstance(found, Fault) and found.kind == "limit"
+            if limited:
+                self._limits[id(question)] = time.monotonic() + wait
+                self.on_wait()
+            try:
+                await asyncio.sleep(wait)
+            finally:
+                if limited:
+                    del self._limits[id(question)]
+                    self.on_wait()
+
+    def _body(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """What is sent, in the endpoint's dialect as far as it is known."""
+        sent = {name: value for name, value in wanted.items() if name not in self.left_out}
+        if "max_tokens" in wanted and "max_tokens" not in sent and "max_completion_tokens" not in self.left_out:
+            sent["max_completion_tokens"] = wanted["max_tokens"]
+        if "logprobs" not in sent:
+            sent.pop("top_logprobs", None)
+        elif "top_logprobs" in sent:
+            sent["top_logprobs"] = min(sent["top_logprobs"], self._listed)
+        return sent
+
+    async def _once(self, question: _Question, sent: Mapping[str, Any], here: _Here) -> Answer | Fault | NoAnswerError:
+        """One call."""
+        body = json.dumps({"model": self.model, "messages": list(question.messages), **sent}).encode()
+        question.tries += 1
+        start = time.perf_counter()
+        try:
+            answered = await here.transport.post("chat/completions", body)
+        except NoAnswerError as error:
+            return error
+        finally:
+            question.seconds = round(time.perf_counter() - start, 3)
+        if 200 <= answered.status < 300:
+            return read_completion(answered.body, sent)
+        return fault_of(answered.status, answered.headers, answered.body, sent, time.time())
+
+    def _meet(self, fault: Fault | NoAnswerError, question: _Question, sent: Mapping[str, Any]) -> float:
+        """What a fault means for its question and for all others: seconds until the next try, or one of the errors."""
+        if isinstance(fault, NoAnswerError):
+            return self._failed(self._clean(str(fault)), question, connected=fault.connected)
+        words = self._clean(fault.words)
+        if fault.kind == "limit":
+            return self._limited(fault, words, question)
+        if fault.kind == "server":
+            return self._failed(words, question, wait=fault.wait)
+        if fault.kind == "account":
+            raise EndpointDownError(
+                f"{self.address} asks for a key or for credit that is not there: {words}. Check the key in "
+                f"{self._key_env} and its account, and run the same command again."
+            )
+        if fault.kind == "address" and not self._heard:
+            raise EndpointDownError(
+                f"{self.address} has nothing for the model {self.model!r}: {words}. Check the model's name, and that "
+                "the address is right; it usually ends in /v1."
+            )
+        self._hear()
+        if fault.kind == "setting" and fault.setting is not None and self._learn(fault, words, sent):
+            return 0.0
+        self._refused += 0 if fault.final else 1
+        if self._refused == _GIVE_UP_AFTER:
+            self._say(
+                f"{self.address} refused {self._refused} questions in a row, the last with: {words}. They are left "
+                "out and the others are asked; if all are refused, check the settings."
+            )
+        raise NoReplyError(f"refused: {words}", final=fault.final)
+
+    def _learn(self, fault: Fault, words: str, sent: Mapping[str, Any]) -> bool:
+        """Whether what a refusal says about a setting changes what is sent; said once."""
+        name = str(fault.setting)
+        if name in ("logprobs", "top_logprobs") and 2 <= (fault.most or 0) < sent.get("top_logprobs", 0):
+            self._listed = min(self._listed, fault.most or _LISTED)
+            return True
+        if name == "top_logprobs" and fault.most is None and fault.setting in sent and "logprobs" in sent:
+            name = "logprobs"  # one is nothing without the other
+        if name not in sent:
+            # Another call has met the same refusal: what it learned is tried. Else it is about nothing that was sent.
+            return name in self.left_out
+        if name in ("max_tokens", "max_completion_tokens") and fault.most is not None:
+            raise EndpointDownError(
+                f"{self.address} gives at most {fault.most} tokens and max_tokens is {sent[name]}; expected no more "
+                "than that: lower --max_tokens."
+            )
+        if name not in self.left_out:
+            self.left_out[name] = words
+            if name != "max_tokens":  # which only changes its name
+                means = _WITHOUT.get(name, "what it does instead is its own choice")
+                self._say(f"{self.address} refuses {name} ({words}) and is asked without it: {means}.")
+        return True
+
+    def _limited(self, fault: Fault, words: str, question: _Question) -> float:
+        """Seconds to wait out a rate limit, for which the user's patience is there."""
+        now = time.monotonic()
+        if not question.limited:
+            question.limited_since = now
+        question.limited += 1
+        wait = min(30.0, 0.5 * 2 ** min(question.limited, 6)) if fault.wait is None else fault.wait
+        if wait > _LONGEST_WAIT:
+            self._say(
+                f"{self.address} asks for a wait of {wait:.0f} s ({words}); it is asked again every "
+                f"{_LONGEST_WAIT:.0f} s, for {self.patience:g} s in all (--patience)."
+            )
+            wait = _LONGEST_WAIT
+        # Everybody was told to come back after the same time: spread the crowd.
+        wait *= random.uniform(1.0, 1.5)
+        if now + wait > question.limited_since + self.patience:
+            reason = f"rate limited for longer than --patience {self.patience:g} s: {words}"
+            if self._heard <= question.limited_since:
+                raise EndpointDownError(
+                    f"{self.address} answered nothing and was {reason}. What it answered before is stored; run the "
+                    "same command again later, or with more patience."
+                )
+            raise NoReplyError(reason)
+        return wait
+
+    def _failed(self, words: str, question: _Question, *, connected: bool = True, wait: float | None = None) -> float:
+        """Seconds until a failed call is tried again."""
+        question.failed += 1
+        most = self.max_retries if connected or self._heard else min(3, self.max_retries)
+        if question.failed <= most:
+            return _backoff(question.failed) if wait is None else min(wait, _LONGEST_WAIT) * random.uniform(1.0, 1.5)
+        reason = f"no answer after {question.failed} tries: {words}"
+        if not connected and self._heard <= question.begun:
+            if not self._heard:
+                raise EndpointDownError(
+                    f"no connection to {self.address} ({words}); is the server running, and is the address right? It "
+                    "usually ends in /v1."
+                )
+            raise EndpointDownError(
+                f"{self.address} takes no connections any more ({words}). What it answered before is stored; run the "
+                "same command again when it is back."
+            )
         self._silent += 1
         if self._silent >= _GIVE_UP_AFTER:
-            return EndpointDownError(
-                f"{self.base_url} left {self._silent} questions in a row unanswered, the last with: {reason}. What it "
+            raise EndpointDownError(
+                f"{self.address} left {self._silent} questions in a row unanswered, the last with: {reason}. What it "
                 "answered before is stored; run the same command again when it is back."
             )
-        return NoReplyError(reason)
+        raise NoReplyError(reason)
 
-    async def _once(self, messages: Sequence[Message], wanted: Mapping[str, Any]) -> Answer:
-        """One call, in the endpoint's dialect; learns the dialect from what is refused."""
-        import openai
+    def _hear(self) -> None:
+        self._heard, self._silent = time.monotonic(), 0
 
-        left_out: set[str] = set()  # from this call alone
-        while True:
-            unsupported = self._unsupported | left_out
-            settings = {k: v for k, v in wanted.items() if k not in unsupported and v is not None}
-            if "max_tokens" in unsupported:
-                settings["max_completion_tokens"] = wanted["max_tokens"]
-            if "logprobs" in unsupported:
-                settings.pop("top_logprobs", None)
-            start = time.perf_counter()
-            try:
-                answer = await self._clients[asyncio.get_running_loop()][0].chat.completions.create(
-                    model=self.model, messages=list(messages), extra_headers=self.extra_headers, **settings
-                )
-            except openai.APIStatusError as error:
-                if error.status_code == 408:
-                    raise _RequestTimeoutError(_line(error)) from None
-                # OpenAI says 403 where a model may not be asked for log-probabilities.
-                if error.status_code not in {400, 403, 422} or _about_the_question(error):
-                    raise
-                refused = _refused_setting(error, settings)
-                if refused is None:
-                    raise
-                if refused == "logprobs" and self._gave_logprobs:
-                    left_out.add(refused)  # decided with the first answer, and not again
-                else:
-                    self._leave_out(refused)
-                continue
-            except ValueError as error:  # a body that is not JSON, or not a completion
-                raise _BadBodyError(f"an unreadable body: {_line(error)}") from None
-            break
-        self._probed = True
-        try:
-            choice = answer.choices[0]
-            text = _text(choice.message.content or "") or ""
-        except (AttributeError, IndexError, TypeError):
-            raise _BadBodyError("a body without choices") from None
-        places = None
-        if settings.get("logprobs"):
-            content = getattr(choice.logprobs, "content", None)
-            if content:
-                self._gave_logprobs = self.gives_logprobs  # not where an earlier answer decided otherwise
-                places = [_place(p) for p in content]
-            elif text and not self._gave_logprobs:
-                self._leave_out("logprobs")  # taken, but not given
-        usage = answer.usage
-        reasoning = getattr(choice.message, "reasoning_content", None) or getattr(choice.message, "reasoning", None)
-        return Answer(
-            text=text,
-            places=places,
-            usage=Usage(_count(getattr(usage, "prompt_tokens", 0)), _count(getattr(usage, "completion_tokens", 0))),
-            seconds=round(time.perf_counter() - start, 3),
-            complete=choice.finish_reason != "length",
-            reasoning=_text(reasoning),
-            served_by=_text(getattr(answer, "system_fingerprint", None) or getattr(answer, "model", None)),
-        )
+    def _say(self, message: str) -> None:
+        """Warns once of the same thing."""
+        first = message.split("(")[0]
+        if first not in self._said:
+            self._said.add(first)
+            warn(message)
 
-    def _leave_out(self, setting: str) -> None:
-        if setting in self._unsupported:
-            return  # calls in flight learn the same thing
-        self._unsupported.add(setting)
-        if setting in _WITHOUT:
-            warn(f"{self.base_url} does not take or give {setting} and is asked without it: {_WITHOUT[setting]}.")
+    def _clean(self, words: str) -> str:
+        """A server's words without keys: it may well repeat what it was sent."""
+        secret = [value for name, value in self.extra_headers.items() if CREDENTIAL.search(name)]
+        return " ".join(redacted(words, os.environ.get(self._key_env) or "", *secret).split())
 
 
-# What it means to go on without a setting. (`max_tokens` only changes its name.)
+# What it means to go on without a setting.
 _WITHOUT = {
     "logprobs": "answers are read from the text",
     "temperature": "it samples at a temperature of its own, whatever the settings and the manifest say",
     "seed": "sampled answers cannot be had again",
     "top_p": "it samples with a top_p of its own, whatever the settings and the manifest say",
+    "reasoning_effort": "it reasons as much as it does by itself",
 }
 
 
-class _BadBodyError(Exception):
-    """An answer came, but its body could not be read."""
-
-
-class _RequestTimeoutError(Exception):
-    """The endpoint gave up waiting for the question (status 408)."""
-
-
-@dataclass
-class _Spent:
-    """What one question has taken so far."""
-
-    tries: int = 0
-    usage: Usage = field(default_factory=Usage)
-
-
-def _text(value: Any) -> str | None:
-    """A text that can be stored: half of a surrogate pair, as a cut JSON escape leaves it, is replaced."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
-
-
-def _count(value: Any) -> int:
-    """A number of tokens; 0 for what is none."""
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) and value > 0 else 0
-
-
-def _logp(value: Any) -> float | None:
-    """A log-probability, at most 0 but for rounding; None for what is none."""
-    return min(float(value), 0.0) if isinstance(value, int | float) and value <= 0.01 else None
-
-
-def _place(place: Any) -> Place:
-    """A generated token with what is listed at its place, but for log-probabilities that are no numbers."""
-    both = [(_text(str(t.token)) or "", _logp(t.logprob)) for t in place.top_logprobs or []]
-    listed = tuple((token, logp) for token, logp in both if logp is not None)
-    return Place(_text(str(place.token)) or "", _logp(place.logprob), listed)
-
-
-def _about_the_question(error: Any) -> bool:
-    """Whether a 4xx is about this one question (its length, its content) and not about how the endpoint is called."""
-    text = str(error).lower()
-    return error.status_code == 413 or (
-        error.status_code in {400, 422} and any(word in text for word in _ITS_OWN_FAULT)
-    )
-
-
-_ITS_OWN_FAULT = (
-    "context length",
-    "context_length",
-    "context window",
-    "too long",
-    "too large",
-    "content_filter",
-    "content filter",
-    "content management policy",
-    "content policy",
-    "safety",
-)
-
-
-def _refused_setting(error: Any, settings: Mapping[str, Any]) -> str | None:
-    """Which of our optional settings a 4xx says it does not take: by its `param`, or by its message's words."""
-    names = {name: name for name in ("logprobs", "max_tokens", "temperature", "seed", "top_p") if name in settings}
-    if "logprobs" in names:
-        names |= {"top_logprobs": "logprobs", "log probabilities": "logprobs"}
-    if error.status_code != 403 and getattr(error, "param", None) in names:
-        return names[error.param]
-    text = str(error).lower()
-    if not _NOT_TAKEN.search(text):
-        return None
-    found = {match.start(): names[name] for name in names if (match := re.search(rf"\b{name}\b", text))}
-    return found[min(found)] if found else None
-
-
-_NOT_TAKEN = re.compile(
-    r"unsupported|(?:not|n['’]t) (?:currently )?support|unrecogni[sz]ed|unexpected|not (?:permitted|allowed|available)"
-)
-
-
-def _retry_after(error: Any) -> float | None:
-    """Seconds that the endpoint asked us to wait, if it said so."""
-    response = getattr(error, "response", None)
-    value = response.headers.get("retry-after") if response is not None else None
-    try:
-        return max(0.0, float(value)) if value else None
-    except ValueError:
-        return None  # an HTTP date: rare, and our own back-off does as well
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).encode("utf-8", "replace").decode().split())[:200]
+def _backoff(failed: int) -> float:
+    """Seconds before the next try after `failed` of them: half a second, doubled each time, at most 8."""
+    return min(8.0, 0.25 * 2.0**failed) * random.uniform(0.5, 1.0)
