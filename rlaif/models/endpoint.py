@@ -321,8 +321,8 @@ class Endpoint:
             return self._failed(words, question, wait=fault.wait)
         if fault.kind == "account":
             raise EndpointDownError(
-                f"{self.address} asks for a key or for credit that is not there: {words}. Check the key in "
-                f"{self._key_env} and its account, and run the same command again."
+                f"{self.address} refused the key in {self._key_env}, or its account: {words}. Set the right one, or "
+                "see to the account, and run the same command again; what was answered is stored."
             )
         if fault.kind == "address" and not self._heard:
             raise EndpointDownError(
@@ -349,8 +349,7 @@ class Endpoint:
         if name == "top_logprobs" and fault.most is None and fault.setting in sent and "logprobs" in sent:
             name = "logprobs"  # one is nothing without the other
         if name not in sent:
-            # Another call has met the same refusal: what it learned is tried. Else it is about nothing that was sent.
-            return name in self.left_out
+            return False  # it is about nothing that was sent
         if name in ("max_tokens", "max_completion_tokens") and fault.most is not None:
             raise EndpointDownError(
                 f"{self.address} gives at most {fault.most} tokens and max_tokens is {sent[name]}; expected no more "
