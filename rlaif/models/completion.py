@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rlaif.models.base import Place, Usage
-from rlaif.models.faults import Fault, fault_in, one_line, parsed
+from rlaif.models.faults import Fault, fault_in, one_line, parsed, tells
 
 __all__ = ["Answer", "read_completion"]
 
@@ -68,7 +68,7 @@ _CUT = {
 }  # fmt: skip
 _FILTERED = {
     "content_filter", "content_filtered",  # OpenAI, Azure, DeepSeek; Bedrock
-    "safety", "recitation", "blocklist", "prohibited_content", "spii", "image_safety", "language",  # Gemini
+    "safety", "recitation", "blocklist", "prohibited_content", "spii",  # Gemini
     "sensitive",  # Zhipu
     "guardrail_intervened", "guardrails", "moderation", "error_toxic", "flagged",  # Bedrock, gateways, Cohere
 }  # fmt: skip
@@ -190,7 +190,7 @@ def _error(value: dict[str, JSON]) -> JSON:
     if isinstance(state, dict) and state.get("status_code"):
         return {"base_resp": state}
     told = {k: v for k, v in value.items() if k in {"detail", "errors", "message", "code", "msg", "type", "status"}}
-    return told if {"detail", "errors", "message", "msg"} & {k for k, v in told.items() if v} else None
+    return told if tells(told) else None
 
 
 def _choice(choices: JSON) -> dict[str, JSON] | None:

@@ -25,7 +25,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-__all__ = ["Fault", "fault_in", "fault_of", "one_line", "parsed"]
+__all__ = ["Fault", "fault_in", "fault_of", "one_line", "parsed", "tells"]
 
 JSON = Any
 _WORDS = 300  # characters of a server's words that are kept
@@ -109,6 +109,11 @@ def parsed(body: bytes) -> JSON:
         return None
 
 
+def tells(value: JSON) -> bool:
+    """Whether `value` has words about an error."""
+    return bool(_read(value).words)
+
+
 def one_line(text: str, most: int = _WORDS) -> str:
     """`text` on one line of at most `most` printable characters, cut with "..." where it is longer."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 8 * most]).split())
@@ -139,7 +144,7 @@ _HOLDS_WORDS = _set(
     "status_msg error_description raw errors reason cause exception"
 )
 _HOLDS_CODES = _set(
-    "code type status error_type error_code errorcode reason statuscode status_code quotaid __type errortype"
+    "code type status error_type error_code errorcode reason statuscode status_code http_code quotaid __type errortype"
 )
 _HOLDS_PARAMS = _set("param parameter field loc location pointer")
 _HOLDS_MORE = _HOLDS_WORDS | _set("innererror fieldviolations violations metadata base_resp response fault source")
@@ -235,10 +240,11 @@ def _squeezed(code: str) -> str:
 
 
 def _names(param: JSON) -> list[str]:
-    """["body", "seed"], "generation_config.seed" and "/seed" all name seed."""
-    parts = param if isinstance(param, list) else [param]
-    texts = [part for part in parts[:10] if isinstance(part, str)]
-    return [name for text in texts for name in re.split(r"[^\w-]+", text[:200]) if name and name != "body"]
+    """["body", "seed"], "generation_config.seed" and "/seed" all name seed; of a list's places only the first does."""
+    if isinstance(param, list):
+        param = next((part for part in param[:10] if isinstance(part, str) and part != "body"), "")
+    names = re.split(r"[^\w-]+", param[:200]) if isinstance(param, str) else []
+    return names[:1] if names[0:1] == ["messages"] else [name for name in names if name]
 
 
 def _limits(ctx: dict[Any, JSON]) -> Iterable[int]:
@@ -335,6 +341,7 @@ _TOO_LONG = (
     r"|(?:prompt|input|request|message|conversation|content)s?(?: text| is| are| was| were)* too (?:long|large)"
     r"|too many (?:input |prompt )?tokens|string too long|entity too large|payload too large"
     r"|(?:prompt|input)s?[ _](?:token )?length|(?:number of|your) input tokens|input tokens? (?:count|exceed)"
+    r"|max_tokens must be at least 1, got -"
     r"|token count .{0,60}exceed|token limit|tokens allowed|reduce the length|shorten|fewer inputs"
     r"|`?inputs`? tokens \+ `?max_new_tokens|(?:longer|larger) than the (?:model|maximum|context)"
 )
@@ -343,7 +350,7 @@ _STOPPED = (
     r"content[ _-]?(?:management )?polic|content[ _-]?filter|contentpolicyviolation"
     r"|safety (?:system|filter|guideline|polic)|flagged|moderation|usage (?:polic|guideline)"
     r"|(?:inappropriate|sensitive|unsafe|prohibited|harmful) content"
-    r"|considered high risk|violat\w* .{0,60}polic|responsible ai|敏感|不安全"
+    r"|unsafe request|considered high risk|violat\w* .{0,60}polic|responsible ai|敏感|不安全"
 )
 _NO_CREDIT = (
     r"credit balance|(?:used|exhausted) all (?:available|your)? ?(?:\w+ )?credits|spending (?:limit|cap)"
@@ -365,6 +372,8 @@ _BY_CODE = (
     # Gemini's quota of a day: its RetryInfo names seconds, and the day is not over then.
     _line("account", codes="GenerateRequestsPerDay*  GenerateContentInputTokensPerModelPerDay*"),
     _line("account", words=r"\w+PerDayPer\w+|\w+PerModelPerDay"),
+    _line("limit", statuses=[429], words=r"allocated quota exceeded"),  # DashScope's tokens of a minute
+    _line("account", statuses=[500], words=r"insufficient[ _]balance"),  # MiniMax
     # xAI's "resource has been exhausted" is a purse's, Gemini's RESOURCE_EXHAUSTED a minute's.
     _line("account", statuses=[None, 400, 403, 412, 429], words=_NO_CREDIT),
     _line(
@@ -381,6 +390,7 @@ _BY_CODE = (
         # OpenAI, Azure, Groq, Moonshot, DashScope, Together, LiteLLM, Volcengine; 1113 Zhipu, 1008 and 1004 MiniMax
         codes="insufficient_quota billing_hard_limit_reached billing_not_active billing_error account_deactivated "
         "account_suspended organization_restricted access_terminated exceeded_current_quota_error insufficient_balance "
+        "insufficient_balance_error "
         "insufficient_credits credit_limit payment_required Arrearage AllocationQuota.FreeTierOnly budget_exceeded "
         "AccountOverdueError 1113 1008 "
         "invalid_api_key InvalidApiKey api_key_invalid api_key_expired incorrect_api_key_error authentication_error "
@@ -399,7 +409,7 @@ _BY_CODE = (
         "flagged_input content_filter_result content_filter_results contentFilter 1301 1261 1026 1027 1039 3051",
     ),
     _line("question", final=True, statuses=[None, 400, 413, 422], words=_TOO_LONG),
-    _line("question", final=True, statuses=[None, 400, 403, 422, 451], words=_STOPPED),
+    _line("question", final=True, statuses=[None, 400, 403, 422, 451, 498], words=_STOPPED),
     _line("question", statuses=[500], words=_TOO_LONG),
 )
 
@@ -451,7 +461,7 @@ def _setting(status: int | None, said: _Said, text: str, sent: Mapping[str, Any]
     if not ours:
         return None
     known = {_squeezed(spelling): name for name in reversed(ours) for spelling in _spellings(name)}
-    name = next((known[_squeezed(p)] for p in said.params if _squeezed(p) in known), None) if status != 403 else None
+    name = next((known[_squeezed(param)] for param in said.params if _squeezed(param) in known), None)
     if name is None and {"messages", "prompt", "model"} & set(said.params):
         return None
     if name is None:
@@ -492,7 +502,7 @@ def _refusal(name: str) -> re.Pattern[str]:
         if len(_PATTERNS) > 1000:
             _PATTERNS.clear()
         either = "|".join(re.escape(spelling).replace("_", "[_ -]?") for spelling in _spellings(name))
-        named = rf"(?<![\w.-])({either})(?![\w-]| of (?!(?:this|the) model))"
+        named = rf"(?<![\w.-])({either})(?![\w-]| of (?:the|an?|your|his|her|its|our|their) (?!model))"
         _PATTERNS[name] = re.compile(rf"(?:{_REFUSING}){_SAME}{named}|{named}(?={_SAME}(?:{_REFUSES}))", re.I)
     return _PATTERNS[name]
 
