@@ -159,7 +159,7 @@ def test_help_is_light(arguments: list[str]) -> None:
     watch = (
         "import sys; from rlaif.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = ['torch', 'transformers', 'datasets', 'accelerate', 'peft', 'pyarrow', 'openai', 'matplotlib']\n"
+        "heavy = ['torch', 'transformers', 'datasets', 'accelerate', 'peft', 'pyarrow', 'aiohttp', 'matplotlib']\n"
         "if len(sys.argv) == 2:\n    heavy += ['trl', 'numpy']\n"
         "print([name for name in heavy if name in sys.modules])"
     )

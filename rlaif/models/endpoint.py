@@ -88,6 +88,7 @@ class _Question:
     limited: int = 0
     limited_since: float = 0.0
     empty: int = 0
+    left_out: set[str] = field(default_factory=set)
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
 
@@ -154,6 +155,7 @@ class Endpoint:
         self._key_env = api_key_env
         self._here: dict[asyncio.AbstractEventLoop, _Here] = {}
         self._listed = _LISTED
+        self._taken: set[str] = set()  # settings that came with a question that was answered
         self._heard = 0.0  # when it last answered or refused a question, on the monotonic clock; 0 for never
         self._silent = 0  # questions in a row that got neither
         self._refused = 0  # questions in a row that it refused for a reason that is not known
@@ -258,11 +260,12 @@ class Endpoint:
     async def _persist(self, question: _Question, here: _Here) -> Answer:
         """One question until it is answered, refused, or tried often enough."""
         while True:
-            sent = self._body(question.wanted)
+            sent = self._body(question)
             found = await self._once(question, sent, here)
             if isinstance(found, Answer):
                 self._hear()
                 self._refused = 0
+                self._taken.update(sent)
                 question.usage += found.usage
                 # Nothing was written, and nothing says why: another try may well give something.
                 empty = found.reason is None and found.finish == "stop" and not (found.text or "").strip()
@@ -284,11 +287,12 @@ class Endpoint:
                     del self._limits[id(question)]
                     self.on_wait()
 
-    def _body(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    def _body(self, question: _Question) -> dict[str, Any]:
         """What is sent, in the endpoint's dialect as far as it is known."""
-        sent = {name: value for name, value in wanted.items() if name not in self.left_out}
-        if "max_tokens" in wanted and "max_tokens" not in sent and "max_completion_tokens" not in self.left_out:
-            sent["max_completion_tokens"] = wanted["max_tokens"]
+        left_out = question.left_out | self.left_out.keys()
+        sent = {name: value for name, value in question.wanted.items() if name not in left_out}
+        if "max_tokens" in question.wanted and "max_tokens" in left_out and "max_completion_tokens" not in left_out:
+            sent["max_completion_tokens"] = question.wanted["max_tokens"]
         if "logprobs" not in sent:
             sent.pop("top_logprobs", None)
         elif "top_logprobs" in sent:
@@ -330,7 +334,7 @@ class Endpoint:
                 "the address is right; it usually ends in /v1."
             )
         self._hear()
-        if fault.kind == "setting" and fault.setting is not None and self._learn(fault, words, sent):
+        if fault.kind == "setting" and fault.setting is not None and self._learn(fault, words, question, sent):
             return 0.0
         self._refused += 0 if fault.final else 1
         if self._refused == _GIVE_UP_AFTER:
@@ -340,8 +344,12 @@ class Endpoint:
             )
         raise NoReplyError(f"refused: {words}", final=fault.final)
 
-    def _learn(self, fault: Fault, words: str, sent: Mapping[str, Any]) -> bool:
-        """Whether what a refusal says about a setting changes what is sent; said once."""
+    def _learn(self, fault: Fault, words: str, question: _Question, sent: Mapping[str, Any]) -> bool:
+        """Whether what a refusal says about a setting changes what is sent; said once.
+
+        A setting that was taken before is left out of this question alone: behind one address several servers may
+        answer, and what one of them refuses the others may give.
+        """
         name = str(fault.setting)
         if name in ("logprobs", "top_logprobs") and 2 <= (fault.most or 0) < sent.get("top_logprobs", 0):
             self._listed = min(self._listed, fault.most or _LISTED)
@@ -355,10 +363,15 @@ class Endpoint:
                 f"{self.address} gives at most {fault.most} tokens and max_tokens is {sent[name]}; expected no more "
                 "than that: lower --max_tokens."
             )
-        if name not in self.left_out:
+        means = _WITHOUT.get(name, "what it does instead is its own choice")
+        if name in self._taken and name not in self.left_out:
+            question.left_out.add(name)
+            self._say(
+                f"{self.address} refuses {name}, which it took before ({words}): such a question is asked without."
+            )
+        elif name not in self.left_out:
             self.left_out[name] = words
             if name != "max_tokens":  # which only changes its name
-                means = _WITHOUT.get(name, "what it does instead is its own choice")
                 self._say(f"{self.address} refuses {name} ({words}) and is asked without it: {means}.")
         return True
 

@@ -267,7 +267,7 @@ def _judge_name(judge: str | None, template: str | None, names: Mapping[str, str
     return f"`{known_or(public_name(judge, names))}`, template `{known_or(template)}`"
 
 
-_VERSIONS = ("rlaif", "python", "torch", "transformers", "openai", "datasets")
+_VERSIONS = ("rlaif", "python", "torch", "transformers", "aiohttp", "datasets")
 
 
 def _safe(rows: list[list[str]]) -> list[list[str]]:
