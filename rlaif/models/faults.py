@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import string
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -71,7 +72,7 @@ def fault_of(status: int, headers: Mapping[str, str], body: bytes, sent: Mapping
     """
     value = parsed(body)
     if value is None:
-        value = body.decode("utf-8", "replace")[: 1 << 16]
+        value = body.decode("utf-8", "replace")
     return fault_in(value, sent, status=status, headers=headers, now=now)
 
 
@@ -115,9 +116,24 @@ def tells(value: JSON) -> bool:
 
 
 def one_line(text: str, most: int = _WORDS) -> str:
-    """`text` on one line of at most `most` printable characters, cut with "..." where it is longer."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 8 * most]).split())
-    return line if len(line) <= most else line[: most - 3] + "..."
+    """`text` on one line of at most `most` printable characters, with "..." where it is cut.
+
+    It is never cut within a word: half of a key would not be known as one and would be shown.
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in _cut(text, 8 * most)).split())
+    return line if len(line) <= most else _cut(line, most - 3).rstrip() + "..."
+
+
+def _cut(text: str, most: int) -> str:
+    """The beginning of `text`, without the word that it would end in the middle of."""
+    end = most
+    if len(text) > most and text[most] in _OF_KEYS:
+        while end and text[end - 1] in _OF_KEYS:
+            end -= 1
+    return text[:end]
+
+
+_OF_KEYS = frozenset(string.ascii_letters + string.digits + "-._~+/=")
 
 
 # --- what a body says, whatever its shape ---
@@ -191,13 +207,13 @@ def _gather_text(text: str, said: _Said, depth: int) -> None:
             return
     if _PAGE.match(text):
         title = _TITLE.search(text)
-        text = title.group(1) if title else _TAG.sub(" ", text[:4000])
+        text = title.group(1) if title else _TAG.sub(" ", _cut(text, 4000))
     if text.strip():
-        said.words.append(text[:4000])
+        said.words.append(_cut(text, 4000))
 
 
 _PAGE = re.compile(r"\s*<(?:!doctype|html|head|body|\?xml|center|h1|title)", re.IGNORECASE)
-_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,500})", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,5000})", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]{0,500}>")
 
 
@@ -284,7 +300,7 @@ def _without_quotes(text: str, sent: Mapping[str, Any]) -> str:
     return text
 
 
-_QUOTED = re.compile(r"\"[^\"]{60,}\"|(?<!\w)'[^']{60,}'(?!\w)|“[^”]{60,}”|`[^`]{60,}`")
+_QUOTED = re.compile(r"(?<!['\"]: )\"[^\"]{60,}\"|(?<!\w)'[^']{60,}'(?!\w)|“[^”]{60,}”|`[^`]{60,}`")
 _PIECES = re.compile(r"[^\"'`“”:;\[\](){}]+")
 
 
@@ -577,9 +593,9 @@ def _seconds(value: JSON) -> float | None:
     if not isinstance(value, str):
         return float(value) if 0 <= value < 1e12 else None
     text = value.strip().lower()[:100]
-    if re.fullmatch(r"\d{1,12}(?:\.\d{0,12})?", text):
+    if re.fullmatch(r"\d{1,15}(?:\.\d{0,12})?", text):
         return float(text)
-    parts = re.findall(r"(\d{1,12}(?:\.\d{0,12})?) ?([a-z]+)", text)
+    parts = re.findall(r"(\d{1,15}(?:\.\d{0,12})?) ?([a-z]+)", text)
     if not parts or not re.fullmatch(rf"(?:{_DURATION}[ ,]*){{1,4}}", text):
         return None
     return sum(float(number) * _unit(unit) for number, unit in parts)
