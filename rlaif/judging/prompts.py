@@ -15,6 +15,7 @@ such pairs are judged, flagged and counted (see `BaseTemplate.marked`).
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
 from abc import ABC, abstractmethod
@@ -24,7 +25,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rlaif.judging.verdicts import Scale, find_rating, find_verdict
+from rlaif.config import read_mapping
+from rlaif.judging.verdicts import Scale, find_rating, find_verdict, spelled
 from rlaif.records import Message, Order, Pair, Prompt, content_hash
 
 __all__ = [
@@ -59,19 +61,17 @@ class BaseTemplate(ABC):
     labels: tuple[str, ...]
     system: str | None
     values: tuple[float, ...]
-    tolerance: ClassVar[float] = math.inf
+    tolerance: float = math.inf
     meaning: str
     placeholders: ClassVar[tuple[str, ...]]
 
     def __post_init__(self) -> None:
         found = self._placeholder.findall(self.user)
-        if sorted({*found, "mark"}) != sorted({*self.placeholders, "mark"}) or any(
-            found.count(name) != 1 for name in self.placeholders
-        ):
+        if any(found.count(name) != 1 for name in self.placeholders) or found.count("mark") > 1:
             *most, last = (f"{{{name}}}" for name in self.placeholders)
             raise ValueError(
-                f"template {self.name!r} holds the placeholders {sorted(found)}; expected {', '.join(most)} and "
-                f"{last}, each once (and {{mark}} where it asks for a marked last line)."
+                f"template {self.name!r} holds the placeholders {', '.join(sorted(found)) or 'none'}; expected "
+                f"{', '.join(most)} and {last}, each once (and {{mark}} where it asks for a marked last line)."
             )
 
     @cached_property
@@ -148,8 +148,19 @@ class Template(BaseTemplate):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.labels) != 2 or len(set(self.labels)) != 2 or not all(label.strip() for label in self.labels):
-            raise ValueError(f"template {self.name!r} has the labels {self.labels}; expected two different ones.")
+        labels = self.labels
+        if not all(isinstance(label, str) for label in labels):
+            raise ValueError(f"template {self.name!r} has the labels {labels}; expected texts, as in ('1', '2').")
+        said = {spelled(label, labels) for label in labels}
+        if len(labels) != 2 or len(said) != 2 or not all(said):
+            raise ValueError(
+                f"template {self.name!r} has the labels {', '.join(map(repr, labels)):.120}; expected two that differ "
+                "in more than capitals and white space, neither empty."
+            )
+        if unfit := [label for label in labels if len(label.splitlines()) > 1 or len(label) > 100]:
+            raise ValueError(
+                f"template {self.name!r} has the label {unfit[0]!r:.60}; expected a word or a few, on one line."
+            )
 
     def markers_in(self, pair: Pair) -> bool:
         """Whether the pair's own text contains one of the template's markers, or one of a chat format's."""
@@ -181,7 +192,6 @@ class RatingTemplate(BaseTemplate):
     system: str | None = None
     scale: Scale = (0, 9)
 
-    tolerance = 0.25
     placeholders = ("prompt", "response")
 
     def __post_init__(self) -> None:
@@ -201,6 +211,11 @@ class RatingTemplate(BaseTemplate):
     def values(self) -> tuple[float, ...]:  # type: ignore[override]
         """The numbers."""
         return tuple(float(number) for number in range(self.scale[0], self.scale[1] + 1))
+
+    @property
+    def tolerance(self) -> float:  # type: ignore[override]
+        """A quarter of a point of 0 to 9, and as large a part of any other scale."""
+        return (self.scale[1] - self.scale[0]) / 36
 
     @property
     def meaning(self) -> str:  # type: ignore[override]
@@ -299,8 +314,14 @@ def load_template(name: str) -> Template:
     values = _read(name, {"user", "system", "labels"}, list(TEMPLATES))
     labels = values.pop("labels", ["1", "2"])
     if not isinstance(labels, list) or len(labels) != 2:
-        raise ValueError(f"template {name} has labels {labels!r}; expected a list of two.")
-    return Template(labels=(str(labels[0]), str(labels[1])), **values)
+        raise ValueError(f"template {name} has labels {labels!r:.80}; expected a list of two.")
+    for label in labels:
+        if not isinstance(label, str):
+            raise ValueError(
+                f"template {name} has the label {label!r:.40}, which YAML reads as {_kind_of(label)}; expected text: "
+                "quote both, as in labels: ['1', '2']."
+            )
+    return Template(labels=(labels[0], labels[1]), **values)
 
 
 def load_rating_template(name: str, scale: Scale | None = None) -> RatingTemplate:
@@ -348,16 +369,38 @@ def parse_scale(value: Any, where: str) -> Scale:
 
 def _read(name: str, known: set[str], built_in: Sequence[str]) -> dict[str, Any]:
     """A template file's values under the names that a template's class takes."""
-    path = Path(name)
-    if not path.is_file():
-        raise ValueError(f"template {name!r} is neither built in ({', '.join(built_in)}) nor a YAML file that exists.")
-    import yaml
+    if not is_file(name):
+        is_folder = len(name) < 500 and Path(name).is_dir()
+        raise ValueError(
+            f"template {name!r:.120} is {'a folder' if is_folder else 'neither built in'}"
+            f"{'; expected one that is built in' if is_folder else ''} ({', '.join(built_in)}) "
+            f"{'or' if is_folder else 'nor'} a YAML file{'' if is_folder else ' that exists'}."
+        )
+    values = read_mapping(name, f"template {name}")
+    optional = " and ".join(f"`{key}`" for key in sorted(known - {"user"}, reverse=True))
+    if not isinstance(values.get("user"), str) or set(values) - known:
+        raise ValueError(
+            f"template {name} must hold `user` and may hold {optional}; got "
+            f"{', '.join(f'{key}: {value!r:.40}' for key, value in values.items()):.160}."
+        )
+    if not isinstance(values.get("system", ""), str | None):
+        system = values["system"]
+        raise ValueError(
+            f"template {name} has the system {system!r:.60}, which YAML reads as {_kind_of(system)}; expected text: "
+            "quote it."
+        )
+    return {"name": Path(name).stem, **values}
 
+
+def _kind_of(value: Any) -> str:
+    """What YAML took a value for."""
+    kinds = {bool: "true or false", int: "a number", float: "a number", type(None): "nothing", list: "a list"}
+    return kinds.get(type(value), "a date" if isinstance(value, datetime.date) else "a mapping")
+
+
+def is_file(name: str) -> bool:
+    """Whether there is a file of this name; a text too long for a name, or with a NUL, names none."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"template {name} is not YAML: {error}") from None
-    if not isinstance(values, dict) or not isinstance(values.get("user"), str) or set(values) - known:
-        optional = " and ".join(f"`{key}`" for key in sorted(known - {"user"}, reverse=True))
-        raise ValueError(f"template {name} must hold `user` and may hold {optional}; got {values!r:.120}.")
-    return {"name": path.stem, **values}
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        return False

@@ -16,20 +16,32 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
+import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlaif.config import CREDENTIAL, UsageError, read_mapping
+from rlaif.config import CREDENTIAL, UsageError, keep_secret, looks_like_key, read_mapping, redacted
 from rlaif.judging.pairwise import Pairwise
-from rlaif.judging.prompts import TEMPLATES, load_rating_template, load_template, parse_scale, rating_template
+from rlaif.judging.prompts import (
+    TEMPLATES,
+    BaseTemplate,
+    is_file,
+    load_rating_template,
+    load_template,
+    parse_scale,
+    rating_template,
+)
 from rlaif.judging.question import Question
 from rlaif.judging.rating import RatingMethod
+from rlaif.models.access import ADDRESS, check_address, check_headers, check_variable
 from rlaif.models.base import Model
+from rlaif.models.kinds import ROOM, answer_tokens
 from rlaif.records import ORDERS, Order
+from rlaif.secrets import redacted_json
 
 __all__ = [
     "AnyJudge",
@@ -108,6 +120,9 @@ class JudgeConfig:
     timeout: float | None = field(
         default=None, metadata={"help": "api: seconds before a call counts as failed. Default: 120."}
     )
+    patience: float | None = field(
+        default=None, metadata={"help": "api: seconds for which a call waits out rate limits. Default: 900."}
+    )
     logprobs: str | None = field(
         default=None,
         metadata={
@@ -121,7 +136,11 @@ class JudgeConfig:
     )
     max_tokens: int | None = field(
         default=None,
-        metadata={"help": "api: longest answer. Judges that reason before they answer need more. Default: 16."},
+        metadata={
+            "help": "api: longest answer, a thought before it included. Default: 16; 8192 for models known to think "
+            "before they answer, and once more for one whose answer is cut off in a thought; 1024 for a template that "
+            "asks for reasons and a marked last line."
+        },
     )
     orders: str | None = field(
         default=None,
@@ -154,7 +173,8 @@ class ModelSettings:
             Python also the function itself.
         kind: "local", "api" or "function".
         revision, dtype, load_in_4bit, device_map, tokens: local; as in `LocalModel`.
-        base_url, served_as, api_key_env, concurrency, max_retries, timeout: api; as in `Endpoint` and `ApiModel`.
+        base_url, served_as, api_key_env, concurrency, max_retries, timeout, patience: api; as in `Endpoint` and
+            `ApiModel`.
         logprobs: api; "auto" or "never".
         extra_body, extra_headers, reasoning_effort: api; sent with every call, and part of its address.
         chat_template_kwargs: local and api; what the chat template is told, and part of the address.
@@ -173,6 +193,7 @@ class ModelSettings:
     concurrency: int | None = None
     max_retries: int = 8
     timeout: float = 120.0
+    patience: float = 900.0
     logprobs: str = "auto"
     extra_body: Mapping[str, Any] | None = None
     extra_headers: Mapping[str, str] | None = None
@@ -190,7 +211,9 @@ class JudgeSettings:
         orders: "both", "ab" or "ba"; of comparisons alone.
         samples: votes in each order; of comparisons alone.
         combine: "mean" or "log_odds"; of comparisons alone.
-        temperature, max_tokens: of what an endpoint writes.
+        temperature: of what an endpoint writes.
+        max_tokens: of what an endpoint writes; None is by the kind of model, see `tokens`.
+        salt: goes into the marks of a template that asks for them, so that nobody can guess one; of an endpoint.
         scale: of ratings alone, as in "0-9"; None is the template's own, or 0-9.
     """
 
@@ -200,25 +223,35 @@ class JudgeSettings:
     samples: int = 1
     combine: str = "mean"
     temperature: float = 0.0
-    max_tokens: int = 16
+    max_tokens: int | None = None
+    salt: str = ""
     scale: str | None = None
 
-    def row(self) -> dict[str, Any]:
+    def tokens(self, marked: bool = False) -> int:
+        """The longest answer; `marked` where the template asks for reasons and a marked last line."""
+        if self.max_tokens is not None:
+            return self.max_tokens
+        model = self.model
+        if model.kind != "api":
+            return answer_tokens("")  # nothing is written
+        told = {name: getattr(model, name) for name in _TOLD if getattr(model, name) is not None}
+        return answer_tokens(str(model.name), told, marked=marked)
+
+    def row(self, marked: bool = False) -> dict[str, Any]:
         """The settings as a manifest keeps them: `JudgeConfig`'s names with their defaults filled in, no secrets."""
         model = self.model
         row: dict[str, Any] = {flat: getattr(model, name) for flat, name in _FLAT_MODEL.items()}
         row |= {name: getattr(self, name) for name in _TOP}
+        row["max_tokens"] = self.tokens(marked)
         row["concurrency"] = model.concurrency or 32
         row["judge"] = "scripted" if model.kind == "function" else model.kind
         row["judge_model"] = model.name if isinstance(model.name, str) else repr(model.name)
         row["template"] = self.template or ("compact" if model.kind == "function" else "helpful")
-        for name in ("extra_body", "chat_template_kwargs", "reasoning_effort", "scale"):
-            value = getattr(model, name, None) if name != "scale" else self.scale
-            if value is not None:
-                row[name] = _without_secrets(value)
+        told = {name: getattr(model, name) for name in _TOLD} | {"salt": self.salt or None, "scale": self.scale}
+        row |= {name: _without_secrets(value) for name, value in told.items() if value is not None}
         if model.extra_headers:
             row["extra_headers"] = sorted(model.extra_headers)  # their names: a value may be a key
-        return row
+        return {name: redacted_json(value) for name, value in row.items()}
 
 
 AnyJudge = JudgeSettings | JudgeConfig | Mapping[str, Any] | str | Path | Callable[..., Any]
@@ -231,16 +264,19 @@ _FLAT_MODEL = {
     "judge_device_map": "device_map",
     "judge_tokens": "tokens",
     **{name: name for name in ("base_url", "served_as", "api_key_env", "concurrency", "max_retries", "timeout")},
+    "patience": "patience",
     "logprobs": "logprobs",
 }
+# What a model is told with every call.
+_TOLD = ("extra_body", "chat_template_kwargs", "reasoning_effort")
 _TOP = ("template", "orders", "samples", "combine", "temperature", "max_tokens")
 # Which kinds use a setting; what is not here all of them do.
 _USERS = {
     **dict.fromkeys(("revision", "dtype", "load_in_4bit", "device_map", "tokens"), ("local",)),
-    **dict.fromkeys(("base_url", "api_key_env", "max_retries", "timeout"), ("api",)),
+    **dict.fromkeys(("base_url", "api_key_env", "max_retries", "timeout", "patience"), ("api",)),
     **dict.fromkeys(("served_as", "concurrency"), ("api", "function")),
     **dict.fromkeys(("logprobs", "extra_body", "extra_headers", "reasoning_effort"), ("api",)),
-    **dict.fromkeys(("temperature", "max_tokens"), ("api",)),
+    **dict.fromkeys(("temperature", "max_tokens", "salt"), ("api",)),
     **dict.fromkeys(("template", "chat_template_kwargs"), ("local", "api")),
 }
 _CHOICES = {
@@ -249,24 +285,62 @@ _CHOICES = {
     "combine": ("mean", "log_odds"),
     "logprobs": ("auto", "never"),
 }
-_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    **dict.fromkeys(("tokens", "concurrency", "max_retries", "samples", "max_tokens"), ((int,), "a whole number")),
-    **dict.fromkeys(("timeout", "temperature"), ((int, float), "a number")),
-    "load_in_4bit": ((bool,), "true or false"),
-    **dict.fromkeys(("extra_body", "extra_headers", "chat_template_kwargs"), ((Mapping,), "a mapping")),
+_TEXTS = {"revision", "device_map", "base_url", "served_as", "api_key_env", "reasoning_effort", "template", "salt"}
+_MAPPINGS = {"extra_body", "extra_headers", "chat_template_kwargs"}
+# The least and the most that a number may be, and its unit.
+_WHOLE: dict[str, tuple[int, int, str]] = {
+    "tokens": (1, 10**9, ""),
+    "concurrency": (1, 10_000, ""),
+    "max_retries": (0, 1000, ""),
+    "samples": (1, 10_000, ""),
+    "max_tokens": (1, 10_000_000, ""),
+}
+_NUMBERS: dict[str, tuple[float, float, str]] = {
+    "temperature": (0.0, 100.0, ""),
+    "timeout": (0.001, 1e6, " seconds"),
+    "patience": (0.001, 1e7, " seconds"),
+}
+# What other programs call a setting, or have and a judge has not.
+_HINTS = {
     **dict.fromkeys(
-        ("revision", "dtype", "device_map", "base_url", "served_as", "api_key_env", "reasoning_effort", "template"),
-        ((str,), "text"),
+        ("api_key", "key", "apikey", "openai_api_key", "token", "auth"),
+        "a key belongs in an environment variable: export OPENAI_API_KEY, or name another one with `api_key_env`.",
     ),
+    **dict.fromkeys(("url", "api_base", "endpoint", "host", "server", "address"), "did you mean 'base_url'?"),
+    **dict.fromkeys(("headers", "default_headers"), "did you mean 'extra_headers'?"),
+    **dict.fromkeys(("max_new_tokens", "max_completion_tokens", "max_output_tokens"), "did you mean 'max_tokens'?"),
+    **dict.fromkeys(("model_name", "model_id"), "did you mean 'name', under `model:`?"),
+    **dict.fromkeys(("retries", "num_retries"), "did you mean 'max_retries'?"),
+    **dict.fromkeys(("n", "votes", "num_samples"), "did you mean 'samples'?"),
+    **dict.fromkeys(("order", "swap", "both_orders"), "did you mean 'orders'?"),
+    **dict.fromkeys(("thinking", "enable_thinking"), "put it into chat_template_kwargs or extra_body, under `model:`."),
+    **dict.fromkeys(
+        ("top_p", "top_k", "min_p", "stop", "response_format", "presence_penalty", "frequency_penalty", "provider"),
+        "what a server takes beyond our settings goes into `extra_body`, under `model:`.",
+    ),
+    **dict.fromkeys(
+        ("prompt", "system", "user", "labels", "system_prompt", "instructions"),
+        "a judge's words are a template's: `template: FILE.yaml` with `user`, `system` and `labels`.",
+    ),
+    "seed": "each call has a seed of its own, made of what it asks.",
+    "stream": "answers are taken whole.",
 }
-_LEAST: dict[str, float] = {
-    "tokens": 1,
-    "concurrency": 1,
-    "max_retries": 0,
-    "samples": 1,
-    "max_tokens": 1,
-    "temperature": 0.0,
+# What calls set themselves and `extra_body` may not; and what to use instead.
+_OURS = {
+    **dict.fromkeys(("messages", "prompt"), "set `template`"),
+    "model": "set the model's `name`",
+    **dict.fromkeys(("n", "best_of"), "set `samples`"),
+    **dict.fromkeys(("stream", "stream_options"), "leave it out: answers are taken whole"),
+    **dict.fromkeys(("logprobs", "top_logprobs"), "set `logprobs` to auto or never"),
+    **dict.fromkeys(("max_tokens", "max_completion_tokens", "max_output_tokens"), "set `max_tokens`"),
+    "temperature": "set `temperature`",
+    "seed": "leave it out: each call has a seed of its own",
+    "reasoning_effort": "set `reasoning_effort`, beside it",
+    **dict.fromkeys(("extra_headers", "headers"), "set `extra_headers`, beside it"),
 }
+_RENDERING = {"add_generation_prompt", "conversation", "messages", "tokenize", "continue_final_message"}
+_BARE = "; YAML reads a bare yes, no, on or off as true or false: quote it"
+_LONGEST = 500  # characters of a name, a path or an address
 
 
 def judge_settings(judge: AnyJudge, **settings: Any) -> JudgeSettings:
@@ -305,8 +379,13 @@ def judge_settings(judge: AnyJudge, **settings: Any) -> JudgeSettings:
 
 def _of_word(word: str, base_url: str | None) -> tuple[dict[str, Any], dict[str, Any], str]:
     """The mapping that `--judge` names, a YAML file's or that of a model alone; its model; what errors call it."""
-    if Path(word).is_file() and Path(word).suffix in {".yaml", ".yml"}:
-        values, where = _nested(read_mapping(word, word), word), word
+    if is_file(word) and Path(word).suffix in {".yaml", ".yml"}:
+        try:
+            values, where = _nested(read_mapping(word, word), word), word
+        except UsageError:
+            raise
+        except ValueError as error:
+            raise UsageError(str(error)) from None
     else:
         _refuse_misspelt_kind(word)
         values, where = {"model": word}, "the judge"
@@ -346,8 +425,9 @@ def _of_config(config: JudgeConfig) -> JudgeSettings:
 
 
 def _refuse_misspelt_kind(word: str) -> None:
-    if Path(word).suffix in {".yaml", ".yml"}:
-        raise UsageError(f"judge is {word!r}, which does not exist; expected a judge's YAML file.")
+    if len(word) < _LONGEST and Path(word).suffix in {".yaml", ".yml"}:
+        what = "is a folder" if Path(word).is_dir() else "does not exist"
+        raise UsageError(f"judge is {redacted(word)!r}, which {what}; expected a judge's YAML file.")
     close = difflib.get_close_matches(word, _KINDS, n=1, cutoff=0.7)
     if close and not Path(word).exists():
         raise UsageError(
@@ -382,10 +462,15 @@ def _model_mapping(value: Any, where: str, base_url: str | None = None) -> dict[
     named = model.get("name") if isinstance(model, Mapping) else None
     if not callable(named) and not (isinstance(named, str) and named.strip()):
         # A mapping's values are not shown: a header's may be a key.
-        got = f"a mapping with {', '.join(map(str, value)) or 'nothing'}" if isinstance(value, Mapping) else repr(value)
-        raise UsageError(f"{where}: model is {got:.80}; expected a model's name, or a mapping with its `name`.")
+        names = ", ".join(redacted(str(name)) for name in value) if isinstance(value, Mapping) else ""
+        got = f"a mapping with {names or 'nothing'}" if isinstance(value, Mapping) else _shown("model", value)
+        if isinstance(value, Mapping) and named is not None:
+            got = f"a mapping whose name is {_shown('name', named)}"
+        raise UsageError(f"{where}: model is {got:.120}; expected a model's name, or a mapping with its `name`.")
     model = dict(model)
     name, kind = model["name"], model.get("kind")
+    if isinstance(name, str):
+        _check_text("name", name, where, called="the model's name")
     if kind is None:
         if callable(name):
             kind = "function"
@@ -394,7 +479,11 @@ def _model_mapping(value: Any, where: str, base_url: str | None = None) -> dict[
         else:
             kind = "function" if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) else "local"
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise UsageError(f"{where}: the model's kind is {kind!r}; expected one of local, api, function.")
+        close = difflib.get_close_matches(kind, _KINDS, n=1) if isinstance(kind, str) else []
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise UsageError(
+            f"{where}: the model's kind is {_shown('kind', kind)}; expected one of local, api, function.{hint}"
+        )
     return {**model, "kind": _KINDS[kind]}
 
 
@@ -411,21 +500,24 @@ def _checked(values: Mapping[str, Any], where: str, said: str | None = None) -> 
             raise UsageError(_unknown(where, unknown[0], own))
     kind = model["kind"]
     said = said or kind
-    for name, value in [*model.items(), *top.items()]:
-        if value is None or name in ("name", "kind"):
-            continue
-        users = _USERS.get(name)
-        if users is not None and kind not in users:
-            flat = next((flat for flat, own in _FLAT_MODEL.items() if own == name), name)
-            raise UsageError(
-                f"{flat} is {_shown(name, value)}, which judge {said!r} does not use; leave it out, or set --judge to "
-                f"{' or '.join(users)}."
-            )
-        _check_value(name, value, where)
+    for part in (model, top):
+        for name, value in part.items():
+            if value is None or name in ("name", "kind"):
+                continue
+            users = _USERS.get(name)
+            if users is not None and kind not in users:
+                flat = next((flat for flat, own in _FLAT_MODEL.items() if own == name), name)
+                raise UsageError(
+                    f"{flat} is {_shown(name, value)}, which judge {said!r} does not use; leave it out, or set --judge "
+                    f"to {' or '.join(users)}."
+                )
+            part[name] = _value(name, value, where)
     settings = JudgeSettings(
         ModelSettings(**{name: value for name, value in model.items() if value is not None}),
         **{name: value for name, value in top.items() if value is not None},
     )
+    if kind == "api":
+        _check_access(settings.model)
     if settings.samples > 1 and kind != "api":
         raise UsageError(f"samples is {settings.samples}; a {said} judge gives the same vote every time, use 1.")
     if settings.samples > 1 and settings.temperature == 0.0:
@@ -433,67 +525,185 @@ def _checked(values: Mapping[str, Any], where: str, said: str | None = None) -> 
     return settings
 
 
-def _check_value(name: str, value: Any, where: str) -> None:
-    types, wanted = _TYPES.get(name, ((object,), ""))
-    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and object not in types):
-        raise UsageError(f"{where}: {name} is {_shown(name, value)}; expected {wanted}.")
-    if isinstance(value, Mapping):
+def _check_access(model: ModelSettings) -> None:
+    """Where and with what an endpoint is reached; what may be a key is kept out of every line from now on."""
+    check_variable(model.api_key_env)
+    if model.extra_headers:
+        check_headers(model.extra_headers, model.api_key_env)
+    keep_secret(*_secrets_in(model.extra_body))
+    if model.base_url is not None:
+        check_address(model.base_url, model.api_key_env)
+    elif address := os.environ.get("OPENAI_BASE_URL"):
+        check_address(address, model.api_key_env, called="the environment variable OPENAI_BASE_URL")
+
+
+def _value(name: str, value: Any, where: str) -> Any:
+    """The value of a setting as the rest of the program uses it; a UsageError for what cannot be one."""
+    if name in _CHOICES:
+        if not isinstance(value, str) or value not in _CHOICES[name]:
+            bare = _BARE if isinstance(value, bool) else ""
+            raise UsageError(
+                f"{where}: {name} is {_shown(name, value)}; expected one of {', '.join(_CHOICES[name])}{bare}."
+            )
+    elif name in _WHOLE or name in _NUMBERS:
+        return _number(name, value, where)
+    elif name in _MAPPINGS:
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{where}: {name} is {_shown(name, value)}; expected a mapping.")
         _check_mapping(name, value, where)
-    if name in _CHOICES and value not in _CHOICES[name]:
-        raise UsageError(f"{where}: {name} is {value!r}; expected one of {', '.join(_CHOICES[name])}.")
-    number: Any = value
-    if name in _LEAST and not _LEAST[name] <= number < float("inf"):
-        raise UsageError(f"{name} is {value}; expected at least {_LEAST[name]}.")
-    if name == "timeout" and not 0.0 < number < float("inf"):
-        raise UsageError(f"timeout is {value}; expected a number of seconds above 0.")
-    if name == "scale":
-        parse_scale(value, where)
+    elif name in _TEXTS:
+        if not isinstance(value, str):
+            if name == "template" and isinstance(value, Mapping):
+                raise UsageError(
+                    f"{where}: template is a mapping; expected the name of a built-in one or of a YAML file that holds "
+                    "this mapping."
+                )
+            if name == "base_url":
+                raise UsageError(f"{where}: base_url is {_shown(name, value)}; expected {ADDRESS}.")
+            quote = _BARE if isinstance(value, bool) else ": quote it" if isinstance(value, int | float) else ""
+            raise UsageError(f"{where}: {name} is {_shown(name, value)}; expected text{quote}.")
+        _check_text(name, value, where)
+    elif name == "load_in_4bit":
+        if not isinstance(value, bool):
+            raise UsageError(f"{where}: {name} is {_shown(name, value)}; expected true or false.")
+    elif name == "scale":
+        try:
+            parse_scale(value, where)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    return value
+
+
+def _number(name: str, value: Any, where: str) -> int | float:
+    """A number within its bounds; also one of numpy, and one that YAML reads as text ("1e3")."""
+    whole = name in _WHOLE
+    least, most, unit = _WHOLE[name] if whole else _NUMBERS[name]
+    wanted = "a whole number" if whole else "a number"
+    number: Any = value.item() if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () else value
+    if isinstance(number, str) and re.fullmatch(r"[+-]?\d{1,9}(?:\.\d{0,9})?[eE][+-]?\d{1,2}", number):
+        number = float(number)
+        number = int(number) if whole and number.is_integer() else number
+    if isinstance(number, bool) or not isinstance(number, int if whole else int | float):
+        raise UsageError(f"{where}: {name} is {_shown(name, value)}; expected {wanted}{unit and ' of' + unit}.")
+    if not least <= number <= most:  # nor is nan
+        if name in ("timeout", "patience") and not number >= least:
+            raise UsageError(f"{name} is {value}; expected a number of seconds above 0.")
+        if not number >= least:
+            raise UsageError(f"{name} is {value}; expected at least {least:g}{unit}.")
+        raise UsageError(f"{name} is {value!s:.40}; expected at most {most:,.10g}{unit}.")
+    return number
+
+
+def _check_text(name: str, value: str, where: str, called: str | None = None) -> None:
+    """A name, a path or an address: something on one line, and no key."""
+    called = called or name
+    if name in ("api_key_env", "base_url"):
+        return  # see `_check_access`, where both are known
+    if not value.strip() and name != "salt":
+        raise UsageError(f"{where}: {called} is {value!r}; expected text, or leave it out.")
+    if name != "salt" and looks_like_key(value):
+        keep_secret(value)
+        raise UsageError(
+            f"{where}: {called} holds a key, which would be written to files; a key belongs in an environment "
+            "variable: export OPENAI_API_KEY, or name another one with api_key_env."
+        )
+    if name == "template" and len(value.splitlines()) > 1:
+        raise UsageError(
+            f"{where}: template is a text of several lines; expected the name of a built-in one or of a YAML file that "
+            "holds the text under `user`."
+        )
+    if len(value) > _LONGEST:
+        raise UsageError(f"{where}: {called} has {len(value):,} characters; expected at most {_LONGEST}.")
+    if not value.isprintable():
+        raise UsageError(
+            f"{where}: {called} is {value!r:.80}, which has a line break or another character that cannot be printed; "
+            "expected text on one line."
+        )
+    if value != value.strip():
+        raise UsageError(f"{where}: {called} is {value!r:.80}; expected it without white space around it.")
 
 
 def _check_mapping(name: str, value: Mapping[Any, Any], where: str) -> None:
     """Headers are text; what goes into a call's body, or into its address, is JSON."""
     if name == "extra_headers":
-        for header, text in value.items():
-            if not isinstance(header, str) or not isinstance(text, str):
-                raise UsageError(
-                    f"{where}: {name} has {header!r} of type {type(text).__name__}; expected text for text: quote it."
-                )
+        check_headers(value)
         return
-    if name == "chat_template_kwargs" and (taken := _RENDERING.intersection(value)):
+    keep_secret(*_secrets_in(value))
+    if name == "chat_template_kwargs" and (taken := _RENDERING.intersection(map(str, value))):
         raise UsageError(
             f"{where}: {name} has {min(taken)!r}, which is set by how a question is rendered; leave it out."
         )
-    try:
-        json.dumps(value, sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    if name == "extra_body":
+        for key in value:
+            if str(key) in _OURS:
+                raise UsageError(f"{where}: {name} has {key!r}, which each call sets itself; {_OURS[str(key)]}.")
+    if (found := _not_json(value)) is not None:
         raise UsageError(
-            f"{where}: {name} is {value!r:.80}, which is no JSON ({error}); expected text, numbers, true or false, and "
-            "lists and mappings of them. Quote dates."
-        ) from None
+            f"{where}: {name} is {_shown(name, value)}, which is no JSON ({found}); expected text, numbers, true or "
+            "false, and lists and mappings of them. Quote dates."
+        )
 
 
-_RENDERING = {"add_generation_prompt", "conversation", "messages", "tokenize", "continue_final_message"}
+def _not_json(value: Any, depth: int = 0) -> str | None:
+    """Why a value cannot be sent as it is; None where it can."""
+    if depth > 30:
+        return "it is nested more than 30 deep, or holds itself"
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if not isinstance(name, str):
+                return f"a name is {redacted(repr(name)):.40}, no text"
+            if found := _not_json(inner, depth + 1):
+                return found
+        return None
+    if isinstance(value, list | tuple):
+        return next((found for inner in value if (found := _not_json(inner, depth + 1))), None)
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value} is no number there"
+    if isinstance(value, str):
+        return None if value.isascii() or value.encode("utf-8", "ignore").decode() == value else "half a character"
+    if value is None or type(value) in (bool, int, float):
+        return None
+    return f"it holds a {type(value).__name__}"
+
+
+def _secrets_in(value: Any) -> list[str]:
+    """What stands under a key's name in a call's body."""
+    if isinstance(value, Mapping):
+        found = [inner for name, inner in value.items() if isinstance(inner, str) and _names_a_key(str(name))]
+        return found + [secret for inner in value.values() for secret in _secrets_in(inner)]
+    return [secret for inner in value for secret in _secrets_in(inner)] if isinstance(value, list | tuple) else []
+
+
+def _names_a_key(name: str) -> bool:
+    """Whether a key stands under a name; a text that calls itself a prompt's cache key is none, but who would know."""
+    return bool(CREDENTIAL.search(name))
 
 
 def _without_secrets(value: Any) -> Any:
     """A JSON value without what stands under a name that is a key's."""
     if isinstance(value, Mapping):
         return {
-            name: "(not shown)" if CREDENTIAL.search(str(name)) and isinstance(inner, str) else _without_secrets(inner)
+            name: "(not shown)" if _names_a_key(str(name)) and isinstance(inner, str) else _without_secrets(inner)
             for name, inner in value.items()
         }
-    return [_without_secrets(inner) for inner in value] if isinstance(value, list) else value
+    return [_without_secrets(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _shown(name: str, value: Any) -> str:
-    """A value as an error shows it; not a header's, which may be a key."""
-    return f"a {type(value).__name__}" if name == "extra_headers" else f"{value!r:.80}"
+    """A value as an error shows it: not a header's, which may be a key, and nothing else that looks like one."""
+    if name == "extra_headers":
+        return f"a {type(value).__name__}"
+    try:
+        return f"{redacted(repr(_without_secrets(value))):.80}"
+    except RecursionError:
+        return f"a {type(value).__name__} that holds itself"
 
 
 def _unknown(where: str, name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
-    return f"{where}: {name!r} is not a setting of a judge; {hint}"
+    hint = _HINTS.get(name.lower().replace("-", "_"), hint)
+    return f"{where}: {redacted(name)!r:.60} is not a setting of a judge; {hint}"
 
 
 def model_of(settings: ModelSettings) -> Model:
@@ -515,8 +725,9 @@ def model_of(settings: ModelSettings) -> Model:
             settings.max_retries,
             settings.timeout,
             settings.extra_headers,
+            settings.patience,
         )
-        more = {name: getattr(settings, name) for name in ("extra_body", "chat_template_kwargs", "reasoning_effort")}
+        more = {name: getattr(settings, name) for name in _TOLD}
         return ApiModel(endpoint, served_as=settings.served_as, settings=more)
     from rlaif.models.local import LocalModel
 
@@ -545,7 +756,9 @@ def load_judge(judge: AnyJudge, *, retry: bool = False, **settings: Any) -> Pair
     function = of_judge.model.kind == "function"
     template = TEMPLATES["compact"] if function else load_template(of_judge.template or "helpful")
     question = _question(of_judge, template, retry)
-    return Pairwise(question, orders[of_judge.orders], of_judge.samples, of_judge.combine, about=of_judge.row())
+    return Pairwise(
+        question, orders[of_judge.orders], of_judge.samples, of_judge.combine, about=of_judge.row(template.has_mark)
+    )
 
 
 def load_rater(judge: AnyJudge, **settings: Any) -> RatingMethod:
@@ -559,16 +772,18 @@ def load_rater(judge: AnyJudge, **settings: Any) -> RatingMethod:
     return RatingMethod(_question(of_judge, template, False))
 
 
-def _question(settings: JudgeSettings, template: Any, retry: bool) -> Question:
+def _question(settings: JudgeSettings, template: BaseTemplate, retry: bool) -> Question:
     model = settings.model
     kwargs = model.chat_template_kwargs
     return Question(
         model_of(model),
         template,
         settings.temperature,
-        settings.max_tokens,
+        settings.tokens(template.has_mark),
         model.logprobs == "auto",
         # An endpoint has them in its identity; a local model reads them from the call.
         (("chat_template_kwargs", dict(kwargs)),) if kwargs and model.kind == "local" else (),
         retry,
+        room=ROOM if settings.max_tokens is None else None,
+        salt=settings.salt,
     )
