@@ -80,7 +80,7 @@ class Server:
     """An OpenAI-compatible endpoint in a thread of this process.
 
     `answer(body, number)` decides each call, `number` counting from 0: a text, a dict that replaces the whole body, or
-    (status, message, headers), or bytes sent as they are, or None for a dropped connection. `bodies` are the calls so
+    (status, message or body, headers), or bytes sent as they are, or None for a dropped connection. `bodies` are the calls so
     far, `headers` what was sent with them, `peak` the most of them at once; each takes `latency` seconds.
     """
 
@@ -148,7 +148,8 @@ class Server:
             return web.Response(body=answer, content_type="application/json")
         if isinstance(answer, tuple):
             status, message, headers = answer
-            return web.json_response({"error": {"message": message}}, status=status, headers=headers)
+            body = {"error": {"message": message}} if isinstance(message, str) else message
+            return web.json_response(body, status=status, headers=headers)
         return web.json_response(completion(answer) if isinstance(answer, str) else answer)
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ from rlaif.judging.pairwise import Annotation, Pairwise, judge_pairs
 from rlaif.judging.settings import JudgeConfig, load_judge
 from rlaif.models.api import normal_address
 from rlaif.models.base import Call, Model, Reply, StreamModel
-from rlaif.models.endpoint import Endpoint, EndpointDownError, NoReplyError
+from rlaif.models.endpoint import Endpoint, EndpointDownError
 from rlaif.records import Pair, Vote
 
 PAIRS = [Pair(row["prompt"], row["response_a"], row["response_b"]) for row in some_pairs(12)]
@@ -105,9 +105,11 @@ def test_an_endpoint_without_log_probabilities_is_asked_for_them_once(server: Se
     assert {vote.method for vote in votes(server, tmp_path)} == {"text"}
 
 
-def test_log_probabilities_that_are_taken_but_not_given_are_not_asked_for_again(server: Server, tmp_path: Path) -> None:
+def test_log_probabilities_that_are_taken_but_not_given_are_asked_for_all_the_same(
+    server: Server, tmp_path: Path
+) -> None:
     judged(server, tmp_path)
-    assert [bool(body.get("logprobs")) for body in server.bodies] == [True] + [False] * 11
+    assert [bool(body.get("logprobs")) for body in server.bodies] == [True] * 12
     judged(server, tmp_path / "never", logprobs="never")
     assert not any("logprobs" in body for body in server.bodies[12:])
 
@@ -170,46 +172,6 @@ def test_what_is_said_about_one_question_changes_no_other_call(
     assert "warning" not in capsys.readouterr().err
 
 
-class RefusalError(Exception):
-    """What of an `openai.APIStatusError` is read."""
-
-    def __init__(self, message: str, param: str | None = None, status_code: int = 400) -> None:
-        super().__init__(message)
-        self.param, self.status_code = param, status_code
-
-
-@pytest.mark.parametrize(
-    ("error", "setting"),
-    [
-        (
-            RefusalError("Unsupported value: 'temperature' does not support 0 with this model.", "temperature"),
-            "temperature",
-        ),
-        (RefusalError("Something is wrong.", "seed"), "seed"),
-        (RefusalError("Something is wrong.", "top_logprobs"), "logprobs"),
-        (RefusalError("Something is wrong.", "messages"), None),
-        (RefusalError("[{'loc': ('body', 'seed'), 'msg': 'Extra inputs are not permitted'}]"), "seed"),
-        (
-            RefusalError("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens', and no temperature"),
-            "max_tokens",
-        ),
-        (RefusalError("got an unexpected keyword argument 'top_p'"), "top_p"),
-        (RefusalError("This endpoint doesn't support log probabilities."), "logprobs"),
-        (RefusalError("You are not allowed to request logprobs from this model", status_code=403), "logprobs"),
-        (RefusalError("You are not allowed to sample from this model", status_code=403), None),
-        (RefusalError("The temperature of the discussion is too high."), None),
-        (RefusalError("seeded models are not supported"), None),
-        (RefusalError("Bad request."), None),
-    ],
-)
-def test_which_setting_is_refused(error: RefusalError, setting: str | None) -> None:
-    from rlaif.models.endpoint import _refused_setting
-
-    settings = dict.fromkeys(("temperature", "seed", "max_tokens", "top_p", "logprobs", "top_logprobs"), 1)
-    assert _refused_setting(error, settings) == setting
-    assert _refused_setting(error, {}) is None
-
-
 def test_a_setting_that_is_left_out_is_warned_about_once(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,37 +182,55 @@ def test_a_setting_that_is_left_out_is_warned_about_once(
     server.answer = answer
     judged(server, tmp_path)
     warnings = capsys.readouterr().err.split("warning: ")[1:]
-    assert [warning.split(f"{server.url} does not take or give ")[1].split(" ")[0] for warning in warnings] == [
-        "temperature",
-        "logprobs",
-    ]
+    assert [warning.split(f"{server.url} refuses ")[1].split(" ")[0] for warning in warnings] == ["temperature"]
     assert "it samples at a temperature of its own" in warnings[0]
-    assert "answers are read from the text" in warnings[1]
 
 
-@pytest.mark.usefixtures("hurry")
-@pytest.mark.parametrize("bare", [(200, 9), (400, 9), (200, 1)])
-def test_log_probabilities_are_probed_once(bare: tuple[int, int], server: Server, tmp_path: Path) -> None:
-    """One question gets none, nine times or once: it is asked again, then read as text; the others are as before."""
-    status, times = bare
-    seen = 0
+LISTED = {"1": math.log(0.6), "2": math.log(0.2)}
+
+
+def test_what_one_answer_lacks_is_asked_of_all_others(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first answer has no log-probabilities: it is read from its text, and that there are two ways is said."""
+    server.answer = lambda body, number: "1" if number == 0 else completion("1", logprobs=[("1", LISTED)])
+    done = judged(server, tmp_path, concurrency=1)
+    assert [j.z for j in done.judgments] == [1.0] + [0.75] * 11
+    assert done.methods == {"logprobs": 11, "text": 1}
+    assert len(server.bodies) == 12
+    assert all(body["logprobs"] for body in server.bodies)
+    warning = capsys.readouterr().err
+    assert "read in different ways, 11 from their log-probabilities and 1 from their text" in warning
+    assert judged(server, tmp_path).asked == 0
+
+
+def test_a_refusal_of_what_was_given_before_concerns_one_question(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As behind an address with several servers."""
 
     def answer(body: dict[str, Any], number: int) -> Any:
-        nonlocal seen
-        if "Question 3:" in body["messages"][0]["content"] and (seen := seen + 1) <= times:
-            return (400, "logprobs are not supported", {}) if status == 400 and body.get("logprobs") else "1"
-        return completion("1", logprobs=[("1", {"1": math.log(0.6), "2": math.log(0.2)})])
+        if "Question 3:" in body["messages"][0]["content"]:
+            return (400, "logprobs are not supported", {}) if body.get("logprobs") else "1"
+        return completion("1", logprobs=[("1", LISTED)])
 
     server.answer = answer
     done = judged(server, tmp_path, concurrency=1)
-    lost = times > 1
-    assert [j.z for j in done.judgments] == [0.75] * 3 + [1.0 if lost else 0.75] + [0.75] * 8
-    assert done.methods == ({"logprobs": 11, "text": 1} if lost else {"logprobs": 12})
-    assert len(server.bodies) == 11 + {(200, 9): 4, (400, 9): 8, (200, 1): 2}[bare]
-    others = [body for body in server.bodies if "Question 3:" not in body["messages"][0]["content"]]
-    assert all(body.get("logprobs") for body in others)
-    again = judged(server, tmp_path)
-    assert (again.asked, again.methods) == (0, done.methods)
+    assert done.methods == {"logprobs": 11, "text": 1}
+    assert len(server.bodies) == 13
+    assert "refuses logprobs, which it took before" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["between 0 and 5", "less than or equal to 5"])
+def test_a_limit_of_alternatives_is_kept_to(words: str, server: Server, tmp_path: Path) -> None:
+    def answer(body: dict[str, Any], number: int) -> Any:
+        if body.get("top_logprobs", 0) > 5:
+            return 400, f"Invalid value: 'top_logprobs' must be {words}.", {}
+        return completion("1", logprobs=[("1", LISTED)])
+
+    server.answer = answer
+    assert judged(server, tmp_path).methods == {"logprobs": 12}
+    assert [body["top_logprobs"] for body in server.bodies] == [20] + [5] * 12
 
 
 def test_a_rate_limit_is_waited_out(server: Server, tmp_path: Path) -> None:
@@ -264,7 +244,9 @@ def test_a_rate_limit_is_waited_out(server: Server, tmp_path: Path) -> None:
     server.answer = answer
     done = judged(server, tmp_path)
     assert [j.z for j in done.judgments] == [1.0] * 12
-    assert 1.0 <= times[1] - times[0] < 3.0
+    assert len(times) == 13
+    assert times[1] - times[0] < 0.9  # the others wait a moment for the first answer, and no longer
+    assert 1.0 <= times[12] - times[0] < 3.0
 
 
 def test_a_rate_limit_is_no_failure(server: Server, tmp_path: Path) -> None:
@@ -307,18 +289,18 @@ def test_a_fault_is_outlived(fault: Callable[[], Any], server: Server, tmp_path:
 @pytest.mark.parametrize(
     ("fault", "reason", "text", "answered", "tries"),
     [
-        (lambda: (500, "internal error", {}), "no answer after 3 tries: Error code: 500", None, False, 3),
-        (lambda: None, "no answer after 3 tries: Connection error.", None, False, 3),
-        (lambda: b'{"choices": [', "no answer after 3 tries: an unreadable body", None, False, 3),
+        (lambda: (500, "internal error", {}), "no answer after 3 tries: internal error", None, False, 3),
+        (lambda: None, "no answer after 3 tries: it closed the connection", None, False, 3),
+        (lambda: b'{"choices": [', "no answer after 3 tries: a body that is no JSON", None, False, 3),
         (lambda: {"id": "x", "choices": []}, "no answer after 3 tries: a body without choices", None, False, 3),
         (lambda: "", "an empty answer.", "", True, 3),
         (lambda: completion("", "length"), "an empty answer. It was cut off at 16 tokens", "", True, 1),
         (lambda: "Neither.", "no verdict in the answer 'Neither.'", "Neither.", True, 4),
-        (lambda: completion("1 or", "length"), "no verdict in the answer '1 or'. It was cut off at", "1 or", True, 4),
+        (lambda: completion("1 or", "length"), "no verdict in the answer '1 or'. It was cut off at", "1 or", True, 1),
         (lambda: "1 or 2", "no verdict in the answer '1 or 2'", "1 or 2", True, 4),
-        (lambda: (400, "maximum context length is 8192 tokens", {}), "refused with status 400", None, True, 1),
-        (lambda: (400, "flagged by our content policy", {}), "refused with status 400", None, True, 1),
-        (lambda: (404, "no such pair", {}), "refused with status 404", None, False, 1),
+        (lambda: (400, "maximum context length is 8192 tokens", {}), "refused: maximum context", None, True, 1),
+        (lambda: (400, "flagged by our content policy", {}), "refused: flagged by our content policy", None, True, 1),
+        (lambda: (404, "no such pair", {}), "refused: no such pair", None, False, 1),
     ],
 )
 def test_what_stays_faulty_is_unjudged_with_its_reason(
@@ -594,22 +576,23 @@ def test_nothing_listening_is_one_line_within_seconds(server: Server, tmp_path: 
     server.close()
     start = time.monotonic()
     line = refused(rlaif(*command))
-    assert f"no connection to {server.url} (Connection error.); is the server running" in line
+    assert f"no connection to {server.url} (connection refused); is the server running" in line
     assert time.monotonic() - start < 15
 
 
 def test_a_wrong_model_name_is_one_line(server: Server, tmp_path: Path) -> None:
     server.answer = lambda body, number: (404, "The model `m` does not exist", {})
     line = refused(rlaif(*arguments(server, tmp_path)))
-    assert f"{server.url} refused every question so far" in line
-    assert "check the model name ('m')" in line
+    assert f"{server.url} has nothing for the model 'm': The model `m` does not exist" in line
+    assert len(server.bodies) == 1
 
 
 def test_an_exhausted_quota_is_one_line(server: Server, tmp_path: Path) -> None:
-    server.answer = lambda body, number: "1" if number < 3 else (429, "You exceeded: insufficient_quota", {})
+    broke = {"error": {"message": "You have no credit left.", "type": "insufficient_quota", "code": None}}
+    server.answer = lambda body, number: "1" if number < 3 else (429, broke, {})
     line = refused(rlaif(*arguments(server, tmp_path, concurrency=1)))
-    assert "has no quota left for this key" in line
-    assert len(replies(tmp_path / "out")) == 3
+    assert "refused the key in OPENAI_API_KEY, or its account: You have no credit left." in line
+    assert (len(replies(tmp_path / "out")), len(server.bodies)) == (3, 4)
 
 
 def test_a_server_that_dies_in_the_middle_loses_nothing(server: Server, tmp_path: Path) -> None:
@@ -651,22 +634,6 @@ def test_no_torch_is_imported_for_an_endpoint(server: Server, tmp_path: Path) ->
     done = subprocess.run(command, capture_output=True, text=True, env=rlaif_env(), timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_an_http_date_is_no_reason_to_fail() -> None:
-    from rlaif.models.endpoint import _retry_after
-
-    date = "Fri, 31 Dec 1999 23:59:59 GMT"
-    for value, seconds in (
-        ("3", 3.0),
-        ("0.5", 0.5),
-        (date, None),
-        (None, None),
-        ("-1", 0.0),
-    ):
-        error = SimpleNamespace(response=SimpleNamespace(headers={"retry-after": value} if value else {}))
-        assert _retry_after(error) == seconds
-    assert _retry_after(NoReplyError("x")) is None
 
 
 def test_settings_are_checked() -> None:

@@ -251,10 +251,10 @@ class Endpoint:
         try:
             answer = await self._persist(question, here)
         except NoReplyError as error:
+            here.started.set()
             error.tries, error.usage = max(question.tries, 1), question.usage
             raise
-        finally:
-            here.started.set()
+        here.started.set()
         return Outcome(answer, question.tries, question.usage, question.seconds)
 
     async def _persist(self, question: _Question, here: _Here) -> Answer:
@@ -274,8 +274,9 @@ class Endpoint:
                 question.empty += 1
                 wait = _backoff(question.empty)
             else:
-                here.started.set()
                 wait = self._meet(found, question, sent)
+                if wait:  # else it has learned what to leave out, and may learn more
+                    here.started.set()
             limited = isinstance(found, Fault) and found.kind == "limit"
             if limited:
                 self._limits[id(question)] = time.monotonic() + wait
