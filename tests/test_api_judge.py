@@ -298,9 +298,9 @@ def test_a_fault_is_outlived(fault: Callable[[], Any], server: Server, tmp_path:
         (lambda: "Neither.", "no verdict in the answer 'Neither.'", "Neither.", True, 4),
         (lambda: completion("1 or", "length"), "no verdict in the answer '1 or'. It was cut off at", "1 or", True, 1),
         (lambda: "1 or 2", "no verdict in the answer '1 or 2'", "1 or 2", True, 4),
-        (lambda: (400, "maximum context length is 8192 tokens", {}), "refused: maximum context", None, True, 1),
-        (lambda: (400, "flagged by our content policy", {}), "refused: flagged by our content policy", None, True, 1),
-        (lambda: (404, "no such pair", {}), "refused: no such pair", None, False, 1),
+        (lambda: (400, "maximum context length is 8192 tokens", {}), "refused with status 400: maximum", None, True, 1),
+        (lambda: (400, "flagged by our content policy", {}), "refused with status 400: flagged", None, True, 1),
+        (lambda: (404, "no such pair", {}), "refused with status 404: no such pair", None, False, 1),
     ],
 )
 def test_what_stays_faulty_is_unjudged_with_its_reason(

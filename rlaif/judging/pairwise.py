@@ -226,8 +226,9 @@ class VoteCounts:
 
     def warn_of(self, template: Template) -> None:
         """A line where the labels have little of the judge's probability or z is on two scales; main process only."""
-        for said in trouble(self, template) if is_main() else ():
-            warn(said)
+        if is_main():
+            for said in trouble(self, template).values():
+                warn(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +273,7 @@ def judge_pairs(
         values = list(answers(method, lambda: pairs, store, total=len(pairs), label=label, counts=counts))
     done = Annotation.of(values, counts)
     if is_main():
-        for said in trouble(done, method.template):
+        for said in trouble(done, method.template).values():
             warn(said)
     return done
 

@@ -344,8 +344,7 @@ class _JudgeReward(_Reward):
         self.from_cache += done.reused
         self.methods.update(done.methods)
         self.unusable.update(done.unusable)
-        for said in trouble(done, template):
-            kind = said.split(",")[0].lstrip("0123456789 ")
+        for kind, said in trouble(done, template).items():
             if kind not in self._said:
                 self._said.add(kind)
                 warn(f"reward {self.__name__}: {said}")

@@ -24,26 +24,26 @@ class _Read(Protocol):
     def unusable(self) -> Mapping[str, int]: ...
 
 
-def trouble(read: _Read, template: BaseTemplate) -> list[str]:
-    """One line for each thing that is wrong with how replies were read; none where all is well.
+def trouble(read: _Read, template: BaseTemplate) -> dict[str, str]:
+    """One line for each kind of thing that is wrong with how replies were read, by kind; none where all is well.
 
     Args:
         read: the mean probability of all labels together (`mass`), how many values were read in each way (`methods`),
             and why log-probabilities that came were not used, and how often (`unusable`).
         template: whose labels they are.
     """
-    said = []
+    said: dict[str, str] = {}
     if read.mass is not None and read.mass < _LOW_MASS:
-        said.append(_low_mass(read.mass, template))
+        said["mass"] = _low_mass(read.mass, template)
     if count := sum(read.unusable.values()):
         why = max(read.unusable, key=lambda reason: read.unusable[reason])
-        said.append(
+        said["unusable"] = (
             f"{count} answers came with log-probabilities that were not used, most of them because {why}; what they "
             "say in words was read instead."
         )
     if len(read.methods) > 1:
         counts = " and ".join(f"{count} from their {_READ[name]}" for name, count in sorted(read.methods.items()))
-        said.append(
+        said["mixed"] = (
             f"answers were read in different ways, {counts}, so that their values are on two scales. With --logprobs "
             "never all are read from their text."
         )

@@ -91,6 +91,7 @@ class _Question:
     left_out: set[str] = field(default_factory=set)
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
+    status: int = 0
 
 
 @dataclass
@@ -311,6 +312,7 @@ class Endpoint:
             return error
         finally:
             question.seconds = round(time.perf_counter() - start, 3)
+        question.status = answered.status
         if 200 <= answered.status < 300:
             return read_completion(answered.body, sent)
         return fault_of(answered.status, answered.headers, answered.body, sent, time.time())
@@ -343,7 +345,8 @@ class Endpoint:
                 f"{self.address} refused {self._refused} questions in a row, the last with: {words}. They are left "
                 "out and the others are asked; if all are refused, check the settings."
             )
-        raise NoReplyError(f"refused: {words}", final=fault.final)
+        refused = "refused" if question.status < 300 else f"refused with status {question.status}"
+        raise NoReplyError(f"{refused}: {words}", final=fault.final)
 
     def _learn(self, fault: Fault, words: str, question: _Question, sent: Mapping[str, Any]) -> bool:
         """Whether what a refusal says about a setting changes what is sent; said once.
