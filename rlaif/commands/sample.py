@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlaif.config import UsageError, warn
+from rlaif.config import UsageError, looks_like_key, warn
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.occupied import occupied
 from rlaif.files.sources import read_prompts, write_json, write_jsonl
 from rlaif.judging.sampling import Completion, Sampling, api_policy, complete, local_policy
+from rlaif.models.access import check_address, check_variable
 from rlaif.models.base import Model, served_by
 from rlaif.models.parallel import is_main
 from rlaif.records import Pair, Prompt, content_hash
@@ -69,6 +70,7 @@ class SampleConfig:
         metadata={"help": "A name for what the endpoint serves, where its address may change between runs."},
     )
     concurrency: int = field(default=32, metadata={"help": "Calls to the endpoint in flight, in each process."})
+    patience: float = field(default=900.0, metadata={"help": "Seconds for which a call waits out rate limits."})
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ def load_policies(config: SampleConfig) -> dict[str, Model]:
                 api_key_env=config.api_key_env,
                 concurrency=config.concurrency,
                 served_as=config.served_as,
+                patience=config.patience,
             )
             for name in _check(config)
         }
@@ -235,6 +238,9 @@ def _check(config: SampleConfig) -> list[str]:
             f"temperature is {config.temperature} and top_p {config.top_p}; expected a temperature of 0 (greedy) or "
             "more and a top_p in (0, 1]."
         )
+    names = [str(config.policy)] + ([config.policy_b] if config.policy_b else [])
+    if config.base_url is not None:
+        _check_endpoint(config, names, config.base_url)
     needed = 1 if config.policy_b else 2
     if config.samples < needed:
         raise ValueError(f"samples is {config.samples}; a pair needs {needed} responses of each policy at least.")
@@ -242,7 +248,21 @@ def _check(config: SampleConfig) -> list[str]:
         raise ValueError("samples > 1 at temperature 0 gives the same response again; set --temperature above 0.")
     if config.pairs_per_prompt < 1:
         raise ValueError(f"pairs_per_prompt is {config.pairs_per_prompt}; expected at least 1.")
-    names = [str(config.policy)] + ([config.policy_b] if config.policy_b else [])
     if len(set(names)) < len(names):
         raise ValueError(f"policy and policy_b are both {config.policy!r}; for one policy leave policy_b out.")
     return names
+
+
+def _check_endpoint(config: SampleConfig, names: Sequence[str], base_url: str) -> None:
+    """A UsageError for an address, a name or a number with which no endpoint could be asked, and for a key in them."""
+    if not 1 <= config.concurrency <= 10_000:
+        raise UsageError(f"concurrency is {config.concurrency}; expected a number of calls from 1 to 10,000.")
+    if not 0.0 < config.patience <= 1e7:
+        raise UsageError(f"patience is {config.patience}; expected a number of seconds above 0, at most 10,000,000.")
+    for name, value in (("policy", names[0]), ("policy_b", names[-1]), ("served_as", config.served_as or "-")):
+        if not value.strip() or not value.isprintable():
+            raise UsageError(f"{name} is {value!r:.80}; expected a name on one line.")
+        if looks_like_key(value):
+            raise UsageError(f"{name} holds a key, which would be written to files; expected a model's name.")
+    check_variable(config.api_key_env)
+    check_address(base_url, config.api_key_env)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.files.sources import fingerprint, write_json
+from rlaif.secrets import redacted_json
 
 __all__ = ["elapsed", "write_manifest"]
 
@@ -33,7 +34,7 @@ def write_manifest(
     Args:
         folder: the run's output folder.
         command: the program's name, as in "rlaif judge".
-        config: the resolved settings. Secrets do not belong in settings and are never in them.
+        config: the resolved settings. Secrets do not belong in settings; what looks like one is not written.
         inputs: files, folders or Hub ids that were read; their fingerprints are kept.
         name: of the file, where the output is one file in a folder that holds others.
         report: the run's counts, where no report.json holds them.
@@ -43,20 +44,22 @@ def write_manifest(
     packages = ("rlaif", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "aiohttp", "numpy")
     write_json(
         Path(folder) / name,
-        {
-            "command": command,
-            "argv": sys.argv[1:],
-            "config": {
-                k: v if isinstance(v, int | float | bool | list | dict) or v is None else str(v)
-                for k, v in config.items()
-            },
-            "inputs": {str(source): fingerprint(source) for source in inputs},
-            "versions": {name: _version(name) for name in packages} | {"python": platform.python_version()},
-            "git_commit": _git_commit(),
-            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            **({} if report is None else {"report": report}),
-            **({"served": served} if served else {}),
-        },
+        redacted_json(
+            {
+                "command": command,
+                "argv": sys.argv[1:],
+                "config": {
+                    k: v if isinstance(v, int | float | bool | list | dict) or v is None else str(v)
+                    for k, v in config.items()
+                },
+                "inputs": {str(source): fingerprint(source) for source in inputs},
+                "versions": {name: _version(name) for name in packages} | {"python": platform.python_version()},
+                "git_commit": _git_commit(),
+                "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                **({} if report is None else {"report": report}),
+                **({"served": served} if served else {}),
+            }
+        ),
     )
 
 

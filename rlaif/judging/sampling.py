@@ -116,12 +116,14 @@ def api_policy(
     api_key_env: str = "OPENAI_API_KEY",
     concurrency: int = 32,
     served_as: str | None = None,
+    patience: float = 900.0,
 ) -> Model:
-    """A policy behind an OpenAI-compatible endpoint."""
+    """A policy behind an OpenAI-compatible endpoint; `patience` is the seconds that rate limits are waited out."""
     from rlaif.models.api import ApiModel
     from rlaif.models.endpoint import Endpoint
 
-    return ApiModel(Endpoint(model, base_url, api_key_env, concurrency), served_as=served_as)
+    endpoint = Endpoint(model, base_url, api_key_env, concurrency, patience=patience)
+    return ApiModel(endpoint, served_as=served_as)
 
 
 def complete(

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from rlaif.config import CREDENTIAL
+from rlaif.models.access import normal_address
 from rlaif.models.base import JSON, Call, Reply, StreamModel
 from rlaif.models.endpoint import Endpoint, NoReplyError
 
 __all__ = ["ApiModel", "normal_address", "seed_of"]
 
 _SETTINGS = {"top_p", "seed", "reasoning_effort", "extra_body", "chat_template_kwargs"}
-
-
-def normal_address(url: str) -> str:
-    """An address by which an endpoint is known again: lower-case host, no trailing slash, no query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme.lower()}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
 def seed_of(call: Call) -> int:
