@@ -21,6 +21,7 @@ __all__ = ["Answer", "read_completion"]
 
 JSON = Any
 _LAST = 32  # places of an answer that are kept: the verdict stands at its end
+_LOOK = 4096  # places at the end of an answer that are looked at for where its text ends
 _TRAILING = 4  # of them, places after the answer's end: stop tokens
 _DEPTH = 6  # levels of lists within a content
 _LEAST = -700.0  # log-probabilities below it stand for "unknown": -9999, -inf, -1e30; exp() of them is 0
@@ -89,7 +90,7 @@ def read_completion(body: bytes, sent: Mapping[str, Any]) -> Answer | Fault:
     if value is None:
         return _no_json(body)
     if not isinstance(value, dict):
-        return fault_in(value, sent) if _has_error(value) else _half(f"a body that is a {_kind(value)}")
+        return fault_in(value, sent) if _has_error(value) else _half(f"a body that is {_kind(value)}")
     if error := _error(value):
         return fault_in(error, sent)
     choice = _choice(value.get("choices"))
@@ -108,7 +109,7 @@ def _answer(value: dict[str, JSON], choice: dict[str, JSON]) -> Answer | Fault:
         return _half("a body without a message")
     written = _Written([], [], [])
     if not _collect(message.get("content"), written, 0):
-        return _half(f"content that is a {_kind(message.get('content'))}")
+        return _half(f"content that is {_kind(message.get('content'))}")
     text = None if message.get("content") is None else "".join(written.text)
     if not written.text and (written.reasoning or written.refusal):
         text = None
@@ -127,7 +128,7 @@ def _answer(value: dict[str, JSON], choice: dict[str, JSON]) -> Answer | Fault:
     elif bare and (finish in _TOOL or (tools and finish in _WHOLE)):
         reason = "asked for a tool instead of answering"
     elif not (cut or finish in _WHOLE or finish in _TOOL):
-        shown = repr(one_line(word, 40)) if isinstance(word, str) else f"a {_kind(word)}"
+        shown = repr(one_line(word, 40)) if isinstance(word, str) else _kind(word)
         return _half(f"half an answer: finish_reason is {shown}")
 
     served_by = next(
@@ -172,8 +173,10 @@ _FOR_NOW = re.compile(r"gateway|timed? ?out|unavailable|maintenance|overload|try
 
 
 def _kind(value: JSON) -> str:
-    names = {bool: "truth value", int: "number", float: "number", str: "text", list: "list", dict: "object"}
-    return names.get(type(value), "null")
+    return _KINDS.get(type(value), "null")
+
+
+_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
 
 
 def _has_error(value: JSON) -> bool:
@@ -232,7 +235,9 @@ def _part(part: JSON, into: _Written, depth: int) -> bool:
     if isinstance(part, list):
         return depth < _DEPTH and _collect(part, into, depth + 1)
     kind = part.get("type")
-    if isinstance(kind, str) and kind in _THOUGHTS:
+    if not isinstance(kind, str | None):
+        return True
+    if kind in _THOUGHTS:
         into.reasoning.append(_joined(part.get("thinking") or part.get("reasoning") or part.get("text") or part))
     elif kind == "refusal":
         into.refusal.append(_joined(part.get("refusal") or part.get("text")))
@@ -270,8 +275,11 @@ def _clean(text: str) -> str:
 def _usage(usage: JSON) -> Usage:
     if not isinstance(usage, dict):
         return Usage()
-    prompt = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
-    return Usage(prompt, _count(usage.get("completion_tokens", usage.get("output_tokens"))))
+    counts = {name: count for name, value in usage.items() if (count := _count(value)) is not None}
+    return Usage(
+        counts.get("prompt_tokens", counts.get("input_tokens")),
+        counts.get("completion_tokens", counts.get("output_tokens")),
+    )
 
 
 def _count(value: JSON) -> int | None:
@@ -299,7 +307,9 @@ def _places(given: JSON, text: str) -> tuple[tuple[Place, ...] | None, str | Non
         return (None, None) if not {k for k, v in given.items() if v} - {"refusal", "object"} else ((), _UNKNOWN)
     if not isinstance(entries, list):
         return (), _UNKNOWN
-    tokens = [(entry, token) for entry in entries if isinstance(entry, dict) and (token := _token(entry)) is not None]
+    tokens = [
+        (entry, token) for entry in entries[-_LOOK:] if isinstance(entry, dict) and (token := _token(entry)) is not None
+    ]
     if not tokens:
         return (), "they name no tokens"
     last = _end(text, [token for _, token in tokens])
@@ -364,12 +374,15 @@ def _listed(tops: JSON) -> list[tuple[str, float]]:
     listed = []
     for top in tops if isinstance(tops, list) else ():
         if isinstance(top, dict):
-            token, logp = _token(top), _logp(top["logprob"]) if "logprob" in top else _log(top.get("prob"))
+            token = _token(top)
+            logp = _logp(top.get("logprob"))
+            if logp is None and "prob" in top:
+                logp = _log(top["prob"])
             if token is None and len(top) == 1:  # [{token: logprob}, ...]
                 listed += _listed(top)
                 continue
-        elif isinstance(top, list) and len(top) == 2:
-            token, logp = _clean(top[0]) if isinstance(top[0], str) else None, _logp(top[1])
+        elif isinstance(top, list) and len(top) == 2 and isinstance(top[0], str):
+            token, logp = _clean(top[0]), _logp(top[1])
         else:
             continue
         if token is not None and logp is not None:
@@ -385,14 +398,16 @@ def _token(entry: dict[str, JSON]) -> str | None:
             return bytes(raw).decode()
         except (ValueError, TypeError):  # half of a character; no bytes
             pass
-    token = entry.get("token", entry.get("tok_str"))
+    token = entry.get("token")
+    if token is None:
+        token = entry.get("tok_str")
     return _clean(token) if isinstance(token, str) else None
 
 
 def _logp(value: JSON) -> float | None:
     """A log-probability, at most 0 but for rounding; None for what is none and for what stands for "unknown"."""
-    if type(value) is float or type(value) is int:
-        return min(float(value), 0.0) if _LEAST <= value <= 0.01 else None
+    if (type(value) is float or type(value) is int) and _LEAST <= value <= 0.01:
+        return float(value) if value < 0 else 0.0
     return None
 
 
