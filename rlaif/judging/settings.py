@@ -37,7 +37,7 @@ from rlaif.judging.prompts import (
 )
 from rlaif.judging.question import Question
 from rlaif.judging.rating import RatingMethod
-from rlaif.models.access import ADDRESS, check_address, check_headers, check_variable
+from rlaif.models.access import ADDRESS, check_address, check_headers, check_variable, key_in
 from rlaif.models.base import Model
 from rlaif.models.kinds import ROOM, answer_tokens
 from rlaif.records import ORDERS, Order
@@ -528,6 +528,7 @@ def _checked(values: Mapping[str, Any], where: str, said: str | None = None) -> 
 def _check_access(model: ModelSettings) -> None:
     """Where and with what an endpoint is reached; what may be a key is kept out of every line from now on."""
     check_variable(model.api_key_env)
+    key_in(model.api_key_env)
     if model.extra_headers:
         check_headers(model.extra_headers, model.api_key_env)
     keep_secret(*_secrets_in(model.extra_body))
