@@ -22,7 +22,6 @@ from rlaif.files.store import Store
 from rlaif.judging.prompts import TEMPLATES, RatingTemplate, load_rating_template, rating_template
 from rlaif.judging.question import Question
 from rlaif.judging.rating import RatingMethod, Ratings, rate_here
-from rlaif.judging.reading import expected_from_logprobs
 from rlaif.judging.settings import JudgeConfig, load_judge, load_rater
 from rlaif.judging.verdicts import Scale, parse_rating
 from rlaif.models.base import Call
@@ -172,75 +171,6 @@ def test_what_is_said_of_10_is_not_said_of_1() -> None:
     assert [math.exp(logp) for logp in alone] == pytest.approx([0.2, 0.3, 0.5])
     assert exclusive(logps, [[4], [5], [6]]) == logps  # "10" is a token of its own
     assert exclusive([-1.0, -1.0 + 1e-7], [[4], [4, 9]])[0] == -math.inf  # all of it, but for a rounding
-
-
-def listed(**p: float) -> dict[str, float]:
-    return {name.strip("_"): math.log(value) for name, value in p.items()}
-
-
-def test_the_expected_rating_by_hand() -> None:
-    # From 0 to 9: 0*.2 + 5*.3 + 9*.4 + (1+2+3+4+6+7+8 = 31)*.01, over .2 + .3 + .4 + 7*.01
-    digits = {str(n): math.log({0: 0.2, 5: 0.3, 9: 0.4}.get(n, 0.01)) for n in range(10)}
-    expected, mass = expected_from_logprobs([("9", digits)], NINE) or (0.0, 0.0)
-    assert expected == pytest.approx((1.5 + 3.6 + 0.31) / 0.97)
-    assert mass == pytest.approx(0.97)
-    # "10" is no answer there, however likely: neither "1" nor anything else gets its probability.
-    assert expected_from_logprobs([("9", {**digits, "10": math.log(0.03)})], NINE) == (expected, mass)
-    # Every label listed: (1*.1 + 2*.1 + 7*.4 + 10*.2 + 6 labels of .02, which sum to 3+4+5+6+8+9 = 35) / .92
-    place = listed(_1=0.1, _2=0.1, _7=0.4, _10=0.2, _3=0.02, _4=0.02, _5=0.02, _6=0.02, _8=0.02, _9=0.02, x=0.05)
-    expected, mass = expected_from_logprobs([("7", place)], COMPACT) or (0.0, 0.0)
-    assert expected == pytest.approx((0.1 + 0.2 + 2.8 + 2.0 + 35 * 0.02) / 0.92)
-    assert mass == pytest.approx(0.92)
-
-
-def test_a_rating_that_is_not_listed_is_bounded_not_impossible() -> None:
-    place = listed(_7=0.9, _8=0.09, _x=0.001)
-    expected, mass = expected_from_logprobs([("7", place)], COMPACT) or (0.0, 0.0)
-    unlisted = [1, 2, 3, 4, 5, 6, 9, 10]
-    assert mass == pytest.approx(0.99 + 8 * 0.001)
-    assert expected == pytest.approx((6.3 + 0.72 + 0.001 * sum(unlisted)) / mass)
-    # Where few tokens are listed the bound is loose, and the written number is taken instead.
-    assert expected_from_logprobs([("7", listed(_7=0.8, _8=0.1, x=0.02))], COMPACT) is None
-
-
-TINY = dict.fromkeys((f"_{n}" for n in (2, 3, 4, 5, 6, 8, 9)), 1e-6)
-
-
-@pytest.mark.parametrize("written", ["10", "1"])
-def test_ten_in_two_tokens(written: str) -> None:
-    """ "1" is listed with 0.8, a quarter of it for "10", whichever of the two is written."""
-    first = listed(_1=0.8, _7=0.2, **TINY)
-    after = listed(_0=0.25, _5=0.001, end=0.7)
-    places = [("1", first), ("0", after)] if written == "10" else [("1", first), ("\n", after)]
-    expected, _ = expected_from_logprobs(places, COMPACT) or (0.0, 0.0)
-    assert expected == pytest.approx(0.6 * 1 + 0.2 * 10 + 0.2 * 7, abs=1e-4)
-
-
-def test_a_share_of_ten_that_nothing_tells() -> None:
-    # "7" is written: 0.004 are for "1" or for "10", half each; wrong by at most 9 * 0.002.
-    expected, _ = expected_from_logprobs([("7", listed(_7=0.996, _1=0.004, **TINY))], COMPACT) or (0.0, 0.0)
-    assert expected == pytest.approx(0.996 * 7 + 0.002 * 11, abs=1e-4)
-    # Too much of it: the written number counts.
-    assert expected_from_logprobs([("7", listed(_7=0.8, _1=0.2, **TINY))], COMPACT) is None
-    # "1" is written and nothing follows.
-    assert expected_from_logprobs([("1", listed(_7=0.2, _1=0.8, **TINY))], COMPACT) is None
-    # "10" is a token of its own here.
-    place = listed(_7=0.2, _1=0.7, _10=0.1, **TINY)
-    assert expected_from_logprobs([("1", place)], COMPACT) == (pytest.approx(3.1, abs=1e-4), pytest.approx(1.0))
-
-
-@pytest.mark.parametrize(
-    "places",
-    [
-        [],
-        [("Good", listed(Good=0.9, _7=0.1))],
-        [("7", listed(_7=1.0))],
-        [("7", listed(_7=0.9, **TINY)), (".", listed(x=0.5, y=0.5)), ("5", listed(_5=0.9, x=0.1))],
-        [("1", listed(_1=0.9, **TINY)), ("2", listed(_2=0.9, x=0.1))],
-    ],
-)
-def test_no_rating_in_the_log_probabilities(places: list[tuple[str, dict[str, float]]]) -> None:
-    assert expected_from_logprobs(places, COMPACT) is None
 
 
 # A model of one's own -------------------------------------------------------------------------------------------------
@@ -454,7 +384,7 @@ def api(server: Server, template: str = "compact", **settings: Any) -> RatingMet
 
 
 def test_an_endpoints_ratings_are_read_stored_and_not_paid_for_twice(server: Server, tmp_path: Path) -> None:
-    place = listed(_6=0.5, _8=0.5, **{k: v for k, v in TINY.items() if k not in ("_6", "_8")})
+    place = {"6": math.log(0.5), "8": math.log(0.5), **dict.fromkeys(("2", "3", "4", "5", "9"), math.log(1e-6))}
     server.answer = lambda body, number: completion("8", logprobs=[("8", place)])
     done = rated(api(server), tmp_path)
     assert [r.rating for r in done.ratings] == pytest.approx([7.0] * 9, abs=1e-4)

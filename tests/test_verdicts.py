@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rlaif.judging.prompts import TEMPLATES, Template, load_template
-from rlaif.judging.reading import expected_from_logprobs
 from rlaif.judging.verdicts import parse_verdict
 from rlaif.records import Pair
 
@@ -133,61 +130,6 @@ def test_other_labels(text: str, labels: tuple[str, str], verdict: int | None) -
 def test_any_text_can_be_read(text: str, labels: tuple[str, str]) -> None:
     assert parse_verdict(text, labels) in (None, 0, 1)
     assert parse_verdict(text + "\n" + labels[1], labels) is not None
-
-
-def logp(**p: float) -> dict[str, float]:
-    return {name.strip("_"): math.log(value) for name, value in p.items()}
-
-
-def p_first_from_logprobs(
-    places: list[tuple[str, dict[str, float]]], labels: tuple[str, str]
-) -> tuple[float, float] | None:
-    return expected_from_logprobs(places, Template("t", TEMPLATES["compact"].user, labels=labels))
-
-
-def test_log_probabilities_by_hand() -> None:
-    assert p_first_from_logprobs([("1", logp(_1=0.6, _2=0.2, x=0.1))], ("1", "2")) == pytest.approx((0.75, 0.8))
-    # Spellings are added up: " 1" and "1".
-    listed = {" 1": math.log(0.3), "1": math.log(0.3), "2": math.log(0.2)}
-    assert p_first_from_logprobs([(" 1", listed)], ("1", "2")) == pytest.approx((0.75, 0.8))
-
-
-def test_a_label_that_is_not_listed_is_bounded_not_impossible() -> None:
-    p, mass = p_first_from_logprobs([("2", logp(_2=0.9, x=0.06, y=0.01))], ("1", "2")) or (None, None)
-    assert p == pytest.approx(0.01 / 0.91)  # 0.01 is the most that an unlisted token can have
-    assert mass == pytest.approx(0.91)
-
-
-def test_log_probabilities_are_read_where_the_verdict_stands() -> None:
-    """A chatty judge names labels again: what counts is the place that the text is read at."""
-    talk = [("1", logp(_1=0.8, _2=0.2)), ("\n", logp(x=1.0)), ("Response ", logp(x=1.0)), ("2", logp(_2=0.99, x=0.01))]
-    assert p_first_from_logprobs([*talk, (" is wrong.", logp(x=1.0))], ("1", "2")) == pytest.approx((0.8, 1.0))
-    reasoned = [("The", logp(x=1.0)), (" answer is ", logp(x=1.0)), ("2", logp(_1=0.3, _2=0.6)), (".", logp(x=1.0))]
-    assert p_first_from_logprobs(reasoned, ("1", "2")) == pytest.approx((1 / 3, 0.9))
-
-
-def test_an_article_is_no_label() -> None:
-    """A label of one letter is written as it stands: "a" is the beginning of a sentence, not a vote for "A"."""
-    listed = {"A": math.log(0.3), " A": math.log(0.1), "a": math.log(0.3), "B": math.log(0.1)}
-    assert p_first_from_logprobs([("A", listed)], ("A", "B")) == pytest.approx((0.8, 0.5))
-    listed = {"First": math.log(0.3), " first": math.log(0.1), "second": math.log(0.1)}
-    assert p_first_from_logprobs([("First", listed)], ("first", "second")) == pytest.approx((0.8, 0.5))
-
-
-@pytest.mark.parametrize(
-    "places",
-    [
-        [],
-        [("Neither", logp(Neither=0.9, _1=0.05))],
-        [("1", logp(_1=1.0))],  # nothing to compare with
-        [("1", {})],
-        [("1", logp(_1=0.5, _2=0.5)), (" or ", logp(x=1.0)), ("2", logp(_1=0.5, _2=0.5))],
-        [("Response 1", logp(x=0.9, _1=0.1))],  # the label is part of a longer token
-        [("Response ", logp(x=1.0)), ("2", logp(_2=0.9, _1=0.1)), (" is worse.", logp(x=1.0))],  # a fault, no verdict
-    ],
-)
-def test_no_verdict_in_the_log_probabilities(places: list[tuple[str, dict[str, float]]]) -> None:
-    assert p_first_from_logprobs(places, ("1", "2")) is None
 
 
 def test_templates_are_checked_and_hashed() -> None:

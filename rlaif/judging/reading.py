@@ -5,30 +5,30 @@
 as in RLAIF (Lee et al., 2309.00267, section 2.2): with two labels of the values 1 and 0 it is P(first), with the
 numbers of a scale the expected rating of their direct RLAIF. Replies are stored as they came, so a better reading costs
 nothing: `rlaif judge --reread` reads them again. `VERSION` is written into every judgment.
+
+A written reply is read in four steps, each in a file of its own: the answer is what comes after the thought
+(thoughts.py), the verdict is what the answer decides for (verdicts.py), its place is found among the tokens whose
+log-probabilities were given (alignment.py), and E is taken from what is listed there (labels.py). Where the last two
+cannot be done the verdict's own number is taken, and the reading says why.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
 from typing import NamedTuple
 
+from rlaif.judging.alignment import align
+from rlaif.judging.labels import Expected, expected_value
 from rlaif.judging.prompts import BaseTemplate
+from rlaif.judging.thoughts import Thought, split_thought
 from rlaif.judging.verdicts import spelled
-from rlaif.models.base import UNASKED, Place, Reply
+from rlaif.models.base import UNASKED, Reply
 
-__all__ = [
-    "VERSION",
-    "Reading",
-    "cut_before_answer",
-    "expected_from_logprobs",
-    "read_labels",
-    "read_number",
-]
+__all__ = ["VERSION", "Reading", "cut_before_answer", "read_labels", "read_number"]
 
-VERSION = 1  # of everything in this file and in verdicts.py: raise it when any reply would be read otherwise
-
-_Token = tuple[str, Mapping[str, float]]  # a written token and the log-probabilities listed for its place
+# Of this file, thoughts.py, alignment.py, labels.py and verdicts.py: raise it when any reply would be read otherwise.
+VERSION = 2
 
 
 class Reading(NamedTuple):
@@ -55,36 +55,46 @@ class Reading(NamedTuple):
 def read_labels(reply: Reply, template: BaseTemplate, max_tokens: int = 0, mark: str | None = None) -> Reading:
     """The expected value of a reply to a question with labels. Values are kept to 1e-6: float32 carries no more.
 
+    Of an answer that was cut off only a label that stands alone counts, in its first line or as the whole of it.
+
     Args:
         reply: with the labels' log-probabilities, or with a text and, where the endpoint gave them, its places.
         template: whose labels they are.
         max_tokens: of the call, for the reason of an answer that was cut off.
+        mark: with which the line of the verdict begins, where the question asked for one: only such a line is read.
     """
     if reply.finish == UNASKED or reply.reason is not None:
         return Reading(None, reply.reason or "no reply", unasked=reply.finish == UNASKED)
     if reply.logps is not None:
-        logps = [-math.inf if logp is None else logp for logp in reply.logps]
-        most = max(logps)
-        if not math.isfinite(most):
-            return Reading(None, f"the labels' log-probabilities are {' and '.join(map(str, logps))}")
-        value = template.expected([math.exp(logp - most) for logp in logps])
-        return Reading(round(value, 6), method="logprobs", mass=round(sum(map(math.exp, logps)), 6))
+        return _scored(reply.logps, template)
     text = reply.text or ""
-    verdict = template.find(text)
-    if reply.places:
-        found = _from_places(reply.places, text, verdict, template)
-        if found is not None:
-            return Reading(round(found[0], 6), method="logprobs", mass=round(found[1], 6))
-    if verdict is not None:
-        return Reading(round(template.values[verdict[0]], 6), method="text")
-    cut = f" It was cut off at {max_tokens} tokens; raise --max_tokens." if reply.finish == "length" else ""
-    what = "an empty answer." if not text.strip() else f"no verdict in the answer {text[:80]!r}."
-    return Reading(None, f"{what}{cut}")
+    thought = split_thought(text)
+    if not thought.answer:
+        return Reading(None, _unanswered(reply, thought, max_tokens))
+    found = _verdict(text, thought, template, mark)
+    if isinstance(found, str):
+        return Reading(None, found)
+    cut = f" It was cut off at {_limit(max_tokens)}; raise --max_tokens." if reply.finish == "length" else ""
+    if found is None or (cut and not _stands_alone(text, thought, found, template, mark)):
+        what = "line with the mark" if mark is not None else "verdict"
+        return Reading(None, f"no {what} in the answer {_shown(thought.answer)}.{cut}")
+    label, position = found
+    if label < 0:
+        return Reading(round((max(template.values) + min(template.values)) / 2, 6), method="text", p_tie=1.0)
+    unusable = None
+    if reply.places and mark is None:
+        expected = _from_places(reply, text, thought, found, template)
+        if isinstance(expected, Expected):
+            return Reading(round(expected.value, 6), method="logprobs", mass=round(expected.mass, 6))
+        unusable = expected
+    if cut and _may_go_on(text, label, position, template):
+        return Reading(None, f"perhaps a part of the verdict in the answer {_shown(thought.answer)}.{cut}")
+    return Reading(round(template.values[label], 6), method="text", unusable=unusable)
 
 
 def cut_before_answer(reply: Reply) -> bool:
     """Whether a reply was cut off before its answer began: in a thought, seen or hidden."""
-    return reply.finish == "length" and not (reply.text or "").strip()
+    return reply.finish == "length" and not split_thought(reply.text or "").answer
 
 
 def read_number(reply: Reply, template: BaseTemplate) -> Reading:
@@ -98,108 +108,133 @@ def read_number(reply: Reply, template: BaseTemplate) -> Reading:
     return Reading(round(value, 6), method="function")
 
 
-def _from_places(
-    places: Sequence[Place], text: str, verdict: tuple[int, int] | None, template: BaseTemplate
-) -> tuple[float, float] | None:
-    """`expected_from_logprobs` of an endpoint's places; of a long answer the last ones alone are kept.
+def _scored(given: tuple[float | None, ...], template: BaseTemplate) -> Reading:
+    """The value of log P(label), one a label, of a model that scores."""
+    logps = [-math.inf if logp is None else logp for logp in given]
+    most = max(logps, default=-math.inf)
+    if not math.isfinite(most) or len(logps) != len(template.labels):
+        return Reading(None, f"the labels' log-probabilities are {' and '.join(map(str, logps))}")
+    value = template.expected([math.exp(logp - most) for logp in logps])
+    return Reading(round(value, 6), method="logprobs", mass=round(sum(map(math.exp, logps)), 6))
 
-    The verdict is then the one that the whole text decides for, and nothing is read where it stands before them.
+
+_Found = tuple[int, int | None]  # a label, -1 for a tie, and its place in the text; None where it may stand in several
+_MOST_ENDS = 8  # of a thought
+
+
+def _verdict(text: str, thought: Thought, template: BaseTemplate, mark: str | None) -> _Found | str | None:
+    """The verdict of an answer, which must be the same wherever the answer may begin; or why it is not read."""
+    assert thought.answer is not None
+    end = thought.start + len(thought.answer)
+    starts = [thought.start, *thought.others]
+    if len(starts) > _MOST_ENDS:
+        return f"a thought that ends in {len(starts)} places, so that the answer may be any part of it."
+    found = [_find(text[start:end], template, mark) for start in starts]
+    if not thought.certain:
+        whole = _find(text[:end], template, mark)
+        if whole is not None:
+            found.append(whole)
+            starts.append(0)
+    labels = {None if one is None else one[0] for one in found}
+    if len(labels) > 1:
+        return f"a thought that ends in {len(starts)} places, after which the answers differ: {_shown(thought.answer)}."
+    if None in labels:
+        return None
+    places = {start + one[1] for start, one in zip(starts, found, strict=True) if one is not None}
+    return labels.pop() or 0, places.pop() if len(places) == 1 else None
+
+
+def _find(answer: str, template: BaseTemplate, mark: str | None) -> tuple[int, int] | None:
+    return template.find(answer) if mark is None else template.find(answer, mark)  # type: ignore[call-arg]
+
+
+def _from_places(reply: Reply, text: str, thought: Thought, found: _Found, template: BaseTemplate) -> Expected | str:
+    """E where the verdict stands among the reply's tokens, or why it cannot be known."""
+    assert thought.answer is not None
+    assert reply.places is not None
+    label, position = found
+    if position is None:
+        return "the answer may begin in several places"
+    start = max(place for place in (thought.start, *thought.others) if place <= position)
+    end = thought.start + len(thought.answer)
+    thoughts = reply.reasoning or thought.thought
+    aligned = align(reply.places, text[start:end], text[end:], thoughts)
+    if isinstance(aligned, str):
+        return aligned
+    begin, labels = _written(text[start:end], label, position - start, template.labels)
+    at = aligned.at(begin)
+    return aligned.why_not(begin) if at is None else expected_value(aligned.places[at:], label, template, labels)
+
+
+def _written(answer: str, label: int, position: int, labels: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+    """Where the label begins that is written around `position`, and the labels as they are written there.
+
+    For "Response 1" and "Response 2" judges write "answer 1" too, and "the first response" for "1".
     """
-    tokens = [(place.token, _listed(place)) for place in places]
-    kept = "".join(token for token, _ in tokens)
-    before = len(text) - len(kept)
-    if before <= 0 or not text.endswith(kept):
-        return expected_from_logprobs(tokens, template)
-    if verdict is None or verdict[1] < before:
-        return None
-    return expected_from_logprobs(tokens, template, (verdict[0], verdict[1] - before))
+    name = labels[label]
+    for start in range(position, max(position - len(name), -1), -1):
+        if spelled(answer[start : start + len(name)], labels) == spelled(name, labels):
+            return start, labels
+    words = [name.split() for name in labels]
+    while all(len(name) > 1 for name in words) and len({name[0] for name in words}) == 1:
+        words = [name[1:] for name in words]
+    ways = [tuple(" ".join(name) for name in words), *(_OTHER_WAYS if len(labels) == 2 else ())]
+    for way in ways:
+        word = re.compile(rf"{re.escape(way[label])}(?!\w)", re.IGNORECASE)
+        if word.match(answer, position):
+            return position, way
+    return position, labels
 
 
-def _listed(place: Place) -> dict[str, float]:
-    """The log-probabilities at one place, the written token's own among them where any are listed."""
-    own = {place.token: place.logp} if place.listed and place.logp is not None else {}
-    return {**dict(place.listed), **own}
+_OTHER_WAYS = (("first", "second"), ("1", "2"), ("A", "B"), ("one", "two"))
 
 
-def expected_from_logprobs(
-    places: Sequence[_Token], template: BaseTemplate, verdict: tuple[int, int] | None = None
-) -> tuple[float, float] | None:
-    """E = sum_i value_i P(label_i) / sum_i P(label_i) at the token that is the verdict, and the labels' mass.
+# Answers that were cut off -------------------------------------------------------------------------------------------
 
-    The `verdict` (its label and its place in the joined tokens) is the one that `template.find` reads, so that a judge
-    that goes on talking ("1", and in the next line "Response 2 is wrong.") is not read where it happens to name a label
-    again. Spellings of a label (" 1", "1") are added up; labels of one letter keep their case, for "a" is an article
-    and no "A". A label that is not among the listed tokens is no likelier than the least likely of them: it gets that
-    probability, an upper bound, where taking 0 would make the judge certain.
-
-    None where there is no verdict, where it is not one token (or the two of "10"), where nothing but the label itself
-    is listed, or where what is not known could move E by more than `template.tolerance`.
-    """
-    verdict = verdict or template.find("".join(token for token, _ in places))
-    if verdict is None:
-        return None
-    index = 0
-    while sum(len(token) for token, _ in places[: index + 1]) <= verdict[1]:
-        index += 1
-    (token, listed), after = places[index], places[index + 1] if index + 1 < len(places) else None
-    names = [spelled(label, template.labels) for label in template.labels]
-    if not _is_label(names, verdict[0], spelled(token, template.labels), after, template) or len(listed) < 2:
-        return None
-    floor = math.exp(min(listed.values()))
-    found = [_probability(listed, name, template.labels) for name in names]
-    weights = [floor if probability is None else probability for probability in found]
-    doubt = [floor if probability is None else 0.0 for probability in found]
-    moved = 0.0
-    for short, long in _beginnings(names, template):
-        shared = found[short]
-        if shared is not None and found[long] is None:
-            rest = names[long][len(names[short]) :]
-            share, error = _share(rest, after if verdict[0] in (short, long) else None, template)
-            weights[short], weights[long], doubt[long] = (1.0 - share) * shared, share * shared, 0.0
-            moved += error * shared * abs(template.values[long] - template.values[short])
-    mass = sum(weights)
-    if mass <= 0.0:
-        return None
-    expected = template.expected(weights)
-    # dE = (value_i - E) dp_i / mass for a label, (value_j - value_i) dp / mass for what moves from label i to j.
-    moved += sum(d * abs(value - expected) for d, value in zip(doubt, template.values, strict=True))
-    return (expected, min(mass, 1.0)) if moved / mass <= template.tolerance else None
+_DECORATION = " \t*_`\"'()[]{}$"
 
 
-def _is_label(names: list[str], verdict: int, token: str, after: _Token | None, template: BaseTemplate) -> bool:
-    """Whether the written token is the verdict's label, or the beginning of it that another label is ("1" of "10")."""
-    if token == names[verdict]:
-        return True
-    whole = token + spelled(after[0], template.labels) if after else token
-    return whole == names[verdict] and any(
-        token == names[short] and verdict == long for short, long in _beginnings(names, template)
+def _stands_alone(text: str, thought: Thought, found: _Found, template: BaseTemplate, mark: str | None) -> bool:
+    """Whether a verdict of an answer that was cut off is a whole line: with a mark that line, else the first one."""
+    label, position = found
+    assert thought.answer is not None
+    if position is None or not thought.certain:
+        return False
+    if mark is not None:
+        return "\n" in text[position:]
+    line, _, rest = thought.answer.partition("\n")
+    if label < 0 or not thought.start <= position < thought.start + len(line):
+        return False
+    name = template.labels[label]
+    bare = line.strip(_DECORATION + ".") if rest else line.strip(_DECORATION)
+    labels = template.labels
+    return spelled(name, labels) in {spelled(line, labels), spelled(bare, labels)} or (
+        spelled(name.strip(_DECORATION), labels) == spelled(bare, labels)
     )
 
 
-def _beginnings(names: list[str], template: BaseTemplate) -> list[tuple[int, int]]:
-    """The indices of (short, long) for each label that begins another."""
-    if not template.nested:
-        return []
-    return [
-        (i, j) for i, short in enumerate(names) for j, long in enumerate(names) if i != j and long.startswith(short)
-    ]
+def _may_go_on(text: str, label: int, position: int | None, template: BaseTemplate) -> bool:
+    """Whether a label that ends a text that was cut off may be the beginning of another: "1" of "10"."""
+    name = template.labels[label]
+    ends = position is not None and len(text) - position == len(name)
+    return ends and any(other != name and other.startswith(name) for other in template.labels)
 
 
-def _share(rest: str, after: _Token | None, template: BaseTemplate) -> tuple[float, float]:
-    """Of the probability listed for "1", the share that belongs to "10", and how wrong that may be.
-
-    Some tokenizers write numbers digit by digit: where "10" is not listed, what is listed for "1" is for both. If a "1"
-    was written, the next place (`after`) lists how much goes on with `rest`, "0". If another number was, or nothing
-    follows, nothing tells, and each gets half.
-    """
-    if after is None or len(after[1]) < 2:
-        return 0.5, 0.5
-    goes_on = _probability(after[1], rest, template.labels)
-    least = math.exp(min(after[1].values()))
-    return (least / 2, least / 2) if goes_on is None else (min(goes_on, 1.0), 0.0)
+# Reasons -------------------------------------------------------------------------------------------------------------
 
 
-def _probability(listed: Mapping[str, float], name: str, labels: tuple[str, ...]) -> float | None:
-    """The probability of all spellings of `name` together; None where none of them is listed."""
-    found = [logprob for token, logprob in listed.items() if spelled(token, labels) == name]
-    return sum(map(math.exp, found)) if found else None
+def _unanswered(reply: Reply, thought: Thought, max_tokens: int) -> str:
+    thinks = thought.thought is not None or bool((reply.reasoning or "").strip())
+    if reply.finish == "length":
+        if thinks:
+            return f"cut off at {_limit(max_tokens)} in its thought; raise --max_tokens."
+        return f"an empty answer. It was cut off at {_limit(max_tokens)}; raise --max_tokens."
+    return "a thought and no answer." if thinks else "an empty answer."
+
+
+def _limit(max_tokens: int) -> str:
+    return f"{max_tokens} tokens" if max_tokens else "its limit of tokens"
+
+
+def _shown(text: str) -> str:
+    return repr(text[:80])

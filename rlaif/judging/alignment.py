@@ -1,0 +1,177 @@
+"""Where an answer stands among the tokens whose log-probabilities an endpoint gave.
+
+Servers list more than the answer: the thought before it, the token that ended the turn, a stop sequence. Some write
+tokens as they stand in the vocabulary ("Ġ1", "▁1", "<0x31>"), some trim the answer, some list only what was thought.
+A verdict is read from a place only where the answer's own text is found there token by token.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from rlaif.judging.thoughts import TAG, split_thought
+from rlaif.models.base import Place
+
+__all__ = ["Aligned", "align"]
+
+_KEPT = 32  # of a longer list of places `Reply.places` has the last ones
+
+
+class Aligned(NamedTuple):
+    """An answer among its tokens.
+
+    Attributes:
+        places: all of them, spelled as text.
+        answer: the answer.
+        tokens: (place of the token's first visible character among the answer's, index in `places`), in order.
+        visible: what of a text counts in these places.
+    """
+
+    places: Sequence[Place]
+    answer: str
+    tokens: list[tuple[int, int]]
+    visible: Callable[[str], str]
+
+    def at(self, position: int) -> int | None:
+        """The index of the token that begins where the answer's visible character at `position` stands, if one does."""
+        place = len(self.visible(self.answer[:position]))
+        found = bisect_right(self.tokens, (place, len(self.places))) - 1
+        if found < 0 or self.tokens[found][0] != place or not self.visible(self.answer[position : position + 1]):
+            return None
+        return self.tokens[found][1]
+
+    def why_not(self, position: int) -> str:
+        """Why no token begins there."""
+        if len(self.visible(self.answer[:position])) < self.tokens[0][0]:
+            return "the verdict stands before the last 32 tokens, which are those that are kept"
+        return "the verdict is not made of whole tokens"
+
+
+def align(places: Sequence[Place], answer: str, more: str = "", thought: str | None = None) -> Aligned | str:
+    """`answer` among `places`, or why it is not found there. White space counts for nothing.
+
+    The answer is covered by whole tokens, and nothing comes after it but `more` and the tokens that end a turn. Of an
+    answer longer than the 32 places that are kept, these are its end.
+
+    Args:
+        places: the tokens.
+        answer: what the judge said.
+        more: what stands after it in the text, such as an end token that the server left there.
+        thought: what it thought before, if that is known.
+    """
+    tokens = [place.token for place in places]
+    pieces = [_text_of(token) for token in tokens]
+    if thought is not None and any(_are_thought(texts, answer, thought) for texts in (tokens, pieces)):
+        return "they are of the thought alone"
+    spellings: list[tuple[list[str], Callable[[str], str]]] = [(tokens, _visible), (pieces, _ascii)]
+    for texts, visible in spellings:
+        parts = [visible(text) for text in texts]
+        for said in (answer + more, answer) if more else (answer,):
+            found = _from_the_end(parts, tokens, visible(said))
+            if found is not None and split_thought("".join(texts[: found[0][1]])).answer is None:
+                return "they end within the thought"
+            if found is not None:
+                return Aligned(_spelled(places) if visible is _ascii else places, answer, found, visible)
+    for texts, visible in spellings:
+        parts = [visible(text) for text in texts]
+        found = _from_the_start(parts, tokens, visible(answer))
+        if found is not None and _ascii(pieces[-1]) != _ascii(answer):
+            return Aligned(_spelled(places) if visible is _ascii else places, answer, found, visible)
+    return "their tokens are not those of the answer"
+
+
+def _from_the_end(parts: Sequence[str], tokens: Sequence[str], said: str) -> list[tuple[int, int]] | None:
+    """The tokens of `said`, with nothing after them but what ends a turn."""
+    at, left, found = len(parts) - 1, len(said), list[tuple[int, int]]()
+    if not said:
+        return None
+    while at >= 0 and not (parts[at] and said.endswith(parts[at])) and (not parts[at] or _ends_a_turn(tokens[at])):
+        at -= 1
+    while at >= 0 and left > 0:
+        part = parts[at]
+        if part:
+            if not said.endswith(part, 0, left):
+                return None
+            left -= len(part)
+            found.append((left, at))
+        at -= 1
+    return found[::-1] if found and (left == 0 or len(parts) >= _KEPT) else None
+
+
+def _from_the_start(parts: Sequence[str], tokens: Sequence[str], said: str) -> list[tuple[int, int]] | None:
+    """The tokens of `said`, where they are the first: what comes after them may then be one unknown token, too."""
+    done, found = 0, list[tuple[int, int]]()
+    for at, part in enumerate(parts):
+        if done == len(said):
+            if part and not _ends_a_turn(tokens[at]) and at != len(parts) - 1:
+                return None
+        elif part:
+            if not said.startswith(part, done):
+                return None
+            found.append((done, at))
+            done += len(part)
+    return found if said and done == len(said) else None
+
+
+def _are_thought(tokens: Sequence[str], answer: str, thought: str) -> bool:
+    """Whether the tokens are those of the thought, or of a part of it, without the answer."""
+    answer, thought = _visible(answer), _visible(thought)
+    first, last = 0, len(tokens)
+    while first < last and _ends_a_turn(tokens[first]):
+        first += 1
+    while first < last and _ends_a_turn(tokens[last - 1]):
+        last -= 1
+    listed = _visible(TAG.sub("", "".join(tokens[first:last])))
+    if not listed or thought == answer:
+        return False
+    return listed == thought or (listed != answer and listed in thought)
+
+
+def _visible(text: str) -> str:
+    """A text without its white space."""
+    return "".join(text.split())
+
+
+def _ascii(text: str) -> str:
+    """A text without its white space and without what is not ASCII, whose pieces are spelled in many ways."""
+    return "".join(text.encode("ascii", "ignore").decode().split())
+
+
+# Tokens as they stand in a vocabulary -------------------------------------------------------------------------------
+
+_BYTES = re.compile(r"<0x([0-9A-Fa-f]{2})>|(?:bytes:)?((?:\\x[0-9A-Fa-f]{2})+)")
+_SPACES = str.maketrans({"Ġ": " ", "Ċ": "\n", "ĉ": "\t", "č": "\r", "▁": " "})
+
+
+def _text_of(token: str) -> str:
+    """The text of a token as it stands in a vocabulary: "Ġ1" and "▁1" are " 1", "<0x31>" is "1"."""
+    if match := _BYTES.fullmatch(token):
+        return bytes.fromhex(match[1] or match[2].replace("\\x", "")).decode("ascii", "ignore")
+    return token.translate(_SPACES)
+
+
+def _spelled(places: Sequence[Place]) -> list[Place]:
+    """Places with the texts of their tokens."""
+    return [
+        Place(_text_of(token), logp, tuple((_text_of(other), other_logp) for other, other_logp in listed))
+        for token, logp, listed in places
+    ]
+
+
+# Tokens that end a turn ---------------------------------------------------------------------------------------------
+
+_MARKED = re.compile(r"[<\[◁][^\s<>]{2,78}[>\]▷]|<[|｜][^<>]{1,78}[|｜]>")
+_SHORT = re.compile(r"</?s>|[\[\]][e!~b]{1,5}[\[\]]")  # Llama 2; MiniMax: "[e~["
+
+
+def _ends_a_turn(token: str) -> bool:
+    """Whether a token is one that a vocabulary sets apart: "</s>", "<|im_end|>", "[EOS]"; white space; or no text."""
+    token = _text_of(token).strip()
+    if _SHORT.fullmatch(token) or not any(letter.isprintable() for letter in token):
+        return True
+    if not _MARKED.fullmatch(token) or TAG.fullmatch(token):
+        return False
+    return sum(letter.isalpha() for letter in token) >= 2  # "[1]" may be a verdict
