@@ -18,7 +18,16 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-__all__ = ["CREDENTIAL", "REDACTED", "keep_secret", "looks_like_key", "redacted", "redacted_json"]
+__all__ = [
+    "CREDENTIAL",
+    "REDACTED",
+    "keep_if_key",
+    "keep_secret",
+    "looks_like_key",
+    "redacted",
+    "redacted_json",
+    "without_secrets",
+]
 
 REDACTED = "(key)"
 
@@ -42,6 +51,15 @@ def keep_secret(*secrets: str | None) -> None:
     _kept.update(secret for secret in secrets if secret and _is_secret(secret))
 
 
+def keep_if_key(*values: str) -> None:
+    """`keep_secret` for what stands where a key may stand ("X-Api-Key") and may be another word ("standard")."""
+    keep_secret(*(part for value in values for part in value.split() if len(part) >= 8 and _may_be_key(part)))
+
+
+def _may_be_key(word: str) -> bool:
+    return re.fullmatch(r"[\x21-\x7e]+", word) is not None and word[0] not in "<[{" and _is_drawn(word)
+
+
 def redacted(text: str, *secrets: str | None) -> str:
     """`text` with "(key)" in the place of every secret, and of what looks like one.
 
@@ -50,13 +68,19 @@ def redacted(text: str, *secrets: str | None) -> str:
         secrets: hidden beside those of `keep_secret`, also as JSON, in a URL and in base64, and in pieces of ten
             characters. Of fewer than six characters they are not looked for.
     """
-    for secret in sorted({*_kept, *(s for s in secrets if s and _is_secret(s))}, key=len, reverse=True):
-        text = _without(text, secret)
+    text = without_secrets(text, *secrets)
     if "://" in text:
         text = _USER.sub(r"\1" + REDACTED + "@", text)
     text = _NAMED.sub(_hide_named, text)
     text = _SCHEME.sub(_hide_value, text)
     return _WORD.sub(_hide_word, text)
+
+
+def without_secrets(text: str, *secrets: str | None) -> str:
+    """`text` without the secrets that are known, in any form; what only looks like a key stays. See `redacted`."""
+    for secret in sorted({*_kept, *(s for s in secrets if s and _is_secret(s))}, key=len, reverse=True):
+        text = _without(text, secret)
+    return text
 
 
 def redacted_json(value: Any, *secrets: str | None) -> Any:

@@ -41,7 +41,7 @@ from rlaif.models.access import ADDRESS, check_address, check_headers, check_var
 from rlaif.models.base import Model
 from rlaif.models.kinds import ROOM, answer_tokens
 from rlaif.records import ORDERS, Order
-from rlaif.secrets import redacted_json
+from rlaif.secrets import keep_if_key, redacted_json
 
 __all__ = [
     "AnyJudge",
@@ -531,7 +531,7 @@ def _check_access(model: ModelSettings) -> None:
     key_in(model.api_key_env)
     if model.extra_headers:
         check_headers(model.extra_headers, model.api_key_env)
-    keep_secret(*_secrets_in(model.extra_body))
+    keep_if_key(*_secrets_in(model.extra_body))
     if model.base_url is not None:
         check_address(model.base_url, model.api_key_env)
     elif address := os.environ.get("OPENAI_BASE_URL"):
@@ -629,7 +629,7 @@ def _check_mapping(name: str, value: Mapping[Any, Any], where: str) -> None:
     if name == "extra_headers":
         check_headers(value)
         return
-    keep_secret(*_secrets_in(value))
+    keep_if_key(*_secrets_in(value))
     if name == "chat_template_kwargs" and (taken := _RENDERING.intersection(map(str, value))):
         raise UsageError(
             f"{where}: {name} has {min(taken)!r}, which is set by how a question is rendered; leave it out."

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from rlaif.config import CREDENTIAL, UsageError, keep_secret, looks_like_key, redacted
+from rlaif.secrets import keep_if_key
 
 __all__ = ["ADDRESS", "check_address", "check_headers", "check_variable", "key_in", "normal_address"]
 
@@ -147,7 +148,9 @@ def check_headers(
                 f"{called} has {shown!r:.60} of type {type(value).__name__}; expected text for text: quote it."
             )
         if CREDENTIAL.search(name) or looks_like_key(value) or looks_like_key(f"key: {value}"):
-            keep_secret(value, value.rpartition(" ")[2])
+            keep_if_key(value)
+            if len(value) >= 12 and re.search(r"(?:key|token|secret|password)$", name, re.IGNORECASE):
+                keep_secret(value)
         shown = redacted(name)
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
             raise UsageError(
