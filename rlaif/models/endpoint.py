@@ -41,7 +41,9 @@ from rlaif.records import Message
 
 __all__ = ["Endpoint", "EndpointDownError", "NoReplyError", "Outcome"]
 
-_GIVE_UP_AFTER = 20  # questions in a row without a reply: the endpoint is down, and asking on would only mark failures
+_GIVE_UP_AFTER = 20  # questions in a row without a reply: the endpoint may be down, and asking on only mark failures
+_PLAIN = ({"role": "user", "content": "Answer with the number 1 and nothing else."},)  # it is, if this gets no reply
+_PLAIN_TRIES = 3
 _HEAD_START = 0.25  # seconds that the first question has alone, so that most refusals are met by one call
 _LONGEST_WAIT = 60.0  # seconds of one wait, whatever the server asks for: its clock may be wrong
 _LISTED = 20  # alternatives asked for at each place; OpenAI's limit
@@ -101,6 +103,7 @@ class _Here:
     transport: Transport
     started: asyncio.Event
     first: bool = True
+    sure: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Endpoint:
@@ -254,6 +257,8 @@ class Endpoint:
         except NoReplyError as error:
             here.started.set()
             error.tries, error.usage = max(question.tries, 1), question.usage
+            if self._silent >= _GIVE_UP_AFTER:
+                await self._be_sure(str(error), question, here)
             raise
         here.started.set()
         return Outcome(answer, question.tries, question.usage, question.seconds)
@@ -422,12 +427,31 @@ class Endpoint:
                 "same command again when it is back."
             )
         self._silent += 1
-        if self._silent >= _GIVE_UP_AFTER:
-            raise EndpointDownError(
-                f"{self.address} left {self._silent} questions in a row unanswered, the last with: {reason}. What it "
-                "answered before is stored; run the same command again when it is back."
-            )
         raise NoReplyError(reason)
+
+    async def _be_sure(self, reason: str, question: _Question, here: _Here) -> None:
+        """Ends the run after many questions in a row without a reply, unless a plain one gets a reply.
+
+        A run that goes on has asked all others before, so that those on which the server itself fails come in a row.
+        """
+        async with here.sure:
+            silent = self._silent
+            plain = _Question(_PLAIN, question.wanted, time.monotonic())
+            while self._silent >= _GIVE_UP_AFTER:
+                found = await self._once(plain, self._body(plain), here)
+                if isinstance(found, Answer) or (isinstance(found, Fault) and found.kind != "server"):
+                    self._hear()
+                    self._say(
+                        f"{self.address} left {silent} questions in a row unanswered (the last with: {reason}) and "
+                        "answers others: these are left out, and the next run asks them again."
+                    )
+                elif plain.tries == _PLAIN_TRIES:
+                    raise EndpointDownError(
+                        f"{self.address} left {silent} questions in a row unanswered, the last with: {reason}. What it "
+                        "answered before is stored; run the same command again when it is back."
+                    )
+                else:
+                    await asyncio.sleep(_backoff(plain.tries))
 
     def _hear(self) -> None:
         self._heard, self._silent = time.monotonic(), 0
