@@ -455,6 +455,21 @@ def test_probabilities_of_an_older_llama_server() -> None:
     assert answer(body("1", completion_probabilities=[])).places is None
 
 
+def test_probabilities_after_sampling_are_made_log_probabilities() -> None:
+    tops = [{"token": "1", "bytes": [49], "prob": 0.5}, {"token": "2", "prob": 0.0}, {"token": "3", "prob": 2.0}]
+    entry = {"id": 16, "token": "1", "bytes": [49], "prob": 0.5, "top_probs": tops}
+    assert places({"content": [entry]}) == (Place("1", math.log(0.5), (("1", math.log(0.5)),)),)
+
+
+def test_a_loop_is_no_answer_and_would_come_again() -> None:
+    found = answer(body("1 1 1 1", "repetition"))
+    assert (found.text, found.finish, found.reason) == (
+        None,
+        "error",
+        "stopped by the server because it repeated itself",
+    )
+
+
 @pytest.mark.parametrize(
     "none", [None, {}, [], {"content": None}, {"content": []}, {"content": None, "refusal": []}, False, 0, ""]
 )

@@ -203,6 +203,9 @@ ROWS: list[tuple[str, int, dict[str, str], Any, dict[str, Any]]] = [
     # --- DashScope, Zhipu, Moonshot, MiniMax, Volcengine ---
     ("dashscope arrears", 400, {}, openai("Access denied, please make sure your account is in good standing.", "Arrearage", None, "Arrearage"), ACCOUNT),
     ("dashscope minute", 429, {}, openai("Allocated quota exceeded, please increase your quota limit.", "insufficient_quota", None, "insufficient_quota"), LIMIT),
+    ("dashscope minute, OpenAI's words", 429, {}, openai(NO_CREDIT + " For details, see: https://help.aliyun.com/error-code#token-limit", "insufficient_quota", None, "insufficient_quota"), LIMIT),
+    ("dashscope free quota", 403, {}, openai("The free tier of the model has been exhausted.", "AllocationQuota.FreeTierOnly", None, "AllocationQuota.FreeTierOnly"), ACCOUNT),
+    ("dashscope plan", 400, {}, openai("model 'm' is not supported", "invalid_request_error"), ADDRESS),
     ("dashscope requests", 429, {}, openai("You have exceeded your current request limit.", "limit_requests", None, "limit_requests"), LIMIT),
     ("dashscope inspection", 400, {}, openai("Input data may contain something.", "data_inspection_failed", None, "data_inspection_failed"), FINAL),
     ("dashscope inspection, own shape", 400, {}, {"code": "DataInspectionFailed", "message": "Input.", "request_id": "r"}, FINAL),
@@ -229,6 +232,8 @@ ROWS: list[tuple[str, int, dict[str, str], Any, dict[str, Any]]] = [
     ("vllm logprobs", 400, {}, flat("Requested sample logprobs of 20, which is greater than max allowed: 5"), setting("top_logprobs", 5)),
     ("vllm loc in a text", 400, {}, flat("[{'type': 'extra_forbidden', 'loc': ('body', 'seed'), 'msg': 'Extra inputs are not permitted', 'input': 3}]"), setting("seed")),
     ("vllm top_k", 400, {}, flat("top_k must be -1 (disable), or at least 1, got 0."), setting("top_k")),
+    ("vllm no logprobs", 400, {}, openai("This backend doesn't support logprobs. Please remove 'logprobs'/'top_logprobs' from your request.", "BadRequestError", None, 400), setting("logprobs")),
+    ("prompt and max_tokens", 400, {}, flat("max_tokens is too large: 16, as the prompt has 8,190 tokens and the model's limit is 8,192 tokens"), FINAL),
     ("vllm model", 404, {}, openai("The model `m` does not exist.", "NotFoundError", "model", 404), ADDRESS),
     ("vllm key", 401, {}, {"error": "Unauthorized"}, ACCOUNT),
     ("vllm dead", 500, {}, openai("EngineCore encountered an issue.", "InternalServerError", None, 500), SERVER),
@@ -257,6 +262,27 @@ ROWS: list[tuple[str, int, dict[str, str], Any, dict[str, Any]]] = [
     ("fastapi messages", 422, {}, detail("messages", msg="Field required", type="missing"), QUESTION),
     ("pydantic text", 400, {}, openai("1 validation error for Request\nseed\n  Extra inputs are not permitted [type=extra_forbidden, input_value=3]"), setting("seed")),
     ("a gateway's text", 400, {}, {"detail": "Error occurred: Error code: 400 - {'error': {'message': \"Unsupported parameter: 'temperature' is not supported with this model.\", 'param': 'temperature'}}"}, setting("temperature")),
+    ("param model alone", 400, {}, openai("No.", "invalid_request_error", "model"), ADDRESS),
+    ("output limit", 400, {}, openai("Could not finish the message because max_tokens or model output limit was reached. Please try again with higher max_tokens.", "invalid_request_error"), FINAL),
+    ("anthropic both", 400, {}, openai("`temperature` and `top_p` cannot both be specified for this model. Please use only one.", "invalid_request_error"), setting("top_p")),
+    ("anthropic thinking", 400, {}, openai("`temperature` may only be set to 1 when thinking is enabled.", "invalid_request_error"), setting("temperature")),
+    ("github day", 429, {}, {"error": {"code": "RateLimitReached", "message": "Rate limit of 150 per 86400s exceeded. Please wait 43200 seconds before retrying.", "details": "same"}}, limit(43200.0)),
+    ("github model", 400, {}, {"error": {"code": "unknown_model", "message": "Unknown model: m"}}, ADDRESS),
+    ("github size", 413, {}, {"error": {"code": "tokens_limit_reached", "message": "Request body too large. Max size: 8000 tokens."}}, FINAL),
+    ("azure foundry", 422, {}, {"error": {"code": "Invalid input", "status": 422, "message": "invalid input error", "details": detail("seed")["detail"]}}, setting("seed")),
+    ("nim credit", 402, {}, {"status": 402, "title": "Payment Required", "detail": "Cloud credits expired"}, ACCOUNT),
+    ("nim setting", 400, {}, {"type": "urn:bad-request", "title": "Bad Request", "status": 400, "detail": "Inference error: logprobs is not supported"}, setting("logprobs")),
+    ("cerebras rate", 429, {}, {"message": "Requests per minute limit exceeded.", "type": "too_many_requests_error", "param": "quota", "code": "request_quota_exceeded"}, LIMIT),
+    ("cerebras length", 400, {}, {"message": "Please reduce the length of the messages or completion. Current length is 9000 while limit is 8192", "type": "invalid_request_error", "param": "messages", "code": "context_length_exceeded"}, FINAL),
+    ("databricks", 400, {}, {"error_code": "INVALID_PARAMETER_VALUE", "message": "top_logprobs must be at most 5"}, setting("top_logprobs", 5)),
+    ("bedrock length", 400, {}, {"message": "Input is too long for requested model."}, FINAL),
+    ("tabby", 400, {}, {"detail": {"error": {"message": "Prompt length 9000 is greater than max_seq_len 8192", "trace": None}}}, FINAL),
+    ("koboldcpp busy", 503, {}, {"detail": {"msg": "Server is busy; please try again later.", "type": "service_unavailable"}}, SERVER),
+    ("one-api quota", 403, {}, openai("用户额度不足", "new_api_error", None, "insufficient_user_quota"), ACCOUNT),
+    ("one-api channel", 503, {}, openai("无可用渠道", "new_api_error"), SERVER),
+    ("roles", 400, {}, openai("Conversation roles must alternate user/assistant/user/assistant/...", "BadRequestError", None, 400), QUESTION),
+    ("template", 400, {}, flat("As of this version the default chat template is no longer allowed, so you must provide one."), QUESTION),
+    ("two resets", 429, {"x-ratelimit-reset-requests": "8h0m0s", "x-ratelimit-remaining-requests": "90", "x-ratelimit-reset-tokens": "59s", "x-ratelimit-remaining-tokens": "5"}, openai("Slow down"), limit(59.0)),
     # --- whatever stands between ---
     ("nginx 502", 502, {}, nginx("502 Bad Gateway"), SERVER),
     ("nginx 413", 413, {}, nginx("413 Request Entity Too Large"), FINAL),
@@ -313,6 +339,7 @@ def test_what_was_not_sent_is_no_setting(row: Any) -> None:
         ("max_completion_tokens", {"max_completion_tokens": 9000}, "max_tokens is too large: 9000. This model supports at most 4096 completion tokens, whereas you provided 9000.", 4096),
         ("max_tokens", {"max_tokens": 300000}, "max_tokens: 300000 > 8192, which is the maximum allowed number of output tokens for m", 8192),
         ("max_tokens", {"max_tokens": 9000}, "max_tokens must be at most 8192", 8192),
+        ("max_tokens", {"max_tokens": 9000}, "max_tokens exceeds the token limit: at most 4096 output tokens allowed", 4096),
         ("top_logprobs", {"logprobs": True, "top_logprobs": 20}, "top_logprobs must be between 0 and 5", 5),
         ("top_logprobs", {"logprobs": True, "top_logprobs": 20}, "logprobs must be ≤ 5", 5),
         ("top_logprobs", {"logprobs": True, "top_logprobs": 20}, "The value of topLogprobs is 20 and may not exceed 11.", 11),
@@ -324,6 +351,10 @@ def test_what_was_not_sent_is_no_setting(row: Any) -> None:
         ("seed", {"seed": 5}, "got an unexpected keyword argument 'seed'", None),
         ("min_p", {"min_p": 0}, "Unrecognized field: min_p", None),
         ("a.b", {"a.b": 1}, "unknown key `a.b`", None),
+        ("max_tokens", {"max_tokens": 9000}, "max_tokens must be at most 8,192 tokens.", 8192),
+        ("user", {"user": "u"}, "Unknown parameter: 'user'", None),
+        ("user", {"user": "u"}, "unsupported parameter user", None),
+        ("stop", {"stop": ["."]}, "`stop` is not supported", None),
         ("(x", {"(x": 1}, "(x is not supported", None),
     ],
 )  # fmt: skip
@@ -340,11 +371,29 @@ def test_how_much_of_a_setting_is_taken(name: str, sent: dict[str, Any], message
         "the ocean's temperature.",
         "Bad request. seed",
         "An unknown error occurred.",
+        "Invalid content of the user message.",
+        "Cannot stop: not supported.",
+        "Invalid value for content: n must be a text.",
         "The answer has no temperature; it is not supported by evidence.",
     ],
 )
 def test_a_word_is_no_setting(message: str) -> None:
-    assert fault_of(400, {}, json.dumps(openai(message)).encode(), SENT, NOW).kind == "question"
+    sent = {**SENT, "user": "u", "stop": ["."], "n": 1}
+    assert fault_of(400, {}, json.dumps(openai(message)).encode(), sent, NOW).kind == "question"
+
+
+def test_what_programs_write_comes_before_words() -> None:
+    words = "The context window was flagged: your credit balance is too low, logprobs are not supported."
+    body = json.dumps(openai(words, "invalid_request_error", "seed", "unsupported_parameter")).encode()
+    assert fault_of(400, {}, body, SENT, NOW)[3] == "seed"
+    body = json.dumps(openai(words, "invalid_request_error", "messages", "context_length_exceeded")).encode()
+    assert fault_of(400, {}, body, SENT, NOW)[:3:2] == ("question", True)
+    for tokens in (4000, 9000):
+        message = (
+            f"max_tokens is too large: {tokens}. The maximum context length is 8192 tokens and you sent 7000 tokens"
+        )
+        fault = fault_of(400, {}, json.dumps(openai(message)).encode(), {"max_tokens": tokens}, NOW)
+        assert (fault.kind, fault.final) == ("question", True)
 
 
 @pytest.mark.parametrize(

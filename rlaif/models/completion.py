@@ -75,6 +75,7 @@ _FILTERED = {
 }  # fmt: skip
 _TOOL = {"tool_calls", "tool_call", "tool_use", "function_call", "malformed_function_call"}
 _REFUSED = {"refusal", "refused"}
+_LOOPED = {"repetition"}  # vLLM, where it is told to look for loops
 # All others are half an answer: "error" (OpenRouter, Mistral), "insufficient_system_resource" (DeepSeek),
 # "network_error" (Zhipu), "abort" (vLLM, SGLang), "other" (Gemini), "cancelled", no text at all.
 
@@ -125,6 +126,8 @@ def _answer(value: dict[str, JSON], choice: dict[str, JSON]) -> Answer | Fault:
         reason = f"the model refused: {one_line(refusal or text or '') or 'without words'}"
     elif finish in _FILTERED:
         reason = "stopped by the server's content filter"
+    elif finish in _LOOPED:
+        reason = "stopped by the server because it repeated itself"
     elif bare and (finish in _TOOL or (tools and finish in _WHOLE)):
         reason = "asked for a tool instead of answering"
     elif not (cut or finish in _WHOLE or finish in _TOOL):
@@ -298,6 +301,7 @@ def _places(given: JSON, text: str) -> tuple[tuple[Place, ...] | None, str | Non
     {"content": [{token, logprob, bytes, top_logprobs: [{token, logprob, bytes}]}]}   OpenAI and nearly all others
     {"tokens": [...], "token_logprobs": [...], "top_logprobs": [{token: logprob}]}    Together, llama-cpp-python
     [{token, logprob, ...}]
+    {"content": [{token, prob, bytes, top_probs: [{token, prob, bytes}]}]}            llama-server, post_sampling_probs
     """
     entries = given.get("content") if isinstance(given, dict) else given
     if isinstance(given, dict) and isinstance(given.get("tokens"), list):
@@ -335,7 +339,7 @@ def _old_llama(given: JSON, text: str) -> tuple[tuple[Place, ...] | None, str | 
     if not isinstance(given, list) or not given:
         return None, None
     entries = [
-        {"token": entry.get("content", entry.get("token")), "logprob": None, "top_logprobs": entry.get("probs")}
+        {"token": entry.get("content", entry.get("token")), "top_probs": entry.get("probs")}
         for entry in given
         if isinstance(entry, dict)
     ]
@@ -364,7 +368,8 @@ _BLANK = frozenset(" \t\n\r\u00a0\u2581\u0120\u010a")  # blanks, and what vocabu
 
 
 def _place(entry: dict[str, JSON], token: str) -> Place:
-    return Place(token, _logp(entry.get("logprob")), tuple(_listed(entry.get("top_logprobs"))))
+    tops = entry.get("top_logprobs")
+    return Place(token, _chance(entry), tuple(_listed(entry.get("top_probs") if tops is None else tops)))
 
 
 def _listed(tops: JSON) -> list[tuple[str, float]]:
@@ -374,11 +379,8 @@ def _listed(tops: JSON) -> list[tuple[str, float]]:
     listed = []
     for top in tops if isinstance(tops, list) else ():
         if isinstance(top, dict):
-            token = _token(top)
-            logp = _logp(top.get("logprob"))
-            if logp is None and "prob" in top:
-                logp = _log(top["prob"])
-            if token is None and len(top) == 1:  # [{token: logprob}, ...]
+            token, logp = _token(top), _chance(top)
+            if token is None and len(top) == 1 and not top.keys() & {"logprob", "prob"}:  # [{token: logprob}, ...]
                 listed += _listed(top)
                 continue
         elif isinstance(top, list) and len(top) == 2 and isinstance(top[0], str):
@@ -404,14 +406,17 @@ def _token(entry: dict[str, JSON]) -> str | None:
     return _clean(token) if isinstance(token, str) else None
 
 
+def _chance(entry: dict[str, JSON]) -> float | None:
+    """The log-probability of an entry; llama-server gives `prob` where it is asked for those after sampling."""
+    logp = _logp(entry.get("logprob"))
+    if logp is None and "prob" in entry:
+        value = entry["prob"]
+        return min(0.0, math.log(value)) if type(value) in {float, int} and 0.0 < value <= 1.01 else None
+    return logp
+
+
 def _logp(value: JSON) -> float | None:
     """A log-probability, at most 0 but for rounding; None for what is none and for what stands for "unknown"."""
     if (type(value) is float or type(value) is int) and _LEAST <= value <= 0.01:
         return float(value) if value < 0 else 0.0
-    return None
-
-
-def _log(value: JSON) -> float | None:
-    if type(value) in {float, int} and 0.0 < value <= 1.01:
-        return min(0.0, math.log(value))
     return None

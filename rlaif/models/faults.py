@@ -88,10 +88,11 @@ def fault_in(
     if status is None:
         status = next((number for number in said.statuses if 400 <= number < 600), None)
     text = _without_quotes(" ".join(said.words), sent)[:_LOOK]
-    code = _first(_BY_CODE, status, said, text)
+    setting = _setting(status, said, text, sent)
+    code = None if setting and _surely(setting, said, text) else _first(_BY_CODE, status, said, text)
     if code is not None:
         found: tuple[str, bool, str | None, int | None] = (*code, None, None)
-    elif (setting := _setting(status, said, text, sent)) is not None:
+    elif setting is not None:
         found = ("setting", False, *setting)
     else:
         found = (*(_first(_BY_WORDS, status, said, text) or _by_status(status)), None, None)
@@ -322,10 +323,17 @@ class _Line(NamedTuple):
     statuses: frozenset[int | None] | None
     codes: re.Pattern[str] | None
     words: re.Pattern[str] | None
+    param: str | None
 
 
 def _line(
-    kind: str, *, final: bool = False, statuses: Iterable[int | None] = (), codes: str = "", words: str = ""
+    kind: str,
+    *,
+    final: bool = False,
+    statuses: Iterable[int | None] = (),
+    codes: str = "",
+    words: str = "",
+    param: str | None = None,
 ) -> _Line:
     either = "|".join(re.escape(_squeezed(code)) + (".*" if code.endswith("*") else "") for code in codes.split())
     return _Line(
@@ -334,6 +342,7 @@ def _line(
         frozenset(statuses) or None,
         re.compile(either) if either else None,
         re.compile(words, re.IGNORECASE) if words else None,
+        param,
     )
 
 
@@ -343,6 +352,7 @@ def _first(table: Iterable[_Line], status: int | None, said: _Said, text: str) -
             (line.statuses is None or status in line.statuses)
             and (line.codes is None or any(line.codes.fullmatch(code) for code in said.codes))
             and (line.words is None or line.words.search(text))
+            and (line.param is None or line.param in said.params)
         ):
             return line.kind, line.final
     return None
@@ -355,10 +365,12 @@ _MAYBE_A_SETTING = frozenset({None, 400, 403, 404, 422, 500, 501})
 _TOO_LONG = (
     r"context[ _-]?(?:length|window|size)s? |context[ _-]?(?:length|window|size)\b(?!`)|contextwindowexceeded"
     r"|(?:prompt|input|request|message|conversation|content)s?(?: text| is| are| was| were)* too (?:long|large)"
+    r"|(?:prompt|input|messages|request)\b[^.]{0,25}\b[\d,]+ (?:input |prompt )?tokens"
     r"|too many (?:input |prompt )?tokens|string too long|entity too large|payload too large"
     r"|(?:prompt|input)s?[ _](?:token )?length|(?:number of|your) input tokens|input tokens? (?:count|exceed)"
     r"|max_tokens must be at least 1, got -"
     r"|token count .{0,60}exceed|token limit|tokens allowed|reduce the length|shorten|fewer inputs"
+    r"|output limit was reached"
     r"|`?inputs`? tokens \+ `?max_new_tokens|(?:longer|larger) than the (?:model|maximum|context)"
 )
 # A question that a filter or a policy stops.
@@ -388,10 +400,9 @@ _BY_CODE = (
     # Gemini's quota of a day: its RetryInfo names seconds, and the day is not over then.
     _line("account", codes="GenerateRequestsPerDay*  GenerateContentInputTokensPerModelPerDay*"),
     _line("account", words=r"\w+PerDayPer\w+|\w+PerModelPerDay"),
-    _line("limit", statuses=[429], words=r"allocated quota exceeded"),  # DashScope's tokens of a minute
+    # DashScope's tokens of a minute: the code and the words of OpenAI's empty purse, and a link to its own pages.
+    _line("limit", statuses=[429], words=r"allocated quota exceeded|aliyun|alibabacloud|#token-limit"),
     _line("account", statuses=[500], words=r"insufficient[ _]balance"),  # MiniMax
-    # xAI's "resource has been exhausted" is a purse's, Gemini's RESOURCE_EXHAUSTED a minute's.
-    _line("account", statuses=[None, 400, 403, 412, 429], words=_NO_CREDIT),
     _line(
         "limit",
         codes="rate_limit_exceeded rate_limit_error rate_limit_reached_error rate_limited resource_exhausted "
@@ -424,6 +435,8 @@ _BY_CODE = (
         "data_inspection_failed invalid_prompt SensitiveContentDetected* InputTextSensitiveContentDetected "
         "flagged_input content_filter_result content_filter_results contentFilter 1301 1261 1026 1027 1039 3051",
     ),
+    # From here on words alone decide.
+    _line("account", statuses=[None, 400, 403, 412, 429], words=_NO_CREDIT),
     _line("question", final=True, statuses=[None, 400, 413, 422], words=_TOO_LONG),
     _line("question", final=True, statuses=[None, 400, 403, 422, 451, 498], words=_STOPPED),
     _line("question", statuses=[500], words=_TOO_LONG),
@@ -433,6 +446,7 @@ _BY_WORDS = (
     _line("account", statuses=_REFUSED, words=_BAD_KEY),
     _line("account", statuses=[None, 400, 403, 429], words=r"exceeded your current quota|plan and billing"),
     _line("limit", statuses=[None, 400, 403, 503], words=r"rate.?limit|too many requests"),
+    _line("address", statuses=_REFUSED, param="model"),
     _line(
         "address",
         statuses=_REFUSED,
@@ -443,6 +457,7 @@ _BY_WORDS = (
         "address",
         statuses=_REFUSED,
         words=r"\bmodels?\b.{0,100}?(?:not found|not exist|n['’]t exist|no longer|decommissioned|not loaded)"
+        r"|\bmodel \S+ is not supported"
         r"|(?:no such|unknown|invalid|unsupported) model\b|no models? (?:is |are )?loaded|not a valid model"
         r"|unexpected endpoint|plain http request was sent to https|unknown (?:request )?url",
     ),
@@ -482,7 +497,9 @@ def _setting(status: int | None, said: _Said, text: str, sent: Mapping[str, Any]
         return None
     if name is None:
         matches = [(match, ours_) for ours_ in ours if (match := _refusal(ours_).search(text))]
-        name = min(matches, key=lambda pair: pair[0].start(pair[0].lastindex or 0))[1] if matches else None
+        matches.sort(key=lambda pair: pair[0].start(pair[0].lastindex or 0))
+        # Of two that do not go together the later one: `temperature` comes before `top_p`, and matters more.
+        name = matches[-1 if _NOT_BOTH.search(text) else 0][1] if matches else None
     if name is None:
         return None
     most = _most(said.mosts, text, sent.get(name))
@@ -492,7 +509,24 @@ def _setting(status: int | None, said: _Said, text: str, sent: Mapping[str, Any]
     return name, most
 
 
+def _surely(setting: tuple[str, int | None], said: _Said, text: str) -> bool:
+    """Whether no words can speak against it: a code says so, or more tokens were asked for than are ever given."""
+    name, most = setting
+    too_many = most is not None and name in {"max_tokens", "max_completion_tokens"} and "context" not in text.lower()
+    return too_many or (bool(said.params) and not _SETTINGS_CODES.isdisjoint(said.codes))
+
+
+_SETTINGS_CODES = frozenset(
+    _squeezed(code)
+    for code in _set(
+        "unsupported_parameter unsupported_value unknown_parameter extra_forbidden integer_above_max_value "
+        "integer_below_min_value decimal_above_max_value decimal_below_min_value invalid_type less_than_equal "
+        "greater_than_equal less_than greater_than"
+    )
+)
+_NOT_BOTH = re.compile(r"cannot both|not both|only one of|mutually exclusive", re.IGNORECASE)
 _NO_SETTINGS = {"model", "messages", "stream"}
+_OWN_WORDS = {"temperature", "seed", "logprobs"}  # words that are rare enough beside one that refuses
 
 # Other names under which servers speak of a setting: Gemini's and xAI's camel case come out by squeezing.
 _OTHER = {
@@ -519,6 +553,8 @@ def _refusal(name: str) -> re.Pattern[str]:
             _PATTERNS.clear()
         either = "|".join(re.escape(spelling).replace("_", "[_ -]?") for spelling in _spellings(name))
         named = rf"(?<![\w.-])({either})(?![\w-]| of (?:the|an?|your|his|her|its|our|their) (?!model))"
+        if name.isalpha() and name not in _OWN_WORDS:  # "user", "stop": a name where it is quoted or called one
+            named = rf"(?:(?<=['\"`])|(?:parameter|argument|field|key|option|property|supplied)s?:? ){named}"
         _PATTERNS[name] = re.compile(rf"(?:{_REFUSING}){_SAME}{named}|{named}(?={_SAME}(?:{_REFUSES}))", re.I)
     return _PATTERNS[name]
 
@@ -545,14 +581,14 @@ _BOUND = (  # what stands before the largest value that is taken
     r"|(?:exceeds?|above|over|(?:greater|larger|more|higher|bigger) than)"
     r"(?: (?:the|a|max\w*|limit|allowed|value|of|is))*:?)"
 )
-_MOST = re.compile(rf"{_BOUND} ?[`'\"]?(\d{{1,9}})(?![\d.]*\d)", re.IGNORECASE)
+_MOST = re.compile(rf"{_BOUND} ?[`'\"]?(\d{{1,3}}(?:,\d{{3}})+|\d{{1,9}})(?![\d.]*\d)", re.IGNORECASE)
 
 
 def _most(limits: list[int], text: str, value: JSON) -> int | None:
     """The largest value that is taken: a limit below what was sent, by which alone it can have been refused."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    said = [*limits, *(int(number) for number in _MOST.findall(text))]
+    said = [*limits, *(int(number.replace(",", "")) for number in _MOST.findall(text))]
     return next((limit for limit in said if limit < value), None)
 
 
@@ -575,7 +611,7 @@ def _wait(headers: Mapping[str, str], said: _Said, text: str, kind: str, now: fl
         name: seconds for name in given if _RESET.match(name) and (seconds := _until(given[name], now)) is not None
     }
     empty = [seconds for name, seconds in resets.items() if given.get(name.replace("reset", "remaining")) == "0"]
-    return max(empty or resets.values(), default=None)
+    return max(empty) if empty else min(resets.values(), default=None)
 
 
 _DURATION = r"\d[\d.]{0,18} ?(?:ms|milliseconds?|hours?|minutes?|seconds?|mins?|secs?|[hms])(?![a-z])"
