@@ -418,7 +418,7 @@ def _pairs_schema(schema: Any) -> Any:
     text, number, whole = pa.string(), pa.float64(), pa.int64()
     columns = [("id", text), ("prompt", schema.field("prompt").type), ("response_a", text), ("response_b", text)]
     columns += [(name, text) for name in ("model_a", "model_b", "label")]
-    columns += [("z", number), ("reason", text), ("z_ab", number), ("z_ba", number)]
+    columns += [("z", number), ("reason", text), ("z_ab", number), ("z_ba", number), ("p_tie", number)]
     columns += [("votes", whole), ("readable", whole), ("judge", text), ("template", text)]
     return pa.schema([*columns, ("flags", pa.list_(text)), ("extra", text)])
 
@@ -428,7 +428,10 @@ def _pair_row(judgment: Judgment, names: Mapping[str, str]) -> dict[str, Any]:
     row = judgment.row()
     row |= {name: public_name(row.get(name), names) for name in ("judge", "model_a", "model_b")}
     extra = bare_names(dict(judgment.pair.extra), _PATH)
-    return row | {"extra": json.dumps(extra, ensure_ascii=False, default=str) if extra else None}
+    return row | {
+        "p_tie": judgment.p_tie,
+        "extra": json.dumps(extra, ensure_ascii=False, default=str) if extra else None,
+    }
 
 
 def _votes_schema() -> Any:
@@ -437,10 +440,18 @@ def _votes_schema() -> Any:
     text, number, whole = pa.string(), pa.float64(), pa.int64()
     columns = [("pair_id", text), ("judge", text), ("template", text), ("order", text), ("sample", whole)]
     columns += [("p_first", number), ("p_a", number), ("reason", text), ("method", text), ("mass", number)]
+    columns += [("p_tie", number), ("unusable", text)]
     columns += [("text", text), ("prompt_tokens", whole), ("completion_tokens", whole), ("seconds", number)]
     return pa.schema([*columns, ("key", text)])
 
 
 def _vote_row(vote: Vote, pair_id: str, seconds: float | None, names: Mapping[str, str]) -> dict[str, Any]:
-    row = {**vote.row(), "pair_id": pair_id, "p_a": vote.p_a, **(vote.usage or {}), "seconds": seconds}
+    row = {
+        **vote.row(),
+        "pair_id": pair_id,
+        "p_a": vote.p_a,
+        "p_tie": vote.p_tie,
+        **(vote.usage or {}),
+        "seconds": seconds,
+    }
     return {**row, "judge": public_name(vote.judge, names)}

@@ -166,7 +166,8 @@ _OTHERS = {
     "pairs": (
         "`pairs`: every judged pair, `response_a` and `response_b` in the order of the source; **z = P(`response_a` is "
         "preferred)**, in [0, 1], or empty with a `reason`. `z_ab` and `z_ba` are the same probability with "
-        "`response_a` and with `response_b` shown first. `votes` were asked for, `readable` of them read; `label` is "
+        "`response_a` and with `response_b` shown first; a judge that says it is a tie has z = 0.5 and `p_tie` = 1. "
+        "`votes` were asked for, `readable` of them read; `label` is "
         '"a", "b" or "tie"; `flags` holds "marker" where a response has the judge\'s template in it; `extra` has the '
         "source's other columns as JSON."
     ),
@@ -174,8 +175,9 @@ _OTHERS = {
         "`votes`: one call of the judge each. `order` says which response was shown first (`ab`, `ba`), `p_first` = "
         "P(the response shown first is preferred), **`p_a` = P(`response_a` is preferred)**, or empty with a `reason`; "
         "`method` how it was read (the labels' log-probabilities, the written verdict as 0 or 1, or the number that a "
-        "function gave), `mass` the probability of the two labels together, `text` what the judge wrote, then its "
-        "tokens and seconds."
+        "function gave), `mass` the probability of the two labels together, `p_tie` P(neither is preferred), half of "
+        "which is in `p_first`, `unusable` why log-probabilities that came were not used, `text` what the judge wrote, "
+        "then its tokens and seconds."
     ),
 }
 
