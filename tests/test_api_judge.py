@@ -312,11 +312,11 @@ def test_what_stays_faulty_is_unjudged_with_its_reason(
         return fault() if "Question 3:" in body["messages"][0]["content"] else "1"
 
     server.answer = answer
-    done = judged(server, tmp_path, max_retries=2)
+    done = judged(server, tmp_path, max_retries=2, max_tokens=16)
     assert len([q for q in server.questions() if "Question 3:" in q]) == tries
     assert [j.z for j in done.judgments] == [1.0] * 3 + [None] + [1.0] * 8
     assert (done.judgments[3].reason or "").startswith(f"order ab: {reason}")
-    (vote,) = [vote for vote in votes(server, tmp_path) if vote.p_first is None]
+    (vote,) = [vote for vote in votes(server, tmp_path, max_tokens=16) if vote.p_first is None]
     assert (vote.text, vote.answered) == (text, answered)
     # What the last reply took, failed tries included; each repetition of an unreadable answer is one by itself.
     stored = {row["key"]: row for row in replies(tmp_path)}
@@ -326,9 +326,31 @@ def test_what_stays_faulty_is_unjudged_with_its_reason(
     # What got no answer is asked for again by the next run; what was answered is not.
     calls = len(server.bodies)
     server.answer = lambda body, number: "1"
-    again = judged(server, tmp_path, max_retries=2)
+    again = judged(server, tmp_path, max_retries=2, max_tokens=16)
     assert len(server.bodies) - calls == (0 if answered else 1)
     assert (again.judgments[3].z is None) is answered
+
+
+@pytest.mark.parametrize("seen", ["hidden", "beside the text", "in the text"])
+def test_a_thought_gets_the_room_that_it_needs(seen: str, server: Server, tmp_path: Path) -> None:
+    """A judge whose name tells nothing thinks: it is cut off at 16 tokens, once a question, and asked with room."""
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        if body["max_tokens"] > 16:
+            return "2"
+        found = completion("<think>Both look" if seen == "in the text" else "", "length")
+        if seen == "beside the text":
+            found["choices"][0]["message"]["reasoning_content"] = "Both look"
+        return found
+
+    server.answer = answer
+    done = judged(server, tmp_path)
+    assert [j.z for j in done.judgments] == [0.0] * 12
+    assert sorted(body["max_tokens"] for body in server.bodies) == [16] * 12 + [8192] * 12
+    assert judged(server, tmp_path).asked == 0
+    own = judged(server, tmp_path, max_tokens=16)  # a limit that the user sets is kept to; what is stored is read
+    assert (own.asked, {j.z for j in own.judgments}) == (0, {None})
+    assert "cut off at 16 tokens" in str(own.judgments[0].reason)
 
 
 @pytest.mark.usefixtures("hurry")
