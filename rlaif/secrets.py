@@ -155,10 +155,12 @@ def _without(text: str, secret: str) -> str:
 _USER = re.compile(r"(://)[^\s/?#\"'<>\\]*@")
 
 # "?key=...", "api_key: ...", '"token": "..."', "API key provided: ...". The value is looked at in `_hide_named`.
+_ENDS = "key keys token tokens secret secrets password passwd pwd sig signature authorization auth cookie credential"
 _NAMED = re.compile(
-    r"(?P<before>[?&;]?)(?P<name>(?<![A-Za-z0-9_.%-])[A-Za-z0-9_.%-]++)"
-    r"(?P<link>(?:[ ](?:provided|given|is|was))?[\"']?\s?[=:]\s?[\"']?|[ ][\"'])"
-    r"(?P<value>[^\s\"'<>&;,(){}\[\]]++)"
+    r"(?i)(?P<before>[?&;]?)(?P<name>(?<![a-z0-9_.%-])[a-z0-9_.%-]++)"
+    + f"(?:{'|'.join(f'(?<={end})' for end in _ENDS.split())})"
+    + r"(?P<link>(?:[ ](?:provided|given|is|was))?[\"']?\s?[=:]\s?[\"']?|[ ][\"'])"
+    r"(?P<value>[^\s\"'<>&;,?(){}\[\]]++)"
 )
 _SCHEME = re.compile(r"(?i)(?P<link>\b(?:bearer|basic)[ ]+)(?P<value>[A-Za-z0-9._~+/=*-]++)")
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from rlaif.config import CREDENTIAL, redacted, warn
+from rlaif.config import redacted, warn
 from rlaif.models.access import check_address, check_headers, check_variable, key_in, normal_address
 from rlaif.models.base import Usage
 from rlaif.models.completion import Answer, read_completion
@@ -38,6 +38,7 @@ from rlaif.models.faults import Fault, fault_of
 from rlaif.models.servers import Server, server_of
 from rlaif.models.transport import NoAnswerError, Transport
 from rlaif.records import Message
+from rlaif.secrets import without_secrets
 
 __all__ = ["Endpoint", "EndpointDownError", "NoReplyError", "Outcome"]
 
@@ -319,14 +320,15 @@ class Endpoint:
             question.seconds = round(time.perf_counter() - start, 3)
         question.status = answered.status
         if 200 <= answered.status < 300:
-            return read_completion(answered.body, sent)
+            answer = read_completion(answered.body, sent)
+            return self._without_keys(answer) if isinstance(answer, Answer) else answer
         return fault_of(answered.status, answered.headers, answered.body, sent, time.time())
 
     def _meet(self, fault: Fault | NoAnswerError, question: _Question, sent: Mapping[str, Any]) -> float:
         """What a fault means for its question and for all others: seconds until the next try, or one of the errors."""
         if isinstance(fault, NoAnswerError):
-            return self._failed(self._clean(str(fault)), question, connected=fault.connected)
-        words = self._clean(fault.words)
+            return self._failed(_clean(str(fault)), question, connected=fault.connected)
+        words = _clean(fault.words)
         if fault.kind == "limit":
             return self._limited(fault, words, question)
         if fault.kind == "server":
@@ -463,10 +465,14 @@ class Endpoint:
             self._said.add(first)
             warn(message)
 
-    def _clean(self, words: str) -> str:
-        """A server's words without keys: it may well repeat what it was sent."""
-        secret = [value for name, value in self.extra_headers.items() if CREDENTIAL.search(name)]
-        return " ".join(redacted(words, os.environ.get(self._key_env) or "", *secret).split())
+    def _without_keys(self, answer: Answer) -> Answer:
+        """An answer in which a server repeats what it was sent; what only looks like a key is the judge's own text."""
+        text, reasoning = (part and without_secrets(part) for part in (answer.text, answer.reasoning))
+        reason, served_by = (part and _clean(part) for part in (answer.reason, answer.served_by))
+        tokens = "\0".join(token for place in answer.places or () for token in (place.token, *dict(place.listed)))
+        if text != answer.text or tokens != without_secrets(tokens):  # its tokens still spell the key
+            answer = answer._replace(places=(), unusable="the answer repeats a key")
+        return answer._replace(text=text, reasoning=reasoning, reason=reason, served_by=served_by)
 
 
 # What it means to go on without a setting.
@@ -477,6 +483,11 @@ _WITHOUT = {
     "top_p": "it samples with a top_p of its own, whatever the settings and the manifest say",
     "reasoning_effort": "it reasons as much as it does by itself",
 }
+
+
+def _clean(words: str) -> str:
+    """A server's words without keys: it may well repeat what it was sent."""
+    return " ".join(redacted(words).split())
 
 
 def _backoff(failed: int) -> float:
