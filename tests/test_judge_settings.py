@@ -319,6 +319,22 @@ def test_a_local_chat_template_is_told_what_the_yaml_says(thinking_model: Path) 
     assert keys(load_rater(thinks), Response("p", "r")) != keys(load_rater(plain), Response("p", "r"))
 
 
+def test_patience_and_salt_reach_who_uses_them() -> None:
+    """The patience is nobody's identity; the salt is one of the method where its template has a mark."""
+    plain = {"name": "m", "base_url": URL}
+    patient = load_judge({"model": {**plain, "patience": 5}})
+    assert patient.question.model.endpoint.patience == 5  # type: ignore[attr-defined]
+    assert load_judge({"model": plain}).question.model.endpoint.patience == 900  # type: ignore[attr-defined]
+    assert patient.hash == load_judge({"model": plain}).hash
+    assert judge_settings(JudgeConfig("api", "m", patience=7.5)).row()["patience"] == 7.5
+    for template, same in (("helpful", True), ("reasoned", False)):
+        one, other = (load_judge({"model": plain, "template": template, "salt": salt}) for salt in ("a", "b"))
+        assert (one.hash == other.hash) is same
+        assert (keys(one) == keys(other)) is same
+    assert judge_settings({"model": plain, "salt": "a"}).row()["salt"] == "a"
+    assert "salt" not in judge_settings({"model": plain}).row()
+
+
 # What is refused ------------------------------------------------------------------------------------------------------
 
 API = {"name": "m", "base_url": URL}
