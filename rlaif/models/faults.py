@@ -301,7 +301,8 @@ def _without_quotes(text: str, sent: Mapping[str, Any]) -> str:
     return text
 
 
-_QUOTED = re.compile(r"(?<!['\"]: )\"[^\"]{60,}\"|(?<!\w)'[^']{60,}'(?!\w)|“[^”]{60,}”|`[^`]{60,}`")
+# Not what stands behind a key: {'message': "..."} is the server's own.
+_QUOTED = re.compile(r"(?<!['\"]: )(?:\"[^\"]{60,}\"|(?<!\w)'[^']{60,}'(?!\w))|“[^”]{60,}”|`[^`]{60,}`")
 _PIECES = re.compile(r"[^\"'`“”:;\[\](){}]+")
 
 
@@ -359,6 +360,8 @@ def _first(table: Iterable[_Line], status: int | None, said: _Said, text: str) -
 
 
 _REFUSED = frozenset({None, *range(400, 500)} - {401, 402, 408, 429})  # a 4xx that says something
+_ZHIPU = frozenset({400, 401, 404, 429})  # with which Zhipu sends its numbers; MiniMax sends its own within a 200
+_MINIMAX = frozenset({None})
 _MAYBE_A_SETTING = frozenset({None, 400, 403, 404, 422, 500, 501})
 
 # A question longer than the model takes: every server says it in words of its own.
@@ -400,6 +403,7 @@ _BY_CODE = (
     # Gemini's quota of a day: its RetryInfo names seconds, and the day is not over then.
     _line("account", codes="GenerateRequestsPerDay*  GenerateContentInputTokensPerModelPerDay*"),
     _line("account", words=r"\w+PerDayPer\w+|\w+PerModelPerDay"),
+    _line("account", statuses=[403, 429], words=r"free allocated quota"),
     # DashScope's tokens of a minute: the code and the words of OpenAI's empty purse, and a link to its own pages.
     _line("limit", statuses=[429], words=r"allocated quota exceeded|aliyun|alibabacloud|#token-limit"),
     _line("account", statuses=[500], words=r"insufficient[ _]balance"),  # MiniMax
@@ -407,34 +411,38 @@ _BY_CODE = (
         "limit",
         codes="rate_limit_exceeded rate_limit_error rate_limit_reached_error rate_limited resource_exhausted "
         "throttling* ThrottlingException too_many_requests limit_requests engine_overloaded_error overloaded_error "
-        "service_tier_capacity_exceeded RateLimitReached 1302 1305 1002 1300",
+        "service_tier_capacity_exceeded RateLimitReached",
     ),
+    _line("limit", statuses=_ZHIPU, codes="1302 1303 1305"),
+    _line("limit", statuses=_MINIMAX, codes="1002"),
     _line(
         "limit", statuses=[429], words=r"resource_exhausted|rate.?limit\w* (?:is |was |has been )?(?:exceeded|reached)"
     ),
     _line(
         "account",
-        # OpenAI, Azure, Groq, Moonshot, DashScope, Together, LiteLLM, Volcengine; 1113 Zhipu, 1008 and 1004 MiniMax
+        # OpenAI, Azure, Groq, Moonshot, DashScope, Together, LiteLLM, Volcengine: no money, then no key.
         codes="insufficient_quota billing_hard_limit_reached billing_not_active billing_error account_deactivated "
         "account_suspended organization_restricted access_terminated exceeded_current_quota_error insufficient_balance "
-        "insufficient_balance_error "
-        "insufficient_credits credit_limit payment_required Arrearage AllocationQuota.FreeTierOnly budget_exceeded "
-        "AccountOverdueError 1113 1008 "
+        "insufficient_balance_error insufficient_credits credit_limit payment_required Arrearage "
+        "AllocationQuota.FreeTierOnly budget_exceeded AccountOverdueError "
         "invalid_api_key InvalidApiKey api_key_invalid api_key_expired incorrect_api_key_error authentication_error "
         "invalid_authentication_error auth_error token_expired unauthenticated unauthorized "
-        "consumer_suspended service_disabled api_key_service_blocked 1004",
+        "consumer_suspended service_disabled api_key_service_blocked",
     ),
+    _line("account", statuses=_ZHIPU, codes="1000 1001 1002 1003 1004 1110 1111 1112 1113"),
+    _line("account", statuses=_MINIMAX, codes="1004 1008 2049"),
     _line(
         "question",
         final=True,
         statuses=_REFUSED,
-        # OpenAI, Azure, Anthropic, llama-server, DashScope, OpenRouter, Volcengine; 1301 and 1261 Zhipu; 1026, 1027 and
-        # 1039 MiniMax; 3051 Mistral
+        # OpenAI, Azure, Anthropic, llama-server, DashScope, Volcengine; by a key's being there OpenRouter and Zhipu.
         codes="context_length_exceeded context_window_exceeded exceed_context_size_error model_context_window_exceeded "
         "request_too_large prompt_too_long content_filter content_policy_violation ResponsibleAIPolicyViolation "
         "data_inspection_failed invalid_prompt SensitiveContentDetected* InputTextSensitiveContentDetected "
-        "flagged_input content_filter_result content_filter_results contentFilter 1301 1261 1026 1027 1039 3051",
+        "flagged_input content_filter_result content_filter_results contentFilter",
     ),
+    _line("question", final=True, statuses=_ZHIPU, codes="1261 1301"),
+    _line("question", final=True, statuses=_MINIMAX, codes="1026 1027 1039"),
     # From here on words alone decide.
     _line("account", statuses=[None, 400, 403, 412, 429], words=_NO_CREDIT),
     _line("question", final=True, statuses=[None, 400, 413, 422], words=_TOO_LONG),
@@ -451,8 +459,9 @@ _BY_WORDS = (
         "address",
         statuses=_REFUSED,
         codes="model_not_found invalid_model model_not_exist DeploymentNotFound model_decommissioned "
-        "model_not_available ModelNotOpen InvalidEndpointOrModel* not_found_error unknown_url 1211 1500",
+        "model_not_available ModelNotOpen InvalidEndpointOrModel* not_found_error unknown_url",
     ),
+    _line("address", statuses=_ZHIPU, codes="1211"),
     _line(
         "address",
         statuses=_REFUSED,
