@@ -205,7 +205,7 @@ def read_mapping(path: str | Path, called: str) -> dict[str, Any]:
         why = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
         raise ValueError(f"{called} cannot be read ({why}); expected `name: value` lines.") from None
     if not isinstance(content, dict):
-        kind = "nothing" if content is None else f"a {type(content).__name__}"
+        kind = {"NoneType": "nothing", "str": "a text"}.get(type(content).__name__, f"a {type(content).__name__}")
         raise ValueError(f"{called} holds {kind}; expected `name: value` lines.")
     _check_size(content, called)
     return content
@@ -234,10 +234,21 @@ def _place_of(error: Any) -> str:
     mark = getattr(error, "problem_mark", None)
     place = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
     said = " ".join(str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).split())
-    hint = "; indent with spaces, not with tabs" if "\\t" in said else ""
-    if "mapping values are not allowed" in said:
-        hint = "; put text that has a colon into quotes"
-    return f"{place}: {said:.160}{hint}"
+    for words, plain in _YAML_SAYS.items():
+        if words in said:
+            said = plain
+    return f"{place}: {said:.160}"
+
+
+# What PyYAML says, and what it means.
+_YAML_SAYS = {
+    "'\\t' that cannot start": "found a tab; indent with spaces",
+    "mapping values are not allowed": "found a second colon; put text that has a colon into quotes",
+    "unconstructable recursive node": "found a value that holds itself",
+    "could not determine a constructor": "found a tag that begins with '!'; expected plain values",
+    "special characters are not allowed": "found a character that cannot be printed",
+    "<stream end>": "it ends within a bracket or a quote",
+}
 
 
 @cache

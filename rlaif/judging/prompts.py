@@ -318,8 +318,8 @@ def load_template(name: str) -> Template:
     for label in labels:
         if not isinstance(label, str):
             raise ValueError(
-                f"template {name} has the label {label!r:.40}, which YAML reads as {_kind_of(label)}; expected text: "
-                "quote both, as in labels: ['1', '2']."
+                f"template {name} has the label {_said(label):.40}, which YAML reads as {_kind_of(label)}; expected "
+                "text: quote both, as in labels: ['1', '2']."
             )
     return Template(labels=(labels[0], labels[1]), **values)
 
@@ -378,11 +378,10 @@ def _read(name: str, known: set[str], built_in: Sequence[str]) -> dict[str, Any]
         )
     values = read_mapping(name, f"template {name}")
     optional = " and ".join(f"`{key}`" for key in sorted(known - {"user"}, reverse=True))
-    if not isinstance(values.get("user"), str) or set(values) - known:
-        raise ValueError(
-            f"template {name} must hold `user` and may hold {optional}; got "
-            f"{', '.join(f'{key}: {value!r:.40}' for key, value in values.items()):.160}."
-        )
+    unknown = [str(key) for key in values if key not in known]
+    if not isinstance(values.get("user"), str) or unknown:
+        got = f"`{unknown[0]:.40}`" if unknown else f"user: {_said(values.get('user')):.40}"
+        raise ValueError(f"template {name} must hold `user` and may hold {optional}; got {got}.")
     if not isinstance(values.get("system", ""), str | None):
         system = values["system"]
         raise ValueError(
@@ -390,6 +389,11 @@ def _read(name: str, known: set[str], built_in: Sequence[str]) -> dict[str, Any]
             "quote it."
         )
     return {"name": Path(name).stem, **values}
+
+
+def _said(value: Any) -> str:
+    """A value as a YAML file has it."""
+    return str(value) if isinstance(value, datetime.date) else repr(value)
 
 
 def _kind_of(value: Any) -> str:

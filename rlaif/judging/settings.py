@@ -465,7 +465,8 @@ def _model_mapping(value: Any, where: str, base_url: str | None = None) -> dict[
         names = ", ".join(redacted(str(name)) for name in value) if isinstance(value, Mapping) else ""
         got = f"a mapping with {names or 'nothing'}" if isinstance(value, Mapping) else _shown("model", value)
         if isinstance(value, Mapping) and named is not None:
-            got = f"a mapping whose name is {_shown('name', named)}"
+            quote = ", a number: quote it" if isinstance(named, int | float) else ""
+            got = f"a mapping whose name is {_shown('name', named)}{quote}"
         raise UsageError(f"{where}: model is {got:.120}; expected a model's name, or a mapping with its `name`.")
     model = dict(model)
     name, kind = model["name"], model.get("kind")
@@ -659,12 +660,12 @@ def _not_json(value: Any, depth: int = 0) -> str | None:
     if isinstance(value, list | tuple):
         return next((found for inner in value if (found := _not_json(inner, depth + 1))), None)
     if isinstance(value, float) and not math.isfinite(value):
-        return f"{value} is no number there"
+        return f"it holds {value}"
     if isinstance(value, str):
         return None if value.isascii() or value.encode("utf-8", "ignore").decode() == value else "half a character"
     if value is None or type(value) in (bool, int, float):
         return None
-    return f"it holds a {type(value).__name__}"
+    return f"it holds {'bytes' if isinstance(value, bytes) else 'a ' + type(value).__name__}"
 
 
 def _secrets_in(value: Any) -> list[str]:

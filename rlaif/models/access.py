@@ -55,8 +55,10 @@ def check_address(url: str, key_env: str = "OPENAI_API_KEY", *, called: str = "b
             f"variable {key_env}."
         )
     if "://" not in url:
-        scheme = "http" if url.startswith(("localhost", "127.", "10.", "192.168.", "[", "0.")) else "https"
-        raise UsageError(f"{shown}, which does not begin with http:// or https://; did you mean {scheme}://...?")
+        local = url.startswith(("localhost", "127.", "10.", "192.168.", "0.")) or re.match(r"[\w-]+(?::|/|$)", url)
+        likely = re.fullmatch(r"[\w.-]+(?::\d+)?(?:/[\w./-]*)?", url) and not looks_like_key(url)
+        hint = f"did you mean {'http' if local else 'https'}://{url}?" if likely else f"{expected}."
+        raise UsageError(f"{shown}, which does not begin with http:// or https://; {hint}")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
