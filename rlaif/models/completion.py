@@ -269,10 +269,11 @@ def _reasoning(message: dict[str, JSON]) -> str:
 
 
 def _clean(text: str) -> str:
-    """A text that can be stored: half of a surrogate pair, as a cut JSON escape leaves it, is replaced."""
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "replace").decode()
+    """A text that can be stored: half of a surrogate pair, as a cut JSON escape leaves it, becomes U+FFFD."""
+    return text if text.isascii() else _HALF.sub("\ufffd", text)
+
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def _usage(usage: JSON) -> Usage:
