@@ -171,7 +171,7 @@ def test_templates_of_your_own(tmp_path) -> None:
     for text, message in (
         ("user: 'no placeholders'", "expected {prompt}"),
         ("usr: x", "must hold `user`"),
-        ("- 1", "must hold `user`"),
+        ("- 1", "holds a list; expected `name: value` lines"),
         ("user: '{prompt} {first} {second}'\nlabels: [1]", "expected a list of two"),
         ("user: 'x\n  - {", "is not YAML"),
     ):
