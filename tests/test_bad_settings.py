@@ -476,6 +476,35 @@ def test_an_address_of_the_environment_is_checked_too(address: str, line: str, m
         load_judge({"model": {"name": "m", "kind": "api"}})
 
 
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (("--base_url", "localhost:8000/v1"), r"base_url is 'localhost:8000/v1', which does not begin with http"),
+        (("--base_url", "http://me:hunter2@h/v1"), r"base_url holds a user name or password"),
+        (("--base_url", URL, "--api_key_env", KEY), r"api_key_env holds a key itself"),
+        (("--base_url", URL, "--served_as", KEY), r"served_as holds a key, which would be written to files"),
+        (("--base_url", URL, "--policy_b", KEY), r"policy_b holds a key, which would be written to files"),
+        (("--base_url", URL, "--patience", "0"), r"patience is 0.0; expected a number of seconds above 0"),
+        (("--base_url", URL, "--patience", "nan"), r"patience is nan; expected a number of seconds above 0"),
+        (("--base_url", URL, "--concurrency", "0"), r"concurrency is 0; expected a number of calls from 1 to 10,000"),
+    ],
+)
+def test_sampling_refuses_them_too(
+    more: tuple[str, ...], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(Path("prompts.jsonl"), [{"prompt": "p"}])
+    monkeypatch.setattr(
+        sys, "argv", ["rlaif", "sample", "--prompts", "prompts.jsonl", "--policy", "m", "--output", "out", *more]
+    )
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    check(said, flag(line))
+
+
 # What is right stays right --------------------------------------------------------------------------------------------
 
 
