@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rlaif.models.base import Place, Usage
-from rlaif.models.faults import Fault, fault_in, one_line, parsed, tells
+from rlaif.models.bodies import one_line, parsed, tells
+from rlaif.models.faults import Fault, fault_in
 
 __all__ = ["Answer", "read_completion"]
 
