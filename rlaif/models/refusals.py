@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from rlaif.models.bodies import Said, names_in, squeezed
@@ -70,20 +71,14 @@ def _spellings(name: str) -> tuple[str, ...]:
     return (name, *_OTHER.get(name, ()))
 
 
-_PATTERNS: dict[str, re.Pattern[str]] = {}
-
-
+@lru_cache(maxsize=1000)
 def _refusal(name: str) -> re.Pattern[str]:
     """A clause that refuses the setting; its last group is the setting's name."""
-    if name not in _PATTERNS:
-        if len(_PATTERNS) > 1000:
-            _PATTERNS.clear()
-        either = "|".join(re.escape(spelling).replace("_", "[_ -]?") for spelling in _spellings(name))
-        named = rf"(?<![\w.-])({either})(?![\w-]| of (?:the|an?|your|his|her|its|our|their) (?!model))"
-        if name.isalpha() and name not in _OWN_WORDS:  # "user", "stop": a name where it is quoted or called one
-            named = rf"(?:(?<=['\"`])|(?:parameter|argument|field|key|option|property|supplied)s?:? ){named}"
-        _PATTERNS[name] = re.compile(rf"(?:{_REFUSING}){_SAME}{named}|{named}(?={_SAME}(?:{_REFUSES}))", re.I)
-    return _PATTERNS[name]
+    either = "|".join(re.escape(spelling).replace("_", "[_ -]?") for spelling in _spellings(name))
+    named = rf"(?<![\w.-])({either})(?![\w-]| of (?:the|an?|your|his|her|its|our|their) (?!model))"
+    if name.isalpha() and name not in _OWN_WORDS:  # "user", "stop": a name where it is quoted or called one
+        named = rf"(?:(?<=['\"`])|(?:parameter|argument|field|key|option|property|supplied)s?:? ){named}"
+    return re.compile(rf"(?:{_REFUSING}){_SAME}{named}|{named}(?={_SAME}(?:{_REFUSES}))", re.IGNORECASE)
 
 
 _SAME = r"(?:(?!\.\s)[^;]){0,60}?"  # what may stand between a name and what refuses it: no end of a sentence
