@@ -613,7 +613,7 @@ def test_an_exhausted_quota_is_one_line(server: Server, tmp_path: Path) -> None:
     broke = {"error": {"message": "You have no credit left.", "type": "insufficient_quota", "code": None}}
     server.answer = lambda body, number: "1" if number < 3 else (429, broke, {})
     line = refused(rlaif(*arguments(server, tmp_path, concurrency=1)))
-    assert "refused the key in OPENAI_API_KEY, or its account: You have no credit left." in line
+    assert "refused the key in OPENAI_API_KEY, or its account: You have no credit left. Set" in line
     assert (len(replies(tmp_path / "out")), len(server.bodies)) == (3, 4)
 
 

@@ -319,10 +319,11 @@ class Endpoint:
         finally:
             question.seconds = round(time.perf_counter() - start, 3)
         question.status = answered.status
+        asked = {"messages": question.messages, **sent}  # what a server quotes of a question says nothing about it
         if 200 <= answered.status < 300:
-            answer = read_completion(answered.body, sent)
+            answer = read_completion(answered.body, asked)
             return self._without_keys(answer) if isinstance(answer, Answer) else answer
-        return fault_of(answered.status, answered.headers, answered.body, sent, time.time())
+        return fault_of(answered.status, answered.headers, answered.body, asked, time.time())
 
     def _meet(self, fault: Fault | NoAnswerError, question: _Question, sent: Mapping[str, Any]) -> float:
         """What a fault means for its question and for all others: seconds until the next try, or one of the errors."""
@@ -392,7 +393,9 @@ class Endpoint:
         if not question.limited:
             question.limited_since = now
         question.limited += 1
-        wait = min(30.0, 0.5 * 2 ** min(question.limited, 6)) if fault.wait is None else fault.wait
+        wait = min(30.0, 0.5 * 2 ** min(question.limited, 6))
+        if fault.wait is not None:
+            wait = max(fault.wait, wait / 16)  # a wait of 0 s would be a storm
         if wait > _LONGEST_WAIT:
             self._say(
                 f"{self.address} asks for a wait of {wait:.0f} s ({words}); it is asked again every "
@@ -486,8 +489,8 @@ _WITHOUT = {
 
 
 def _clean(words: str) -> str:
-    """A server's words without keys: it may well repeat what it was sent."""
-    return " ".join(redacted(words).split())
+    """A server's words without keys: it may well repeat what it was sent. They end without a full stop."""
+    return " ".join(redacted(words).split()).rstrip(".")
 
 
 def _backoff(failed: int) -> float:
