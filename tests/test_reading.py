@@ -194,16 +194,15 @@ def test_thoughts_and_stop_tokens_around_the_answer(before: list[Place], stop: s
     assert value_and_mass(read(places, text=f"{SAID}\n</think>\n\n1")) == (0.8, 1.0)
 
 
-@pytest.mark.parametrize("stop", ["###", "User", "\n\nQ"])
-def test_a_stop_sequence_after_an_answer_that_is_listed_first(stop: str) -> None:
+@pytest.mark.parametrize("stop", ["###", "User", "\n\nQ:", "EOS"])
+def test_a_stop_sequence_after_an_answer_whose_begin_is_known(stop: str) -> None:
     assert value_and_mass(read([ONE, *sure(stop)], text="1")) == (0.8, 1.0)
-    # After a thought it might as well be the answer.
-    reading = read([*CLOSED, ONE, *sure(stop)], text="1")
-    assert (reading.value, reading.method, reading.unusable) == (
-        1.0,
-        "text",
-        "their tokens are not those of the answer",
-    )
+    assert value_and_mass(read([*CLOSED, ONE, *sure(stop)], text="1")) == (0.8, 1.0)
+    # In a thought it might as well be the answer.
+    for places in ([*THOUGHT[1:], ONE, *sure(stop)], [ONE, *sure("2")], [*CLOSED, ONE, *sure(stop, stop)]):
+        reading = read(places, text="1")
+        assert (reading.value, reading.method) == (1.0, "text")
+        assert reading.unusable == "their tokens are not those of the answer"
 
 
 @pytest.mark.parametrize(
@@ -238,6 +237,68 @@ def test_pieces_of_a_vocabulary(one: str, two: str) -> None:
     sentence = sure("ĠA", "ĠâĢĵ", "ĠcafÃ©", ".", "Ċ", "The", "Ġbetter", "Ġresponse", "Ġis")
     text = "A – café.\nThe better response is 1"
     assert value_and_mass(read([*sentence, said, *sure("Ċ")], text=text)) == (0.75, 0.8)
+
+
+def test_alternatives_in_pieces_beside_a_token_in_text() -> None:
+    said = Place("1", math.log(0.6), (("▁1", math.log(0.6)), ("▁2", math.log(0.2)), ("Ċ", math.log(0.01))))
+    assert value_and_mass(read([said], text="1")) == (0.75, 0.8)
+
+
+WORDS_OF = st.sampled_from(["1", " 1", "2", " 2", " is", " better", ".", "\n", " é", " Response", "</s>", "11"])
+TAG_WORDS = st.sampled_from(
+    [["</think>"], ["</", "think", ">"], ["[/THINK]"], ["<|end|>", "<|start|>", "assistant"], []]
+)
+SCHEMES = {
+    "text": lambda token: token,
+    "byte-level": lambda token: token.replace(" ", "Ġ").replace("\n", "Ċ").replace("é", "Ã©"),
+    "sentencepiece": lambda token: token.replace(" ", "▁").replace("\n", "<0x0A>"),
+}
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(WORDS_OF, max_size=20),
+    TAG_WORDS,
+    st.sampled_from([["1"], [" 1"], ["2"], ["The", " answer", " is", " ", "1", "."], ["2", "\n\n", "Why", "?"]]),
+    st.lists(st.sampled_from(STOPS), max_size=2),
+    st.sampled_from(list(SCHEMES)),
+    st.booleans(),
+    st.sampled_from(["all", "thought", "answer"]),
+)
+def test_nothing_but_the_answer_is_read(
+    thought: list[str], tag: list[str], answer: list[str], stops: list[str], scheme: str, told: bool, covers: str
+) -> None:
+    """Each place has a probability of its own, so that the value tells the place that it was read at."""
+    tokens = {"all": [*thought, *tag, *answer, *stops], "thought": [*thought, *tag], "answer": [*answer, *stops]}[
+        covers
+    ]
+    shares = [(number + 1) / (len(tokens) + 1) for number in range(len(tokens))]
+    spell = SCHEMES[scheme]
+    places = [
+        place(spell(token), [(spell(token), share), (spell(swapped(token)), 1.0 - share)], share)
+        for token, share in zip(tokens, shares, strict=True)
+    ]
+    said = "".join(thought).strip()
+    reading = read(places[-32:], text="".join(answer).strip(), reasoning=said if told and said else None)
+    value = HELPFUL.find("".join(answer))
+    assert value is not None
+    if reading.method == "logprobs":
+        # Where nothing is known of a thought, one that ends like the answer cannot be told from it.
+        if covers == "thought" and (not (told and said) or said == "".join(answer).strip()):
+            return
+        number = (0 if covers == "answer" else len(thought) + len(tag)) + [
+            t.strip() in ("1", "2") for t in answer
+        ].index(True)
+        share = shares[number]
+        assert reading.value == pytest.approx(share if value[0] == 0 else 1.0 - share, abs=1e-6)
+    else:
+        assert reading.value == 1.0 - value[0]
+        assert reading.unusable is not None or not places
+        assert covers == "thought" or scheme != "text"
+
+
+def swapped(token: str) -> str:
+    return token.translate(str.maketrans("12", "21")) if token.strip() in ("1", "2") else f"{token}~"
 
 
 def test_tokens_that_split_a_character() -> None:

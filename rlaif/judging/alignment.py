@@ -8,14 +8,14 @@ A verdict is read from a place only where the answer's own text is found there t
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rlaif.judging.thoughts import TAG, split_thought
 from rlaif.models.base import Place
 
-__all__ = ["Aligned", "align"]
+__all__ = ["Aligned", "align", "text_of"]
 
 _KEPT = 32  # of a longer list of places `Reply.places` has the last ones
 
@@ -24,13 +24,11 @@ class Aligned(NamedTuple):
     """An answer among its tokens.
 
     Attributes:
-        places: all of them, spelled as text.
         answer: the answer.
-        tokens: (place of the token's first visible character among the answer's, index in `places`), in order.
+        tokens: (place of the token's first visible character among the answer's, index among the places), in order.
         visible: what of a text counts in these places.
     """
 
-    places: Sequence[Place]
     answer: str
     tokens: list[tuple[int, int]]
     visible: Callable[[str], str]
@@ -38,10 +36,10 @@ class Aligned(NamedTuple):
     def at(self, position: int) -> int | None:
         """The index of the token that begins where the answer's visible character at `position` stands, if one does."""
         place = len(self.visible(self.answer[:position]))
-        found = bisect_right(self.tokens, (place, len(self.places))) - 1
-        if found < 0 or self.tokens[found][0] != place or not self.visible(self.answer[position : position + 1]):
+        found = bisect_left(self.tokens, (place, 0))
+        if found == len(self.tokens) or self.tokens[found][0] != place:
             return None
-        return self.tokens[found][1]
+        return self.tokens[found][1] if self.visible(self.answer[position : position + 1]) else None
 
     def why_not(self, position: int) -> str:
         """Why no token begins there."""
@@ -63,23 +61,22 @@ def align(places: Sequence[Place], answer: str, more: str = "", thought: str | N
         thought: what it thought before, if that is known.
     """
     tokens = [place.token for place in places]
-    pieces = [_text_of(token) for token in tokens]
+    pieces = [text_of(token) for token in tokens]
     if thought is not None and any(_are_thought(texts, answer, thought) for texts in (tokens, pieces)):
         return "they are of the thought alone"
-    spellings: list[tuple[list[str], Callable[[str], str]]] = [(tokens, _visible), (pieces, _ascii)]
-    for texts, visible in spellings:
+    for texts, visible in ((tokens, _visible), (pieces, _ascii)):
         parts = [visible(text) for text in texts]
         for said in (answer + more, answer) if more else (answer,):
             found = _from_the_end(parts, tokens, visible(said))
-            if found is not None and split_thought("".join(texts[: found[0][1]])).answer is None:
-                return "they end within the thought"
             if found is not None:
-                return Aligned(_spelled(places) if visible is _ascii else places, answer, found, visible)
-    for texts, visible in spellings:
+                if found[0][1] > 0 and split_thought("".join(texts[: found[0][1]])).answer is None:
+                    return "they end within the thought"
+                return Aligned(answer, found, visible)
+    for texts, visible in ((tokens, _visible), (pieces, _ascii)):
         parts = [visible(text) for text in texts]
-        found = _from_the_start(parts, tokens, visible(answer))
-        if found is not None and _ascii(pieces[-1]) != _ascii(answer):
-            return Aligned(_spelled(places) if visible is _ascii else places, answer, found, visible)
+        found = _from_the_start(parts, tokens, visible(answer), _begin(texts))
+        if found is not None:
+            return Aligned(answer, found, visible)
     return "their tokens are not those of the answer"
 
 
@@ -101,12 +98,13 @@ def _from_the_end(parts: Sequence[str], tokens: Sequence[str], said: str) -> lis
     return found[::-1] if found and (left == 0 or len(parts) >= _KEPT) else None
 
 
-def _from_the_start(parts: Sequence[str], tokens: Sequence[str], said: str) -> list[tuple[int, int]] | None:
-    """The tokens of `said`, where they are the first: what comes after them may then be one unknown token, too."""
+def _from_the_start(parts: Sequence[str], tokens: Sequence[str], said: str, begin: int) -> list[tuple[int, int]] | None:
+    """The tokens of `said` from `begin` on, where the answer begins: the last token may then be an unknown one, too."""
     done, found = 0, list[tuple[int, int]]()
-    for at, part in enumerate(parts):
+    for at in range(begin, len(parts)):
+        part = parts[at]
         if done == len(said):
-            if part and not _ends_a_turn(tokens[at]) and at != len(parts) - 1:
+            if part and not _ends_a_turn(tokens[at]) and (at != len(parts) - 1 or _may_answer(tokens[at], said)):
                 return None
         elif part:
             if not said.startswith(part, done):
@@ -114,6 +112,23 @@ def _from_the_start(parts: Sequence[str], tokens: Sequence[str], said: str) -> l
             found.append((done, at))
             done += len(part)
     return found if said and done == len(said) else None
+
+
+def _begin(texts: Sequence[str]) -> int:
+    """The index of the first token after the last tag of a thought; 0 where there is none."""
+    joined = "".join(texts)
+    end = max((match.end() for match in TAG.finditer(joined)), default=0)
+    at = 0
+    while end > 0 and at < len(texts):
+        end -= len(texts[at])
+        at += 1
+    return at
+
+
+def _may_answer(token: str, said: str) -> bool:
+    """Whether an unknown token at the end may be the answer, and what looks like it a part of the thought."""
+    text = _ascii(text_of(token))
+    return len(text) < 2 or text == _ascii(said)
 
 
 def _are_thought(tokens: Sequence[str], answer: str, thought: str) -> bool:
@@ -146,32 +161,25 @@ _BYTES = re.compile(r"<0x([0-9A-Fa-f]{2})>|(?:bytes:)?((?:\\x[0-9A-Fa-f]{2})+)")
 _SPACES = str.maketrans({"Ġ": " ", "Ċ": "\n", "ĉ": "\t", "č": "\r", "▁": " "})
 
 
-def _text_of(token: str) -> str:
+def text_of(token: str) -> str:
     """The text of a token as it stands in a vocabulary: "Ġ1" and "▁1" are " 1", "<0x31>" is "1"."""
     if match := _BYTES.fullmatch(token):
         return bytes.fromhex(match[1] or match[2].replace("\\x", "")).decode("ascii", "ignore")
     return token.translate(_SPACES)
 
 
-def _spelled(places: Sequence[Place]) -> list[Place]:
-    """Places with the texts of their tokens."""
-    return [
-        Place(_text_of(token), logp, tuple((_text_of(other), other_logp) for other, other_logp in listed))
-        for token, logp, listed in places
-    ]
-
-
 # Tokens that end a turn ---------------------------------------------------------------------------------------------
 
 _MARKED = re.compile(r"[<\[◁][^\s<>]{2,78}[>\]▷]|<[|｜][^<>]{1,78}[|｜]>")
+_OPENS = re.compile(r"start|begin|channel|message|assistant", re.IGNORECASE)  # an answer comes after these
 _SHORT = re.compile(r"</?s>|[\[\]][e!~b]{1,5}[\[\]]")  # Llama 2; MiniMax: "[e~["
 
 
 def _ends_a_turn(token: str) -> bool:
     """Whether a token is one that a vocabulary sets apart: "</s>", "<|im_end|>", "[EOS]"; white space; or no text."""
-    token = _text_of(token).strip()
+    token = text_of(token).strip()
     if _SHORT.fullmatch(token) or not any(letter.isprintable() for letter in token):
         return True
-    if not _MARKED.fullmatch(token) or TAG.fullmatch(token):
+    if not _MARKED.fullmatch(token) or TAG.fullmatch(token) or _OPENS.search(token):
         return False
     return sum(letter.isalpha() for letter in token) >= 2  # "[1]" may be a verdict

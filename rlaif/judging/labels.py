@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from rlaif.judging.alignment import text_of
 from rlaif.judging.prompts import BaseTemplate
 from rlaif.judging.verdicts import spelled
 from rlaif.models.base import Place
@@ -30,7 +31,6 @@ __all__ = ["Expected", "Listed", "expected_value", "probabilities"]
 _SAME = 1e-3  # relative: probabilities that differ by less are one number, rounded twice
 _TWICE = 1e-4  # so are two in one list, which nobody rounds twice
 _ROUNDING = 1e-3  # by which probabilities may exceed 1
-_SEVERAL = "a verdict of several tokens is not listed far enough"
 _UNDECIDED = 1 / 36  # of a template's range of values: a quarter of a point of 0 to 9
 
 
@@ -74,15 +74,16 @@ def probabilities(place: Place) -> Listed | str:
     listed: list[tuple[str, float]] = []
     for token, logps in numbers.items():
         logps.sort(reverse=True)
-        kept = [logp for at, logp in enumerate(logps) if at == 0 or logps[at - 1] - logp > _TWICE]
-        listed += [(token, math.exp(min(logp, 1.0))) for logp in kept]
+        for at, logp in enumerate(logps):
+            if at == 0 or logps[at - 1] - logp > _TWICE:
+                listed.append((token, math.exp(min(logp, 1.0))))
     total = math.fsum(p for _, p in listed)
     if total > 1.0 + _ROUNDING:
         return "the probabilities listed for one token add up to more than 1"
     if place.logp is not None and listed and -math.inf < place.logp < math.inf:
         own = math.exp(min(place.logp, 1.0))
-        known = [p for token, p in listed if token == place.token and abs(p - own) <= _SAME * own]
-        others = [p for token, p in listed if not (token == place.token and p in known)]
+        known = [p for token, p in listed if abs(p - own) <= _SAME * own and _alike(token, place.token)]
+        others = [p for token, p in listed if not (p in known and _alike(token, place.token))]
         if not known and total + own <= 1.0 + _ROUNDING:
             listed.append((place.token, own))
     else:
@@ -90,6 +91,11 @@ def probabilities(place: Place) -> Listed | str:
     if len(listed) < 2:
         return "no alternatives are listed"
     return Listed(listed, min(others, default=min(p for _, p in listed)))
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two texts may be of one token: some servers trim or decode one of them."""
+    return one == other or text_of(one).strip() == text_of(other).strip()
 
 
 def expected_value(
@@ -103,44 +109,81 @@ def expected_value(
         template: whose labels they are.
         labels: as they are written here, where that is otherwise: "1" for "Response 1".
     """
-    names = _Names.of(labels or template.labels)
-    values = template.values
-    found = _walk(places, verdict, names, values)
-    if isinstance(found, str):
-        return found
-    weights, bounds, ranges = found
-    mass = math.fsum(weights) + math.fsum(p for p, _, _ in ranges)
-    known = mass - math.fsum(bounds)
-    if known <= 0.0:
-        return "no label is listed"
-    total = math.fsum(w * v for w, v in zip(weights, values, strict=True))
-    value = (total + math.fsum(p * (low + high) / 2 for p, low, high in ranges)) / mass
-    # With x_i in [0, bound_i] for what is not listed and v_r in its range for what is not decided,
-    # E' - E = (sum_r p_r (v_r - middle_r) + sum_i (bound_i - x_i) (E - value_i)) / (mass - sum_i (bound_i - x_i)).
-    undecided = math.fsum(p * (high - low) / 2 for p, low, high in ranges) / known
-    unlisted = math.fsum(b * abs(v - value) for b, v in zip(bounds, values, strict=True)) / known
-    doubt = undecided + unlisted
-    if undecided > _UNDECIDED * (max(values) - min(values)) or doubt > template.tolerance:
-        return (
-            "a verdict of several tokens is not listed far enough"
-            if undecided > unlisted
-            else "too few alternatives are listed"
-        )
-    return Expected(value, min(mass, 1.0), doubt)
+    tally = _Tally(template.values)
+    fault = _walk(places, verdict, _Names.of(labels or template.labels), tally)
+    return fault or tally.expected(template.tolerance)
 
 
-_Range = tuple[float, float, float]  # a probability, and the least and the greatest value that it may be of
+class _Tally:
+    """The probabilities of a template's labels, as far as they are known.
 
-
-def _walk(
-    places: Sequence[Place], verdict: int, names: _Names, values: Sequence[float]
-) -> tuple[list[float], list[float], list[_Range]] | str:
-    """The labels' probabilities, how much of each is an upper bound, and what is not decided.
-
-    `reach` is the probability of what is written so far, `written`.
+    Attributes:
+        weights: one a label, bounds included.
+        bounds: how much of each weight is an upper bound, for a label that is not listed.
+        beyond: by how much each weight may be greater.
+        ranges: of what is not decided: a probability, and the least and the greatest value that it may be of.
     """
-    weights, bounds, ranges = [0.0] * len(values), [0.0] * len(values), list[_Range]()
-    reach, written, open_labels, ended = 1.0, "", frozenset(range(len(values))), None
+
+    def __init__(self, values: Sequence[float]) -> None:
+        self.values = values
+        self.weights, self.bounds, self.beyond = ([0.0] * len(values) for _ in range(3))
+        self.ranges: list[tuple[float, float, float]] = []
+
+    def add(self, p: float, options: Iterable[int]) -> None:
+        """Adds a probability that is of one of `options`."""
+        labels = list(options)
+        if len(labels) == 1:
+            self.weights[labels[0]] += p
+        else:
+            values = [self.values[label] for label in labels]
+            self.ranges.append((p, min(values), max(values)))
+
+    def bound(self, p: float, labels: Iterable[int]) -> None:
+        """Adds to each of `labels` a probability that is at most `p`."""
+        for label in labels:
+            self.weights[label] += p
+            self.bounds[label] += p
+
+    def expected(self, tolerance: float) -> Expected | str:
+        """E, or why it is in doubt by more than `tolerance`.
+
+        With x_i in [0, bound_i] and y_i in [0, beyond_i] for what is not listed, and v_r in its range for what is not
+        decided, the true E' has
+
+            E' - E = (sum_r p_r (v_r - middle_r) + sum_i (bound_i - x_i) (E - value_i) + sum_i y_i (value_i - E))
+                     / (mass - sum_i (bound_i - x_i) + sum_i y_i)
+        """
+        mass = math.fsum(self.weights) + math.fsum(p for p, _, _ in self.ranges)
+        known = mass - math.fsum(self.bounds)
+        if known <= 0.0:
+            return "no label is listed"
+        total = math.fsum(weight * value for weight, value in zip(self.weights, self.values, strict=True))
+        value = (total + math.fsum(p * (low + high) / 2 for p, low, high in self.ranges)) / mass
+        undecided = math.fsum(p * (high - low) / 2 for p, low, high in self.ranges) / known
+        unlisted = math.fsum(
+            (bound + beyond) * abs(of - value)
+            for bound, beyond, of in zip(self.bounds, self.beyond, self.values, strict=True)
+        )
+        doubt = undecided + unlisted / known
+        if undecided > _UNDECIDED * (max(self.values) - min(self.values)) or doubt > tolerance:
+            return _SEVERAL if undecided > unlisted / known else _TOO_FEW
+        return Expected(value, min(mass, 1.0), doubt)
+
+
+_SEVERAL = "a verdict of several tokens is not listed far enough"
+_TOO_FEW = "too few alternatives are listed"
+_SPLIT = "the verdict is not made of whole tokens"
+
+
+def _walk(places: Sequence[Place], verdict: int, names: _Names, tally: _Tally) -> str | None:
+    """Fills the tally, place by place of the label that was written; or says why that cannot be done.
+
+    `reach` is the probability of what is written so far, `written`, which is the label `ended` or begins those of
+    `going_on`, or both.
+    """
+    reach, written, settled = 1.0, "", False
+    ended, going_on = None, frozenset(range(len(tally.values)))
+    begun, least = frozenset[int](), 0.0  # labels that are listed by their beginnings alone, and what bounds them
     for place in places:
         listed = probabilities(place)
         if isinstance(listed, str):
@@ -148,57 +191,50 @@ def _walk(
                 return listed
             break  # nothing tells how it goes on
         path = names.go_on(written, place.token)
+        path = None if path == written else path
         shares: dict[str, float] = {}
         for token, p in listed.tokens:
             text = names.go_on(written, token)
             if text is not None and text != written:
                 shares[text] = shares.get(text, 0.0) + p
         whole = {names.whole(text) for text in shares}
-        left = reach
-        seen = set[int]()
-        goes_on = False
+        seen, unsettled = set[int](), None
         for text, p in shares.items():
             # "10" that is listed itself is not what "1" becomes.
             options = names.options(text) - (whole - {names.whole(text)}) or names.options(text)
             seen |= options
-            left -= reach * p
-            if len(options) == 1:
-                (only,) = options
-                weights[only] += reach * p
-            elif text == path:
-                goes_on = True
+            if text == path and len(options) > 1:
+                unsettled = text
             else:
-                ranges.append(_range(reach * p, options, values))
-        least = reach * listed.least
-        for label in open_labels - seen:
-            if ended is None:
-                weights[label] += least
-                bounds[label] += least
-            else:
-                ranges.append(_range(least, {label, ended}, values))
-                left -= least
-        if ended is not None:
-            weights[ended] += max(left, 0.0)
-        if not goes_on:
-            said = ended if path is None or path == written else None
-            options = names.options(path) if path is not None and path != written else frozenset()
-            if said != verdict and verdict not in options:
-                return "the verdict is not made of whole tokens"
-            return weights, bounds, ranges
-        assert path is not None
-        reach, written = reach * shares[path], path
-        open_labels, ended = names.longer(path), names.whole(path)
-    if not written:
-        return "nothing is listed where the verdict stands"
-    if verdict not in names.options(written):
-        return "the verdict is not made of whole tokens"
-    ranges.append(_range(reach, names.options(written), values))
-    return weights, bounds, ranges
-
-
-def _range(p: float, labels: frozenset[int] | set[int], values: Sequence[float]) -> _Range:
-    of = [values[label] for label in labels]
-    return p, min(of), max(of)
+                tally.add(reach * p, options)
+        missing, bound = going_on - seen, reach * listed.least
+        left = reach * max(1.0 - math.fsum(shares.values()), 0.0)  # what ends here, if that is a label
+        if ended is None:
+            tally.bound(bound, missing)
+        elif len(missing) * bound <= left:
+            for label in missing:
+                tally.add(bound, {label, ended})
+            tally.weights[ended] += left - len(missing) * bound
+        else:
+            tally.add(left, missing | {ended})
+        if not written:
+            begun, least = frozenset(seen - whole), bound
+        elif path is not None and names.options(path) != {ended}:
+            begun = frozenset()  # a tokenizer that writes one label in pieces does so with all
+        if unsettled is None:
+            if verdict not in (names.options(path) if path is not None else {ended}):
+                return _SPLIT
+            settled = True
+            break
+        reach, written = reach * shares[unsettled], unsettled
+        ended, going_on = names.whole(written), names.longer(written)
+    if not settled:
+        if verdict not in names.options(written):
+            return _SPLIT
+        tally.add(reach, names.options(written))
+    for label in begun:
+        tally.beyond[label] += least
+    return None
 
 
 class _Names:
@@ -215,7 +251,7 @@ class _Names:
             for end in range(1, len(name)):
                 longer.setdefault(name[:end], set()).add(number)
         self._longer = {text: frozenset(numbers) for text, numbers in longer.items()}
-        self._tokens: dict[str, str] = {}
+        self._texts: dict[tuple[str, str], str | None] = {}
 
     @staticmethod
     @lru_cache(maxsize=64)
@@ -238,19 +274,19 @@ class _Names:
 
     def go_on(self, written: str, token: str) -> str | None:
         """What is written after `token`: a label or the beginning of some; None where it is neither."""
-        text = written + self._spelled(token)
-        text = _SPACE.sub(" ", text if written else text.lstrip())
-        return text if text in self._longer or text.rstrip() in self._whole else None
-
-    def _spelled(self, token: str) -> str:
-        known = self._tokens.get(token)
-        if known is None:
-            core = token.strip()
-            before = token[: len(token) - len(token.lstrip())]
-            known = f"{before}{spelled(core, self._labels)}{token[len(before) + len(core) :]}" if core else token
-            if len(self._tokens) < _REMEMBERED:
-                self._tokens[token] = known
-        return known
+        known = self._texts.get((written, token), token)
+        if known is not token:
+            return known
+        text = text_of(token)
+        core = text.strip()
+        if core:
+            before = text[: len(text) - len(text.lstrip())]
+            text = f"{before}{spelled(core, self._labels)}{text[len(before) + len(core) :]}"
+        text = _SPACE.sub(" ", written + text if written else text.lstrip())
+        found = text if text in self._longer or text.rstrip() in self._whole else None
+        if len(self._texts) < _REMEMBERED and len(token) < 32:
+            self._texts[written, token] = found
+        return found
 
 
 _SPACE = re.compile(r"\s+")

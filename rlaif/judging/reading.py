@@ -163,7 +163,7 @@ def _from_places(reply: Reply, text: str, thought: Thought, found: _Found, templ
         return aligned
     begin, labels = _written(text[start:end], label, position - start, template.labels)
     at = aligned.at(begin)
-    return aligned.why_not(begin) if at is None else expected_value(aligned.places[at:], label, template, labels)
+    return aligned.why_not(begin) if at is None else expected_value(reply.places[at:], label, template, labels)
 
 
 def _written(answer: str, label: int, position: int, labels: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
