@@ -80,8 +80,8 @@ class Server:
     """An OpenAI-compatible endpoint in a thread of this process.
 
     `answer(body, number)` decides each call, `number` counting from 0: a text, a dict that replaces the whole body, or
-    (status, message or body, headers), or bytes sent as they are, or None for a dropped connection. `bodies` are the calls so
-    far, `headers` what was sent with them, `peak` the most of them at once; each takes `latency` seconds.
+    (status, message or body, headers), or bytes sent as they are, or None for a dropped connection. `bodies` are the
+    calls so far, `headers` what was sent with them, `peak` the most of them at once; each takes `latency` seconds.
     """
 
     def __init__(self) -> None:
@@ -90,6 +90,7 @@ class Server:
         self.headers: list[Mapping[str, str]] = []
         self.keys: set[str | None] = set()
         self.latency = 0.0
+        self.models: dict[str, Any] | None = None  # what GET /models says; None for 404
         self.handler: Callable[[Any], Any] = self._chat
         self.peak = self._now = 0
         self._ready = threading.Event()
@@ -113,7 +114,7 @@ class Server:
 
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application(client_max_size=1 << 26)
-        app.add_routes([web.post("/v1/chat/completions", self._handle)])
+        app.add_routes([web.post("/v1/chat/completions", self._handle), web.get("/v1/models", self._list)])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -122,6 +123,11 @@ class Server:
         self._ready.set()
         await self._stop.wait()
         await runner.cleanup()
+
+    async def _list(self, request: Any) -> Any:
+        from aiohttp import web
+
+        return web.json_response(self.models, status=200 if self.models else 404)
 
     async def _handle(self, request: Any) -> Any:
         return await self.handler(request)

@@ -200,7 +200,7 @@ class Endpoint:
         self._here[asyncio.get_running_loop()] = _Here(transport, asyncio.Event())
         if not self.asked:
             self.asked = True
-            self.server = await server_of(transport.get, self.model)
+            self.server = await server_of(transport.get, self.address, self.model)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -393,7 +393,7 @@ class Endpoint:
         if not question.limited:
             question.limited_since = now
         question.limited += 1
-        wait = min(30.0, 0.5 * 2 ** min(question.limited, 6))
+        wait = min(30.0, 0.5 * 2.0 ** min(question.limited, 6))
         if fault.wait is not None:
             wait = max(fault.wait, wait / 16)  # a wait of 0 s would be a storm
         if wait > _LONGEST_WAIT:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from rlaif.models.transport import NoAnswerError
 
@@ -35,26 +36,27 @@ class Server:
     keeps: str | None = None
 
 
-_LLAMA = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0}
-_VLLM = {"top_k": -1, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0}
+_PENALTIES = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
+_LLAMA = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "repeat_penalty": 1.0, **_PENALTIES}
+_LLAMA_SERVER = {"typical_p": 1.0, "top_n_sigma": -1.0, "xtc_probability": 0.0, "dry_multiplier": 0.0, "mirostat": 0}
+_VLLM = {"top_k": -1, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, **_PENALTIES}
 # By what stands under `owned_by` in the list of models (`GET /models`).
 _OWNERS = {
-    "llamacpp": Server("llama-server", _LLAMA),
-    "me": Server("llama-cpp-python", {name: value for name, value in _LLAMA.items() if name != "typical_p"}),
+    "llamacpp": Server("llama-server", _LLAMA | _LLAMA_SERVER),
+    "me": Server("llama-cpp-python", _LLAMA),
     "vllm": Server("vLLM", _VLLM),
     "sglang": Server("SGLang", _VLLM),
     "library": Server("Ollama", {"top_p": 1.0}, "top_k, min_p and repeat_penalty are those of its Modelfile"),
     "organization_owner": Server(
         "LM Studio", {"top_k": 0, "top_p": 1.0, "repeat_penalty": 1.0}, "min_p is that of its settings"
     ),
-    "openai": Server("OpenAI"),
-    "system": Server("OpenAI"),
-    "openai-internal": Server("OpenAI"),
 }
+_OPENAI = Server("OpenAI")  # by its address alone: proxies give "openai" as the owner of whatever stands behind them
 _TRANSFORMERS = Server(
     "transformers serve",
     {"top_p": 1.0},
-    "it samples only where generation_config.json says do_sample, and then from the 50 likeliest tokens",
+    "what generation_config.json says, a repetition_penalty at temperature 0 too; without do_sample in it nothing is "
+    "sampled, and with it from the 50 likeliest tokens",
 )
 
 
@@ -67,13 +69,16 @@ class _Answered(Protocol):
     def body(self) -> bytes: ...
 
 
-async def server_of(get: Callable[[str, float], Awaitable[_Answered]], model: str) -> Server | None:
+async def server_of(get: Callable[[str, float], Awaitable[_Answered]], address: str, model: str) -> Server | None:
     """The kind of server that `get(path, seconds)` asks; None where it does not tell.
 
     Args:
         get: asks it.
+        address: where it is.
         model: whose row in its list of models counts, where it is listed.
     """
+    if urlsplit(address).hostname == "api.openai.com":
+        return _OPENAI
     try:
         answered = await get("models", _SECONDS)
     except NoAnswerError:

@@ -1,0 +1,101 @@
+"""Which kind of server answers is told by its list of models, and what it is sent follows from that."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import Server, completion, rlaif, write_rows
+
+from rlaif.models.servers import kind_of
+
+
+def listed(owner: Any, model: str = "m", **more: Any) -> bytes:
+    return json.dumps({"object": "list", "data": [{"id": model, "owned_by": owner, **more}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "name"),
+    [
+        (listed("vllm"), {}, "vLLM"),
+        (listed("llamacpp"), {}, "llama-server"),
+        (b"", {"Server": "llama.cpp"}, "llama-server"),
+        (listed("me"), {}, "llama-cpp-python"),
+        (listed("sglang"), {}, "SGLang"),
+        (listed("library"), {}, "Ollama"),
+        (listed("local", status={"value": "loaded"}), {"Server": "uvicorn"}, "transformers serve"),
+        (listed("local"), {}, None),
+        (listed("openai"), {}, None),  # a proxy says so of everything
+        (listed("somebody"), {}, None),
+        (listed(None), {}, None),
+        (listed(["vllm"]), {}, None),
+        (b'{"data": [{"id": "a", "owned_by": "vllm"}, {"id": "b", "owned_by": "me"}]}', {}, None),
+        (b'{"data": [{"id": "m", "owned_by": "vllm"}, {"id": "b", "owned_by": "me"}]}', {}, "vLLM"),
+        (b'{"data": []}', {}, None),
+        (b'{"data": {"id": 1}}', {}, None),
+        (b"[1]", {}, None),
+        (b"[" * 100_000, {}, None),
+        (b"\xff", {}, None),
+    ],
+)
+def test_a_server_is_known_by_its_list_of_models(body: bytes, headers: dict[str, str], name: str | None) -> None:
+    found = kind_of(headers, body, "m")
+    assert (found and found.name) == name
+
+
+NEUTRAL = {"top_k", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty"}
+
+
+@pytest.mark.parametrize("owner", ["me", "nobody"])
+def test_neutral_values_are_sent_where_the_server_is_known_and_the_manifest_says_so(
+    owner: str, server: Server, tmp_path: Path
+) -> None:
+    """What it refuses of them is left out; a policy's own settings win."""
+    server.models = json.loads(listed(owner))
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        if "min_p" in body:
+            return 400, "Unknown parameter: min_p", {}
+        return completion(f"answer {body['seed']}")
+
+    server.answer = answer
+    prompts = write_rows(tmp_path / "prompts.jsonl", [{"prompt": f"Question {i}"} for i in range(3)])
+    where = ["--policy", "m", "--base_url", server.url, "--output", tmp_path / "out"]
+    done = rlaif("sample", "--prompts", prompts, *where, "--top_p", "0.9")
+    assert done.returncode == 0, done.stderr
+    served = json.loads((tmp_path / "out" / "manifest.json").read_text())["served"]["m"]
+    last = server.bodies[-1]
+    assert last["top_p"] == 0.9
+    if owner == "me":
+        assert NEUTRAL - last.keys() == {"min_p"}
+        assert (last["top_k"], last["repeat_penalty"]) == (0, 1.0)
+        assert served["server"] == "llama-cpp-python"
+        assert served["left_out"] == {"min_p": "Unknown parameter: min_p"}
+        assert served["neutral"] == {name: last[name] for name in NEUTRAL - {"min_p", "top_p"}} | {"top_p": 1.0}
+    else:
+        assert not (NEUTRAL - {"top_p"}) & last.keys()
+        assert served == {"server": "not known", "keeps": "not known: a server may have sampling settings of its own"}
+    asked = len(server.bodies)
+    assert rlaif("sample", "--prompts", prompts, *where, "--top_p", "0.9").returncode == 0
+    assert len(server.bodies) == asked
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["served"]["m"] == served
+
+
+def test_a_server_that_does_not_sample_is_told_apart_from_alike_answers(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body, number: "always the same" if "never" in str(body["messages"]) else f"answer {number}"
+
+    def sampled(name: str, texts: list[str]) -> Any:
+        prompts = write_rows(tmp_path / f"{name}.jsonl", [{"prompt": text} for text in texts])
+        where = ["--policy", "m", "--base_url", server.url, "--output", tmp_path / name]
+        return rlaif("sample", "--prompts", prompts, *where)
+
+    none = sampled("none", [f"Question {i}: never" for i in range(6)])
+    assert none.returncode == 1
+    assert "what answers does not sample" in none.stderr
+    some = sampled("some", [f"Question {i}: never" for i in range(6)] + ["Question 7"])
+    assert some.returncode == 0, some.stderr
+    assert "does not sample" not in some.stderr
+    report = json.loads((tmp_path / "some" / "report.json").read_text())
+    assert (report["alike"], report["duplicates"], report["pairs"]) == (6, 6, 1)
