@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import os
@@ -34,6 +35,12 @@ PAIRS = [Pair(row["prompt"], row["response_a"], row["response_b"]) for row in so
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def head_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, the first question is answered before the others are asked."""
+    monkeypatch.setattr("rlaif.models.endpoint._HEAD_START", 20.0)
 
 
 @pytest.fixture
@@ -233,7 +240,8 @@ def test_a_limit_of_alternatives_is_kept_to(words: str, server: Server, tmp_path
     assert [body["top_logprobs"] for body in server.bodies] == [20] + [5] * 12
 
 
-def test_a_rate_limit_is_waited_out(server: Server, tmp_path: Path) -> None:
+def test_a_rate_limit_is_waited_out(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlaif.models.endpoint._HEAD_START", 0.1)
     start = time.monotonic()
     times: list[float] = []
 
@@ -247,6 +255,56 @@ def test_a_rate_limit_is_waited_out(server: Server, tmp_path: Path) -> None:
     assert len(times) == 13
     assert times[1] - times[0] < 0.9  # the others wait a moment for the first answer, and no longer
     assert 1.0 <= times[12] - times[0] < 3.0
+
+
+def test_progress_says_what_it_waits_for(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body, number: (429, "slow down", {"Retry-After": "2"}) if number == 3 else "1"
+    done = rlaif(*arguments(server, tmp_path))
+    assert done.returncode == 0
+    assert "1 wait 2 s for a rate limit" in done.stderr
+    assert done.stderr.rstrip().endswith("12 answered]")
+
+
+def test_a_wait_that_is_too_long_is_capped_and_said(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rlaif.models.endpoint._LONGEST_WAIT", 0.1)
+    server.answer = lambda body, number: (429, "slow down", {"Retry-After": "86400"}) if number < 2 else "1"
+    assert [j.z for j in judged(server, tmp_path).judgments] == [1.0] * 12
+    assert "asks for a wait of 86400 s (slow down)" in capsys.readouterr().err
+
+
+def test_patience_ends_in_one_line_where_nothing_is_answered(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body, number: (429, "slow down", {"Retry-After": "1"})
+    start = time.monotonic()
+    line = refused(rlaif(*arguments(server, tmp_path, patience=3)))
+    assert "answered nothing and was rate limited for longer than --patience 3 s: slow down" in line
+    assert time.monotonic() - start < 15
+
+
+def test_a_body_that_drips_is_given_up_in_time(server: Server, tmp_path: Path) -> None:
+    """A byte every tenth of a second, for ever: the limit is on the whole call."""
+
+    async def handler(request: Any) -> Any:
+        from aiohttp import web
+
+        body = await request.json()
+        server.bodies.append(body)
+        if "Question 3:" not in str(body["messages"]) or len(server.bodies) > 12:
+            return web.json_response(completion("1"))
+        answer = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await answer.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await answer.write(b" ")
+                await asyncio.sleep(0.1)
+        return answer
+
+    server.handler = handler
+    start = time.monotonic()
+    assert [j.z for j in judged(server, tmp_path, timeout=1.0).judgments] == [1.0] * 12
+    assert time.monotonic() - start < 8
+    assert len(server.bodies) == 13
 
 
 def test_a_rate_limit_is_no_failure(server: Server, tmp_path: Path) -> None:
@@ -604,9 +662,9 @@ def test_nothing_listening_is_one_line_within_seconds(server: Server, tmp_path: 
 
 def test_a_wrong_model_name_is_one_line(server: Server, tmp_path: Path) -> None:
     server.answer = lambda body, number: (404, "The model `m` does not exist", {})
-    line = refused(rlaif(*arguments(server, tmp_path)))
+    line = refused(rlaif(*arguments(server, tmp_path, concurrency=2)))
     assert f"{server.url} has nothing for the model 'm': The model `m` does not exist" in line
-    assert len(server.bodies) == 1
+    assert len(server.bodies) <= 2
 
 
 def test_an_exhausted_quota_is_one_line(server: Server, tmp_path: Path) -> None:
@@ -671,10 +729,10 @@ def test_settings_are_checked() -> None:
 WORDS = [(f" word{i}", {}) for i in range(40)]
 FIRST = [("1", {"1": math.log(0.9), "2": math.log(0.1)}), ("\n", {})]
 LAST = [("\n", {}), ("2", {"2": math.log(0.9), "1": math.log(0.1)})]
-LONG = {
+LONG: dict[str, tuple[list[Any], float | None, str | None]] = {
     "the verdict is kept": ([*WORDS, *LAST], 0.1, "logprobs"),
     "the verdict came first": ([*FIRST, *WORDS], 1.0, "text"),
-    "and something else last": ([*FIRST, *WORDS, *LAST], 1.0, "text"),
+    "and something else last": ([*FIRST, *WORDS, *LAST], None, None),
     "and an opinion after it": ([*FIRST, *WORDS, (" Response 2 is better in style.", {})], 1.0, "text"),
 }
 
@@ -686,7 +744,7 @@ def test_a_long_answer_is_read_as_a_whole(answer: str, server: Server, tmp_path:
     text = "".join(token for token, _ in places)
     server.answer = lambda body, number: completion(text, logprobs=places)
     done = judged(server, tmp_path, PAIRS[:1], max_tokens=100)
-    assert (done.judgments[0].z, done.methods) == (z, {method: 1})
+    assert (done.judgments[0].z, done.methods) == (z, {method: 1} if method else {})
 
 
 def test_half_a_character_in_a_token_loses_no_reply(server: Server, tmp_path: Path) -> None:

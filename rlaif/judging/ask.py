@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -134,9 +135,18 @@ def _shown(driver: Driver[X, T], chunks: Iterable[Sequence[X]], total: int | Non
             bar.set_postfix_str(f"{driver.store.added} answered{waiting}", refresh=False)
             bar.update(0)
 
+        shown = 0.0
+
+        def tell_waiting() -> None:
+            nonlocal shown
+            if time.monotonic() - shown >= 1.0:  # nothing else moves the bar meanwhile
+                shown = time.monotonic()
+                tell()
+                bar.refresh()
+
         driver.on_reply = tell
         for model in streams:
-            model.on_wait = tell
+            model.on_wait = tell_waiting
         for value in driver.run(chunks):
             yield value
             bar.update()

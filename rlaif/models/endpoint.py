@@ -284,16 +284,22 @@ class Endpoint:
                 wait = self._meet(found, question, sent)
                 if wait:  # else it has learned what to leave out, and may learn more
                     here.started.set()
-            limited = isinstance(found, Fault) and found.kind == "limit"
-            if limited:
-                self._limits[id(question)] = time.monotonic() + wait
-                self.on_wait()
-            try:
+            if isinstance(found, Fault) and found.kind == "limit":
+                await self._wait_out(wait, question)
+            else:
                 await asyncio.sleep(wait)
-            finally:
-                if limited:
-                    del self._limits[id(question)]
-                    self.on_wait()
+
+    async def _wait_out(self, seconds: float, question: _Question) -> None:
+        """Waits where whoever looks on can see it."""
+        until = time.monotonic() + seconds
+        self._limits[id(question)] = until
+        try:
+            while (left := until - time.monotonic()) > 0.0:
+                self.on_wait()
+                await asyncio.sleep(min(left, 1.0))
+        finally:
+            del self._limits[id(question)]
+            self.on_wait()
 
     def _body(self, question: _Question) -> dict[str, Any]:
         """What is sent, in the endpoint's dialect as far as it is known."""
