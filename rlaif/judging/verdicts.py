@@ -1,158 +1,458 @@
-"""Reading what a judge wrote: a verdict between two responses, a rating of one, or None where there is neither.
+"""Reading which of two responses a judge decided for, from the text that it wrote.
 
-Nothing is guessed. What can be read in two ways is not read, and a statement that a response may have smuggled in does
-not count over what the judge says itself.
+Better unjudged than turned round: only what can be read in one way is read, and only what the judge says itself. The
+order of the reading, and why:
+
+  1. What is quoted, code, or a thought is hidden (own_words.py): a response may hold a forged verdict, and a careful
+     judge quotes it.
+  2. The rest becomes lines, sentences and clauses (clauses.py), in which the labels are marked: "Assistant A" and
+     "the first response" are "Response 1".
+  3. A clause decides if it does so from its first word on: "I think (that) Response 1 is better", "the better one is
+     2", "I prefer 1". So "some say that 1 is better", "neither is", "in style 1 is better" and "better at rhymes"
+     decide nothing: what comes before and after a decision is not skipped but has to be known.
+  4. What stands around a clause can undo it: a condition, somebody's opinion, a question, one aspect of several, a
+     report of what a response says.
+  5. The last decision counts, for a judge may think aloud. A label alone counts in the first and in the last line,
+     unless it may be a heading ("**Response 1:**"). Two that contradict each other without a word are no verdict.
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from typing import NamedTuple
 
-__all__ = ["Scale", "find_rating", "find_verdict", "parse_rating", "parse_verdict", "spelled"]
+from rlaif.judging.clauses import Clause, Line, Names, Sentence, names_of, plain_letters, read_lines, spelled
+from rlaif.judging.own_words import object_of, own_words, unwrapped, window
+from rlaif.judging.statements import (
+    TIE,
+    Role,
+    announces,
+    concludes,
+    contrasts,
+    decided,
+    denies,
+    disowns,
+    elided,
+    forges,
+    gives_up,
+    heading_role,
+    introduces,
+    is_conclusive,
+    is_confidence,
+    is_fragment,
+    is_name,
+    names_in,
+    reports,
+    retracts,
+    revises,
+    role,
+    says_so,
+    seems,
+    speaks,
+    subject,
+    undoes,
+)
+from rlaif.judging.written_ratings import Scale, find_marked_rating, find_rating, parse_rating
 
-Scale = tuple[int, int]  # the worst and the best rating, whole numbers
+__all__ = [
+    "TIE",
+    "Scale",
+    "find_marked",
+    "find_marked_rating",
+    "find_rating",
+    "find_verdict",
+    "folded",
+    "parse_rating",
+    "parse_verdict",
+    "spelled",
+]
 
 
 def parse_verdict(text: str, labels: tuple[str, ...]) -> int | None:
-    """0 or 1 for the label that `text` decides for, None where it decides for neither or cannot be read."""
+    """0 or 1 for the label that `text` decides for, TIE for neither, None where it decides nothing or is unclear."""
     found = find_verdict(text, labels)
     return None if found is None else found[0]
 
 
-def spelled(text: str, labels: tuple[str, ...]) -> str:
-    """`text` as it is compared with a label: without white space and, unless labels are single letters, without case.
-
-    A single letter is an article or a pronoun more often than a verdict, unless it is written as the label is.
-    """
-    exact = any(len(label.strip()) == 1 and label.strip().isalpha() for label in labels)
-    return text.strip() if exact else text.strip().casefold()
+def folded(label: str) -> str:
+    """What of a label a reader sees: two that are folded alike cannot be told apart in a text."""
+    return " ".join(re.sub(r"[*_`#\"'.:]", " ", plain_letters(label)).split()).casefold()
 
 
 def find_verdict(text: str, labels: tuple[str, ...]) -> tuple[int, int] | None:
-    """The verdict in `text` (0 or 1) and the place of its label, or None where there is none that can be trusted.
+    """The verdict in `text` and its place, or None where there is none that can be trusted.
 
-    Read in this order:
-      1. the first line, or else the last one, is a label and nothing more ("**2**", "Response 1.", "Response 1 is.");
-      2. the LAST statement that decides: "the better one/answer/verdict ... is (or a colon) label", "I prefer/choose
-         label", "label is (the) better/best", "label wins".
+    Args:
+        text: an answer. Of one longer than 10,000 characters its end is read, or else its first line: the time is
+            bounded.
+        labels: what the verdicts for the first and for the second response are called.
 
-    The last statement counts because a response quoted on the way may contain a forged one, while the judge's own comes
-    after everything it quotes. A statement that compares, denies or finds fault does not decide for the label it names
-    ("1 is better than 2", "the answer is not 1", "the better one is 1 or 2", "answer 1 is wrong"). Everything else is
-    None, also a text that names one label alone: it may as well find fault with it ("Response 2 is worse.") or count
-    ("There is 1 error.").
+    Returns:
+        0, 1 or TIE, and where its label begins in `text` (of a tie, where the statement does).
     """
-    names = [spelled(label, labels) for label in labels]
-    case = "" if spelled("A", labels) == "A" else "i"
-    label = "|".join(f"(?:{re.escape(name.strip())})" for name in sorted(labels, key=len, reverse=True))
-    label = rf"(?<!\w)(?{case}:{label})(?!\w)"
-
-    def verdict(match: re.Match[str]) -> tuple[int, int]:
-        return names.index(spelled(match["label"], labels)), match.start("label")
-
-    lines = list(re.finditer(r"[^\n]*\S[^\n]*", text))
-    bare = re.compile(rf"[\W_]*(?i:(?:response|answer|option)[\W_]+)?(?P<label>{label})(?i:[\W_]+is)?[\W_]*")
-    for line in lines[:1] + lines[-1:]:
-        if match := bare.fullmatch(text, line.start(), line.end()):
-            return verdict(match)
-
-    other = re.compile(rf"[\W_]*(?i:or|and|/|,|nor)[\W_]*(?i:response|answer|option)?[\W_]*{label}")
-    decided = []
-    for start in (rf"{_NOUN}(?=(?P<gap>{_LINK}){_NAMED}", rf"{_VERB}(?=(?P<gap>){_NAMED}"):
-        # The label is looked ahead for, since a statement may begin within another that does not decide.
-        for match in re.finditer(rf"{start}(?P<label>{label}))", text):
-            fault = other.match(text, match.end("label")) or _GOES_ON.match(text, match.end("label"))
-            if not (fault or _CONTRASTS.search(match["gap"]) or _DENIED.search(_clause(text, match.start()))):
-                decided.append(match)
-    for match in re.finditer(rf"(?P<label>{label})(?=[\W_]*?\s+(?:(?P<gap>{_IS}){_BETTER}|(?i:wins)\b))", text):
-        clause = _clause(text, match.start())
-        if not (_CONTRASTS.search(match["gap"] or "") or _DENIED.search(clause) or _ALONGSIDE.search(clause)):
-            decided.append(match)
-    return verdict(max(decided, key=lambda match: match.start("label"))) if decided else None
+    names = names_of(labels)
+    start = window(text)
+    found = _read(text[start:], names)
+    if found is not None:
+        return found[0], found[1] + start
+    if start:
+        head = text.lstrip()[:200].split("\n", 1)[0]
+        offset = len(text) - len(text.lstrip())
+        found = _read(head, names) if len(head) < 200 else None
+        return None if found is None else (found[0], found[1] + offset)
+    return None
 
 
-def _clause(text: str, end: int, reach: int = 48) -> str:
-    """What stands before `end` in its clause, at most `reach` characters of it."""
-    return re.split(r"[\n.,;:!?]", text[max(0, end - reach) : end])[-1]
+def find_marked(text: str, mark: str, labels: tuple[str, ...]) -> tuple[int, int] | None:
+    """The verdict in the lines that are `mark` and a label (or "tie") and nothing more; None where two disagree.
 
-
-_NOUN = r"(?i:\b(?:better|best|answer|verdict|preferred|preferable|preference|choice|pick|winner)\b)"
-_LINK = r"[^\n.]{0,40}?(?:(?i:\b(?:is|are|was|be)\b)|[:=?>→])"
-_VERB = r"(?i:\b(?:prefer|choose|pick|select|favou?r|go with)\b)"
-_NAMED = (
-    r"(?:[^\w\n.]|_)*(?i:\w+ly\s+)?(?i:the\s+)?(?i:(?:response|answer|option|choice|number|boxed)\b)?(?:[^\w\n.]|_)*"
-)
-_IS = r"(?i:\w+ly\s+)?(?i:is|was|seems|looks|appears|remains|does|performs)\b(?:[^\w\n.]+\w+){0,3}?[^\w\n.]+"
-_BETTER = r"(?i:(?:better|best|preferred|preferable|superior|stronger|winner)\b)"
-_DENIES = r"not|neither|nor|no|never|cannot|without|hardly|if|whether|\w+n['’]t"
-_DENIED = re.compile(rf"\b(?:{_DENIES})\b|\b(?:less|least|second|next)\W+$", re.IGNORECASE)
-_CONTRASTS = re.compile(
-    rf"\b(?:{_DENIES}|than|over|or|and|because|since|while|whereas|but|although|though|less|least|from|worse|worst)\b",
-    re.IGNORECASE,
-)
-_ALONGSIDE = re.compile(r"\b(?:or|both)\W+(?:response\W+)?$", re.IGNORECASE)
-# The label is no verdict but the subject of what follows, a number, or what is called the worse one.
-_GOES_ON = re.compile(
-    r"['’]s\b|\s*[/.,]\s*\d|\s*%|\s+out of\b|[^\w\n.]*\s(?:is|was|are|has|had|does|did|fails?|contains?|"
-    r"(?:as|to be) (?:the |a )?(?:worse|worst|weaker|weakest|last|loser))\b",
-    re.IGNORECASE,
-)
-
-
-def parse_rating(text: str, scale: Scale) -> int | None:
-    """The rating that `text` gives on `scale`, None where it gives none or cannot be read."""
-    found = find_rating(text, scale)
-    return None if found is None else found[0] + scale[0]
-
-
-def find_rating(text: str, scale: Scale) -> tuple[int, int] | None:
-    """The rating in `text` as its place on `scale` (0 is the worst) and the place of its number in the text, or None.
-
-    Read in this order, with a scale from 1 to 10:
-      1. the first or the last line is a whole number from 1 to 10 and nothing more ("**7**", "Rating: 7", "7/10.");
-      2. the statements that give one: "rating/score ... (is, of, or a colon) 7", "I (would) rate it (at) 7", "I give
-         it a 7", each at the end of its clause, and "7/10" or "7 out of 10" anywhere.
-
-    Where those that are read do not all say the same number (of several aspects, or in a response quoted on the way),
-    nothing is; nor is a number with decimals, on another scale, in a range, or denied.
+    A response cannot guess the mark (it comes from the content and a salt), so such a line is the judge's own wherever
+    it stands.
     """
-    names_scale, bare, rates = _rating_patterns(scale)
-    # "Rating (1-10):" and "on a scale from 1 to 10" name the scale, and rate nothing.
-    text = names_scale.sub(lambda match: " " * len(match[0]), text)
-    lines = list(re.finditer(r"[^\n]*\S[^\n]*", text))
-    found = [match for line in lines[:1] + lines[-1:] if (match := bare.fullmatch(text, line.start(), line.end()))]
-    if not found:
-        stated = [match for pattern in rates for match in pattern.finditer(text)]
-        found = [match for match in stated if not _DENIED.search(_clause(text, match.end("number"), 80))]
-    numbers = {int(match["number"]) for match in found}
-    if len(numbers) != 1 or not numbers <= set(range(scale[0], scale[1] + 1)):
+    if mark.casefold() not in text.casefold():
         return None
-    first = min(found, key=lambda match: match.start("number"))
-    return numbers.pop() - scale[0], first.start("number")
+    names = names_of(labels)
+    rest = re.compile(rf"[ \t*_`#]*{re.escape(mark)}(?P<rest>[^\n]{{0,80}})", re.IGNORECASE)
+    found = []
+    for match in re.finditer(r"[^\n]+", text):
+        line = rest.fullmatch(text, match.start(), match.end())
+        named = line and names.marked(text, line.start("rest"), line.end("rest"))
+        if named:
+            found.append(named)
+    return found[-1] if len({verdict for verdict, _ in found}) == 1 else None
 
 
-@lru_cache
-def _rating_patterns(scale: Scale) -> tuple[re.Pattern[str], re.Pattern[str], list[re.Pattern[str]]]:
-    """What names the scale, a line that is a rating and nothing more, and the statements that give one."""
-    low, high = scale
-    names_scale = rf"(?<![\w.]){low}\s*(?:[-–—]|to|and)\s*{high}(?![\w.]*\d)"
-    best = f"(?:{high}|{_IN_WORDS[high]})" if high in _IN_WORDS else str(high)
-    out_of = rf"(?:\s*/\s*{high}|\s+out\s+of\s+{best})"
-    # A whole number that is no part of a longer one, of a range, or of a scale that ends elsewhere.
-    end = r"(?!\w|[.,:]\d|\s*%|\s*[-–—/]\s*\w|\s+(?:to|or|out\s+of)\b)"
-    number = rf"(?<![\w.,:/–—-])(?P<number>\d{{1,{len(str(high)) if high > 9 else 2}}})"
-    of = r"(?:rating|score|grade|answer|verdict)"
-    bare = rf"[\W_]*?(?:(?:\w+\s+){{0,2}}{of}[^\w\n]*(?:(?:is|of)\b[^\w\n]*)?)?{number}{out_of}?{end}[\W_]*"
-    # The number ends its clause: "a rating of 10 would need sources" gives none.
-    clause_ends = r"(?=[\W_]*(?:$|\n|[.;,!?)]|(?:because|since|for|as|due|overall)\b))"
-    rates = (
-        rf"\b{of}\b[^\n.\d]{{0,40}}?(?:\b(?:is|of|at|as)\b|[:=→])[^\n.\d]{{0,16}}?{number}{out_of}?{end}{clause_ends}",
-        rf"\b(?:I\b[^\n.\d]{{0,24}}?\b)(?:rate|score|grade|give|assign)\b[^\n.\d]{{0,40}}?{number}{out_of}?{end}{clause_ends}",
-        rf"{number}{out_of}(?![\w/])(?!\.\d|\s+of\b)",
-    )
-    flags = re.IGNORECASE
-    return re.compile(names_scale, flags), re.compile(bare, flags), [re.compile(pattern, flags) for pattern in rates]
+def _read(text: str, names: Names) -> tuple[int, int] | None:
+    inner, offset = unwrapped(text)
+    found = _from_object(inner, names)
+    if found is None:
+        own = own_words(plain_letters(inner), names.quoted)
+        found = _from_lines(own, read_lines(own, names))
+        if found is not None and found[0] != TIE and names.letters and _THIRD.search(own):
+            return None  # a third label in use elsewhere, mostly for a tie
+    return None if found is None or found[0] == _NONE else (found[0], found[1] + offset)
 
 
-_IN_WORDS = {5: "five", 7: "seven", 9: "nine", 10: "ten"}
+_THIRD = re.compile(r"\[\[ ?C ?\]\]")
+
+# An object ------------------------------------------------------------------------------------------------------------
+
+_NONE = -2  # a decision against deciding, or one that cannot be known: it stands in the way of an earlier one
+_KEYS = re.compile(
+    r"(?:(?:final|overall|my|the)[ _-]?)*(?:verdict|decision|winner|choice|preference|preferred|better|best|answer|"
+    r"judge?ment|result|selected|selection|chosen|pick|conclusion|vote)"
+    r"(?:[ _-]?(?:response|answer|output|option|one|assistant|model|label|id))?",
+    re.IGNORECASE,
+)
+
+
+def _from_object(text: str, names: Names) -> tuple[int, int] | None:
+    """The verdict of a JSON object that is the whole of an answer, or its end; keys of other names hold none."""
+    stripped = text.rstrip().removesuffix("```").rstrip()
+    if not stripped.endswith("}"):
+        return None
+    start = 0 if stripped.lstrip().startswith("{") else stripped.rfind("\n{") + 1
+    before, body = text[:start], stripped[start:]
+    if start == 0 and not body.lstrip().startswith("{"):
+        return None
+    before = re.sub(r"\n?[`~]{3,}\w*\s*$", "", before.rstrip())
+    lines = read_lines(own_words(plain_letters(before), names.quoted), names)
+    if lines and (lines[-1].hidden or not announces(lines[-1].sentences[-1].words, lines[-1].sentences[-1].end)):
+        return None
+    values = [value for key, value in object_of(body) if _KEYS.fullmatch(key.strip())]
+    verdicts = {names.marked(str(value), 0, len(str(value))) for value in values if isinstance(value, (str, int))}
+    said = {verdict[0] for verdict in verdicts if verdict}
+    if len(said) != 1 or None in verdicts:
+        return None
+    verdict = said.pop()
+    for key in re.finditer(r"\"([^\"]{1,60})\"\s*:\s*(?P<value>\"[^\"]*\"|[^\s\",}]+)", body):
+        place = names.marked(body, *key.span("value")) if _KEYS.fullmatch(key[1].strip()) else None
+        if place:
+            return verdict, start + place[1]
+    return verdict, start
+
+
+# Lines ----------------------------------------------------------------------------------------------------------------
+
+
+class _Said(NamedTuple):
+    """A decision and where it stands: in the text, and in which line."""
+
+    verdict: int
+    place: int
+    line: int
+
+
+def _from_lines(text: str, lines: list[Line]) -> tuple[int, int] | None:
+    """The decision that a text's lines come to."""
+    reader = _Reader(text)
+    for line in lines:
+        reader.read(line)
+    said, bare = reader.closing or reader.said, reader.bare
+    first = next((name for name in bare if name.line == 0), None)
+    last = next((name for name in bare if name.line == len(lines) - 1), None)
+    if len({name.verdict for name in bare}) > 1:
+        # Headings, or two answers.
+        first = last = None if first is None or said is None or said.verdict != first.verdict else said
+    if last is not None:
+        said = last
+    elif first is not None:
+        if said is None or said.verdict == first.verdict:
+            said = first
+        elif said.verdict not in (TIE, _NONE) and not reader.revised:
+            return None
+    return None if said is None else (said.verdict, said.place)
+
+
+class _Reader:
+    """Reads line by line, and keeps what was said last.
+
+    Attributes:
+        said: the last decision in words.
+        revised: it says that it revises an earlier one.
+        bare: the lines that are a name and nothing more.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.said: _Said | None = None
+        self.revised = False
+        self.bare: list[_Said] = []
+        self._line = -1
+        self._topic = False  # the last words were "my verdict:" or the like, and a name that follows is one
+        self._unfinished = False  # the line before ends in a colon, and a number that follows may be anything
+        self._aspect = False  # a heading of one aspect stands over this
+        self._under: set[int] = set()  # the line before was the heading of these
+        self._told: set[int] = set()  # in this paragraph somebody else is said to decide for these
+        self._told_on: set[int] = set()  # the same for the rest of the text
+        self._quoting = ""  # "next": a paragraph that is told of begins, "now": this is one
+        self._teller: set[int] = set()
+        self._listed = True
+        self._before = ""  # the sentence before
+        self.closing: _Said | None = None  # the last sentence is a name and nothing more
+
+    def read(self, line: Line) -> None:
+        """Takes the next line."""
+        self._line += 1
+        if line.after_blank:
+            self._told = self._under
+            if self._quoting == "now":
+                self._end_quotation()
+        self._under = set()
+        if self._quoting:
+            if line.hidden and self._quoting == "next":
+                self._quoting = ""
+            elif not line.hidden:
+                self._quoting = "now"
+                self._listed = self._listed and line.listed
+                return
+        if line.hidden:
+            return
+        if line.table:
+            self._row(line)
+            return
+        if self._heading(line):
+            return
+        for i, sentence in enumerate(line.sentences):
+            self._sentence(sentence, line, i)
+        last = line.sentences[-1]
+        self._unfinished = last.end.endswith(":") and not self._topic
+        if self._unfinished and is_name(last.words):
+            self._told = self._under = names_in(last.words)
+        if introduces(last.words, last.end, line.title):
+            self._quoting, self._listed = "next", True
+            self._teller = names_in(last.words) or {0, 1}
+
+    def _end_quotation(self) -> None:
+        self._quoting = ""
+        if not self._listed:
+            self._told_on |= self._teller
+
+    def _heading(self, line: Line) -> bool:
+        """Whether the line is a heading of the responses or of an aspect, or a name alone, and notes it."""
+        if len(line.sentences) != 1:
+            return False
+        sentence = line.sentences[0]
+        words = sentence.words
+        if len(sentence.clauses) == 1 and (name := is_name(words)) and "?" not in sentence.end:
+            clause = sentence.clauses[0]
+            found = _Said(int(name["name"][1]), clause.places[0], self._line)
+            if self._topic:
+                self._note(found, words)
+            elif sentence.end.endswith(":") or line.title:
+                self._told = self._under = {found.verdict}
+                self._aspect = False
+                return True
+            elif "¢" in words:
+                self._note(found, words)
+            elif (
+                sentence.end[:1] in ("", ".", "!", ")")
+                and not self._unfinished
+                and found.verdict not in self._told | self._told_on
+            ):
+                self.bare.append(found)
+            self._topic = self._unfinished = False
+            return True
+        if names_in(words) or decided(words):
+            return False
+        heading = line.title or line.bold or sentence.end.endswith(":")
+        if heading and len(words.split()) <= 7 and not reports(words):
+            self._aspect = not heading_role(words)
+        return False
+
+    def _row(self, line: Line) -> None:
+        """A row of a table is a verdict if it says what it is, and names one response: "| Winner | Response 2 |"."""
+        clauses = [clause for sentence in line.sentences for clause in sentence.clauses]
+        names = [name for clause in clauses[1:] if (name := is_name(clause.words))]
+        said = len(clauses) >= 2 and len(names) == len(clauses) - 1 and len({name["name"][1] for name in names}) == 1
+        if said and heading_role(clauses[0].words) and not names_in(clauses[0].words):
+            self._note(_Said(int(names[0]["name"][1]), clauses[1].places[0], self._line), "")
+
+    def _note(self, found: _Said, words: str) -> None:
+        if self._text[found.place : found.place + 6].lower() in ("former", "latter") and self._turned(found.place):
+            return
+        if found.verdict in self._told | self._told_on:
+            return
+        self.said = found
+        self.revised = revises(words)
+
+    def _turned(self, place: int) -> bool:
+        """Whether "the former" in `place` may be Response 2, which was named first."""
+        near = re.findall(r"(?i)\b(?:1|2|a|b|first|second|one|two)\b", self._text[max(0, place - 300) : place])
+        ranks = [0 if name.lower() in ("1", "a", "first", "one") else 1 for name in near if name not in ("a", "one")]
+        return len(ranks) > 1 and ranks[-2:] == [1, 0]
+
+    def _sentence(self, sentence: Sentence, line: Line, index: int) -> None:
+        """Takes a sentence."""
+        words, before = sentence.words, self._before
+        self._before = words
+        self.closing = None
+        if self.said is not None and disowns(words):
+            self.said = None
+        if self.bare and disowns(words):
+            self.bare = [name for name in self.bare if name.line < self._line - 2]
+        found = self._decision(sentence)
+        if found is None and retracts(words):
+            self.bare = []
+            self.said = None if self.said is None else _Said(_NONE, self.said.place, self._line)
+        if found is None and self._line == 0 and index == 0:
+            found = self._begins_with_a_name(sentence, line)
+        if found is None and "?" not in sentence.end and len(sentence.clauses) == 1 and (name := is_name(words)):
+            clause = sentence.clauses[0]
+            named = _Said(int(name["name"][1]), clause.places[0], self._line)
+            if words.endswith("is ") and denies(before) and names_in(before) == {1 - named.verdict}:
+                found = named
+            elif index and sentence.end == "." and not line.listed:
+                self._closing(named, words, before)
+        if found is not None:
+            self._note(found, words)
+        elif self.said is not None and (
+            gives_up(words) or (self.said.verdict == TIE and contrasts(words) and names_in(words))
+        ):
+            self.said = _Said(_NONE, self.said.place, self._line)
+
+    def _closing(self, named: _Said, words: str, before: str) -> None:
+        """A name alone that may be the last sentence; "2." may also be the next item of a list."""
+        digit = words.startswith("¤") and self._text[named.place : named.place + 1].isdigit()
+        if not (digit and before.count(" ") > 2) and named.verdict not in self._told | self._told_on:
+            self.closing = named
+
+    def _begins_with_a_name(self, sentence: Sentence, line: Line) -> _Said | None:
+        """ "2, because ...", "Response 2 (it is shorter)", "Response 2. It is ..."."""
+        first, *rest = sentence.clauses
+        name = is_name(re.sub(r"(?<=^[§¤¢][01] )(?:because|since|as (?:it|the)) .*", "", first.words))
+        if name is None or line.title or line.listed or sentence.end.endswith(("?", ":")):
+            return None
+        reasons = (
+            all(clause.aside for clause in rest)
+            or (rest[0].before in ",-;" and is_confidence(rest[0].words))
+            or (
+                rest[0].before in ",-;"
+                and re.match(r"(?:because|since|as|it|for|this|that|given|due|not) ", rest[0].words)
+            )
+        )
+        if (
+            not reasons
+            or disowns("".join(clause.words for clause in rest))
+            or (not rest and first.words.startswith("¤") and first.words.count(" ") == 1)
+        ):
+            return None
+        return _Said(int(name["name"][1]), first.places[0], self._line)
+
+    def _decision(self, sentence: Sentence) -> _Said | None:
+        """What a sentence decides, with what stands around its clauses."""
+        found: _Said | None = None
+        impression = False  # what is found is one
+        limited = False  # what is said is of one aspect, or somebody's opinion
+        teller: set[int] = set()  # it is what these say
+        actor: str | None = None  # the response that the sentence is about
+        question = "?" in sentence.end
+        clauses = sentence.clauses
+        for i, clause in enumerate(clauses):
+            sign = clauses[i + 1].before if i + 1 < len(clauses) else sentence.end
+            words = clause.words
+            topic, self._topic = self._topic, False
+            if clause.aside:
+                self._topic = topic
+                if undoes(words, aside=True):
+                    found = None
+                continue
+            said = self._said_in(clause, sign, topic, actor)
+            if names_in(words):
+                actor = subject(words) if not any(names_in(other.words) for other in clauses[:i]) else None
+            if said is not None and not question:
+                if role(words, sign) is Role.RESUMES:
+                    limited, teller = False, set()
+                aspect = self._aspect and not topic and not concludes(words)
+                if not limited and not teller and not aspect:
+                    found, impression = said, seems(words)
+                continue
+            if found is not None and _takes_back(clause, found, impression):
+                found = None
+            part = role(words, sign)
+            if part is Role.TOPIC or is_conclusive(words) or (part is Role.LEAD and sign in (":", "-", "→")):
+                self._topic = True
+            elif part is Role.LIMITS:
+                limited = True
+            elif part is Role.REPORT:
+                teller |= names_in(words) or {0, 1}
+            elif part is Role.RESUMES:
+                limited, teller = False, set()
+            self._hear(words, topic, speech=sign == ":" and i + 1 < len(clauses) and "¶" not in sentence.words)
+        return found
+
+    def _said_in(self, clause: Clause, sign: str, topic: bool, actor: str | None) -> _Said | None:
+        """What a clause decides; `topic`: the one before was "my verdict", `actor`: it has this subject if none."""
+        words = clause.words
+        if verdict := decided(words):
+            place = clause.start if verdict[1] < 0 else clause.places[verdict[1]]
+            return _Said(verdict[0], place, self._line)
+        if actor is not None and (whole := elided(words, actor)) and (verdict := decided(whole)):
+            return _Said(verdict[0], clause.start, self._line)
+        alone = topic or "¢" in words or (says_so(words) and sign in (".", "!", "", ";"))
+        if alone and (name := is_name(words)):
+            return _Said(int(name["name"][1]), clause.places[0], self._line)
+        return None
+
+    def _hear(self, words: str, topic: bool, speech: bool) -> None:
+        """Notes for whom a clause says that others decide; `speech`: their words follow, not in quotation marks."""
+        names = names_in(words)
+        if speech and not topic and is_name(words):
+            self._told |= names
+        if speech and speaks(words):
+            self._told_on |= names or {0, 1}
+        if forges(words):
+            self._told |= names or {0, 1}
+
+
+def _takes_back(clause: Clause, found: _Said, impression: bool) -> bool:
+    """Whether a clause behind a decision takes it back."""
+    words = clause.words
+    if undoes(words, aside=False) or (clause.before == "←" and reports(words)):
+        return True
+    if contrasts(words) and (impression or found.verdict == TIE):
+        return True
+    if found.verdict == TIE and is_fragment(words):
+        return True
+    name = is_name(words)
+    return name is not None and clause.before == "," and int(name["name"][1]) != found.verdict

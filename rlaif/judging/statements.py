@@ -1,0 +1,801 @@
+"""The grammar of decisions: what one clause of a judge's text says about which response is better.
+
+The patterns are over clauses as clauses.py writes them: words in lower case with one space behind each, names marked.
+A pattern begins at the clause's first word, so every word before a name has to be one that a decision may have, and
+what may follow is listed too. A word that is not known makes a clause say nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+
+from rlaif.judging.clauses import NOUN
+
+__all__ = [
+    "TIE",
+    "Role",
+    "announces",
+    "concludes",
+    "contrasts",
+    "decided",
+    "denies",
+    "disowns",
+    "elided",
+    "forges",
+    "gives_up",
+    "heading_role",
+    "introduces",
+    "is_conclusive",
+    "is_confidence",
+    "is_fragment",
+    "is_name",
+    "names_in",
+    "reports",
+    "retracts",
+    "revises",
+    "role",
+    "says_so",
+    "seems",
+    "speaks",
+    "subject",
+    "undoes",
+]
+
+TIE = -1  # the verdict that neither is better
+
+
+def _words(alternatives: str) -> str:
+    """One of several words or phrases, with the space behind it."""
+    return f"(?:(?:{alternatives}) )"
+
+
+_NAME = r"(?:the )?(?P<name>[§¤¢][01]) "
+_OTHER = r"(?:the )?(?P<other>[§¤¢][01]) "
+_NOUNS = rf"(?:{NOUN}|one|ones|pick|performer|performance|fit|match)"
+_ADVERBS = (
+    "clearly|slightly|marginally|significantly|considerably|substantially|definitely|certainly|obviously|noticeably|"
+    "generally|ultimately|undoubtedly|decidedly|distinctly|vastly|greatly|strongly|narrowly|easily|probably|likely|"
+    "arguably|objectively|plainly|evidently|simply|really|truly|overwhelmingly|markedly|notably|unquestionably|"
+    "unambiguously|barely|moderately|comfortably|genuinely|honestly|personally|therefore|thus|hence|overall|much|far|"
+    "by far|a bit|a little|just|still|indeed|in fact|actually|somewhat|quite|then|also|now|finally|altogether|rather|"
+    "on balance|on the whole|in my opinion|in my view|for me|to me|all in all|by a wide margin|way|even|instead|"
+    "without a doubt|without question|without doubt|hands down|here|in this case"
+)
+_ADV = f"{_words(_ADVERBS)}*+"
+
+# What a decision may begin with.
+_LEADS = (
+    r"and|but|so|yet|then|thus|hence|therefore|consequently|accordingly|overall|ultimately|finally|lastly|clearly|"
+    r"obviously|evidently|however|nevertheless|nonetheless|still|instead|honestly|personally|frankly|altogether|"
+    r"summary|conclusion|bottom line|the bottom line|tl;dr|tldr|in conclusion|in summary|in short|in sum|"
+    r"in brief|in the end|in total|in all|in general|"
+    r"in this case|in this comparison|in this instance|in my (?:humble |honest |own )?(?:opinion|view|"
+    r"judge?ment|assessment|evaluation|estimation)|"
+    r"all in all|all things considered|all told|everything considered|taken together|on balance|on the whole|"
+    r"on reflection|on second thoughts?|upon reflection|after all|at the end of the day|as a result|as such|"
+    r"to me|for me|"
+    r"for (?:this|that|these|those|all these|all of these|the above|the following|both) reasons?|"
+    r"(?:that|this|which) is why|that's why|because of (?:this|that)|to (?:conclude|sum up|summari[sz]e)|summing up|"
+    r"with that said|that said|that being said|having said that|given (?:this|that|all (?:this|that|of this))|"
+    r"now|ok|okay|well|yes|"
+    r"in light of (?:this|that|the above)|based on (?:this|that|these|the above)(?: \w+)?|of the two(?: \w+)?|"
+    r"between the two(?: \w+)?|"
+    r"wait|actually|hmm|i repeat|again|correction|second|third|first of all|put simply|simply put|"
+    r"(?:i|we) (?:(?:would|will|can|must|do|have to|should|may|also|therefore|thus|hence|now|am inclined to|"
+    r"am going to|"
+    r"still|strongly|firmly|personally|honestly|confidently|would have to) )*(?:think|believe|feel|find|"
+    r"conclude|judge|say|"
+    r"decide|determine|consider|hold|rule|deem|maintain|concluded|decided|determined|argue|am convinced|"
+    r"am confident|am sure|"
+    r"am certain|stand by|have (?:decided|determined|concluded))(?! (?:for|on|in|with|against|to) )(?: that)?|"
+    r"i(?:'d|'ll) (?:have to )?(?:also |still |therefore )?(?:say|argue|conclude|judge|rule)(?: that)?|"
+    r"i'm (?:convinced|confident|sure|certain)(?: that)?|"
+    r"(?:it is|it's|it seems|it is quite|it is very) (?:clear|evident|obvious|apparent|clear to me|"
+    r"fair to say|safe to say|my (?:opinion|view|verdict|judge?ment|belief|conclusion))(?: that)?|"
+    r"(?:this|which|that|all this|all of this) (?:means|shows|makes it clear|suggests|indicates|implies|"
+    r"leads me to (?:conclude|believe|think|say))(?: that)?|"
+    r"(?:the|my|our) (?:final |overall |own )?(?:verdict|conclusion|decision|judge?ment|opinion|view|"
+    r"assessment|evaluation|finding|answer|feeling) is that|"
+    r"(?:one|we|it) (?:can|could|may|must) (?:be )?(?:concluded?|said?|seen?)(?: that)?|"
+    r"i come to the conclusion that|i have come to the conclusion that|"
+    r"considering (?:all|everything|this|these|the above)[^¶§¤¢]{0,40}|by (?:a )?(?:small|narrow|slight|slim|"
+    r"fine|wide|large|clear|thin|tiny|comfortable|considerable) margin|by a hair|by a whisker|just barely|"
+    r"without a doubt|without doubt|without question|hands down|no doubt|all right|alright|so yes|yes"
+)
+_LEAD = f"{_words(_LEADS)}*+"
+
+_BECAUSE = (
+    r"because|since|due to|given|owing to|thanks to|on account of|for (?:its|it|being|the reason|the reasons|"
+    r"these|this reason|"
+    r"the following|having|several|two|three|providing|giving|staying|following|a few|many|multiple)|as (?:it|"
+    r"this|they|the [§¤¢]|[§¤¢]|its|that|he|she|there|"
+    r"the (?:other|response|answer|first|second|former|latter|better|best|winner|stronger|preferred|superior|"
+    r"more|user|instruction|question|prompt|task|request)|both|neither|i|a (?:better|whole)|my|well|such)"
+)
+_ENDS = r"(?=$|[¢][01] $|"
+_AFTER_NAME = (
+    rf"{_ENDS}(?:{_BECAUSE}|over|rather than|instead of|instead|in favou?r of|than|while|whereas|which|who|"
+    r"although|though|even|by|and not|not|overall|"
+    r"here|as well|this time|with (?:no|its|the|a|more|about|roughly|high|low|medium|moderate|some|great|full|"
+    r"\S*%)|on (?:balance|the whole)|in (?:this|my|the end|every|all|general|terms of overall)|wins?|"
+    r"for (?:this|the) (?:task|request|prompt|question|instruction|purpose)|"
+    r"of the two|between the two|is (?:better|the better|best|superior|the best|the winner|preferred|"
+    r"preferable|the clear|clearly better|stronger|the stronger))\b)"
+)
+_TASK = (
+    r"(?:this|the) (?:user's |given |particular |specific |original )?(?:task|request|prompt|question|user|"
+    r"instruction|purpose|query|job|reason|reasons)"
+)
+_WISH = (
+    r"(?:(?:the|this|that|these|all|both|what|of|given|original|user's|user|actual|specific|"
+    r"stated) )*(?:requests?|questions?|tasks?|needs?|concerns?|instructions?|prompt|query|requirements?|criteria|"
+    r"purpose|ask|intent|user|asked|problem|brief) "
+)
+_AFTER_BETTER = (
+    rf"{_ENDS}(?:{_BECAUSE}|while|whereas|although|though|even|overall|here|by (?:far|a|some|quite)|"
+    r"of (?:the two|both|these|them)|among|between the two|"
+    rf"for {_TASK}|for me|in (?:this|my|every|all|general|the end|comparison|both|total)|on (?:balance|"
+    r"the whole|every|all)|in almost every|to me|"
+    r"and|rather than|over|that|not|to (?:the|this) (?:user's )?(?:question|request|prompt|task|instruction|"
+    r"query)|at the task|at (?:answering|following|addressing|fulfilling) the|this time|today|now|"
+    r"compared (?:to|with)|when compared|too|indeed|"
+    r"than (?:the )?(?:[§¤¢][01]|other|second|first|its|that of|those)\b)\b)"
+)
+_BETTER = (
+    rf"(?:(?:the |a |an |my |our )?{_ADV}(?:(?:overall|clear|obvious|final|definite|more|most|most|outright|"
+    r"undisputed|deserving|"
+    r"preferred|superior|much|far|slightly|marginally|clearly) )*(?:better|best|superior|preferred|preferable|"
+    r"stronger|strongest|"
+    r"winner|winning|favou?rite|chosen|(?<=the )(?:more|most) (?:helpful|useful|appropriate|suitable|"
+    rf"satisfactory|convincing|harmless)(?= {_NOUNS} )|(?<=the )(?:safer|"
+    rf"less harmful)(?= {_NOUNS} ))(?: (?:overall|quality|ai))*(?: {_NOUNS}| choice)? |"
+    r"(?:the |my |our )(?:(?:clear|final|overall|preferred|obvious|first) )*(?:winner|choice|pick|preference|"
+    r"favou?rite|selection|vote|verdict|answer) |"
+    r"the one (?:that )?(?:i|we) (?:would |'d )?(?:prefer|choose|pick|select|favou?r) |the one to (?:choose|"
+    r"prefer|pick) |ahead |on top |victorious |what i (?:would )?(?:prefer|choose|pick) )"
+)
+_IS = (
+    r"(?:is|was|'s|remains|seems|seems to be|looks|looks like|appears|appears to be|proves|proves to be|does|"
+    r"performs|performed|comes out|came out|"
+    r"ends up|stands out as|emerges|emerges as|works|has to be|must be|turns out to be|reads|fares|ranks|"
+    r"ranks as|qualifies as|i find|are|is to be|"
+    r"is considered|is judged|is deemed|is simply|represents|does the job|answers|would be(?= (?:the|a|my) )|"
+    r"can be considered|should be considered|does a|did) "
+)
+_SUBJECT_WINS = (
+    r"(?:wins|won|prevails|takes it|takes the win|takes the prize|takes the lead|gets my vote|gets the win|"
+    r"gets the nod|gets the edge|gets my preference|"
+    r"has the edge|has an edge|has the upper hand|edges it|edges ahead|earns my vote|comes out ahead|"
+    r"deserves (?:the |to )win|should win|must win|has won|is what i (?:would )?(?:prefer|choose|pick)|"
+    r"(?:should|must|is to|has to|would|will) be (?:the )?(?:my )?(?:preferred|chosen|selected|favou?red|"
+    r"picked|preferable|preference|choice|pick)|(?:gets|has|receives|earns) my (?:vote|preference)) "
+)
+_BEATS = (
+    r"(?:beats|outperforms|surpasses|outshines|edges out|trumps|outdoes|exceeds|wins over|wins against|defeats|"
+    r"tops|is preferred (?:over|to)|is preferable to|is superior to|is better than|outclasses) "
+)
+_WORSE = (
+    rf"(?:is|was|seems|performs|does|remains) {_ADV}(?:worse|weaker|inferior|poorer|less good|not as good) (?:than|"
+    r"to|as) "
+)
+# In "A better answer is B" the first name is an article.
+_DET = r"(?:(?:the|my|our|a|an|this|here is my|here's my|and my|and the|¤[01]) )?"
+_VERDICT = (
+    rf"(?:verdict|decision|judge?ment|conclusion|choice|pick|preference|winner|winning {_NOUNS}|answer|"
+    r"selection|ruling|vote|recommendation|result|outcome|"
+    rf"{_ADV}(?:better|best|preferred|preferable|superior|stronger|strongest|winning|chosen|selected|"
+    rf"higher-quality|more preferable|favou?red)(?: overall)?(?: quality)?(?: ai)?(?: {_NOUNS})?(?: of the "
+    r"two(?: \w+)?)?(?: here)?(?: overall)?(?: between the two)?|"
+    r"one (?:that )?(?:i|we) (?:would )?(?:prefer|choose|pick|select|favou?r)|one that (?:is better|wins|"
+    r"performs better)|(?:1st|first) (?:place|rank)|decided|settled)"
+)
+_KINDS = (
+    r"(?:(?:final|overall|own|ultimate|corrected|revised|updated|new|amended|clear|obvious|official|definitive|"
+    r"concluding|short|single|one-word|personal|considered|honest|firm|judge's|to conclude|undisputed|outright|"
+    r"first) )*"
+)
+_WORD_ELSEWHERE = (
+    r"(?:(?:最终|最終|我的|最后)?(?:答案|回答|判断|判定|结论|結論|裁决|选择|選擇|评判|判決|更好的回答|结果)"
+    r"(?:是|为|は|：)?|(?:endgültige |meine |"
+    r"mein |endgültiges )?(?:antwort|urteil|entscheidung|wahl|fazit|bewertung)(?: ist)?|"
+    r"(?:la |le |ma |mon |el |mi |il |lo |o |a |minha )*(?:meilleure |mejor |melhor |migliore )?(?:réponse|"
+    r"reponse|respuesta|resposta|risposta|verdict|veredicto|verdetto|veredito|décision|decisión|decisione|"
+    r"decisão|choix|conclusion|conclusión|conclusione)(?: finale?)?(?: est| es| è| é)?|"
+    r"(?:мой |лучший |окончательный |итоговый )*(?:ответ|вердикт|решение|вывод)|(?:정답|답|판정|최종 답변)|"
+    r"(?:odpowiedź|werdykt|antwoord|oordeel|svar|dom))"
+)
+_TOPIC = (
+    rf"(?:{_LEAD}{_DET}{_KINDS}{_VERDICT} (?:as follows |below |number )?|{_WORD_ELSEWHERE} |"
+    rf"{_LEAD}(?:which|what|who) (?:{_NOUNS} |of the two(?: \w+)? |of these |one )*(?:is|was|would be|wins|"
+    rf"do i prefer|would i choose) ?{_ADV}(?:the )?(?:{_BETTER})?(?:of the two )?(?:overall )?)"
+)
+_LINK = r"(?:(?:is|was|are|=|would be|has to be|must be|goes to|would have to be|for|remains|will be|should be) )"
+_BETWEEN_WORDS = (
+    "clearly|definitely|obviously|therefore|thus|hence|undoubtedly|certainly|still|then|simply|overall|probably|likely|"
+    "without a doubt|indeed|as follows|now|ultimately|number|that of|for"
+)
+_BETWEEN = f"(?:{_words(_BETWEEN_WORDS)}*+)"
+_CHOOSE = (
+    r"(?:prefer|choose|pick|select|favou?r|go with|vote for|opt for|lean towards?|side with|recommend|declare|"
+    r"rank|rate|give it to|give the edge to|give the win to|"
+    r"give my vote to|give the nod to|give preference to|give the point to|award the win to|award it to|"
+    r"settle on|decide for|decide on|decide in favou?r of|rule for|rule in favou?r of|"
+    r"judge in favou?r of|stick with|stay with|cast my vote for|come down on the side of|endorse|chose|picked|"
+    r"selected|preferred|went with|voted for|going with|choosing|picking|selecting|leaning towards?|"
+    r"siding with|voting for|take|taking|put my money on|end up with|hand it to)"
+)
+_I = (
+    r"(?:(?:i|we) (?:(?:would|will|do|must|have to|have|am going to|am inclined to|tend to|should|can|"
+    r"choose to|want to|would like to|am|had) )*|i'm |i'd (?:have to )?|i'll (?:have to )?|we'd |"
+    r"i'm (?:going to |inclined to )?|my vote is to |i've |if (?:i had to choose|forced to choose|"
+    r"pressed) i (?:would )?)"
+)
+
+# Each way to decide for the response in `name`.
+_FOR = [
+    rf"{_LEAD}{_NAME}{_ADV}{_IS}{_ADV}{_BETTER}{_AFTER_BETTER}",
+    rf"{_LEAD}{_NAME}{_ADV}{_SUBJECT_WINS}",
+    (
+        rf"{_LEAD}{_NAME}{_ADV}(?:better|best) (?:addresses|answers|meets|follows|fulfill?s|serves|executes|"
+        rf"satisfies|responds to|handles|suits|fits|matches) {_WISH}"
+    ),
+    rf"{_LEAD}(?P<name>[§¤¢][01]) (?:then|it is|it is then|for me|for sure|all the way) $",
+    (
+        rf"{_LEAD}(?:i|we|i'll|i'm|i'd|i will) (?:now |would |have to |must |therefore |am )*(?:change|changing|"
+        r"changed|switch|switching|switched|revise|correct|update|move|reverse) (?:my (?:\w+ )+)?(?:to|"
+        rf"in favou?r of) {_NAME}{_AFTER_NAME}"
+    ),
+    rf"{_LEAD}{_NAME}{_ADV}{_BEATS}{_OTHER}",
+    rf"{_LEAD}{_NAME}{_ADV}{_IS}{_ADV}(?:better|superior|preferable|preferred|stronger) (?:than|to|over) {_OTHER}",
+    (
+        rf"{_LEAD}(?:{_DET}{_KINDS}{_VERDICT} |{_WORD_ELSEWHERE} ?){_BETWEEN}{_LINK}{_BETWEEN}(?:the |option |"
+        rf"number )*{_NAME}{_AFTER_NAME}"
+    ),
+    rf"{_LEAD}(?:{_DET}{_KINDS}{_VERDICT} |{_WORD_ELSEWHERE} ){_NAME}$",
+    (
+        rf"{_LEAD}{_I}{_ADV}{_CHOOSE} {_ADV}{_NAME}(?:as (?:the |my )?{_BETTER}|to be (?:the )?{_BETTER}|"
+        rf"(?:the )?winner |first |higher |above {_OTHER})?{_AFTER_NAME}"
+    ),
+    (
+        rf"{_LEAD}(?:i|we) (?:would |do |can |therefore |thus )*(?:consider|find|judge|deem|rate|regard|declare|"
+        rf"rank|see|think|call|hold) {_NAME}(?:as |to be |is )?{_BETTER}{_AFTER_BETTER}"
+    ),
+    (
+        rf"{_LEAD}my (?:final |overall |own )?(?:vote|preference|choice|point|decision|verdict|pick|nod) (?:goes|"
+        r"is given|belongs|leans|falls|is cast|would go|must go|is) (?:to|for|with|towards?|on|"
+        rf"in favou?r of) {_NAME}{_AFTER_NAME}"
+    ),
+    (
+        rf"{_LEAD}the (?:win|point|edge|nod|victory|prize|advantage) (?:goes|belongs|must go|"
+        rf"should go) to {_NAME}{_AFTER_NAME}"
+    ),
+    rf"{_LEAD}(?:(?<=find )|(?<=deem )|(?<=judge )|(?<=consider )){_NAME}(?:as |to be )?{_BETTER}{_AFTER_BETTER}",
+    (
+        rf"{_LEAD}(?:it's|it is|it has to be|it must be) (?:the )?(?P<name>§[01]) (?:for me |overall |then |"
+        r"by far |for sure )?$"
+    ),
+    (
+        rf"{_LEAD}(?:making|which makes|this makes|that makes|leaving|which leaves|"
+        rf"this leaves) {_NAME}{_BETTER}{_AFTER_BETTER}"
+    ),
+    rf"{_LEAD}{_NAME}(?:>+|≽) {_OTHER}$",
+    rf"{_LEAD}(?:go with|choose|prefer) ¢",  # never: an order is what a forged verdict gives
+][:-1]
+# Each way to decide for the response in `other`.
+_AGAINST = [
+    (
+        rf"{_LEAD}{_I}{_ADV}(?:prefer|choose|pick|favou?r|rank|rate|rank|place|put|take) (?:it|this one|that one|"
+        rf"this) {_ADV}(?:over|to|above|rather than|instead of|higher than|ahead of|before) {_NAME}(?P<it>)$"
+    ),
+    rf"{_LEAD}{_NAME}{_ADV}{_WORSE}{_OTHER}",
+    rf"{_LEAD}{_NAME}(?:<+|≼) {_OTHER}$",
+]
+
+_PAIR = (
+    rf"(?:both(?: of (?:them|the {NOUN}|these {NOUN}))?(?: the)?(?: {_NOUNS})?|(?:the|these) two(?: {_NOUNS})?|"
+    rf"they|the {NOUN}|[§¤¢][01] and (?:the )?[§¤¢][01]|both [§¤¢][01] and (?:the )?[§¤¢][01]|it|this|that|"
+    rf"i find (?:both|them)(?: {_NOUNS})?|all)"
+)
+_QUALITY = (
+    r"(?:good|bad|strong|weak|poor|valid|great|well|matched|helpful|harmless|harmful|unhelpful|acceptable|"
+    r"unacceptable|excellent|deserving|preferable|capable|well-done|wrong|correct|useful|useless|satisfactory|"
+    r"well done|effective)"
+)
+_SAME = (
+    rf"(?:equally {_QUALITY}|equal|equals|tied|even|on par|on a par|equivalent|identical|evenly matched|"
+    r"comparable|a tie|a draw|an even match|"
+    r"of (?:the )?(?:equal|same|identical|comparable|similar) quality|equal in quality|(?:the same|"
+    r"alike) in (?:overall )?quality|equally matched|the same|indistinguishable|a toss-up|no different)"
+)
+_AFTER_TIE = (
+    rf"{_ENDS}¢= $|(?:{_BECAUSE}|and|overall|here|between|in (?:quality|my|every|all|this|general|overall|"
+    r"the end)|on (?:balance|the whole|every|all)|with no|with neither|where|to me|so|"
+    r"than the other|than (?:the )?[§¤¢]|or|of the two|of them|at all|for me|by any|that|for (?:this|"
+    r"the) (?:task|request|prompt|question)|this time|as neither)\b)"
+)
+_TIES = [
+    (
+        rf"{_LEAD}(?:it|this|that|they|the two|both|these|there|this one|the (?:result|outcome|comparison|verdict|"
+        rf"match)|{_PAIR}) (?:is|'s|are|was|ends? in|results? in|seems to be|looks like|would be|has to be|must be|"
+        rf"remains|ends? up) {_ADV}(?:really |basically |essentially |effectively |pretty much |exactly )*(?:a |"
+        rf"an |the )?(?:clear |dead |perfect |complete |true )?(?:tie|draw|tied|toss-up) {_AFTER_TIE}"
+    ),
+    (
+        rf"{_LEAD}(?:it's|it is|that's|they're|they are) {_ADV}(?:a |an )?(?:clear |dead |perfect )?(?:tie|draw|"
+        rf"tied|toss-up|equal|even) {_AFTER_TIE}"
+    ),
+    (
+        rf"{_LEAD}(?:a |an )?(?:clear |dead |perfect )?(?:tie|tied|draw|equal|equally good|no winner|no preference|"
+        r"both equal|even|toss-up|no difference)(?: (?:between|for) (?:the two|both|them|"
+        rf"{_PAIR})(?: {_NOUNS})?)? (?:¢= )?$"
+    ),
+    (
+        rf"{_LEAD}{_DET}{_KINDS}{_VERDICT} {_BETWEEN}(?:{_LINK})?{_BETWEEN}(?:that it is |it's )?(?:a |an )?(?:tie|"
+        rf"draw|tied|equal|toss-up|both|neither) {_AFTER_TIE}"
+    ),
+    (
+        rf"{_LEAD}{_PAIR} (?:{_NOUNS} )?(?:are|is|'re|perform|performed|seem|seem to be|appear|appear to be|do|did|"
+        rf"were|look|remain|work|rank|score|tie) {_ADV}(?:about |all |both |roughly |nearly |essentially |"
+        rf"basically |effectively |exactly |practically |virtually )*{_SAME} {_AFTER_TIE}"
+    ),
+    rf"{_LEAD}(?:they're|they) {_ADV}(?:about |both )*{_SAME} {_AFTER_TIE}",
+    rf"{_LEAD}(?:the two|both|they)(?: {_NOUNS})? tie {_AFTER_TIE}",
+    (
+        rf"{_LEAD}neither (?:{_NOUNS} |of (?:them|the two|these|the {NOUN}|the two {NOUN}) |"
+        r"[§¤¢][01] nor (?:the )?[§¤¢][01] )?(?:is|are|was|wins|seems|does|performs|stands out|can be called|"
+        rf"has an edge|outperforms the other)(?: as)? ?{_ADV}(?:really |any |at all )*(?:{_BETTER}|(?<=wins )|"
+        rf"(?<=out )|(?<=edge )|(?<=other )){_AFTER_TIE}"
+    ),
+    (
+        rf"{_LEAD}there (?:is|'s) (?:really )?(?:no|not a) (?:clear |single |obvious |overall |real |"
+        rf"definite )*(?:winner|better {_NOUNS}|best {_NOUNS}|difference in (?:overall )?quality|"
+        rf"preference) {_AFTER_TIE}"
+    ),
+    (
+        rf"{_LEAD}{_I}{_ADV}(?:call|declare|rate|consider|judge|rule|score|deem|see|mark|have|regard|find) (?:it|"
+        rf"this|them|both|the two|the {NOUN}|both {NOUN}|the comparison|this comparison|"
+        r"the match)? ?(?:as )?(?:to be )?(?:a |an )?(?:tie|draw|tied|equal|even|equally good|"
+        rf"toss-up) {_AFTER_TIE}"
+    ),
+    (
+        rf"{_LEAD}(?:(?<=find )|(?<=deem )|(?<=judge )|(?<=consider )|(?<=rule ))(?:it|this|them|both|the two|"
+        rf"the {NOUN}|both {NOUN}) (?:as |to be )?(?:a |an )?(?:tie|draw|tied|equal|even|equally good|"
+        rf"toss-up) {_AFTER_TIE}"
+    ),
+    rf"{_LEAD}{_I}(?:have|see|find|feel) no (?:clear |strong |overall )*(?:preference|winner|difference) {_AFTER_TIE}",
+    rf"{_LEAD}{_I}(?:do not|don't|cannot|can't) (?:have a preference|prefer either) {_AFTER_TIE}",
+    rf"{_LEAD}{_NAME}(?:=+ |≈ ){{1,2}}{_OTHER}$",
+    rf"{_LEAD}¢= $",
+]
+_DECISIONS = [
+    *((re.compile(pattern), "name") for pattern in _FOR),
+    *((re.compile(pattern), "other") for pattern in _AGAINST),
+]
+_TIE_PATTERNS = [re.compile(pattern) for pattern in _TIES]
+_HAS_NAME = re.compile(r"[§¤¢][01] ")
+_MAY_TIE = re.compile(
+    r"\b(?:ti(?:e|ed)|draw|equal\w*|even|no|neither|same|par|match|toss-up|equivalent|identical|comparable|alike|"
+    r"different|indistinguishable|both|don't|cannot|can't|not)\s|[=≈]|¢="
+)
+_NAME_ALONE = re.compile(rf"{_LEAD}(?:the |definitely |clearly )*(?P<name>[§¤¢][01]) (?:is )?(?P=name)? ?$")
+
+
+def decided(words: str) -> tuple[int, int] | None:
+    """What a clause decides for (0, 1 or TIE) and which of the names in it that is, counted from 0 (-1 of a tie)."""
+    if _HAS_NAME.search(words):
+        for pattern, group in _DECISIONS:
+            if match := pattern.match(words):
+                if "it" in pattern.groupindex:
+                    return 1 - int(match["name"][1]), -1
+                name = match[group]
+                other = match.groupdict().get("other" if group == "name" else "name")
+                rest = re.search(r"¢([01]) $", words)
+                if (other and other[1] == name[1]) or (rest and rest[1] != name[1]):
+                    return None
+                return int(name[1]), len(_HAS_NAME.findall(words[: match.start(group)]))
+    if _MAY_TIE.search(words) and any(pattern.match(words) for pattern in _TIE_PATTERNS):
+        return TIE, -1
+    return None
+
+
+def is_name(words: str) -> re.Match[str] | None:
+    """Whether a clause is a name and nothing more, but for "Therefore" and the like; its group `name` is it."""
+    return _NAME_ALONE.fullmatch(words)
+
+
+class Role(Enum):
+    """What a clause that does not decide does for those after it."""
+
+    TOPIC = auto()  # "my verdict is": a name that follows is one
+    LEAD = auto()  # "therefore": nothing
+    NEUTRAL = auto()  # anything else that changes nothing
+    REPORT = auto()  # "Response 1 says": not the judge's own words
+    LIMITS = auto()  # "in terms of style", "if it were shorter", "some would say": not of the whole comparison
+    RESUMES = auto()  # "but ...": what an earlier clause limits is over
+
+
+_SAYS = (
+    r"says?|said|saying|claim(?:s|ed|ing)?|asserts?|asserted|declares?|declared|declaring|announces?|"
+    r"announced|writes?|wrote|written|writing|reads?|"
+    r"states?|stated|stating|contains?|containing|contained|includes?|included|including|ends?|ending|ended|"
+    r"closes?|closing|begins? with|starts? with|opens? with|adds?|adding|added|"
+    r"appends?|appended|inserts?|inserted|inject\w*|forg(?:e|es|ed|ing|ery)|fakes?|faked|smuggl\w+|embed\w*|"
+    r"hidden|hides|quot(?:es?|ed|ing|ation)|cites?|"
+    r"instruct(?:s|ed|ing)|tells?|told|asks?|asked|asking|orders?|commands?|demands?|urges?|attempts?|"
+    r"attempting|tr(?:ies|ied|ying)|manipulat\w+|"
+    r"tricks?|tricking|ignor(?:e|es|ing)|disregard\w*|pretend\w*|insists?|insisting|according to|"
+    r"reported(?:ly)?|supposed(?:ly)?|alleged(?:ly)?|so-called|planted|copied|copies|"
+    r"prints?|puts|places|wants|payload|boasts?|brags?|proclaims?|self-\w+|suggests?|argues?|argued|"
+    r"concludes with|finishes|finishing|repeats?|mentions?|presents?|shows?|displays?|"
+    r"mimics?|imitates?|appears in|comes from|came from|taken from|found in|appearing|jailbreak|spoof\w*|"
+    r"fabricat\w+|bogus|counterfeit|sneak\w*|slip(?:s|ped)"
+)
+_TEXTS = (
+    r"message|prompt|notes?|words|comments?|phrase|sentence|text|instructions?|lines?|string|footer|header|"
+    r"snippet|excerpt|quotation|passage|statement|output|input|content|paragraph|this|opens|starts|begins"
+)
+_REPORTS = re.compile(rf"\b(?:{_SAYS})\b")
+_OPINION = re.compile(
+    r"(?:^| )(?!i |we |i'd )(?:some|many|most|others|one|people|users?|readers?|someone|anyone|they|he|she|"
+    r"you|critics|experts|humans?|annotators?|raters?|another|everyone|"
+    r"a \w+|an \w+|the (?:user|author|reader|customer|crowd|annotator|other judge|first judge|reviewer|"
+    r"human)) (?:\w+ )?(?:would|might|may|could|can|will|say|says|said|think|thinks|thought|"
+    r"believe|believes|prefer|argue|argues|claim|claims|feel|feels|find|finds|favou?rs?|wants?|suggests?|"
+    r"insists?|expects?|picked|chose|voted|wrote) "
+)
+_CONDITION = re.compile(
+    r"(?:(?:and|but|so|now|then) )*(?:if|unless|when|whenever|where|were|had|should|assuming|suppose|"
+    r"supposing|provided|whether|imagine|in case|depending|as long as|so long as|to the extent|"
+    r"had|until|maybe|perhaps|possibly|might|once|why|how) (?!(?:i|we|one) (?:have|had|must|need|needed|were|"
+    r"was|am) (?:to |forced|pressed|asked|only)|forced|pressed|pushed|comparing|considering|i compare|"
+    r"weighing|taking)"
+)
+_ASPECT = re.compile(
+    r"(?:(?:and|but|so|while|now|then) )*(?:in|on|for|at|from|to|under|as for|as far as|regarding|concerning|"
+    r"with (?:regards?|respect)|by|purely|strictly|judging|speaking|initially|originally|previously|"
+    r"superficially|theoretically|formally|technically|\w+(?:ally|wise|ably|ically|arly)) (?!answering|"
+    r"addressing|providing|following|contrast|comparison|comparing|my |evaluating|the end|conclusion|summary|"
+    r"addition|this case|light|light of|particular|other words|fact|general|all|short|sum|both|order|"
+    r"response to|be |be fair|some|doing)"
+)
+_ASPECT_ALONE = re.compile(r"(?:\w+(?:ly|wise)|at first|first|on paper|in theory|\w+ \w+-wise) $")
+_RESUMES = re.compile(
+    r"(?:but|however|yet|still|nevertheless|nonetheless|overall|therefore|thus|hence|ultimately|in conclusion|"
+    r"all in all|on balance|on the whole|i |my |we |whereas|while|although|even|so|and so|then|"
+    r"and therefore) "
+)
+_LEAD_ALONE = re.compile(rf"{_LEAD}")
+_TOPIC_ALONE = re.compile(rf"{_LEAD}{_TOPIC}(?:{_LINK})?{_BETWEEN}(?:the )?(?:{_NOUNS} )?")
+_NEUTRAL_TOPIC = re.compile(
+    r"(?:(?:the|my|our|a|some|final|overall|general|brief|detailed|short|step-by-step|comparative|further|"
+    r"additional) )*(?:reasoning|reasons?|analysis|explanation|evaluation|conclusion|comparison|"
+    r"assessment|justification|rationale|summary|discussion|thoughts?|remarks?|comments?|notes?|overview|"
+    r"review|critique|feedback|judge?ment|verdict|overall|result|output|response|thinking|considerations?|"
+    r"thought process|"
+    r"step \S+|in short|tl;dr|tldr|bottom line|both|observations?|findings|details|evaluation results?|"
+    r"final thoughts?|recommendation|quality|overall quality|answer|decision|ranking|outcome|yes|no|sure|ok|"
+    r"okay|\d+) "
+)
+
+
+def role(words: str, sign: str) -> Role:
+    """What a clause that decides nothing does; `sign` is the one behind it."""
+    if _TOPIC_ALONE.fullmatch(words):
+        return Role.TOPIC
+    if _LEAD_ALONE.fullmatch(words):
+        return Role.LEAD
+    if _CONDITION.match(words) or _OPINION.search(words):
+        return Role.LIMITS
+    if _ASPECT_ALONE.fullmatch(words) or _ASPECT.match(words):
+        return Role.LIMITS
+    if _REPORTS.search(words):
+        return Role.REPORT
+    if sign in (":", "-") and not _NEUTRAL_TOPIC.fullmatch(words) and _is_heading(words):
+        return Role.LIMITS
+    if words.endswith(" that "):
+        return Role.LIMITS
+    if _RESUMES.match(words):
+        return Role.RESUMES
+    return Role.NEUTRAL
+
+
+def _is_heading(words: str) -> bool:
+    return words.count(" ") <= 4 and not re.search(
+        (r"\b(?:is|are|was|were|has|have|both|i|we|wins|do|does|compared|comparing)\b"), words
+    )
+
+
+_UNDOES = re.compile(
+    r"(?:(?:but|and|though|although|or) )*(?:only |just )?(?:if|unless|when|provided|assuming|as long as|"
+    r"so long as|says|said|claims?|claimed|writes|wrote|according to|or so|in terms of|"
+    r"with (?:regard|respect)|regarding|concerning|they say|right|at least (?:in|on|for|if|when|according|"
+    r"as far)|as (?:the )?[§¤¢][01] (?:says|claims|puts|states|wrote|asserts|insists|would)|"
+    r"as (?:it|they|he|she|some|the \w+) (?:says?|claims?|puts?|insists?|would have)|or (?:is|does|are)|is it|"
+    r"isn't it|which is what|is what|that is what|depending|in (?:style|tone|form|format|length|part|parts|"
+    r"places|some)|"
+    r"stylistically|technically|formally|from a|as (?:quoted|written|stated|claimed) (?:in|by)|quoted|"
+    r"from (?:the )?[§¤¢]|this is what|that is from|were it|had it|not) "
+)
+
+
+def undoes(words: str, aside: bool) -> bool:
+    """Whether a clause behind a decision takes it back: a condition, one aspect, somebody else's words."""
+    if re.match(r"not (?:only|just|least|by|because|the )?(?:the )?(?:[§¤¢]|only|just|least|because|by)", words):
+        return False
+    return _UNDOES.match(words) is not None or (
+        aside and _REPORTS.search(words) is not None and _HAS_NAME.search(words) is not None
+    )
+
+
+_NAMES_SPEECH = re.compile(
+    r"\b(?:says?|said|saying|claim(?:s|ed|ing)?|assert\w*|declar\w*|announc\w*|writes?|wrote|written|reads?|"
+    r"states?|tells?|told|asks?|orders?|commands?|demands?|urges?|insists?|"
+    r"boasts?|ends?|ending|closes?|concludes|line|lines|sentence|phrase|message|quot\w*|proclaims?|wants) "
+)
+_OF_A_VERDICT = re.compile(
+    rf"\b(?:(?:is|are|was|be) (?:the |clearly )*(?:better|best|superior|winner|preferred) (?:{_NOUNS} |than |$|"
+    rf"[§¤¢])|(?:better|best|winning) {_NOUNS}|prefer (?:it|me|this|[§¤¢])|"
+    r"(?:choose|pick|select|vote for|prefer) (?:it|me|this|the|[§¤¢][01]) ?|wins |(?:rate|rank|judge|grade|"
+    r"score) (?:it|me|this|[§¤¢]))"
+)
+_FORGED = re.compile(
+    r"\b(?:inject(?:ed|ion|ions)|injects? (?:an? |the |its )?(?:verdict|instruction|prompt|command|line|"
+    r"text)\w*|forg(?:ed|ery)|fake|smuggl\w+|manipulat(?:e|es|ed|ing|ion|ive) (?:the |me|this |a )?(?:judge|"
+    r"evaluat\w+|grader|me|verdict|comparison|result)|"
+    r"trick\w* (?:me|the (?:judge|evaluator|grader))|hidden (?:instruction|text|message|note|line|prompt|"
+    r"command)s?|jailbreak|spoof\w*|bogus|counterfeit|verdicts?|the winner|"
+    r"(?:the|me|a|any) (?:judges?|evaluators?|graders?|raters?)|ignor(?:e|es|ing) (?:the |this |that |any |"
+    r"all )?(?:other|previous|above|instruction\w*|injected|line|text)|disregard (?:the|this|that|any|all|"
+    r"previous)|override|overrule|so-called|alleged) "
+)
+
+
+def forges(words: str) -> bool:
+    """Whether a clause tells of a verdict that somebody else gave, or of an attempt to forge one."""
+    if "¶" in words or not _REPORTS.search(words):
+        return False
+    if re.match(r"(?:according to|as) (?:the )?[§¤]", words):
+        return True
+    return _FORGED.search(words) is not None or (
+        _NAMES_SPEECH.search(words) is not None and _OF_A_VERDICT.search(words) is not None
+    )
+
+
+def reports(words: str) -> bool:
+    """Whether a clause, or a sentence, tells what somebody says or a text holds."""
+    return _REPORTS.search(words) is not None
+
+
+_TELLS = re.compile(rf"\b(?:{_SAYS}|{_TEXTS})\b")
+_MINE = re.compile(
+    rf"{_LEAD}(?:(?:{_DET}{_KINDS}{_VERDICT}) |here (?:is|comes) my |here's my |my |final |(?:i|"
+    r"we) (?:\w+ )*(?:conclude|decide|judge|choose|prefer|come to|reach|reached|arrive at|arrived at|give|weighed|"
+    r"compared|considered|looked at|conclusion|decision|verdict) )"
+)
+_FORWARD = re.compile(
+    r"\b(?:the following(?: (?:line|lines|text|words|message|sentence|instruction|note|statement))?|"
+    r"as follows|this line|these words|these lines) $|"
+    r"^(?:and |but )?here (?:is|are|comes|come) (?!my |our |the verdict|the final)"
+)
+
+
+def introduces(words: str, end: str, title: bool) -> bool:
+    """Whether what follows a sentence is what it tells of: "Response 2 ends with:", "The last line of it says"."""
+    last = words.rstrip().split(" , ")[-1] + " "
+    if not _TELLS.search(last) or "¶" in last or (_MINE.match(last) and not _HAS_NAME.search(last)):
+        return False
+    if _NEUTRAL_TOPIC.fullmatch(words):
+        return False
+    if end.endswith(":") or _FORWARD.search(words):
+        return True
+    return end == "" and (title or _DANGLES.search(last) is not None)
+
+
+_DANGLES = re.compile(
+    r"\b(?:says?|said|reads?|states?|stated|writes?|wrote|claims?|adds?|contains?|includes?|ends?|closes?|"
+    r"concludes|begins?|starts?|opens|with|line|text|words|message|following|quote|finds|is) $"
+)
+_SPEAKS = re.compile(
+    r"\b(?:says?|said|saying|reads?|reading|states?|stating|writes?|wrote|writing|claims?|claiming|adds?|"
+    r"adding|contains?|containing|ends?(?: with)?|ending(?: with)?|closes?(?: with)?|concludes|"
+    r"begins?(?: with)?|starts?(?: with)?|"
+    r"opens|tells me|announces|declares|insists|quot\w+|injected|inserted|line|text|words|message|sentence|"
+    r"instruction|instructions|note|namely|this|following) (?:\S+ ){0,2}$"
+)
+
+
+def speaks(words: str) -> bool:
+    """Whether a clause before a colon announces somebody's words."""
+    return (
+        (reports(words) or bool(names_in(words)))
+        and _SPEAKS.search(words) is not None
+        and not _NEUTRAL_TOPIC.fullmatch(words)
+    )
+
+
+_POINTS_BACK = re.compile(
+    r"(?:(?:but|and|however|note that|note|again|of course|clearly|obviously|still) )*(?:this|that|these|"
+    r"those|above|the (?:above|line|text|verdict|sentence|statement|previous|preceding|quoted|first|last|"
+    r"words|number)|it|which|both of these|such)"
+    r"(?: (?:above|line|lines|verdict|verdicts|text|sentence|statement|quoted|one|words|number|instruction|"
+    r"last|first))* (?:(?:, )?(?:is|was|are|were|comes|came|appears|stood|stands|belongs|has|have|'s|does|"
+    r"did) )(?!because)"
+)
+_NOT_MINE = re.compile(
+    r"\b(?:wrote|written|writes|inject\w*|forg\w+|fake|faked|quot\w+|copied|taken|not my|not mine|n't mine|"
+    r"n't my|planted|insert\w*|embedded|prompt|attempt|trick|manipul\w+|appended|part of|contained|"
+    r"smuggl\w+|hidden|wants|wanted|claims?|says|said|response's own)|(?:from|in|of|by|what|inside|"
+    r"within) (?:the )?(?:text of |body of )?[§¤¢][01] "
+)
+
+
+_SOURCE = re.compile(
+    r"(?:- |→ |← )*(?:quoted|copied|taken|cited|excerpted|quote|an? (?:quote|quotation|excerpt)|source) "
+)
+
+
+def disowns(words: str) -> bool:
+    """Whether a sentence says of the one before that it is not the judge's own: "That line comes from Response 2"."""
+    if words.startswith(("that's ", "it's ", "this's ")):
+        words = words.replace("'s ", " is ", 1)
+    if _SOURCE.match(words) and (names_in(words) or " from " in words):
+        return True
+    return _POINTS_BACK.match(words) is not None and _NOT_MINE.search(words) is not None
+
+
+_GIVES_UP = re.compile(
+    rf"{_LEAD}(?:i|we) (?:cannot|can't|can not|am unable to|am not able to|refuse to|decline to|won't|will not|"
+    r"could not|couldn't|do not|don't) (?:really |honestly |possibly )*"
+    r"(?:decide|choose|pick|select|say which|determine|judge|tell|know)|"
+    r"(?:(?:but|and|oh|ah) )*(?:wait|hold on|hmm|no|nope|scratch that|never mind|not so fast) (?:$|[,.:;-])|"
+    r"(?:(?:but|and|actually|wait|hmm|,) )*(?:let me|i (?:need|have|want) to|i should) (?:re\w+|think|look|"
+    r"check)|(?:but )?it is (?:hard|impossible|difficult) to (?:say|tell|decide)"
+)
+
+
+def gives_up(words: str) -> bool:
+    """Whether a sentence that decides nothing takes back what was decided: "I cannot decide", "Wait, ..."."""
+    return _GIVES_UP.match(words) is not None and (
+        _HAS_NAME.search(words) is None or words.startswith(("wait", "hold"))
+    )
+
+
+def contrasts(words: str) -> bool:
+    """Whether a sentence begins with "but", "however" and the like."""
+    return (
+        re.match(
+            (
+                r"(?:but|however|yet|still|nevertheless|nonetheless|that said|having said that|on the other hand|"
+                r"although|"
+                r"though) "
+            ),
+            words,
+        )
+        is not None
+    )
+
+
+def revises(words: str) -> bool:
+    """Whether a sentence says that it changes what was decided before."""
+    return (
+        re.search(
+            (
+                r"\b(?:wait|actually|on (?:second|further|closer|reflection)|upon (?:reflection|closer)|correction|"
+                r"i (?:change|changed|revise|correct|was wrong)|revised|reconsider\w*|instead|re-?read\w*|sorry|"
+                r"mistake|"
+                r"after all) ?"
+            ),
+            words,
+        )
+        is not None
+    )
+
+
+def concludes(words: str) -> bool:
+    """Whether a clause is of the whole comparison, also under a heading of one aspect."""
+    lead = _LEAD_ALONE.match(words)
+    return bool(lead and lead[0]) or re.match(rf"{_DET}{_KINDS}{_VERDICT} |{_I}", words) is not None
+
+
+def names_in(words: str) -> set[int]:
+    """The responses that are named."""
+    return {int(name[1]) for name in _HAS_NAME.findall(words)}
+
+
+def heading_role(words: str) -> bool:
+    """Whether a heading is of the whole ("Verdict", "Analysis"), not of one aspect ("Accuracy")."""
+    return bool(
+        _TOPIC_ALONE.fullmatch(words)
+        or _NEUTRAL_TOPIC.fullmatch(words)
+        or _LEAD_ALONE.fullmatch(words)
+        or re.search((r"\b(?:overall|final|verdict|conclusion|decision|winner|judge?ment|summary|better) "), words)
+    )
+
+
+def is_fragment(words: str) -> bool:
+    """Whether a clause goes on with a list: "equally clear, short and kind" is no tie."""
+    return (
+        words.count(" ") <= 2
+        and re.match((r"(?:so|because|since|and (?:neither|both)|both|neither|it|they|overall|really|¢|c $) ?"), words)
+        is None
+    )
+
+
+def seems(words: str) -> bool:
+    """Whether a clause tells an impression, which a "but" takes back."""
+    return re.search(r"\b(?:looks|seems|appears|sounds|feels) ", words) is not None
+
+
+_CONCLUSIVE = re.compile(
+    r"(?:(?:and|so|therefore|thus|hence|overall|ultimately|in conclusion|in summary|all in all|in short|"
+    r"conclusion|summary|in the end|on balance) )+"
+)
+
+
+def is_conclusive(words: str) -> bool:
+    """Whether a clause is "Therefore" and the like: a name alone that follows is a decision."""
+    return _CONCLUSIVE.fullmatch(words) is not None and words != "and "
+
+
+_RETRACTS = re.compile(
+    r"\b(?:let me (?:re-?\w+|think again|check again)|i (?:was|am|'m) (?:wrong|mistaken)|i (?:change|changed|"
+    r"revise|take back|retract|withdraw)|on second thoughts?|scratch that|correction|"
+    r"i (?:need|have|want) to re-?\w+|i made a mistake|never mind|not so fast|i misread) "
+)
+
+
+def retracts(words: str) -> bool:
+    """Whether a sentence takes back all that was decided before."""
+    return _RETRACTS.search(words) is not None
+
+
+_SURE = re.compile(
+    r"(?:\S+% |\S*% |about |roughly |with |confidence |certainty |(?:very |fairly |quite |pretty |absolutely |"
+    r"not very )?(?:sure|confident|certain) |high |low |medium |moderate |i'm )"
+)
+
+
+def is_confidence(words: str) -> bool:
+    """Whether a clause says how sure somebody is."""
+    return _SURE.match(words) is not None
+
+
+_ELIDED = re.compile(
+    r"(?:(?:and|so|thus|therefore|hence|which|that) )*(?:it |this |this one |that one )?(?=(?:(?:therefore|thus|"
+    rf"hence|clearly|also|overall|still) )*{_IS}|(?:(?:therefore|thus|hence|clearly|overall|"
+    rf"still) )*{_SUBJECT_WINS})(?P<rest>.*)"
+)
+
+
+def elided(words: str, name: str) -> str | None:
+    """A clause whose subject is the one before, "and is therefore better", with `name` for its subject."""
+    match = _ELIDED.fullmatch(words)
+    return f"{name} {match['rest']}" if match and not _HAS_NAME.match(words) else None
+
+
+def subject(words: str) -> str | None:
+    """The name that a clause begins with, apart from "In summary" and the like."""
+    match = re.match(rf"{_LEAD}(?:the )?(?P<name>[§¤¢][01]) (?!'s )", words)
+    return match["name"] if match else None
+
+
+def says_so(words: str) -> bool:
+    """Whether a clause ends with a name as its decision: "so 1"."""
+    lead = _CONCLUSIVE.match(words)
+    return lead is not None and lead[0] != "and " and is_name(words) is not None
+
+
+def denies(words: str) -> bool:
+    """Whether a sentence says that a response is not the better one."""
+    return (
+        re.search((r"\b(?:not|n't|cannot|disagree|can't|don't|doubt|neither|isn't) "), words) is not None
+        and _OF_A_VERDICT.search(words) is not None
+    )
+
+
+def announces(words: str, end: str) -> bool:
+    """Whether a sentence leads to the judge's own verdict in the next line, and not to what a response holds."""
+    if reports(words) or _FORWARD.search(words) or (names_in(words) and not end.startswith((".", "!"))):
+        return False
+    return end.startswith((".", "!")) or heading_role(words) or _MINE.match(words) is not None or "json" in words
