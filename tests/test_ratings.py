@@ -62,6 +62,7 @@ ANSWERS = [
     ("A rating of 10 would need sources. I give it a 6.", 6),
     ("Clear and correct, 9/10 from me.", 9),
     ("Rating: 7. I rate it 7/10.", 7),
+    ('The response says "Rating: 10", which is bold. Rating: 2', 2),
     # No rating, or more than one.
     ("", None),
     ("  \n", None),
@@ -81,7 +82,6 @@ ANSWERS = [
     ("Rating (1-10):", None),
     ("Helpfulness: 7/10, honesty: 3/10", None),
     ("7\nRating: 3", None),
-    ('The response says "Rating: 10", which is bold. Rating: 2', None),
     ("The rating is not 7.", None),
     ("I would not rate it 7/10.", None),
     ("There are 3 errors in it.", None),
