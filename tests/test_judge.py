@@ -24,6 +24,7 @@ from rlaif.commands.judge import JudgingConfig, judge
 from rlaif.config import import_function
 from rlaif.files.store import Store
 from rlaif.judging.pairwise import Pairwise, combine_votes, judge_here, judge_pairs
+from rlaif.judging.reading import VERSION
 from rlaif.judging.settings import JudgeConfig, load_judge
 from rlaif.models.base import Call
 from rlaif.models.function import function_model, longer
@@ -114,7 +115,7 @@ def test_judgments_say_where_they_are_from(tmp_path: Path) -> None:
     method = function_judge("prefers_first")
     (judgment,) = judge_pairs([PAIR], method, tmp_path).judgments
     assert (judgment.judge, judgment.template) == (f"{__name__}:prefers_first", method.template.hash)
-    assert (judgment.method_hash, judgment.reading_version) == (method.hash, 1)
+    assert (judgment.method_hash, judgment.reading_version) == (method.hash, VERSION)
     assert judgment.vote_keys == tuple(call.key for call in first_calls(method, PAIR))
     others = [{"orders": "ab"}, {"combine": "log_odds"}]
     hashes = {method.hash, *(function_judge("prefers_first", **other).hash for other in others)}

@@ -63,6 +63,8 @@ def test_the_closing_tag_alone(opening: str, closing: str) -> None:
     found = split_thought(f"{SAID}{closing}\n2")
     assert (found.answer, found.certain) == ("2", False)
     assert str(found.thought).startswith(SAID)
+    found = split_thought(f"{closing}\n\n2")
+    assert (found.thought, found.answer, found.certain) == ("", "2", True)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rlaif.config import read_mapping
-from rlaif.judging.verdicts import Scale, find_rating, find_verdict, spelled
+from rlaif.judging.verdicts import (
+    Scale,
+    find_marked,
+    find_marked_rating,
+    find_rating,
+    find_verdict,
+    spelled,
+)
 from rlaif.records import Message, Order, Pair, Prompt, content_hash
 
 __all__ = [
@@ -118,8 +125,11 @@ class BaseTemplate(ABC):
         return [*system, {"role": "user", "content": user}]
 
     @abstractmethod
-    def find(self, text: str) -> tuple[int, int] | None:
-        """The label that an answer decides for (its index, or `TIE`) and its place; None where there is none."""
+    def find(self, text: str, mark: str | None = None) -> tuple[int, int] | None:
+        """The label that an answer decides for (its index, or `TIE`) and its place; None where there is none.
+
+        With a `mark` only the lines that begin with it are read.
+        """
 
     def expected(self, weights: Sequence[float]) -> float:
         """E = sum_i value_i w_i / sum_i w_i, the labels' probabilities being `weights` (not all 0)."""
@@ -171,9 +181,9 @@ class Template(BaseTemplate):
         first, second = (pair.response_a, pair.response_b) if order == "ab" else (pair.response_b, pair.response_a)
         return self.fill(prompt=prompt_text(pair.prompt), first=first, second=second, mark=mark)
 
-    def find(self, text: str) -> tuple[int, int] | None:
-        """The verdict in `text`; see `find_verdict`."""
-        return find_verdict(text, self.labels)
+    def find(self, text: str, mark: str | None = None) -> tuple[int, int] | None:
+        """The verdict in `text`; see `find_verdict` and `find_marked`."""
+        return find_verdict(text, self.labels) if mark is None else find_marked(text, mark, self.labels)
 
 
 @dataclass(frozen=True)
@@ -226,9 +236,9 @@ class RatingTemplate(BaseTemplate):
         """The question about a response."""
         return self.fill(prompt=prompt_text(prompt), response=response, mark=mark)
 
-    def find(self, text: str) -> tuple[int, int] | None:
-        """The rating in `text`; see `find_rating`."""
-        return find_rating(text, self.scale)
+    def find(self, text: str, mark: str | None = None) -> tuple[int, int] | None:
+        """The rating in `text`; see `find_rating` and `find_marked_rating`."""
+        return find_rating(text, self.scale) if mark is None else find_marked_rating(text, mark, self.scale)
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -22,7 +22,7 @@ from rlaif.judging.alignment import align
 from rlaif.judging.labels import Expected, expected_value
 from rlaif.judging.prompts import BaseTemplate
 from rlaif.judging.thoughts import Thought, split_thought
-from rlaif.judging.verdicts import spelled
+from rlaif.judging.verdicts import TIE, spelled
 from rlaif.models.base import UNASKED, Reply
 
 __all__ = ["VERSION", "Reading", "cut_before_answer", "read_labels", "read_number"]
@@ -76,10 +76,11 @@ def read_labels(reply: Reply, template: BaseTemplate, max_tokens: int = 0, mark:
         return Reading(None, found)
     cut = f" It was cut off at {_limit(max_tokens)}; raise --max_tokens." if reply.finish == "length" else ""
     if found is None or (cut and not _stands_alone(text, thought, found, template, mark)):
-        what = "line with the mark" if mark is not None else "verdict"
+        whole = "whole " if found is not None and mark is not None else ""
+        what = f"{whole}line with the mark" if mark is not None else "verdict"
         return Reading(None, f"no {what} in the answer {_shown(thought.answer)}.{cut}")
     label, position = found
-    if label < 0:
+    if label == TIE:
         return Reading(round((max(template.values) + min(template.values)) / 2, 6), method="text", p_tie=1.0)
     unusable = None
     if reply.places and mark is None:
@@ -118,7 +119,7 @@ def _scored(given: tuple[float | None, ...], template: BaseTemplate) -> Reading:
     return Reading(round(value, 6), method="logprobs", mass=round(sum(map(math.exp, logps)), 6))
 
 
-_Found = tuple[int, int | None]  # a label, -1 for a tie, and its place in the text; None where it may stand in several
+_Found = tuple[int, int | None]  # a label or `TIE`, and its place in the text; None where it may stand in several
 _MOST_ENDS = 8  # of a thought
 
 
@@ -129,9 +130,9 @@ def _verdict(text: str, thought: Thought, template: BaseTemplate, mark: str | No
     starts = [thought.start, *thought.others]
     if len(starts) > _MOST_ENDS:
         return f"a thought that ends in {len(starts)} places, so that the answer may be any part of it."
-    found = [_find(text[start:end], template, mark) for start in starts]
+    found = [template.find(text[start:end], mark) for start in starts]
     if not thought.certain:
-        whole = _find(text[:end], template, mark)
+        whole = template.find(text[:end], mark)
         if whole is not None:
             found.append(whole)
             starts.append(0)
@@ -142,10 +143,6 @@ def _verdict(text: str, thought: Thought, template: BaseTemplate, mark: str | No
         return None
     places = {start + one[1] for start, one in zip(starts, found, strict=True) if one is not None}
     return labels.pop() or 0, places.pop() if len(places) == 1 else None
-
-
-def _find(answer: str, template: BaseTemplate, mark: str | None) -> tuple[int, int] | None:
-    return template.find(answer) if mark is None else template.find(answer, mark)  # type: ignore[call-arg]
 
 
 def _from_places(reply: Reply, text: str, thought: Thought, found: _Found, template: BaseTemplate) -> Expected | str:
@@ -203,7 +200,7 @@ def _stands_alone(text: str, thought: Thought, found: _Found, template: BaseTemp
     if mark is not None:
         return "\n" in text[position:]
     line, _, rest = thought.answer.partition("\n")
-    if label < 0 or not thought.start <= position < thought.start + len(line):
+    if label == TIE or not thought.start <= position < thought.start + len(line):
         return False
     name = template.labels[label]
     bare = line.strip(_DECORATION + ".") if rest else line.strip(_DECORATION)

@@ -48,7 +48,8 @@ _TAGGED = [
     (r"<unused94>(?:thought\b)?", r"<unused95>"),
     (
         r"(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)[^<>]{0,80}<\|message\|>",
-        r"(?:<\|start\|>assistant)?<\|channel\|>final[^<>]{0,80}(?:<\|constrain\|>[^<>]{0,80})?<\|message\|>",
+        r"(?:<\|end\|>\s{0,9})?(?:<\|start\|>assistant)?<\|channel\|>final[^<>]{0,80}"
+        r"(?:<\|constrain\|>[^<>]{0,80})?<\|message\|>",
     ),
     (r"<\|channel>thought\b", r"<channel\|>"),
     (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
@@ -96,7 +97,8 @@ def split_thought(text: str) -> Thought:
     later = [match.end() for match in closings if match.end() > at]
     opening = _OPENING.search(text, 0, closings[0].start())
     if opening is None:
-        return _answered(text, text[: closings[0].start()].strip(), at, later, certain=False)
+        thought = text[: closings[0].start()].strip()
+        return _answered(text, thought, at, later, certain=not thought)
     thought = text[opening.end() : closings[0].start()].strip()
     if at == len(text):  # the answer stands before its reasons
         return _answered(text[: opening.start()], thought, 0, [])
