@@ -17,6 +17,7 @@ FLOORS = {
     "rlaif/records.py": 0,
     "rlaif/config.py": 0,
     "rlaif/metrics.py": 0,
+    "rlaif/secrets.py": 0,
     "rlaif/files/": 1,
     "rlaif/models/": 2,
     "rlaif/judging/": 3,
