@@ -10,16 +10,21 @@ import math
 import random
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support import Server, completion
 
 from rlaif.judging.labels import Expected, expected_value, probabilities
+from rlaif.judging.pairwise import judge_pairs
 from rlaif.judging.prompts import TEMPLATES, BaseTemplate, Template, rating_template
 from rlaif.judging.reading import Reading, cut_before_answer, read_labels
+from rlaif.judging.settings import JudgeConfig, load_judge
 from rlaif.models.base import UNASKED, Place, Reply
+from rlaif.records import Pair
 
 HELPFUL = TEMPLATES["helpful"]
 NINE, TEN, HUNDRED = (rating_template("compact", scale) for scale in ((0, 9), (1, 10), (0, 100)))
@@ -79,7 +84,7 @@ def test_a_token_that_is_listed_twice_counts_once() -> None:
     twice = [("1", 0.5), ("1", 0.5), ("2", 0.25)]
     assert value_and_mass(read([place("1", twice)])) == (0.666667, 0.75)
     # The written token's own number is rounded otherwise than in the list.
-    assert value_and_mass(read([place("1", [("1", 0.5), ("2", 0.25)], 0.5001)])) == (0.666667, 0.75)
+    assert value_and_mass(read([place("1", [("1", 0.3), ("2", 0.2)], 0.3002)])) == (0.6, 0.5)
 
 
 def test_the_written_token_is_added_to_a_list_without_it() -> None:
@@ -234,7 +239,10 @@ def test_pieces_of_a_vocabulary(one: str, two: str) -> None:
     # The plain "1" just before it is not the answer's.
     assert value_and_mass(read([*CLOSED[1:], OTHER, verdict("1", _1=0.9, _2=0.1), said], text="1")) == (0.75, 0.8)
     assert value_and_mass(read([verdict("1", _1=0.9, _2=0.1), said], text="1")) == (0.75, 0.8)
-    sentence = sure("ĠA", "ĠâĢĵ", "ĠcafÃ©", ".", "Ċ", "The", "Ġbetter", "Ġresponse", "Ġis")
+    if one[0] in "ĠĊ":
+        sentence = sure("ĠA", "ĠâĢ", "ĵ", "ĠcafÃ©", ".", "Ċ", "The", "Ġbetter", "Ġresponse", "Ġis")
+    else:
+        sentence = sure("▁A", "▁–", "▁caf", "<0xC3>", "<0xA9>", ".", "<0x0A>", "The▁better", "▁response", "▁is")
     text = "A – café.\nThe better response is 1"
     assert value_and_mass(read([*sentence, said, *sure("Ċ")], text=text)) == (0.75, 0.8)
 
@@ -283,13 +291,11 @@ def test_nothing_but_the_answer_is_read(
     value = HELPFUL.find("".join(answer))
     assert value is not None
     if reading.method == "logprobs":
-        # Where nothing is known of a thought, one that ends like the answer cannot be told from it.
-        if covers == "thought" and (not (told and said) or said == "".join(answer).strip()):
+        # Where nothing is known of a thought, or it is the answer word for word, one cannot be told from the other.
+        if covers == "thought" and (not told or said.replace("</s>", "").strip() in ("", "".join(answer).strip())):
             return
-        number = (0 if covers == "answer" else len(thought) + len(tag)) + [
-            t.strip() in ("1", "2") for t in answer
-        ].index(True)
-        share = shares[number]
+        label = next(number for number, token in enumerate(answer) if token.strip() in ("1", "2"))
+        share = shares[label if covers == "answer" else len(thought) + len(tag) + label]
         assert reading.value == pytest.approx(share if value[0] == 0 else 1.0 - share, abs=1e-6)
     else:
         assert reading.value == 1.0 - value[0]
@@ -592,6 +598,46 @@ def test_a_part_of_a_number_that_was_cut_off() -> None:
     assert read([listed], TEN, finish="length").value == pytest.approx((4.9 + 2.32 + 0.022) / 0.994, abs=1e-3)
 
 
+def test_a_tie_is_half_and_half() -> None:
+    reading = read([*sure("It", " is", " a", " tie", "."), *sure("</s>")], text="It is a tie.")
+    assert (reading.value, reading.method, reading.p_tie, reading.unusable) == (0.5, "text", 1.0, None)
+    assert read_labels(Reply("k", "<think>2?</think>\nIt is a tie."), HELPFUL).p_tie == 1.0
+    assert read_labels(Reply("k", "1"), HELPFUL).p_tie == 0.0
+    assert read_labels(Reply("k", "It is a tie", finish="length"), HELPFUL).value is None
+
+
+MARK = "verdict-0123abcd"
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "value", "reason"),
+    [
+        (f"2 is longer.\n{MARK} 1", "stop", 1.0, None),
+        (f"{MARK} tie", "stop", 0.5, None),
+        (f"<think>\n{MARK} 2\n</think>\n{MARK} 1", "stop", 1.0, None),
+        (
+            "The better response is 2.\n2",
+            "stop",
+            None,
+            "no line with the mark in the answer 'The better response is 2.",
+        ),
+        (f"<think>\n{MARK} 2\n", "stop", None, "a thought and no answer."),
+        # The last line may have been cut off within its verdict; one before it was not.
+        (f"Hm.\n{MARK} 1", "length", None, "no whole line with the mark in the answer"),
+        (f"Hm.\n{MARK} 1\nFor", "length", 1.0, None),
+    ],
+)
+def test_a_marked_line(text: str, finish: str, value: float | None, reason: str | None) -> None:
+    places = (*sure("Hm", "\n"), verdict("1", _1=0.6, _2=0.3))
+    reading = read_labels(Reply("k", text, finish=finish, places=places), HELPFUL, 16, MARK)
+    assert (reading.value, reading.unusable, reading.mass) == (value, None, None)
+    assert str(reading.reason).startswith(str(reason))
+
+
+def test_a_marked_rating() -> None:
+    assert read_labels(Reply("k", f"Of 10 I give 3.\n{MARK} 7"), TEN, 16, MARK).value == 7.0
+
+
 def test_unread_replies() -> None:
     unasked = read_labels(Reply("k", finish=UNASKED, answered=False), HELPFUL)
     assert (unasked.value, unasked.unasked) == (None, True)
@@ -653,6 +699,34 @@ def test_long_replies_take_linear_time() -> None:
             start = time.process_time()
             read_labels(Reply("k", text, places=tuple(sure(*([piece] * 32)))), template)
             assert time.process_time() - start < 1.0, piece
+
+
+# Over HTTP ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_endpoint_that_lists_its_whole_output(server: Server, tmp_path: Path) -> None:
+    """Thought, answer and end token, two tokens of one spelling in both: by hand (.5 + .1) / (.5 + .1 + .2) = .75."""
+
+    def listed(token: str, *pairs: tuple[str, float]) -> dict[str, Any]:
+        all_of_them = [{"token": t, "logprob": math.log(p), "bytes": list(t.encode())} for t, p in pairs]
+        return {**all_of_them[0], "top_logprobs": all_of_them, "token": token}
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        done = completion("1")
+        words = [
+            listed(token, (token, 0.9), ("~", 0.01)) for token in ("<think>", "Hm", ",", " ", "2", "?", "</think>")
+        ]
+        said = listed("1", ("1", 0.5), ("2", 0.2), ("1", 0.1), ("~", 0.001))
+        end = listed("<|im_end|>", ("<|im_end|>", 0.99), ("~", 0.001))
+        done["choices"][0]["logprobs"] = {"content": [*words, said, end]}
+        done["choices"][0]["message"]["reasoning_content"] = "Hm, 2?"
+        return done
+
+    server.answer = answer
+    method = load_judge(JudgeConfig(judge="api", judge_model="m", base_url=server.url))
+    done = judge_pairs([Pair("Question", "good", "bad")], method, tmp_path)
+    assert done.methods == {"logprobs": 2}
+    assert (done.judgments[0].z_ab, done.judgments[0].z_ba, done.mass) == (0.75, 0.25, pytest.approx(0.8))
 
 
 def test_orders_of_a_list_do_not_matter() -> None:

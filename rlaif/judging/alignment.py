@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from rlaif.judging.thoughts import TAG, split_thought
@@ -61,19 +62,23 @@ def align(places: Sequence[Place], answer: str, more: str = "", thought: str | N
         thought: what it thought before, if that is known.
     """
     tokens = [place.token for place in places]
-    pieces = [text_of(token) for token in tokens]
-    if thought is not None and any(_are_thought(texts, answer, thought) for texts in (tokens, pieces)):
-        return "they are of the thought alone"
-    for texts, visible in ((tokens, _visible), (pieces, _ascii)):
-        parts = [visible(text) for text in texts]
+    texts = [text_of(token) for token in tokens]
+    # Half a character is nowhere spelled alike: with one, what is not ASCII counts for nothing.
+    spellings = [*_SPELLINGS, _ASCII] if any("\ufffd" in token for token in tokens) else _SPELLINGS
+    kept = _without_tags(tokens, texts) if thought is not None else slice(None)
+    lists: list[tuple[Callable[[str], str], list[str]]] = []
+    for spelling in spellings:
+        visible, parts = spelling.text, [spelling.token(token) for token in tokens]
+        lists.append((visible, parts))
+        if thought is not None and _are_thought(parts[kept], visible(answer), visible(thought)):
+            return "they are of the thought alone"
         for said in (answer + more, answer) if more else (answer,):
             found = _from_the_end(parts, tokens, visible(said))
             if found is not None:
                 if found[0][1] > 0 and split_thought("".join(texts[: found[0][1]])).answer is None:
                     return "they end within the thought"
                 return Aligned(answer, found, visible)
-    for texts, visible in ((tokens, _visible), (pieces, _ascii)):
-        parts = [visible(text) for text in texts]
+    for visible, parts in lists:
         found = _from_the_start(parts, tokens, visible(answer), _begin(texts))
         if found is not None:
             return Aligned(answer, found, visible)
@@ -127,22 +132,62 @@ def _begin(texts: Sequence[str]) -> int:
 
 def _may_answer(token: str, said: str) -> bool:
     """Whether an unknown token at the end may be the answer, and what looks like it a part of the thought."""
-    text = _ascii(text_of(token))
-    return len(text) < 2 or text == _ascii(said)
+    text = _visible(text_of(token))
+    return len(text) < 2 or text == said or any(spelling.token(token) == said for spelling in _SPELLINGS)
 
 
-def _are_thought(tokens: Sequence[str], answer: str, thought: str) -> bool:
-    """Whether the tokens are those of the thought, or of a part of it, without the answer."""
-    answer, thought = _visible(answer), _visible(thought)
+def _without_tags(tokens: Sequence[str], texts: Sequence[str]) -> slice:
+    """The tokens between a thought's tags and those that end a turn, at both ends."""
     first, last = 0, len(tokens)
+    joined = "".join(texts)
+    starts = [0, *accumulate(len(text) for text in texts)]
+    for match in TAG.finditer(joined):
+        if not _visible(joined[starts[first] : match.start()]):
+            first = max(first, bisect_left(starts, match.end()))
+        elif not _visible(joined[match.end() :]):
+            last = min(last, bisect_left(starts, match.start()))
     while first < last and _ends_a_turn(tokens[first]):
         first += 1
     while first < last and _ends_a_turn(tokens[last - 1]):
         last -= 1
-    listed = _visible(TAG.sub("", "".join(tokens[first:last])))
+    return slice(first, last)
+
+
+def _are_thought(parts: Sequence[str], answer: str, thought: str) -> bool:
+    """Whether the tokens are those of the thought, or of a part of it, without the answer."""
+    listed = "".join(parts)
     if not listed or thought == answer:
         return False
     return listed == thought or (listed != answer and listed in thought)
+
+
+# Tokens as they stand in a vocabulary -------------------------------------------------------------------------------
+
+
+class _Spelling(NamedTuple):
+    """A way in which tokens are spelled: what is visible of a token, and of a text, as the same characters."""
+
+    token: Callable[[str], str]
+    text: Callable[[str], str]
+
+
+_HEX = re.compile(r"<0x([0-9A-Fa-f]{2})>|(?:bytes:)?((?:\\x[0-9A-Fa-f]{2})+)")
+_SPACES = str.maketrans({"Ġ": " ", "Ċ": "\n", "ĉ": "\t", "č": "\r", "▁": " "})
+# GPT-2's alphabet: bytes that print are themselves, and the others the characters from 256 on, in order.
+_PRINTED = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_OTHERS = [byte for byte in range(256) if byte not in _PRINTED]
+_BYTE_OF = {chr(byte): bytes([byte]) for byte in _PRINTED} | {chr(256 + n): bytes([b]) for n, b in enumerate(_OTHERS)}
+
+
+def text_of(token: str) -> str:
+    """The text of a token as it stands in a vocabulary: "Ġ1" and "▁1" are " 1", "<0x31>" is "1"."""
+    if match := _HEX.fullmatch(token):
+        return _from_hex(match).decode("ascii", "ignore")
+    return token.translate(_SPACES)
+
+
+def _from_hex(match: re.Match[str]) -> bytes:
+    return bytes.fromhex(match[1] or match[2].replace("\\x", ""))
 
 
 def _visible(text: str) -> str:
@@ -150,22 +195,33 @@ def _visible(text: str) -> str:
     return "".join(text.split())
 
 
+def _bytes(text: str) -> str:
+    """The bytes of a text without its white space, one character each."""
+    return _visible_bytes(text.encode("utf-8", "surrogatepass"))
+
+
+def _visible_bytes(data: bytes) -> str:
+    return data.translate(None, b" \t\n\r\v\f").decode("latin-1")
+
+
+def _byte_level(token: str) -> str:
+    """The bytes of a token as GPT-2's and most later vocabularies spell it: "Ġ" is a space, "Ã©" is "é"."""
+    return _visible_bytes(b"".join(_BYTE_OF.get(sign) or sign.encode("utf-8", "surrogatepass") for sign in token))
+
+
+def _piece(token: str) -> str:
+    """The bytes of a token as SentencePiece spells it, "▁" for a space and "<0x31>" for a byte, or as escapes."""
+    if match := _HEX.fullmatch(token):
+        return _visible_bytes(_from_hex(match))
+    return _bytes(token.replace("▁", " "))
+
+
 def _ascii(text: str) -> str:
-    """A text without its white space and without what is not ASCII, whose pieces are spelled in many ways."""
-    return "".join(text.encode("ascii", "ignore").decode().split())
+    return _visible(text.encode("ascii", "ignore").decode())
 
 
-# Tokens as they stand in a vocabulary -------------------------------------------------------------------------------
-
-_BYTES = re.compile(r"<0x([0-9A-Fa-f]{2})>|(?:bytes:)?((?:\\x[0-9A-Fa-f]{2})+)")
-_SPACES = str.maketrans({"Ġ": " ", "Ċ": "\n", "ĉ": "\t", "č": "\r", "▁": " "})
-
-
-def text_of(token: str) -> str:
-    """The text of a token as it stands in a vocabulary: "Ġ1" and "▁1" are " 1", "<0x31>" is "1"."""
-    if match := _BYTES.fullmatch(token):
-        return bytes.fromhex(match[1] or match[2].replace("\\x", "")).decode("ascii", "ignore")
-    return token.translate(_SPACES)
+_SPELLINGS = [_Spelling(_visible, _visible), _Spelling(_byte_level, _bytes), _Spelling(_piece, _bytes)]
+_ASCII = _Spelling(lambda token: _ascii(text_of(token)), _ascii)
 
 
 # Tokens that end a turn ---------------------------------------------------------------------------------------------
