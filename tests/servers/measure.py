@@ -58,7 +58,8 @@ class Row:
         agreed: votes on the local judge's side, whatever their size.
         served: what the manifest says of the server.
         settings: "felt", "no notice taken" or the words of its refusal, by name.
-        too_long: status and words of its answer to a question longer than its context.
+        too_long: why `rlaif judge` left a pair unjudged whose question is longer than the context; empty if it judged it.
+        others_judged: pairs judged beside it, of 2.
         samples: whether two answers to a question at temperature 1 differ.
         greedy: answers at temperature 0 that are the local policy's, of 50.
         gold_local, gold_plain, gold_sampled: mean gold reward of the local policy's answers, of the server's where
@@ -83,6 +84,7 @@ class Row:
     served: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     too_long: str = ""
+    others_judged: int = 0
     samples: bool = False
     greedy: int = 0
     gold_local: float = math.nan
@@ -100,6 +102,7 @@ def measure(name: str, folder: Path) -> Row:
         _introduce(server, row)
         _list(server, row)
         _judge(server, row, folder)
+        _judge_long(server, row, folder)
     with running(kind, MODELS / "policy", folder / "policy") as server:
         _settings(server, row)
         _sample(server, row, folder)
@@ -139,8 +142,6 @@ def _introduce(server: Server, row: Row) -> None:
     row.owned_by = models["data"][0].get("owned_by", "")
     _, _, answered = server.ask(question(), max_tokens=4, temperature=0)
     row.fingerprint = answered.get("system_fingerprint") or ""
-    status, _, answered = server.ask(LONG, max_tokens=4, temperature=0)
-    row.too_long = f"{status}: {_words(answered)}" if status != 200 else "answered"
 
 
 def _list(server: Server, row: Row) -> None:
@@ -170,6 +171,21 @@ def _judge(server: Server, row: Row, folder: Path) -> None:
     both = [(vote["p_first"], wanted[key]["p_first"]) for key, vote in votes.items() if vote["p_first"] is not None]
     row.p = max((abs(p - q) for p, q in both), default=math.nan)
     row.agreed = sum((p > 0.5) == (q > 0.5) for p, q in both)
+
+
+def _judge_long(server: Server, row: Row, folder: Path) -> None:
+    pairs = _rows(shared(folder.parent) / "pairs.jsonl")[:2]
+    long = {"id": "long", "prompt": LONG, "response_a": "I bring beans.", "response_b": "I bring none."}
+    _write(folder / "long.jsonl", [pairs[0], long, pairs[1]])
+    done = rlaif(
+        *("judge", "--pairs", folder / "long.jsonl", "--judge", "api", "--judge_model", server.model),
+        *("--base_url", server.url, "--template", "compact", "--output", folder / "long"),
+    )
+    if done.returncode:
+        raise RuntimeError(f"a question that is too long ended the run: {done.stderr[-800:]}")
+    judged = {judgment["id"]: judgment for judgment in _rows(folder / "long" / "judgments.jsonl")}
+    row.too_long = judged.pop("long")["reason"] or ""
+    row.others_judged = sum(judgment["z"] is not None for judgment in judged.values())
 
 
 def _settings(server: Server, row: Row) -> None:

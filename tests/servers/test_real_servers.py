@@ -68,7 +68,13 @@ def test_the_kind_of_server_is_known_or_said_not_to_be(row: Row) -> None:
 def test_nothing_that_is_sent_is_refused(row: Row) -> None:
     assert not row.served.get("left_out")
     for name in row.served.get("neutral", {}):
-        assert not row.settings[name].startswith("refused"), (name, row.settings[name])
+        assert not row.settings.get(name, "").startswith("refused"), (name, row.settings[name])
+
+
+def test_a_question_longer_than_the_context_is_left_out_alone(row: Row) -> None:
+    assert row.others_judged == 2
+    # transformers serve answers it, whatever the context of its model
+    assert ("context" in row.too_long) == (row.name != "transformers-serve"), row.too_long
 
 
 def test_a_known_server_answers_greedily_as_the_local_policy(row: Row) -> None:
