@@ -1,4 +1,4 @@
-"""Real verdicts: GPT-4's recorded ones on LLMBar, served over HTTP, with faults and kills on the way.
+"""Real verdicts: GPT-4's recorded ones on LLMBar, served over HTTP, with faults and kills; six judges' own texts.
 
 Needs RLAIF_DATA, the folder of llmbar.jsonl, and `tools/recorded_judge.py` beside it. Zeng et al. (2310.07641) report
 95.5 % accuracy and 95.0 % agreement between the orders for GPT-4 with the Vanilla prompt on Natural.
@@ -6,14 +6,17 @@ Needs RLAIF_DATA, the folder of llmbar.jsonl, and `tools/recorded_judge.py` besi
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +26,7 @@ import pytest
 from support import rlaif, rlaif_env, rows_of, wait_until, write_rows
 
 from rlaif.files.store import Store
+from rlaif.judging.verdicts import TIE, parse_verdict
 
 DATA = os.environ.get("RLAIF_DATA")
 TOOL = Path(DATA or ".").resolve().parent / "tools" / "recorded_judge.py"
@@ -113,3 +117,45 @@ def test_gpt_4_on_llmbar_with_faults_and_kills(tmp_path: Path) -> None:
     assert {row["text"] for row in replies.values()} == {"I would rather not say."}
     assert served["faults"] > 30
     assert 200 <= served["answered"] <= 200 + in_flight
+
+
+def test_the_raw_texts_of_six_judges() -> None:
+    """What is read of them, and what otherwise than by their authors, whose expression tries "(a)" first; -s: a table.
+
+    The differences were looked at one by one: in 142 texts the authors are wrong, one says "Output (a) is better" and
+    "Output (b) is better", and 13 are left unread here, 10 of them for caution.
+    """
+    path = Path(DATA or "") / "judge_texts_llmbar.jsonl.gz"
+    if not path.is_file():
+        pytest.skip(f"there is no {path}")
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    read = {text: parse_verdict(text, ("Output (a)", "Output (b)")) for text in {row["text"] for row in rows}}
+    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for row in rows:
+        verdict, authors = read[row["text"]], {"(a)": 0, "(b)": 1}.get(row["authors_verdict"])
+        for key in ((row["strategy"], row["judge"]), (row["strategy"], "all"), ("all", "all")):
+            counts[key][0] += 1
+            counts[key][1] += not row["text"].strip()
+            counts[key][2] += verdict is not None
+            counts[key][3] += verdict is not None and verdict != authors
+    print("\n| strategy | judge | texts | empty | read | read otherwise than the authors |\n|---|---|---|---|---|---|")
+    for (strategy, judge), (texts, empty, known, other) in sorted(counts.items()):
+        print(f"| {strategy} | {judge} | {texts} | {empty} | {known} ({known / texts:.2%}) | {other} |")
+
+    reasoned = {"CoT", "Swap", "Swap_CoT"}
+    short = [
+        count for (strategy, judge), count in counts.items() if judge == "all" and strategy not in {*reasoned, "all"}
+    ]
+    asked, answered = sum(texts - empty for texts, empty, _, _ in short), sum(count[2] for count in short)
+    assert answered / asked > 0.999
+    texts, empty, known, _ = counts["all", "all"]
+    assert known / (texts - empty) > 0.998
+
+    # Where a text says once, or always, "Output (x) is better", nothing else is read.
+    for text, verdict in read.items():
+        said = set(re.findall(r"Output \(([ab])\) is (?:the )?better", text))
+        denied = re.search(r"\b(?:nor|not|or|that|if|whether)\b[^.]{0,20}Output \([ab]\) is better", text)
+        if len(said) == 1 and not denied:
+            assert verdict in ("ab".index(said.pop()), None), text
+    assert sum(verdict == TIE for verdict in read.values()) <= 2

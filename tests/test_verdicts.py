@@ -526,7 +526,7 @@ def test_any_signs_can_be_read(text: str, labels: tuple[str, str]) -> None:
 
 def test_the_place_of_a_verdict_is_that_of_its_label() -> None:
     for text, place in (
-        ("I think **Response 2** is better.", 21),
+        ("I think **Response 2** is better.", 19),
         ("[[2]]", 2),
         ("\n\n2", 2),
         ('{"verdict": "2"}', 13),

@@ -39,6 +39,7 @@ __all__ = [
     "seems",
     "speaks",
     "subject",
+    "turns",
     "undoes",
 ]
 
@@ -545,6 +546,7 @@ _FORGED = re.compile(
     r"evaluat\w+|grader|me|verdict|comparison|result)|"
     r"trick\w* (?:me|the (?:judge|evaluator|grader))|hidden (?:instruction|text|message|note|line|prompt|"
     r"command)s?|jailbreak|spoof\w*|bogus|counterfeit|verdicts?|the winner|"
+    r"me to (?:write|say|answer|output|choose|pick|prefer|declare|rate|give)|"
     r"(?:the|me|a|any) (?:judges?|evaluators?|graders?|raters?)|ignor(?:e|es|ing) (?:the |this |that |any |"
     r"all )?(?:other|previous|above|instruction\w*|injected|line|text)|disregard (?:the|this|that|any|all|"
     r"previous)|override|overrule|so-called|alleged) "
@@ -799,3 +801,13 @@ def announces(words: str, end: str) -> bool:
     if reports(words) or _FORWARD.search(words) or (names_in(words) and not end.startswith((".", "!"))):
         return False
     return end.startswith((".", "!")) or heading_role(words) or _MINE.match(words) is not None or "json" in words
+
+
+def turns(words: str) -> bool:
+    """Whether a sentence may follow one that decides otherwise: "So", "But", "My verdict is", "I change my mind"."""
+    return (
+        concludes(words)
+        or revises(words)
+        or re.search(r"\b(?:but|however|yet|still|while|although|though|overall|therefore|so|hence|thus) ", words)
+        is not None
+    )

@@ -50,6 +50,7 @@ from rlaif.judging.statements import (
     seems,
     speaks,
     subject,
+    turns,
     undoes,
 )
 from rlaif.judging.written_ratings import Scale, find_marked_rating, find_rating, parse_rating
@@ -130,13 +131,14 @@ def _read(text: str, names: Names) -> tuple[int, int] | None:
         found = _from_lines(own, read_lines(own, names))
         if found is not None and found[0] != TIE and names.letters and _THIRD.search(own):
             return None  # a third label in use elsewhere, mostly for a tie
-    return None if found is None or found[0] == _NONE else (found[0], found[1] + offset)
+    return None if found is None or found[0] in (_NONE, _CLASH) else (found[0], found[1] + offset)
 
 
 _THIRD = re.compile(r"\[\[ ?C ?\]\]")
 
 # An object ------------------------------------------------------------------------------------------------------------
 
+_CLASH = -3  # "Response 1 is better. Response 2 is better."
 _NONE = -2  # a decision against deciding, or one that cannot be known: it stands in the way of an earlier one
 _KEYS = re.compile(
     r"(?:(?:final|overall|my|the)[ _-]?)*(?:verdict|decision|winner|choice|preference|preferred|better|best|answer|"
@@ -199,7 +201,7 @@ def _from_lines(text: str, lines: list[Line]) -> tuple[int, int] | None:
     elif first is not None:
         if said is None or said.verdict == first.verdict:
             said = first
-        elif said.verdict not in (TIE, _NONE) and not reader.revised:
+        elif said.verdict not in (TIE, _NONE, _CLASH) and not reader.revised:
             return None
     return None if said is None else (said.verdict, said.place)
 
@@ -220,6 +222,7 @@ class _Reader:
         self.bare: list[_Said] = []
         self._line = -1
         self._topic = False  # the last words were "my verdict:" or the like, and a name that follows is one
+        self._lead = False  # no more than "therefore,"
         self._unfinished = False  # the line before ends in a colon, and a number that follows may be anything
         self._aspect = False  # a heading of one aspect stands over this
         self._under: set[int] = set()  # the line before was the heading of these
@@ -313,6 +316,9 @@ class _Reader:
             return
         if found.verdict in self._told | self._told_on:
             return
+        clash = self.said is not None and self.said.verdict in (_CLASH, 1 - found.verdict) and found.verdict != TIE
+        if clash and not turns(words):
+            found = found._replace(verdict=_CLASH)
         self.said = found
         self.revised = revises(words)
 
@@ -412,6 +418,7 @@ class _Reader:
             part = role(words, sign)
             if part is Role.TOPIC or is_conclusive(words) or (part is Role.LEAD and sign in (":", "-", "→")):
                 self._topic = True
+                self._lead = part is not Role.TOPIC and sign == ","
             elif part is Role.LIMITS:
                 limited = True
             elif part is Role.REPORT:
@@ -429,7 +436,9 @@ class _Reader:
             return _Said(verdict[0], place, self._line)
         if actor is not None and (whole := elided(words, actor)) and (verdict := decided(whole)):
             return _Said(verdict[0], clause.start, self._line)
-        alone = topic or "¢" in words or (says_so(words) and sign in (".", "!", "", ";"))
+        # "Therefore, Response 2" without a full stop was cut off: it may go on with "is worse".
+        ended = sign[:1] in (".", "!", ";", ")") or not self._lead
+        alone = (topic and ended) or "¢" in words or (says_so(words) and sign[:1] in (".", "!", ";"))
         if alone and (name := is_name(words)):
             return _Said(int(name["name"][1]), clause.places[0], self._line)
         return None
