@@ -58,7 +58,7 @@ class Row:
         agreed: votes on the local judge's side, whatever their size.
         served: what the manifest says of the server.
         settings: "felt", "no notice taken" or the words of its refusal, by name.
-        too_long: why `rlaif judge` left a pair unjudged whose question is longer than the context; empty if it judged it.
+        too_long: why a pair whose question is longer than the context is unjudged; empty where it was judged.
         others_judged: pairs judged beside it, of 2.
         samples: whether two answers to a question at temperature 1 differ.
         greedy: answers at temperature 0 that are the local policy's, of 50.
