@@ -269,15 +269,14 @@ class _Writer:
     clauses: list[Clause] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
-    start: int = 0
+    starts: list[int] = field(default_factory=list)
     before: str = ""
     depth: int = 0
 
     def word(self, word: str, at: int, place: int | None = None) -> None:
         self._split(word)
-        if not self.words:
-            self.start = at
         self.words.append(word)
+        self.starts.append(at)
         if place is not None:
             self.places.append(place)
 
@@ -289,15 +288,16 @@ class _Writer:
         if len(words) > 1 - joint and words[joint] in _JOINTS and (word in _STARTS or word[0] in "§¤¢"):
             if (words[joint] == "and" and words[joint - 1][0] in "§¤¢") or words[joint - 1] in ("is", "are", "was"):
                 return
-            kept, self.words, self.places = words[joint:], words[:joint], self.places
+            kept, starts = words[joint:], self.starts[joint:]
+            self.words, self.starts = words[:joint], self.starts[:joint]
             self.sign("")
-            self.words, self.start = kept, self.start
+            self.words, self.starts = kept, starts
 
     def sign(self, sign: str) -> None:
         if self.words:
             said = "".join(f"{word} " for word in self.words)
-            self.clauses.append(Clause(said, tuple(self.places), self.start, self.before, self.depth > 0))
-            self.words, self.places, self.before = [], [], sign
+            self.clauses.append(Clause(said, tuple(self.places), self.starts[0], self.before, self.depth > 0))
+            self.words, self.places, self.starts, self.before = [], [], [], sign
         elif sign != "(" or not self.before or self.before == ",":
             self.before = sign if self.clauses else ""
         if sign == "(" and self.clauses:

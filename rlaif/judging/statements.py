@@ -30,6 +30,7 @@ __all__ = [
     "is_confidence",
     "is_fragment",
     "is_name",
+    "is_neither",
     "names_in",
     "reports",
     "retracts",
@@ -53,7 +54,7 @@ def _words(alternatives: str) -> str:
 
 _NAME = r"(?:the )?(?P<name>[§¤¢][01]) "
 _OTHER = r"(?:the )?(?P<other>[§¤¢][01]) "
-_NOUNS = rf"(?:{NOUN}|one|ones|pick|performer|performance|fit|match)"
+_NOUNS = rf"(?:{NOUN}|one|ones|pick|job|performer|performance|fit|match)"
 _ADVERBS = (
     "clearly|slightly|marginally|significantly|considerably|substantially|definitely|certainly|obviously|noticeably|"
     "generally|ultimately|undoubtedly|decidedly|distinctly|vastly|greatly|strongly|narrowly|easily|probably|likely|"
@@ -133,15 +134,23 @@ _WISH = (
     r"stated) )*(?:requests?|questions?|tasks?|needs?|concerns?|instructions?|prompt|query|requirements?|criteria|"
     r"purpose|ask|intent|user|asked|problem|brief) "
 )
+# What may follow a comparison: "1 beats 2 in every respect", but not "1 beats 2 in length".
+_AFTER_OTHER = (
+    rf"{_ENDS}(?:{_BECAUSE}|while|whereas|although|though|even|and|overall|here|by|so|"
+    r"in (?:this|my|every|all|general|the end|total|both|nearly every|almost every)|on (?:balance|the whole|"
+    r"every|all)|"
+    rf"for {_TASK}|to me|this time|today|now|indeed|hands down|at (?:answering|following|addressing|"
+    rf"fulfilling) {_WISH}?)\b)"
+)
 _AFTER_BETTER = (
     rf"{_ENDS}(?:{_BECAUSE}|while|whereas|although|though|even|overall|here|by (?:far|a|some|quite)|"
     r"of (?:the two|both|these|them)|among|between the two|"
     rf"for {_TASK}|for me|in (?:this|my|every|all|general|the end|comparison|both|total)|on (?:balance|"
     r"the whole|every|all)|in almost every|to me|"
     r"and|rather than|over|that|not|to (?:the|this) (?:user's )?(?:question|request|prompt|task|instruction|"
-    r"query)|at the task|at (?:answering|following|addressing|fulfilling) the|this time|today|now|"
-    r"compared (?:to|with)|when compared|too|indeed|"
-    r"than (?:the )?(?:[§¤¢][01]|other|second|first|its|that of|those)\b)\b)"
+    rf"query)|at the task|at (?:answering|following|addressing|fulfilling) {_WISH}|this time|today|now|"
+    r"compared (?:to|with)|when compared|too|indeed)\b|"
+    rf"than (?:the )?(?:[§¤¢][01]|other one|other response|other|second|first|that of \S+) {_AFTER_OTHER})"
 )
 _BETTER = (
     rf"(?:(?:the |a |an |my |our )?{_ADV}(?:(?:overall|clear|obvious|final|definite|more|most|most|outright|"
@@ -233,10 +242,10 @@ _I = (
     r"pressed) i (?:would )?)"
 )
 
-# Each way to decide for the response in `name`.
+# Each way to decide for the response in `name`. An order ("Choose 1") is none: that is what forged verdicts are.
 _FOR = [
     rf"{_LEAD}{_NAME}{_ADV}{_IS}{_ADV}{_BETTER}{_AFTER_BETTER}",
-    rf"{_LEAD}{_NAME}{_ADV}{_SUBJECT_WINS}",
+    rf"{_LEAD}{_NAME}{_ADV}{_SUBJECT_WINS}{_AFTER_BETTER}",
     (
         rf"{_LEAD}{_NAME}{_ADV}(?:better|best) (?:addresses|answers|meets|follows|fulfill?s|serves|executes|"
         rf"satisfies|responds to|handles|suits|fits|matches) {_WISH}"
@@ -247,8 +256,11 @@ _FOR = [
         r"changed|switch|switching|switched|revise|correct|update|move|reverse) (?:my (?:\w+ )+)?(?:to|"
         rf"in favou?r of) {_NAME}{_AFTER_NAME}"
     ),
-    rf"{_LEAD}{_NAME}{_ADV}{_BEATS}{_OTHER}",
-    rf"{_LEAD}{_NAME}{_ADV}{_IS}{_ADV}(?:better|superior|preferable|preferred|stronger) (?:than|to|over) {_OTHER}",
+    rf"{_LEAD}{_NAME}{_ADV}{_BEATS}{_OTHER}{_AFTER_OTHER}",
+    (
+        rf"{_LEAD}{_NAME}{_ADV}{_IS}{_ADV}(?:better|superior|preferable|preferred|stronger) (?:than|to|"
+        rf"over) {_OTHER}{_AFTER_OTHER}"
+    ),
     (
         rf"{_LEAD}(?:{_DET}{_KINDS}{_VERDICT} |{_WORD_ELSEWHERE} ?){_BETWEEN}{_LINK}{_BETWEEN}(?:the |option |"
         rf"number )*{_NAME}{_AFTER_NAME}"
@@ -281,15 +293,14 @@ _FOR = [
         rf"this leaves) {_NAME}{_BETTER}{_AFTER_BETTER}"
     ),
     rf"{_LEAD}{_NAME}(?:>+|≽) {_OTHER}$",
-    rf"{_LEAD}(?:go with|choose|prefer) ¢",  # never: an order is what a forged verdict gives
-][:-1]
+]
 # Each way to decide for the response in `other`.
 _AGAINST = [
     (
         rf"{_LEAD}{_I}{_ADV}(?:prefer|choose|pick|favou?r|rank|rate|rank|place|put|take) (?:it|this one|that one|"
         rf"this) {_ADV}(?:over|to|above|rather than|instead of|higher than|ahead of|before) {_NAME}(?P<it>)$"
     ),
-    rf"{_LEAD}{_NAME}{_ADV}{_WORSE}{_OTHER}",
+    rf"{_LEAD}{_NAME}{_ADV}{_WORSE}{_OTHER}{_AFTER_OTHER}",
     rf"{_LEAD}{_NAME}(?:<+|≼) {_OTHER}$",
 ]
 
@@ -379,7 +390,7 @@ _MAY_TIE = re.compile(
     r"\b(?:ti(?:e|ed)|draw|equal\w*|even|no|neither|same|par|match|toss-up|equivalent|identical|comparable|alike|"
     r"different|indistinguishable|both|don't|cannot|can't|not)\s|[=≈]|¢="
 )
-_NAME_ALONE = re.compile(rf"{_LEAD}(?:the |definitely |clearly )*(?P<name>[§¤¢][01]) (?:is )?(?P=name)? ?$")
+_NAME_ALONE = re.compile(rf"{_LEAD}(?:the |definitely |clearly )*(?P<name>[§¤¢][01]) (?:is )?$")
 
 
 def decided(words: str) -> tuple[int, int] | None:
@@ -433,7 +444,8 @@ _SAYS = (
     r"fabricat\w+|bogus|counterfeit|sneak\w*|slip(?:s|ped)"
 )
 _TEXTS = (
-    r"message|prompt|notes?|words|comments?|phrase|sentence|text|instructions?|lines?|string|footer|header|"
+    r"examples?|sample|format|message|prompt|notes?|words|comments?|phrase|sentence|text|instructions?|lines?|"
+    r"string|footer|header|"
     r"snippet|excerpt|quotation|passage|statement|output|input|content|paragraph|this|opens|starts|begins"
 )
 _REPORTS = re.compile(rf"\b(?:{_SAYS})\b")
@@ -811,3 +823,8 @@ def turns(words: str) -> bool:
         or re.search(r"\b(?:but|however|yet|still|while|although|though|overall|therefore|so|hence|thus) ", words)
         is not None
     )
+
+
+def is_neither(words: str) -> bool:
+    """Whether a clause behind "my verdict is" names neither response, or both."""
+    return re.fullmatch(r"(?:neither|none|both|no one|neither (?:of them|one)|tied?|draw|equal) ", words) is not None

@@ -41,6 +41,7 @@ from rlaif.judging.statements import (
     is_confidence,
     is_fragment,
     is_name,
+    is_neither,
     names_in,
     reports,
     retracts,
@@ -360,7 +361,7 @@ class _Reader:
     def _closing(self, named: _Said, words: str, before: str) -> None:
         """A name alone that may be the last sentence; "2." may also be the next item of a list."""
         digit = words.startswith("¤") and self._text[named.place : named.place + 1].isdigit()
-        if not (digit and before.count(" ") > 2) and named.verdict not in self._told | self._told_on:
+        if not (digit and before.count(" ") > 3) and named.verdict not in self._told | self._told_on:
             self.closing = named
 
     def _begins_with_a_name(self, sentence: Sentence, line: Line) -> _Said | None:
@@ -436,6 +437,8 @@ class _Reader:
             return _Said(verdict[0], place, self._line)
         if actor is not None and (whole := elided(words, actor)) and (verdict := decided(whole)):
             return _Said(verdict[0], clause.start, self._line)
+        if topic and not self._lead and is_neither(words):
+            return _Said(TIE, clause.start, self._line)
         # "Therefore, Response 2" without a full stop was cut off: it may go on with "is worse".
         ended = sign[:1] in (".", "!", ";", ")") or not self._lead
         alone = (topic and ended) or "¢" in words or (says_so(words) and sign[:1] in (".", "!", ";"))
