@@ -180,6 +180,7 @@ STOPS = [
     "[|endofturn|]",
     "[e~[",
     "[UNUSED_TOKEN_145]",
+    "<|assistant_end|>",
     "<reserved_3>",
     "",
     "\n",

@@ -227,7 +227,8 @@ _ASCII = _Spelling(lambda token: _ascii(text_of(token)), _ascii)
 # Tokens that end a turn ---------------------------------------------------------------------------------------------
 
 _MARKED = re.compile(r"[<\[◁][^\s<>]{2,78}[>\]▷]|<[|｜][^<>]{1,78}[|｜]>")
-_OPENS = re.compile(r"start|begin|channel|message|assistant", re.IGNORECASE)  # an answer comes after these
+# An answer comes after these: "<|start|>", "<|channel|>".
+_OPENS = re.compile(r"(?!.*(?:end|/))(?:.*(?:start|begin|channel|message|assistant))", re.IGNORECASE)
 _SHORT = re.compile(r"</?s>|[\[\]][e!~b]{1,5}[\[\]]")  # Llama 2; MiniMax: "[e~["
 
 
@@ -236,6 +237,6 @@ def _ends_a_turn(token: str) -> bool:
     token = text_of(token).strip()
     if _SHORT.fullmatch(token) or not any(letter.isprintable() for letter in token):
         return True
-    if not _MARKED.fullmatch(token) or TAG.fullmatch(token) or _OPENS.search(token):
+    if not _MARKED.fullmatch(token) or TAG.fullmatch(token) or _OPENS.match(token):
         return False
     return sum(letter.isalpha() for letter in token) >= 2  # "[1]" may be a verdict
