@@ -54,9 +54,9 @@ def kind_of(text: str, share: float = 0.0, odd: float = 0.0) -> str:
     """The kind of a question: a fault with probability `share` (three of ten last), or else an oddity with `odd`."""
     u = drawn(text, "kind")
     if u < share:
-        kinds = LASTING if drawn(text, "lasting") < 0.3 else PASSING
+        kinds = LASTING.keys() - {"429 for ever"} if drawn(text, "lasting") < 0.3 else PASSING.keys()
     elif u < share + odd:
-        kinds = ODD
+        kinds = ODD.keys()
     else:
         return "plain"
     return sorted(kinds)[int(drawn(text, "which") * len(kinds))]
@@ -446,11 +446,15 @@ LASTING: dict[str, tuple[Kind, str]] = {
     "empty for ever": (lambda text: silent(text, ""), "an empty answer"),
     "400": (lambda text: said(400, "Bad request: 17."), "Bad request: 17"),
     "400 text": (lambda text: Sent(400, "no such luck", content_type="text/plain"), "no such luck"),
+    "a firewall's page": (lambda text: page(403, "Attention Required! | Firewall"), "Attention Required! | Firewall"),
+    "a firewall's 200": (lambda text: page(200, "Request blocked"), "a web page instead of an answer"),
+    "404": (lambda text: said(404, "No endpoints found that support this input."), "No endpoints found"),
     "422": (lambda text: Sent(422, {"detail": "Unprocessable: emoji."}), "Unprocessable: emoji"),
     "500 for ever": (lambda text: said(500, "EngineCore encountered an issue."), "EngineCore encountered an issue"),
     "dropped for ever": (lambda text: raw(), "closed the connection"),
     "cut for ever": (lambda text: Sent(200, _bytes(text)[:100]), "no JSON"),
     "aborted for ever": (lambda text: silent(text, wrong(text), "abort"), "finish_reason is 'abort'"),
+    "429 for ever": (lambda text: said(429, "Slow down.", {"Retry-After": "0.3"}), "rate limited for longer"),
     "hang for ever": (lambda text: Sent(200, b"", raw=_hang), "no whole answer within"),
 }
 

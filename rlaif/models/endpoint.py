@@ -14,6 +14,9 @@ A fault is one of six kinds:
     limit       too many calls: waited out, for as long as `patience` allows
     server      a failure on its side: tried again, with growing waits
 
+Where a fault may be one question's as well as the endpoint's, a question as plain as can be is asked: if that gets no
+answer either, the run ends in one line.
+
 What endpoints differ in is known only from a refusal that names it, never from what one answer lacks. The key comes
 from an environment variable only and is written nowhere.
 """
@@ -73,6 +76,15 @@ class NoReplyError(Exception):
         self.final = final
         self.tries = 1
         self.usage = Usage()
+
+
+class _DoubtError(NoReplyError):
+    """No reply, and it may be the endpoint's fault as well as the question's: `down` is what to say then."""
+
+    def __init__(self, reason: str, down: str, busy: bool = True) -> None:
+        super().__init__(reason)
+        self.down = down
+        self.busy = busy  # a rate limit shows that the endpoint is there
 
 
 class EndpointDownError(ValueError):
@@ -256,10 +268,10 @@ class Endpoint:
         try:
             answer = await self._persist(question, here)
         except NoReplyError as error:
-            here.started.set()
             error.tries, error.usage = max(question.tries, 1), question.usage
-            if self._silent >= _GIVE_UP_AFTER:
-                await self._be_sure(str(error), question, here)
+            if isinstance(error, _DoubtError):
+                await self._be_sure(error, question, here)
+            here.started.set()
             raise
         here.started.set()
         return Outcome(answer, question.tries, question.usage, question.seconds)
@@ -340,16 +352,21 @@ class Endpoint:
             return self._limited(fault, words, question)
         if fault.kind == "server":
             return self._failed(words, question, wait=fault.wait)
+        refused = "refused" if question.status < 300 else f"refused with status {question.status}"
         if fault.kind == "account":
-            raise EndpointDownError(
+            down = (
                 f"{self.address} refused the key in {self._key_env}, or its account: {words}. Set the right one, or "
                 "see to the account, and run the same command again; what was answered is stored."
             )
+            if question.status == 403:  # a firewall may forbid what a text holds
+                raise _DoubtError(f"{refused}: {words}", down, busy=False)
+            raise EndpointDownError(down)
         if fault.kind == "address" and not self._heard:
-            raise EndpointDownError(
+            down = (
                 f"{self.address} has nothing for the model {self.model!r}: {words}. Check the model's name, and that "
                 "the address is right; it usually ends in /v1."
             )
+            raise _DoubtError(f"{refused}: {words}", down, busy=False)
         self._hear()
         if fault.kind == "setting" and fault.setting is not None and self._learn(fault, words, question, sent):
             return 0.0
@@ -359,7 +376,6 @@ class Endpoint:
                 f"{self.address} refused {self._refused} questions in a row, the last with: {words}. They are left "
                 "out and the others are asked; if all are refused, check the settings."
             )
-        refused = "refused" if question.status < 300 else f"refused with status {question.status}"
         raise NoReplyError(f"{refused}: {words}", final=fault.final)
 
     def _learn(self, fault: Fault, words: str, question: _Question, sent: Mapping[str, Any]) -> bool:
@@ -413,9 +429,11 @@ class Endpoint:
         if now + wait > question.limited_since + self.patience:
             reason = f"rate limited for longer than --patience {self.patience:g} s: {words}"
             if self._heard <= question.limited_since:
-                raise EndpointDownError(
+                raise _DoubtError(
+                    reason,
                     f"{self.address} answered nothing and was {reason}. What it answered before is stored; run the "
-                    "same command again later, or with more patience."
+                    "same command again later, or with more patience.",
+                    busy=False,
                 )
             raise NoReplyError(reason)
         return wait
@@ -438,31 +456,35 @@ class Endpoint:
                 "same command again when it is back."
             )
         self._silent += 1
+        if self._silent >= _GIVE_UP_AFTER:
+            raise _DoubtError(
+                reason,
+                f"{self.address} left {self._silent} questions in a row unanswered, the last with: {reason}. What it "
+                "answered before is stored; run the same command again when it is back.",
+            )
         raise NoReplyError(reason)
 
-    async def _be_sure(self, reason: str, question: _Question, here: _Here) -> None:
-        """Ends the run after many questions in a row without a reply, unless a plain one gets a reply.
+    async def _be_sure(self, doubt: _DoubtError, question: _Question, here: _Here) -> None:
+        """Ends the run with `doubt.down`, unless a question as plain as can be is answered.
 
         A run that goes on has asked all others before, so that those on which the server itself fails come in a row.
         """
+        heard = self._heard
         async with here.sure:
-            silent = self._silent
             plain = _Question(_PLAIN, question.wanted, time.monotonic())
-            while self._silent >= _GIVE_UP_AFTER:
+            while self._heard == heard:
                 found = await self._once(plain, self._body(plain), here)
-                if isinstance(found, Answer) or (isinstance(found, Fault) and found.kind != "server"):
+                kind = None if isinstance(found, Answer) else found.kind if isinstance(found, Fault) else "server"
+                if kind in {None, "question", "setting"} or (kind == "limit" and doubt.busy):
                     self._hear()
-                    self._say(
-                        f"{self.address} left {silent} questions in a row unanswered (the last with: {reason}) and "
-                        "answers others: these are left out, and the next run asks them again."
-                    )
-                elif plain.tries == _PLAIN_TRIES:
-                    raise EndpointDownError(
-                        f"{self.address} left {silent} questions in a row unanswered, the last with: {reason}. What it "
-                        "answered before is stored; run the same command again when it is back."
-                    )
+                elif kind != "server" or plain.tries == _PLAIN_TRIES:
+                    raise EndpointDownError(doubt.down)
                 else:
                     await asyncio.sleep(_backoff(plain.tries))
+        self._say(
+            f"{self.address} left some questions without a reply (the last: {doubt}) and answers others: these are left "
+            "out, and the next run asks them again."
+        )
 
     def _hear(self) -> None:
         self._heard, self._silent = time.monotonic(), 0
