@@ -509,7 +509,7 @@ def test_a_local_judge_is_explained(chat_model: Path, tmp_path: Path) -> None:
 def test_an_endpoints_answers_are_explained(server: Server, tmp_path: Path) -> None:
     def answer(body: dict[str, Any], number: int) -> Any:
         if "Response 1: It is" in body["messages"][0]["content"]:
-            return completion(f"Hmm {number}.", "length", [("Hmm", {"Hmm": -0.1, "1": -4.0}), (f" {number}.", {})])
+            return completion(f"Hmm {number}.", "stop", [("Hmm", {"Hmm": -0.1, "1": -4.0}), (f" {number}.", {})])
         done = completion("1", logprobs=[("1", {"1": math.log(0.75), "2": math.log(0.25)})])
         done["choices"][0]["message"]["reasoning_content"] = "Let me think.\nYes."
         return done
@@ -529,10 +529,9 @@ def test_an_endpoints_answers_are_explained(server: Server, tmp_path: Path) -> N
     assert "(max_tokens 33, sample 1000000)" in text
     assert "  [reasoning]\n    Let me think.\n    Yes.\n  [reply]\n    1\n" in text
     assert "  token '1': '1' 0.7500, '2' 0.2500\n" in text
-    assert "finish length, prompt_tokens 7, completion_tokens 1" in text
+    assert "finish stop, prompt_tokens 7, completion_tokens 1" in text
     assert "served by m\n" in text
     assert "vote ab 0: unjudged (no verdict in the answer 'Hmm " in text
-    assert "It was cut off at 33 tokens; raise --max_tokens.)" in text
     assert "vote ba 0: P(first is better) = 0.75, by logprobs, label mass 1\n" in text
     assert "unjudged: order ab: no verdict in the answer" in text
     assert text.endswith("  z_ba 0.25\n")
@@ -543,14 +542,14 @@ def test_an_endpoints_answers_are_explained(server: Server, tmp_path: Path) -> N
 
 def test_explaining_while_a_run_goes_on(server: Server, tmp_path: Path) -> None:
     server.latency = 0.05
-    rows = [{**row, "id": str(i)} for i, row in enumerate(some_pairs(60))]
+    rows = [{**row, "id": str(i)} for i, row in enumerate(some_pairs(600))]  # a minute's work, whatever else is done
     command = [*api_judging(server, tmp_path, rows), "--concurrency", 1]
     run = subprocess.Popen(
         [sys.executable, "-m", "rlaif", *map(str, command)], env=rlaif_env(), stderr=subprocess.DEVNULL
     )
     wait_until(lambda: len(server.bodies) > 4)
     text = explained(*command, "--explain", "0")
-    late = explained(*command, "--explain", "59")
+    late = explained(*command, "--explain", "599")
     assert run.poll() is None
     assert "vote ab 0: P(first is better) = 1, by text\n" in text
     assert late.count("  -> not stored: nobody has asked this\n") == 2

@@ -470,6 +470,7 @@ def test_replies_keep_the_addresses_that_they_have() -> None:
     assert {name: template.hash for name, template in TEMPLATES.items()} == {
         "helpful": "e037bce4553e9a1d",
         "harmless": "ebc6f0abd83d2ca3",
+        "reasoned": "7dff4a3f6ce9ca08",
         "compact": "ea94c28460b2bc0b",
     }
     messages = TEMPLATES["compact"].messages(Pair("p", "a", "b"), "ba")

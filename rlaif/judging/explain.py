@@ -84,6 +84,8 @@ def _verdict(comparison: Comparison) -> Iterator[str]:
     for vote in comparison.votes:
         value = "unjudged" if vote.p_first is None else f"P(first is better) = {vote.p_first:g}, by {vote.method}"
         mass = "" if vote.mass is None else f", label mass {vote.mass:g}"
+        mass += f", P(tie) {vote.p_tie:g}" if vote.p_tie else ""
+        mass += f" (log-probabilities not used: {vote.unusable})" if vote.unusable else ""
         yield f"vote {vote.order} {vote.sample}: {value}{mass}" + ("" if vote.reason is None else f" ({vote.reason})")
     judgment = comparison.judgment
     z = "unjudged" if judgment.z is None else f"z = P(response_a is preferred) = {judgment.z:g}"
