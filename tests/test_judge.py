@@ -509,7 +509,8 @@ def test_a_local_judge_is_explained(chat_model: Path, tmp_path: Path) -> None:
 def test_an_endpoints_answers_are_explained(server: Server, tmp_path: Path) -> None:
     def answer(body: dict[str, Any], number: int) -> Any:
         if "Response 1: It is" in body["messages"][0]["content"]:
-            return completion(f"Hmm {number}.", "stop", [("Hmm", {"Hmm": -0.1, "1": -4.0}), (f" {number}.", {})])
+            said = f" {number + 50}."
+            return completion(f"Hmm{said}", "stop", [("Hmm", {"Hmm": -0.1, "1": -4.0}), (said, {})])
         done = completion("1", logprobs=[("1", {"1": math.log(0.75), "2": math.log(0.25)})])
         done["choices"][0]["message"]["reasoning_content"] = "Let me think.\nYes."
         return done
