@@ -482,8 +482,8 @@ class Endpoint:
                 else:
                     await asyncio.sleep(_backoff(plain.tries))
         self._say(
-            f"{self.address} left some questions without a reply (the last: {doubt}) and answers others: these are left "
-            "out, and the next run asks them again."
+            f"{self.address} left some questions without a reply (the last: {doubt}) and answers others: these are "
+            "left out, and the next run asks them again."
         )
 
     def _hear(self) -> None:
