@@ -57,8 +57,14 @@ def fail(message: str, status: int = 1) -> NoReturn:
 
 def warn(message: str) -> None:
     """One line on stderr about something that a user should know and that ends nothing; main process only."""
-    if os.environ.get("RANK", "0") == "0":
-        print(f"warning: {_line(message)}", file=sys.stderr, flush=True)
+    if os.environ.get("RANK", "0") != "0":
+        return
+    line = f"warning: {_line(message)}"
+    if "tqdm" in sys.modules:
+        sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)  # beside a progress bar, and not into it
+        sys.stderr.flush()
+    else:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _line(message: str) -> str:

@@ -600,7 +600,7 @@ def _write(
     write_report(plan.output, report, examples)
     inputs = [str(config.prompts), *plan.policies.values(), plan.reference_path]
     inputs += [source for source in (config.reward_model, config.preferences, config.judgments) if source]
-    judge = plan.judge_settings.row() if plan.judge_settings else {}  # as it was asked, defaults and its file filled in
+    judge = plan.judge.about if plan.judge else {}  # as it was asked, defaults and its file filled in
     served = served_by(plan.judge.models.values()) if plan.judge else {}
     write_manifest(
         plan.output, "rlaif evaluate", {**dataclasses.asdict(config), **judge}, dict.fromkeys(inputs), **served

@@ -70,6 +70,11 @@ class SampleConfig:
         metadata={"help": "A name for what the endpoint serves, where its address may change between runs."},
     )
     concurrency: int = field(default=32, metadata={"help": "Calls to the endpoint in flight, in each process."})
+    max_retries: int = field(default=8, metadata={"help": "Tries after a call to the endpoint that failed."})
+    timeout: float | None = field(
+        default=None,
+        metadata={"help": "Seconds for a call to the endpoint. Default: 120, or 600 from 1024 new tokens on."},
+    )
     patience: float = field(default=900.0, metadata={"help": "Seconds for which a call waits out rate limits."})
 
 
@@ -170,7 +175,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         if not is_main():
             return {}
         asked = len(prompts) * len(policies)
-        still = config.temperature > 0.0 and config.samples > 1 and counts.alike == asked >= _FEW
+        still = bool(config.base_url) and config.temperature > 0.0 and counts.alike == asked >= _FEW
         if not pairs:
             raise ValueError(
                 f"no pair could be formed of {counts.responses} responses ({counts}); nothing was written."
@@ -204,6 +209,8 @@ def load_policies(config: SampleConfig) -> dict[str, Model]:
                 api_key_env=config.api_key_env,
                 concurrency=config.concurrency,
                 served_as=config.served_as,
+                max_retries=config.max_retries,
+                timeout=config.timeout,
                 patience=config.patience,
             )
             for name in _check(config)

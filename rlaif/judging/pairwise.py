@@ -235,8 +235,8 @@ class VoteCounts:
 class Annotation:
     """What judging some pairs gave: `judgments` in the pairs' order, what it took, and what the votes say.
 
-    `asked` replies were asked for now (by all processes), `reused` were stored before. `mass`, `methods` and `unusable`
-    are as in `VoteCounts`.
+    `asked` replies were asked for now (by all processes), `reused` were stored before. `mass`, `methods`, `unusable`
+    and `ties` are as in `VoteCounts`.
     """
 
     judgments: list[Judgment]
@@ -245,6 +245,7 @@ class Annotation:
     mass: float | None = None
     methods: Mapping[str, int] = field(default_factory=dict)
     unusable: Mapping[str, int] = field(default_factory=dict)
+    ties: int = 0
 
     @classmethod
     def of(cls, comparisons: Iterable[Comparison], counts: Counts) -> Annotation:
@@ -254,7 +255,7 @@ class Annotation:
             votes.add(comparison)
             judgments.append(comparison.judgment)
         methods = dict(sorted(votes.methods.items()))
-        return cls(judgments, counts.asked, counts.reused, votes.mass, methods, votes.unusable)
+        return cls(judgments, counts.asked, counts.reused, votes.mass, methods, votes.unusable, votes.ties)
 
 
 def judge_pairs(

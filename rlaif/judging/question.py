@@ -85,6 +85,7 @@ class Question:
             temperature=self.temperature,
             sample=sample,
             settings=self.settings,
+            flexible=self.room is not None,
         )
 
     def read(self, reply: Reply, mark: str | None = None, limit: int | None = None) -> Reading:
@@ -98,7 +99,8 @@ class Question:
     ) -> Ask[tuple[Reply, Reading]]:
         """The reply that can be read, or the last of those that cannot; its usage is that of all of them.
 
-        A model that was cut off before its answer began is asked once more with `room`. An endpoint is asked up to
+        A model that was cut off before its answer began is asked once more with `room`; where so much room is refused,
+        as a server with a small context does, with a quarter of it. An endpoint is asked up to
         four times in all for an answer that can be read, but for one that was cut off: it may well answer otherwise
         the next time. What an earlier run asked beyond that, with `retry`, is read too.
         """
@@ -112,6 +114,13 @@ class Question:
                 return reply, reading._replace(unasked=True)
             limit = self.room
             reply, reading = _later(reply, found), self.read(found, mark, limit)
+        if self.room is not None and limit >= self.room and reply.reason is not None and reply.answered:
+            (found,) = yield [self.call(messages, arguments, sample, self.room // 4)]
+            if found.finish == UNASKED:
+                return reply, reading._replace(unasked=True)
+            if found.reason is None:
+                limit = self.room // 4
+                reply, reading = _later(reply, found), self.read(found, mark, limit)
         attempt = 0
         while reading.value is None and reply.answered:
             attempt += 1

@@ -75,6 +75,7 @@ class Ratings:
     mass: float | None = None
     methods: Mapping[str, int] = field(default_factory=dict)
     unusable: Mapping[str, int] = field(default_factory=dict)
+    ties: int = 0  # a rating is none
 
 
 def rate_here(responses: Sequence[Response], method: RatingMethod, store: Store) -> Ratings:

@@ -116,13 +116,15 @@ def api_policy(
     api_key_env: str = "OPENAI_API_KEY",
     concurrency: int = 32,
     served_as: str | None = None,
+    max_retries: int = 8,
+    timeout: float | None = None,
     patience: float = 900.0,
 ) -> Model:
-    """A policy behind an OpenAI-compatible endpoint; `patience` is the seconds that rate limits are waited out."""
+    """A policy behind an OpenAI-compatible endpoint; the settings are those of `rlaif.models.endpoint.Endpoint`."""
     from rlaif.models.api import ApiModel
     from rlaif.models.endpoint import Endpoint
 
-    endpoint = Endpoint(model, base_url, api_key_env, concurrency, patience=patience)
+    endpoint = Endpoint(model, base_url, api_key_env, concurrency, max_retries, timeout, patience=patience)
     return ApiModel(endpoint, served_as=served_as)
 
 

@@ -78,7 +78,10 @@ class JudgeConfig:
     )
     template: str | None = field(
         default=None,
-        metadata={"help": "Built-in template (helpful, harmless, compact) or a YAML file of yours. Default: helpful."},
+        metadata={
+            "help": "Built-in template (helpful, harmless, reasoned, compact) or a YAML file of yours. Default: "
+            "helpful."
+        },
     )
     judge_revision: str | None = field(default=None, metadata={"help": "local: branch, tag or commit on the Hub."})
     judge_dtype: str | None = field(
@@ -118,7 +121,10 @@ class JudgeConfig:
         metadata={"help": "api: tries after a failed call, with back-off; rate limits are waited out. Default: 8."},
     )
     timeout: float | None = field(
-        default=None, metadata={"help": "api: seconds before a call counts as failed. Default: 120."}
+        default=None,
+        metadata={
+            "help": "api: seconds for one call as a whole. Default: 120, or 600 where it may write 1024 tokens or more."
+        },
     )
     patience: float | None = field(
         default=None, metadata={"help": "api: seconds for which a call waits out rate limits. Default: 900."}
@@ -126,8 +132,8 @@ class JudgeConfig:
     logprobs: str | None = field(
         default=None,
         metadata={
-            "help": "api: 'auto' reads the labels' log-probabilities where the endpoint gives them with its first "
-            "answer, 'never' reads the text. Default: auto.",
+            "help": "api: 'auto' asks for the labels' log-probabilities and reads them where they come, 'never' reads "
+            "the text. Default: auto.",
             "choices": ["auto", "never"],
         },
     )
@@ -192,7 +198,7 @@ class ModelSettings:
     api_key_env: str = "OPENAI_API_KEY"
     concurrency: int | None = None
     max_retries: int = 8
-    timeout: float = 120.0
+    timeout: float | None = None
     patience: float = 900.0
     logprobs: str = "auto"
     extra_body: Mapping[str, Any] | None = None

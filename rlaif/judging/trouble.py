@@ -22,6 +22,8 @@ class _Read(Protocol):
     def methods(self) -> Mapping[str, int]: ...
     @property
     def unusable(self) -> Mapping[str, int]: ...
+    @property
+    def ties(self) -> int: ...
 
 
 def trouble(read: _Read, template: BaseTemplate) -> dict[str, str]:
@@ -29,7 +31,8 @@ def trouble(read: _Read, template: BaseTemplate) -> dict[str, str]:
 
     Args:
         read: the mean probability of all labels together (`mass`), how many values were read in each way (`methods`),
-            and why log-probabilities that came were not used, and how often (`unusable`).
+            how many of these are written ties (`ties`, which have no other way), and why log-probabilities that came
+            were not used, and how often (`unusable`).
         template: whose labels they are.
     """
     said: dict[str, str] = {}
@@ -41,8 +44,9 @@ def trouble(read: _Read, template: BaseTemplate) -> dict[str, str]:
             f"{count} answers came with log-probabilities that were not used, most of them because {why}; what they "
             "say in words was read instead."
         )
-    if len(read.methods) > 1:
-        counts = " and ".join(f"{count} from their {_READ[name]}" for name, count in sorted(read.methods.items()))
+    methods = {name: count - (read.ties if name == "text" else 0) for name, count in sorted(read.methods.items())}
+    if sum(count > 0 for count in methods.values()) > 1 and not count:
+        counts = " and ".join(f"{count} from their {_READ[name]}" for name, count in methods.items())
         said["mixed"] = (
             f"answers were read in different ways, {counts}, so that their values are on two scales. With --logprobs "
             "never all are read from their text."

@@ -99,7 +99,8 @@ def _is_bare_ipv6(netloc: str) -> bool:
 
 def check_variable(name: str, *, called: str = "api_key_env") -> None:
     """A UsageError where the name of a variable is a key itself, or cannot be a variable's name."""
-    looks_drawn = len(name) >= 20 and re.search(r"[a-z]", name) and re.search(r"\d", name) and name not in os.environ
+    drawn = len(name) >= 20 and re.search(r"[a-z]", name) and re.search(r"\d", name) and "_" not in name
+    looks_drawn = drawn and name not in os.environ
     if looks_like_key(name) or looks_drawn:
         keep_secret(name)
         raise UsageError(
@@ -142,7 +143,7 @@ def check_headers(
     headers: Mapping[Any, Any], key_env: str = "OPENAI_API_KEY", *, called: str = "extra_headers"
 ) -> None:
     """A UsageError for headers that no call can carry; values that may be keys are kept secret from now on."""
-    called, seen = "extra_headers", set()
+    seen = set()
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
             shown = redacted(name) if isinstance(name, str) else name

@@ -79,10 +79,10 @@ class ApiModel(StreamModel):
         elif server.keeps is not None:
             found["keeps"] = server.keeps
         told = server.neutral if server else {}
-        if neutral := {name: value for name, value in told.items() if name not in endpoint.left_out}:
+        if neutral := {name: value for name, value in told.items() if name not in endpoint.dialect.left_out}:
             found["neutral"] = neutral
-        if endpoint.left_out:
-            found["left_out"] = dict(endpoint.left_out)
+        if endpoint.dialect.left_out:
+            found["left_out"] = dict(endpoint.dialect.left_out)
         return found
 
     async def open(self) -> None:
@@ -112,6 +112,7 @@ class ApiModel(StreamModel):
                 top_p=settings.get("top_p"),
                 reasoning_effort=settings.get("reasoning_effort"),
                 extra_body=body,
+                flexible=call.flexible,
             )
         except NoReplyError as error:
             return Reply(

@@ -55,10 +55,12 @@ class Call:
         settings: what else the model is told (top_p, reasoning_effort, ...): name and JSON value, sorted by name.
         arguments: of a Python function, which has no messages.
         stored_only: answered from the store or not at all: the reply is then `UNASKED`. No part of the address.
+        flexible: `max_tokens` is a default and nobody's choice: a model that takes fewer refuses this call alone. No
+            part of the address.
 
     Attributes:
-        key: content address of everything but `stored_only`: 32 hex digits. A field at its default leaves no trace in
-            it, so that a field of a later version changes no address.
+        key: content address of everything but `stored_only` and `flexible`: 32 hex digits. A field at its default
+            leaves no trace in it, so that a field of a later version changes no address.
     """
 
     model: str
@@ -71,6 +73,7 @@ class Call:
     settings: tuple[tuple[str, JSON], ...] = ()
     arguments: tuple[JSON, ...] = ()
     stored_only: bool = False
+    flexible: bool = False
     key: str = field(init=False)
 
     def __post_init__(self) -> None:

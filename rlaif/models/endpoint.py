@@ -3,6 +3,7 @@
     transport     a body out, a status and a body back
     completion    a body with status 200: an answer, or a fault within it
     faults        any other: whose fault it is
+    dialect       which settings are sent
     here          what follows: ask again, ask otherwise, wait, leave the question out, or end the run
 
 A fault is one of six kinds:
@@ -17,8 +18,7 @@ A fault is one of six kinds:
 Where a fault may be one question's as well as the endpoint's, a question as plain as can be is asked: if that gets no
 answer either, the run ends in one line.
 
-What endpoints differ in is known only from a refusal that names it, never from what one answer lacks. The key comes
-from an environment variable only and is written nowhere.
+The key comes from an environment variable only and is written nowhere.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from rlaif.config import redacted, warn
 from rlaif.models.access import check_address, check_headers, check_variable, key_in, normal_address
 from rlaif.models.base import Usage
 from rlaif.models.completion import Answer, read_completion
+from rlaif.models.dialect import LISTED, Dialect
 from rlaif.models.faults import Fault, fault_of
 from rlaif.models.servers import Server, server_of
 from rlaif.models.transport import NoAnswerError, Transport
@@ -50,7 +51,7 @@ _PLAIN = ({"role": "user", "content": "Answer with the number 1 and nothing else
 _PLAIN_TRIES = 3
 _HEAD_START = 0.25  # seconds that the first question has alone, so that most refusals are met by one call
 _LONGEST_WAIT = 60.0  # seconds of one wait, whatever the server asks for: its clock may be wrong
-_LISTED = 20  # alternatives asked for at each place; OpenAI's limit
+_SECONDS, _SECONDS_LONG, _LONG = 120.0, 600.0, 1024  # for a call, and for one of so many tokens or more
 _EMPTY = 3  # times that an empty answer is asked for again
 
 
@@ -97,7 +98,9 @@ class _Question:
 
     messages: Sequence[Message]
     wanted: Mapping[str, Any]
-    begun: float
+    timeout: float
+    flexible: bool = False
+    begun: float = field(default_factory=time.monotonic)
     tries: int = 0
     failed: int = 0
     limited: int = 0
@@ -128,14 +131,15 @@ class Endpoint:
         api_key_env: the environment variable that holds the key. An endpoint of your own may need none.
         concurrency: calls in flight.
         max_retries: tries after a failed call. Rate limits are waited out instead and do not count.
-        timeout: seconds for one call as a whole, however its answer drips.
+        timeout: seconds for one call as a whole, however its answer drips; None for 120, and 600 where it may write
+            1,024 tokens or more.
         extra_headers: sent with every call.
         patience: seconds for which one question waits out rate limits.
 
     Attributes:
-        asked: whether anything was asked yet.
+        asked: whether it was opened yet.
         server: which kind of server it is, once asked; None where that is not known.
-        left_out: the settings that it refused, by name, with its words.
+        dialect: what it takes of what it is told.
         on_wait: is called whenever `waiting` changes.
     """
 
@@ -146,7 +150,7 @@ class Endpoint:
         api_key_env: str = "OPENAI_API_KEY",
         concurrency: int = 32,
         max_retries: int = 8,
-        timeout: float = 120.0,
+        timeout: float | None = None,
         extra_headers: Mapping[str, str] | None = None,
         patience: float = 900.0,
     ) -> None:
@@ -167,12 +171,10 @@ class Endpoint:
         self.patience = patience
         self.asked = False
         self.server: Server | None = None
-        self.left_out: dict[str, str] = {}
+        self.dialect = Dialect(self._warn_once, self.address)
         self.on_wait: Callable[[], object] = lambda: None
         self._key_env = api_key_env
         self._here: dict[asyncio.AbstractEventLoop, _Here] = {}
-        self._listed = _LISTED
-        self._taken: set[str] = set()  # settings that came with a question that was answered
         self._heard = 0.0  # when it last answered or refused a question, on the monotonic clock; 0 for never
         self._silent = 0  # questions in a row that got neither
         self._refused = 0  # questions in a row that it refused for a reason that is not known
@@ -206,9 +208,7 @@ class Endpoint:
         """Makes the connections of the running event loop, and finds out which kind of server this is."""
         key = self.check()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        own = {name.lower() for name in self.extra_headers}
-        headers = {name: value for name, value in headers.items() if name.lower() not in own}
-        transport = Transport(self.base_url, headers | self.extra_headers, self.timeout)
+        transport = Transport(self.base_url, headers | self.extra_headers)
         self._here[asyncio.get_running_loop()] = _Here(transport, asyncio.Event())
         if not self.asked:
             self.asked = True
@@ -231,6 +231,7 @@ class Endpoint:
         top_p: float | None = None,
         reasoning_effort: str | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        flexible: bool = False,
     ) -> Outcome:
         """The model's answer to `messages`.
 
@@ -239,6 +240,7 @@ class Endpoint:
             temperature, max_tokens, seed, top_p: sampling.
             logprobs: ask for the likeliest tokens at each place, 20 of them or as many as the endpoint lists.
             reasoning_effort, extra_body: passed on as they are; `extra_body` wins over what is set here.
+            flexible: `max_tokens` is nobody's choice: where the endpoint gives fewer, this question alone is refused.
 
         Raises:
             NoReplyError: no answer after all tries.
@@ -251,20 +253,21 @@ class Endpoint:
             "max_tokens": max_tokens,
             "top_p": top_p,
             "reasoning_effort": reasoning_effort,
-            **({"logprobs": True, "top_logprobs": _LISTED} if logprobs else {}),
+            **({"logprobs": True, "top_logprobs": LISTED} if logprobs else {}),
             **(extra_body or {}),
         }
         wanted = {name: value for name, value in wanted.items() if value is not None}
         here = self._here[asyncio.get_running_loop()]
         if here.first:
             here.first = False
-        elif not here.started.is_set():
+        elif not here.started.is_set() and not self._heard:
             # The first question may never be answered: nobody waits for it longer than a moment.
             try:
                 await asyncio.wait_for(here.started.wait(), _HEAD_START)
             except TimeoutError:
                 here.started.set()
-        question = _Question(messages, wanted, time.monotonic())
+        timeout = self.timeout or (_SECONDS if max_tokens < _LONG else _SECONDS_LONG)
+        question = _Question(messages, wanted, timeout, flexible)
         try:
             answer = await self._persist(question, here)
         except NoReplyError as error:
@@ -279,12 +282,12 @@ class Endpoint:
     async def _persist(self, question: _Question, here: _Here) -> Answer:
         """One question until it is answered, refused, or tried often enough."""
         while True:
-            sent = self._body(question)
+            sent = self.dialect.sent(question.wanted, question.left_out)
             found = await self._once(question, sent, here)
             if isinstance(found, Answer):
                 self._hear()
                 self._refused = 0
-                self._taken.update(sent)
+                self.dialect.took(sent)
                 question.usage += found.usage
                 # Nothing was written, and nothing says why: another try may well give something.
                 empty = found.reason is None and found.finish == "stop" and not (found.text or "").strip()
@@ -313,25 +316,13 @@ class Endpoint:
             del self._limits[id(question)]
             self.on_wait()
 
-    def _body(self, question: _Question) -> dict[str, Any]:
-        """What is sent, in the endpoint's dialect as far as it is known."""
-        left_out = question.left_out | self.left_out.keys()
-        sent = {name: value for name, value in question.wanted.items() if name not in left_out}
-        if "max_tokens" in question.wanted and "max_tokens" in left_out and "max_completion_tokens" not in left_out:
-            sent["max_completion_tokens"] = question.wanted["max_tokens"]
-        if "logprobs" not in sent:
-            sent.pop("top_logprobs", None)
-        elif "top_logprobs" in sent:
-            sent["top_logprobs"] = min(sent["top_logprobs"], self._listed)
-        return sent
-
     async def _once(self, question: _Question, sent: Mapping[str, Any], here: _Here) -> Answer | Fault | NoAnswerError:
         """One call."""
         body = json.dumps({"model": self.model, "messages": list(question.messages), **sent}).encode()
         question.tries += 1
         start = time.perf_counter()
         try:
-            answered = await here.transport.post("chat/completions", body)
+            answered = await here.transport.post("chat/completions", body, question.timeout)
         except NoAnswerError as error:
             return error
         finally:
@@ -359,55 +350,33 @@ class Endpoint:
                 "see to the account, and run the same command again; what was answered is stored."
             )
             if question.status == 403:  # a firewall may forbid what a text holds
-                raise _DoubtError(f"{refused}: {words}", down, busy=False)
+                raise _DoubtError(f"{refused}: {words}", down)
             raise EndpointDownError(down)
         if fault.kind == "address" and not self._heard:
             down = (
                 f"{self.address} has nothing for the model {self.model!r}: {words}. Check the model's name, and that "
                 "the address is right; it usually ends in /v1."
             )
-            raise _DoubtError(f"{refused}: {words}", down, busy=False)
+            raise _DoubtError(f"{refused}: {words}", down)
         self._hear()
-        if fault.kind == "setting" and fault.setting is not None and self._learn(fault, words, question, sent):
-            return 0.0
+        if fault.kind == "setting":
+            if fault.setting in ("max_tokens", "max_completion_tokens") and fault.most is not None:
+                if question.flexible:
+                    raise NoReplyError(f"{refused}: {words}", final=True)
+                raise EndpointDownError(
+                    f"{self.address} gives at most {fault.most} tokens and max_tokens is {sent[fault.setting]}; "
+                    "expected no more than that: lower --max_tokens."
+                )
+            if self.dialect.learn(fault, words, sent, question.left_out):
+                return 0.0
         self._refused += 0 if fault.final else 1
         if self._refused == _GIVE_UP_AFTER:
-            self._say(
+            self._warn_once(
+                "refused",
                 f"{self.address} refused {self._refused} questions in a row, the last with: {words}. They are left "
-                "out and the others are asked; if all are refused, check the settings."
+                "out and the others are asked; if all are refused, check the settings.",
             )
         raise NoReplyError(f"{refused}: {words}", final=fault.final)
-
-    def _learn(self, fault: Fault, words: str, question: _Question, sent: Mapping[str, Any]) -> bool:
-        """Whether what a refusal says about a setting changes what is sent; said once.
-
-        A setting that was taken before is left out of this question alone: behind one address several servers may
-        answer, and what one of them refuses the others may give.
-        """
-        name = str(fault.setting)
-        if name in ("logprobs", "top_logprobs") and 2 <= (fault.most or 0) < sent.get("top_logprobs", 0):
-            self._listed = min(self._listed, fault.most or _LISTED)
-            return True
-        if name == "top_logprobs" and fault.most is None and fault.setting in sent and "logprobs" in sent:
-            name = "logprobs"  # one is nothing without the other
-        if name not in sent:
-            return False  # it is about nothing that was sent
-        if name in ("max_tokens", "max_completion_tokens") and fault.most is not None:
-            raise EndpointDownError(
-                f"{self.address} gives at most {fault.most} tokens and max_tokens is {sent[name]}; expected no more "
-                "than that: lower --max_tokens."
-            )
-        means = _WITHOUT.get(name, "what it does instead is its own choice")
-        if name in self._taken and name not in self.left_out:
-            question.left_out.add(name)
-            self._say(
-                f"{self.address} refuses {name}, which it took before ({words}): such a question is asked without."
-            )
-        elif name not in self.left_out:
-            self.left_out[name] = words
-            if name != "max_tokens":  # which only changes its name
-                self._say(f"{self.address} refuses {name} ({words}) and is asked without it: {means}.")
-        return True
 
     def _limited(self, fault: Fault, words: str, question: _Question) -> float:
         """Seconds to wait out a rate limit, for which the user's patience is there."""
@@ -419,14 +388,16 @@ class Endpoint:
         if fault.wait is not None:
             wait = max(fault.wait, wait / 16)  # a wait of 0 s would be a storm
         if wait > _LONGEST_WAIT:
-            self._say(
+            self._warn_once(
+                "wait",
                 f"{self.address} asks for a wait of {wait:.0f} s ({words}); it is asked again every "
-                f"{_LONGEST_WAIT:.0f} s, for {self.patience:g} s in all (--patience)."
+                f"{_LONGEST_WAIT:.0f} s, for {self.patience:g} s in all (--patience).",
             )
             wait = _LONGEST_WAIT
         # Everybody was told to come back after the same time: spread the crowd.
         wait *= random.uniform(1.0, 1.5)
-        if now + wait > question.limited_since + self.patience:
+        left = question.limited_since + self.patience - now
+        if left <= 0.0:
             reason = f"rate limited for longer than --patience {self.patience:g} s: {words}"
             if self._heard <= question.limited_since:
                 raise _DoubtError(
@@ -436,7 +407,7 @@ class Endpoint:
                     busy=False,
                 )
             raise NoReplyError(reason)
-        return wait
+        return min(wait, left)
 
     def _failed(self, words: str, question: _Question, *, connected: bool = True, wait: float | None = None) -> float:
         """Seconds until a failed call is tried again."""
@@ -471,9 +442,9 @@ class Endpoint:
         """
         heard = self._heard
         async with here.sure:
-            plain = _Question(_PLAIN, question.wanted, time.monotonic())
+            plain = _Question(_PLAIN, question.wanted, question.timeout)
             while self._heard == heard:
-                found = await self._once(plain, self._body(plain), here)
+                found = await self._once(plain, self.dialect.sent(plain.wanted, plain.left_out), here)
                 kind = None if isinstance(found, Answer) else found.kind if isinstance(found, Fault) else "server"
                 if kind in {None, "question", "setting"} or (kind == "limit" and doubt.busy):
                     self._hear()
@@ -481,19 +452,19 @@ class Endpoint:
                     raise EndpointDownError(doubt.down)
                 else:
                     await asyncio.sleep(_backoff(plain.tries))
-        self._say(
+        self._warn_once(
+            "left out",
             f"{self.address} left some questions without a reply (the last: {doubt}) and answers others: these are "
-            "left out, and the next run asks them again."
+            "left out, and the next run asks them again.",
         )
 
     def _hear(self) -> None:
         self._heard, self._silent = time.monotonic(), 0
 
-    def _say(self, message: str) -> None:
-        """Warns once of the same thing."""
-        first = message.split("(")[0]
-        if first not in self._said:
-            self._said.add(first)
+    def _warn_once(self, kind: str, message: str) -> None:
+        """Warns of one kind of thing once."""
+        if kind not in self._said:
+            self._said.add(kind)
             warn(message)
 
     def _without_keys(self, answer: Answer) -> Answer:
@@ -504,16 +475,6 @@ class Endpoint:
         if text != answer.text or tokens != without_secrets(tokens):  # its tokens still spell the key
             answer = answer._replace(places=(), unusable="the answer repeats a key")
         return answer._replace(text=text, reasoning=reasoning, reason=reason, served_by=served_by)
-
-
-# What it means to go on without a setting.
-_WITHOUT = {
-    "logprobs": "answers are read from the text",
-    "temperature": "it samples at a temperature of its own, whatever the settings and the manifest say",
-    "seed": "sampled answers cannot be had again",
-    "top_p": "it samples with a top_p of its own, whatever the settings and the manifest say",
-    "reasoning_effort": "it reasons as much as it does by itself",
-}
 
 
 def _clean(words: str) -> str:

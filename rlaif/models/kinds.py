@@ -25,7 +25,7 @@ _THINKS = re.compile(
     rf"""(?<![a-z0-9])(?:
       {_SAYS}
     | o[134](?:-mini|-pro|-preview|-deep-research)?      # OpenAI; not gpt-4o
-    | gpt-?(?:[5-9]|\d\d)(?:\.\d+)?                      # from 5.1 on it answers at once unless told otherwise
+    | gpt-?[5-9](?:\.\d+)?                      # from 5.1 on it answers at once unless told otherwise
     | gpt-?oss | codex
     | deepseek-(?:r\d|v[4-9](?:\.\d+)?)                  # V3.1 and V3.2 think where they are told to
     | qwq | qvq

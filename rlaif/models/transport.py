@@ -43,14 +43,12 @@ class Transport:
     Args:
         base_url: calls go to paths under it. Its query, if any, goes with each.
         headers: of every call.
-        timeout: seconds for one call as a whole, from connecting to the last byte of the answer, however it drips.
     """
 
-    def __init__(self, base_url: str, headers: Mapping[str, str], timeout: float) -> None:
+    def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
         parts = urlsplit(base_url)
         self._base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._query = f"?{parts.query}" if parts.query else ""
-        self._timeout = timeout
         self._proxy = _proxy(parts.scheme, parts.hostname or "")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=_certificates() if parts.scheme == "https" else True),
@@ -62,17 +60,21 @@ class Transport:
         """Closes the connections."""
         await self._session.close()
 
-    async def post(self, path: str, body: bytes) -> Answered:
+    async def post(self, path: str, body: bytes, timeout: float) -> Answered:
         """The answer to a JSON body.
+
+        Args:
+            path, body: what is asked.
+            timeout: seconds for it as a whole, from connecting to the answer's last byte, however it drips.
 
         Raises:
             NoAnswerError: no connection, none that lasted, or no whole answer in time.
         """
-        return await self._ask("POST", path, body, self._timeout)
+        return await self._ask("POST", path, body, timeout)
 
     async def get(self, path: str, timeout: float) -> Answered:
         """What stands under `path`, in the same way."""
-        return await self._ask("GET", path, None, min(timeout, self._timeout))
+        return await self._ask("GET", path, None, timeout)
 
     async def _ask(self, verb: str, path: str, body: bytes | None, timeout: float) -> Answered:
         try:
@@ -91,7 +93,7 @@ class Transport:
         except (TimeoutError, aiohttp.ServerTimeoutError) as error:
             # A server that takes no connection within its time is as good as none.
             connected = not isinstance(error, aiohttp.ConnectionTimeoutError)
-            raise NoAnswerError(f"no whole answer within {timeout:g} s", connected) from None
+            raise NoAnswerError(f"no whole answer within {timeout:g} s (--timeout)", connected) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError: a header or a status line that is none.
             raise NoAnswerError(_why(error), connected=True) from None
