@@ -78,6 +78,8 @@ def test_a_plain_answer() -> None:
 
 
 def test_the_choice_with_index_0_is_read() -> None:
+    texts = [{"index": "1", "message": {"content": "b"}}, {"index": "0", "message": {"content": "a"}}]
+    assert answer({"choices": texts}).text == "a"
     two = [{"index": 1, "message": {"content": "b"}}, {"index": 0, "message": {"content": "a"}}]
     assert answer({"choices": two}).text == "a"
     assert answer({"choices": [{"message": {"content": "c"}}, {"index": 3, "message": {"content": "d"}}]}).text == "c"
@@ -422,11 +424,27 @@ def test_rounding_above_zero_is_zero() -> None:
         ("1", [10**400], "1"),
         ("bytes:\\xf0\\x9f", [0xF0, 0x9F], "bytes:\\xf0\\x9f"),
         ("\ufffd", [0xF0, 0x9F, 0x98, 0x80], "\U0001f600"),
+        ("▁1", [32, 49], " 1"),
+        ("1", [32, 49, 10], " 1\n"),
+        ("<0x31>", [49], "1"),
+        ("\\x31", [49], "1"),
+        ("Ã©t", [0xC3, 0xA9, 0x74], "ét"),
+        ("ĊĠ", [10, 32], "\n "),
+        ("", [49], "1"),
+        (None, [49], "1"),
+        # Whole texts, and not the same: the bytes are another token's.
+        ("1", [50], "1"),
+        ("2", [49], "2"),
+        ("1", [0], "1"),
+        ("Ġ1", [32, 50], "Ġ1"),
+        ("Ã©t", [0xC3, 0xA9, 0x73], "Ã©t"),
+        ("甲", [0xE4, 0xB9, 0x99], "甲"),
+        ("甲", [0xE7, 0x94, 0xB2], "甲"),
         ("\ud83d", None, "\ufffd"),
         (7, [49], "1"),
     ],
 )
-def test_a_tokens_text_is_that_of_its_bytes_where_they_are_whole(written: Any, raw: Any, text: str) -> None:
+def test_a_tokens_text_is_that_of_its_bytes_where_they_are_its_own(written: Any, raw: Any, text: str) -> None:
     assert places({"content": [place("x", -0.5, ({"token": written, "bytes": raw, "logprob": -1.0},))]}) == (
         Place("x", -0.5, ((text, -1.0),)),
     )

@@ -99,6 +99,79 @@ def test_the_written_token_is_added_to_a_list_without_it() -> None:
 def test_a_label_that_is_not_listed_is_bounded_not_impossible() -> None:
     # 0.01 is the most that an unlisted token can have: .01 / .91
     assert value_and_mass(read([verdict("2", _2=0.9, x=0.06, y=0.01)])) == (0.010989, 0.91)
+    # Not .38, of which the others leave .02: .02 / .62; nor 0, for numbers are rounded: .001 / .601
+    assert value_and_mass(read([verdict("2", _2=0.6, x=0.38)])) == (0.032258, 0.62)
+    assert value_and_mass(read([verdict("2", _2=0.6, x=0.4)])) == (0.001664, 0.601)
+
+
+@pytest.mark.parametrize("share", [0.002, 0.04])
+def test_a_bound_does_not_turn_a_verdict_round(share: float) -> None:
+    """A server that lists the written label however unlikely it is: the other one may have up to .05, or nothing."""
+    reading = read([place("2", {"The": 0.6, "I": 0.2, "Both": 0.05, "2": share})])
+    assert (reading.value, reading.method, reading.unusable) == (0.0, "text", "too few alternatives are listed")
+    # .05 / .11, as far as it can go
+    assert value_and_mass(read([place("2", {"The": 0.6, "I": 0.2, "Both": 0.05, "2": 0.06})])) == (0.454545, 0.11)
+
+
+def bare(token: str, logp: float | None, **listed: float) -> Place:
+    """A place whose written token has the log-probability `logp`."""
+    return Place(token, logp, verdict(token, **listed).listed)
+
+
+@pytest.mark.parametrize("logp", [None, math.nan, -math.inf, math.inf])
+def test_a_written_token_without_a_number(logp: float | None) -> None:
+    # The list knows it: .6 / .8
+    assert value_and_mass(read([bare("1", logp, _1=0.6, _2=0.2, x=0.01)])) == (0.75, 0.8)
+    raw = Place("Ġ1", logp, ((" 1", math.log(0.6)), (" 2", math.log(0.2))))
+    assert value_and_mass(read([raw], text="1")) == (0.75, 0.8)
+    # It does not: a label that was written is not one that is not listed.
+    for listed in ({"_2": 0.15, "The": 0.03, "I": 0.01}, {"_2": 0.6, "x": 0.1}, {"x": 0.6, "y": 0.1}):
+        reading = read([bare("1", logp, **listed)])
+        assert (reading.value, reading.method, reading.unusable) == (1.0, "text", UNLISTED)
+    # Nor is another token of its text, with a blank more, the written one.
+    assert read([Place("1", logp, ((" 1", -3.0), ("2", -1.0)))]).unusable == UNLISTED
+    # In the middle of a label: "1" is written, and what follows has no number.
+    ratings = {"_1": 0.5, "_7": 0.49} | dict.fromkeys((f"_{n}" for n in (2, 3, 4, 5, 6, 8, 9)), 1e-4)
+    for last in (bare("0", logp, end=0.9, x=0.05), bare("end", logp, _0=0.9, x=0.05)):
+        reading = read([verdict("1", **ratings), last], TEN, "10" if last.token == "0" else "1")
+        assert (reading.method, reading.unusable) == (
+            "text",
+            "a verdict of several tokens is not listed far enough",
+        )
+
+
+@pytest.mark.parametrize(
+    ("own", "listed", "value", "mass"),
+    [
+        # A second token with this number would stand in the list.
+        (0.4, {"_1": 0.3, "_2": 0.2, "x": 0.01}, 0.6, 0.5),
+        (0.2, {"_1": 0.3, "_2": 0.45, "x": 0.01}, 0.4, 0.75),
+        # One that is as unlikely as the least likely one, or less, would not: (.3 + .01) / .51
+        (0.00999, {"_1": 0.3, "_2": 0.2, "x": 0.01}, 0.607831, 0.50999),
+    ],
+)
+def test_the_list_is_right_where_the_written_token_has_another_number(
+    own: float, listed: dict[str, float], value: float, mass: float
+) -> None:
+    assert value_and_mass(read([bare("1", math.log(own), **listed)])) == pytest.approx((value, mass), abs=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("own", "listed", "why"),
+    [
+        # Its number is that of another text: the texts have slipped, or are numbers of tokens.
+        (0.8, [("1", 0.15), ("2", 0.8), ("x", 0.03)], "the written token's number is listed for another token"),
+        (0.3, [("16", 0.3), ("2", 0.2)], "the written token's number is listed for another token"),
+        # It is not listed, and there is no room for it.
+        (0.8, [("2", 0.6), ("x", 0.3)], "the probabilities listed for one token add up to more than 1"),
+        # Perhaps it is the one that is listed, perhaps another one.
+        (0.2, [(" 1", 0.3), ("2", 0.4), ("x", 0.05)], "the written token's number is not the one that is listed"),
+        (0.1, [("1", 0.5)], "no alternatives are listed"),
+    ],
+)
+def test_a_list_that_contradicts_the_written_token(own: float, listed: list[tuple[str, float]], why: str) -> None:
+    reading = read([place("1", listed, own)])
+    assert (reading.value, reading.method, reading.unusable) == (1.0, "text", why)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +235,8 @@ OTHER = verdict("2", _2=0.7, _1=0.3)
 THOUGHT = [*sure("<think>", "\n", "At", " first", " sight", " Response", " "), OTHER, *sure(" wins", ".", " No", ".")]
 CLOSED = [*THOUGHT, *sure("\n", "</think>", "\n\n")]
 SAID = "At first sight Response 2 wins. No."
+UNLISTED = "the written token has no number"
+UNTOLD = "what they hold before the answer is not known to be its thought"
 
 STOPS = [
     "</s>",
@@ -237,9 +312,12 @@ def test_pieces_of_a_vocabulary(one: str, two: str) -> None:
     said = place(one, {one: 0.6, two: 0.2})
     assert value_and_mass(read([said], text="1")) == (0.75, 0.8)
     assert value_and_mass(read([said, *sure("</s>")], text="1")) == (0.75, 0.8)
-    # The plain "1" just before it is not the answer's.
-    assert value_and_mass(read([*CLOSED[1:], OTHER, verdict("1", _1=0.9, _2=0.1), said], text="1")) == (0.75, 0.8)
-    assert value_and_mass(read([verdict("1", _1=0.9, _2=0.1), said], text="1")) == (0.75, 0.8)
+    # The plain "1" just before it is not the answer's, but the thought's; where nothing tells, neither is read.
+    thought = [*CLOSED[1:-3], OTHER, verdict("1", _1=0.9, _2=0.1)]
+    assert value_and_mass(read([*thought, *CLOSED[-3:], said], text="1")) == (0.75, 0.8)
+    assert value_and_mass(read([*thought, said], text="1", reasoning=SAID + "21")) == (0.75, 0.8)
+    assert read([*CLOSED, verdict("1", _1=0.9, _2=0.1), said], text="1").unusable == UNTOLD
+    assert read([verdict("1", _1=0.9, _2=0.1), said], text="1").unusable == UNTOLD
     if one[0] in "ĠĊ":
         sentence = sure("ĠA", "ĠâĢ", "ĵ", "ĠcafÃ©", ".", "Ċ", "The", "Ġbetter", "Ġresponse", "Ġis")
     else:
@@ -301,7 +379,8 @@ def test_nothing_but_the_answer_is_read(
     else:
         assert reading.value == 1.0 - value[0]
         assert reading.unusable is not None or not places
-        assert covers == "thought" or scheme != "text"
+        untold = covers == "all" and bool(said) and not tag and not told
+        assert covers == "thought" or scheme != "text" or (untold and reading.unusable == UNTOLD)
 
 
 def swapped(token: str) -> str:
@@ -316,8 +395,45 @@ def test_tokens_that_split_a_character() -> None:
 
 
 def test_an_answer_that_stands_twice() -> None:
-    places = [*sure("Answer", ":"), OTHER, *sure("\n\n", "Answer", ":"), verdict("2", _2=0.75, _1=0.25)]
-    assert value_and_mass(read(places, text="Answer: 2")) == (0.25, 1.0)
+    last = [*sure("Answer", ":"), verdict("2", _2=0.75, _1=0.25)]
+    places = [*sure("Answer", ":"), OTHER, *sure("\n\n"), *last]
+    assert value_and_mass(read(places, text="Answer: 2\n\nAnswer: 2")) == (0.25, 1.0)
+    assert value_and_mass(read([*places[:-3], *sure("</think>"), *last], text="Answer: 2")) == (0.25, 1.0)
+    assert read(places, text="Answer: 2").unusable == UNTOLD
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ["<|start|>", "assistant"],
+        ["<|end|>", "<|start|>", "assistant", "<|channel|>", "final", "<|message|>"],
+        ["<|im_end|>", "\n", "<|im_start|>", "assistant", "\n"],
+        ["<|start_header_id|>", "assistant", "<|end_header_id|>", "\n\n"],
+        ["<start_of_turn>", "model", "\n"],
+        ["<|begin_of_text|>"],
+    ],
+)
+def test_words_before_the_answer_that_nothing_tells_of(header: list[str]) -> None:
+    """A thought that comes apart as a summary: its last word is no answer, though it is the answer's own."""
+    musing = sure("Perhaps", " it", " is", " ")
+    for reasoning in (None, "Both were compared.", "Perhaps it is 2."):
+        for stop in ([], sure("<|im_end|>")):
+            reading = read([*musing, OTHER, *stop], text="2", reasoning=reasoning)
+            unused = "they are of the thought alone" if reasoning == "Perhaps it is 2." else UNTOLD
+            assert (reading.value, reading.method, reading.unusable) == (0.0, "text", unused)
+    # Of a thought that is known word for word, and after a tag or a turn's header, it is: .7 / (.7 + .3).
+    assert value_and_mass(read([*musing, *sure("1", "?"), OTHER], text="2", reasoning="Perhaps it is 1?")) == (0.3, 1.0)
+    for before in (sure("</think>"), sure("\n", "[/THINK]", "\n"), sure(*header)):
+        reading = read([*musing, *before, OTHER, *sure("<|im_end|>")], text="2", reasoning="Both were compared.")
+        assert value_and_mass(reading) == (0.3, 1.0)
+        assert value_and_mass(read([*before, OTHER], text="2")) == (0.3, 1.0)
+    # Words after these are none of the answer's either.
+    for before in (sure("</think>"), sure(*header)):
+        assert read([*before, *musing, OTHER], text="2").unusable == UNTOLD
+    # A thought that has only begun, however the list goes on.
+    for after in ([], sure("###")):
+        reading = read([*sure("<think>"), OTHER, *after], text="2", reasoning="Both were compared.")
+        assert (reading.method, reading.unusable) == ("text", "they end within the thought")
 
 
 def test_of_a_long_answer_the_last_places_are_kept() -> None:
@@ -728,6 +844,57 @@ def test_an_endpoint_that_lists_its_whole_output(server: Server, tmp_path: Path)
     done = judge_pairs([Pair("Question", "good", "bad")], method, tmp_path)
     assert done.methods == {"logprobs": 2}
     assert (done.judgments[0].z_ab, done.judgments[0].z_ba, done.mass) == (0.75, 0.25, pytest.approx(0.8))
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "why"),
+    [
+        ("unsupported", "they came in a form that cannot be used"),
+        (True, "they came in a form that cannot be used"),
+        ({"content": {"tokens": ["1"], "token_logprobs": [-0.5]}}, "they came in a form that cannot be used"),
+        ({"content": [{"token": "2", "logprob": None, "top_logprobs": [{"token": "1", "logprob": -0.5}]}]}, UNLISTED),
+        ({"content": [{"token": "2", "top_logprobs": [{"token": "1", "logprob": -9.0}]}]}, UNLISTED),
+        ({"content": [{"token": "2", "logprob": -9999, "top_logprobs": [{"token": "1", "logprob": -2.0}]}]}, UNLISTED),
+    ],
+)
+def test_an_endpoint_whose_log_probabilities_are_of_no_use(
+    server: Server, tmp_path: Path, logprobs: Any, why: str
+) -> None:
+    """The words count in both orders, "2" for the first response and for the second, and it is said why."""
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        done = completion("2")
+        done["choices"][0]["logprobs"] = logprobs
+        return done
+
+    server.answer = answer
+    method = load_judge(JudgeConfig(judge="api", judge_model="m", base_url=server.url))
+    done = judge_pairs([Pair("Question", "good", "bad")], method, tmp_path)
+    assert (done.judgments[0].z_ab, done.judgments[0].z_ba) == (0.0, 1.0)
+    assert (done.methods, done.unusable) == ({"text": 2}, {why: 2})
+
+
+@pytest.mark.parametrize("shift", [None, 1, 2])
+def test_an_endpoint_that_mixes_up_the_bytes(server: Server, tmp_path: Path, shift: int | None) -> None:
+    """Of the written token for all, or of the next ones in the list: by hand .6 / (.6 + .2) = .75."""
+    listed = [("1", 0.6), ("2", 0.2), ("The", 0.1)]
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        done = completion("1")
+        raw = [list(token.encode()) for token, _ in listed]
+        bytes_of = [raw[0]] * 3 if shift is None else raw[shift:] + raw[:shift]
+        tops = [
+            {"token": token, "logprob": math.log(p), "bytes": given}
+            for (token, p), given in zip(listed, bytes_of, strict=True)
+        ]
+        said = {"token": "1", "logprob": math.log(0.6), "bytes": raw[0], "top_logprobs": tops}
+        done["choices"][0]["logprobs"] = {"content": [said]}
+        return done
+
+    server.answer = answer
+    method = load_judge(JudgeConfig(judge="api", judge_model="m", base_url=server.url))
+    done = judge_pairs([Pair("Question", "good", "bad")], method, tmp_path)
+    assert (done.judgments[0].z_ab, done.judgments[0].z_ba, done.unusable) == (0.75, 0.25, {})
 
 
 def test_orders_of_a_list_do_not_matter() -> None:

@@ -2,7 +2,8 @@
 
 Servers list more than the answer: the thought before it, the token that ended the turn, a stop sequence. Some write
 tokens as they stand in the vocabulary ("Ġ1", "▁1", "<0x31>"), some trim the answer, some list only what was thought.
-A verdict is read from a place only where the answer's own text is found there token by token.
+A verdict is read from a place only where the answer's own text is found there token by token, and where all that is
+listed before it is known to be no answer.
 """
 
 from __future__ import annotations
@@ -49,17 +50,22 @@ class Aligned(NamedTuple):
         return "the verdict is not made of whole tokens"
 
 
-def align(places: Sequence[Place], answer: str, more: str = "", thought: str | None = None) -> Aligned | str:
+def align(
+    places: Sequence[Place], answer: str, more: str = "", thought: str | None = None, before: str = ""
+) -> Aligned | str:
     """`answer` among `places`, or why it is not found there. White space counts for nothing.
 
-    The answer is covered by whole tokens, and nothing comes after it but `more` and the tokens that end a turn. Of an
-    answer longer than the 32 places that are kept, these are its end.
+    The answer is covered by whole tokens, and nothing comes after it but `more` and the tokens that end a turn. Nothing
+    comes before it but `before`, the thought, or what a thought's tag or the header of a turn ends: other words may be
+    a thought that comes apart as a summary, and the verdict in it the thought's. Of an answer longer than the 32 places
+    that are kept, these are its end.
 
     Args:
         places: the tokens.
         answer: what the judge said.
         more: what stands after it in the text, such as an end token that the server left there.
         thought: what it thought before, if that is known.
+        before: what stands before the answer in the text.
     """
     tokens = [place.token for place in places]
     texts = [text_of(token) for token in tokens]
@@ -67,6 +73,7 @@ def align(places: Sequence[Place], answer: str, more: str = "", thought: str | N
     spellings = [*_SPELLINGS, _ASCII] if any("\ufffd" in token for token in tokens) else _SPELLINGS
     kept = _without_tags(tokens, texts) if thought is not None else slice(None)
     lists: list[tuple[Callable[[str], str], list[str]]] = []
+    why = "their tokens are not those of the answer"
     for spelling in spellings:
         visible, parts = spelling.text, [spelling.token(token) for token in tokens]
         lists.append((visible, parts))
@@ -75,14 +82,43 @@ def align(places: Sequence[Place], answer: str, more: str = "", thought: str | N
         for said in (answer + more, answer) if more else (answer,):
             found = _from_the_end(parts, tokens, visible(said))
             if found is not None:
-                if found[0][1] > 0 and split_thought("".join(texts[: found[0][1]])).answer is None:
-                    return "they end within the thought"
-                return Aligned(answer, found, visible)
+                first = found[0][1]
+                if split_thought("".join(texts[:first])).answer is None:
+                    return _WITHIN
+                if _is_led_to(tokens, texts, first) or any(
+                    _ends_with(said_before, parts, tokens, texts, first)
+                    for said_before in (visible(before), visible(thought or ""))
+                ):
+                    return Aligned(answer, found, visible)
+                why = "what they hold before the answer is not known to be its thought"
     for visible, parts in lists:
         found = _from_the_start(parts, tokens, visible(answer), _begin(texts))
         if found is not None:
-            return Aligned(answer, found, visible)
-    return "their tokens are not those of the answer"
+            within = split_thought("".join(texts[: found[0][1]])).answer is None
+            return _WITHIN if within else Aligned(answer, found, visible)
+    return why
+
+
+_WITHIN = "they end within the thought"
+
+
+def _is_led_to(tokens: Sequence[str], texts: Sequence[str], first: int) -> bool:
+    """Whether the token at `first` begins what is written: before it is nothing, a thought's tag or a turn's header."""
+    if not split_thought("".join(texts[:first])).answer:
+        return True
+    for at in range(first - 1, _begin(texts[:first]) - 1, -1):
+        name = texts[at].strip()
+        if _MARKED.fullmatch(name) and _OPENS.match(name) and not TAG.fullmatch(name):
+            return True
+        if not (_ends_a_turn(tokens[at]) or name in _ROLES):
+            return False
+    return True
+
+
+def _ends_with(said: str, parts: Sequence[str], tokens: Sequence[str], texts: Sequence[str], first: int) -> bool:
+    """Whether the tokens before `first` are the end of `said`, tags and tokens that end a turn aside."""
+    kept = _without_tags(tokens[:first], texts[:first])
+    return said.endswith(("".join(parts[:first]), "".join(parts[:first][kept])))
 
 
 def _from_the_end(parts: Sequence[str], tokens: Sequence[str], said: str) -> list[tuple[int, int]] | None:
@@ -229,6 +265,7 @@ _ASCII = _Spelling(lambda token: _ascii(text_of(token)), _ascii)
 _MARKED = re.compile(r"[<\[◁][^\s<>]{2,78}[>\]▷]|<[|｜][^<>]{1,78}[|｜]>")
 # An answer comes after these: "<|start|>", "<|channel|>".
 _OPENS = re.compile(r"(?!.*(?:end|/))(?:.*(?:start|begin|channel|message|assistant))", re.IGNORECASE)
+_ROLES = {"assistant", "model", "final"}  # in the header of a turn
 _SHORT = re.compile(r"</?s>|[\[\]][e!~b]{1,5}[\[\]]")  # Llama 2; MiniMax: "[e~["
 
 

@@ -8,9 +8,11 @@ settled by what is listed at the next place. Another beginning ("7" of 7 and of 
 the middle of the values that it may become, and half their range is in doubt.
 
 An endpoint lists the likeliest tokens alone. A label that is not among them is no likelier than the least likely one
-that is: it gets that probability, an upper bound, where 0 would make the judge certain.
+that is, and than what the listed ones leave of 1: it gets that probability, an upper bound, where 0 would make the
+judge certain.
 
-Where what is not known could move E too far, E is not taken.
+Where what is not known could move E too far, E is not taken; nor where a list and the written token's own number
+contradict each other.
 """
 
 from __future__ import annotations
@@ -53,9 +55,9 @@ class Listed(NamedTuple):
 
     Attributes:
         tokens: each token once: (its text, its probability). The written one is among them, unless there is no room for
-            it beside the others.
-        least: the most that a token has which is not listed: the probability of the least likely one that is. The
-            written token does not count, which some servers list however unlikely it is.
+            it beside others of its text.
+        least: the most that a token has which is not listed: the probability of the least likely one that is, or what
+            all of them leave of 1. The written token does not count, which some servers list however unlikely it is.
     """
 
     tokens: list[tuple[str, float]]
@@ -65,7 +67,9 @@ class Listed(NamedTuple):
 def probabilities(place: Place) -> Listed | str:
     """What is listed at a place, or why that is of no use.
 
-    Two tokens may have one text; one token may be listed twice, with one number.
+    Two tokens may have one text; one token may be listed twice, with one number. A list that holds the written token's
+    text is right where the token's own number is another one, unless that number is too small to be listed: it is then
+    of a second token with this text.
     """
     numbers: dict[str, list[float]] = {}
     for token, logp in place.listed:
@@ -80,17 +84,34 @@ def probabilities(place: Place) -> Listed | str:
     total = math.fsum(p for _, p in listed)
     if total > 1.0 + _ROUNDING:
         return "the probabilities listed for one token add up to more than 1"
-    if place.logp is not None and listed and -math.inf < place.logp < math.inf:
-        own = math.exp(min(place.logp, 1.0))
-        known = [p for token, p in listed if abs(p - own) <= _SAME * own and _alike(token, place.token)]
-        others = [p for token, p in listed if not (p in known and _alike(token, place.token))]
-        if not known and total + own <= 1.0 + _ROUNDING:
-            listed.append((place.token, own))
+    own = math.exp(min(place.logp, 1.0)) if place.logp is not None and math.isfinite(place.logp) else None
+    known = [own is not None and _near(p, own) and _alike(token, place.token) for token, p in listed]
+    if any(known):
+        others = [p for is_known, (_, p) in zip(known, listed, strict=True) if not is_known]
     else:
-        others = [p for _, p in listed]
-    if len(listed) < 2:
+        others = [p for token, p in listed if text_of(token) != text_of(place.token)]
+    if not others:
         return "no alternatives are listed"
-    return Listed(listed, min(others, default=min(p for _, p in listed)))
+    if not any(known):
+        listed_so = len(others) < len(listed)  # another number is listed for the written text
+        if own is None:
+            if not listed_so:
+                return "the written token has no number"
+        elif any(_near(p, own) for p in others):
+            return "the written token's number is listed for another token"
+        elif own <= min(others) * (1.0 + _SAME) or not (listed_so or any(_alike(t, place.token) for t, _ in listed)):
+            if total + own <= 1.0 + _ROUNDING:
+                listed.append((place.token, own))
+                total += own
+            elif not listed_so:
+                return "the probabilities listed for one token add up to more than 1"
+        elif not listed_so:
+            return "the written token's number is not the one that is listed"
+    return Listed(listed, min(*others, max(1.0 - total, _ROUNDING)))
+
+
+def _near(one: float, other: float) -> bool:
+    return abs(one - other) <= _SAME * other
 
 
 def _alike(one: str, other: str) -> bool:
@@ -165,6 +186,8 @@ class _Tally:
             for bound, beyond, of in zip(self.bounds, self.beyond, self.values, strict=True)
         )
         doubt = undecided + unlisted / known
+        if math.fsum(self.bounds) + math.fsum(self.beyond) > known:  # what is not listed may outweigh what is
+            return _TOO_FEW
         if undecided > _UNDECIDED * (max(self.values) - min(self.values)) or doubt > tolerance:
             return _SEVERAL if undecided > unlisted / known else _TOO_FEW
         return Expected(value, min(mass, 1.0), doubt)
@@ -197,6 +220,10 @@ def _walk(places: Sequence[Place], verdict: int, names: _Names, tally: _Tally) -
             text = names.go_on(written, token)
             if text is not None and text != written:
                 shares[text] = shares.get(text, 0.0) + p
+        if path is not None and path.rstrip() not in {text.rstrip() for text in shares}:
+            if not written:
+                return _SPLIT
+            break
         whole = {names.whole(text) for text in shares}
         seen, unsettled = set[int](), None
         for text, p in shares.items():

@@ -83,14 +83,17 @@ def read_labels(reply: Reply, template: BaseTemplate, max_tokens: int = 0, mark:
     if label == TIE:
         return Reading(round((max(template.values) + min(template.values)) / 2, 6), method="text", p_tie=1.0)
     unusable = None
-    if reply.places and mark is None:
-        expected = _from_places(reply, text, thought, found, template)
+    if reply.places is not None and mark is None:
+        expected = _from_places(reply, text, thought, found, template) if reply.places else _UNKNOWN
         if isinstance(expected, Expected):
             return Reading(round(expected.value, 6), method="logprobs", mass=round(expected.mass, 6))
         unusable = expected
     if cut and _may_go_on(text, label, position, template):
         return Reading(None, f"perhaps a part of the verdict in the answer {_shown(thought.answer)}.{cut}")
     return Reading(round(template.values[label], 6), method="text", unusable=unusable)
+
+
+_UNKNOWN = "they came in a form that cannot be used"
 
 
 def cut_before_answer(reply: Reply) -> bool:
@@ -155,7 +158,7 @@ def _from_places(reply: Reply, text: str, thought: Thought, found: _Found, templ
     start = max(place for place in (thought.start, *thought.others) if place <= position)
     end = thought.start + len(thought.answer)
     thoughts = reply.reasoning or thought.thought
-    aligned = align(reply.places, text[start:end], text[end:], thoughts)
+    aligned = align(reply.places, text[start:end], text[end:], thoughts, text[:start])
     if isinstance(aligned, str):
         return aligned
     begin, labels = _written(text[start:end], label, position - start, template.labels)

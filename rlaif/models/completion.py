@@ -205,7 +205,7 @@ def _choice(choices: JSON) -> dict[str, JSON] | None:
     if not isinstance(choices, list):
         return None
     those = [choice for choice in choices if isinstance(choice, dict)]
-    return next((choice for choice in those if choice.get("index") == 0), those[0] if those else None)
+    return next((choice for choice in those if choice.get("index") in (0, "0")), those[0] if those else None)
 
 
 # --- what was written ---
@@ -395,17 +395,37 @@ def _listed(tops: JSON) -> list[tuple[str, float]]:
 
 
 def _token(entry: dict[str, JSON]) -> str | None:
-    """A token's text: of its bytes where they are whole characters, else as it is written."""
-    raw = entry.get("bytes")
-    if raw and isinstance(raw, list):
-        try:
-            return bytes(raw).decode()
-        except (ValueError, TypeError):  # half of a character; no bytes
-            pass
+    """A token's text: of its bytes where they are whole characters that may be the written ones, else as written.
+
+    The bytes are the better text: no vocabulary's spelling, no number, no half of a character. But some servers give
+    one token the bytes of another.
+    """
     token = entry.get("token")
     if token is None:
         token = entry.get("tok_str")
-    return _clean(token) if isinstance(token, str) else None
+    token = _clean(token) if isinstance(token, str) else None
+    raw = entry.get("bytes")
+    if raw and isinstance(raw, list):
+        try:
+            text = bytes(raw).decode()
+        except (ValueError, TypeError):  # half of a character; no bytes
+            return token
+        if text == token or not token or _NO_TEXT.search(token) or _seen(token, token) == _seen(text, token):
+            return text
+    return token
+
+
+# A token that is written as a number or as bytes, or of which a part could not be written.
+_NO_TEXT = re.compile(r"\ufffd|^token_id:\d+$|^<0x[0-9A-Fa-f]{2}>$|^(?:bytes:)?(?:\\x[0-9A-Fa-f]{2})+$")
+
+
+def _seen(text: str, token: str) -> str:
+    """What of a text shows whether it is that of `token`: all but white space, or ASCII alone.
+
+    Vocabularies of bytes spell others than ASCII with the characters from U+0080 to U+0143: "é" is "Ã©".
+    """
+    most = 0x7E if any("\x7f" < sign < "\u0144" for sign in token) else 0x10FFFF
+    return "".join(sign for sign in text if not sign.isspace() and sign != "\u2581" and ord(sign) <= most)
 
 
 def _chance(entry: dict[str, JSON]) -> float | None:
