@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import time
 from typing import Any
 
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlaif.models.faults import Fault, fault_in, fault_of
+from rlaif.models.quotes import listen
 
 NOW = 1_700_000_000.0
 SENT = {
@@ -319,6 +322,60 @@ ROWS: list[tuple[str, int, dict[str, str], Any, dict[str, Any]]] = [
     ("no date", 429, {"Retry-After": "soon"}, b"", limit(None)),
     ("a server's wait", 500, {"Retry-After": "3"}, b"", {"kind": "server", "wait": 3.0}),
     ("ietf reset", 429, {"RateLimit-Reset": "9"}, b"", limit(9.0)),
+    # --- an empty purse beside words of rate limits ---
+    ("purse, code and rate words", 429, {"retry-after": "1"}, openai("Rate limit reached: there is no quota left.", "insufficient_quota", None, "insufficient_quota"), ACCOUNT),
+    ("purse, type alone", 429, {}, openai("Rate limit exceeded.", "insufficient_quota"), ACCOUNT),
+    ("purse, words beside a rate's code", 429, {}, openai("You have run out of credits. Rate limit: 0 requests.", "rate_limit_error"), ACCOUNT),
+    ("purse, 402", 402, {"retry-after": "1"}, openai("Rate limit of the free tier exceeded", None, None, "rate_limit_exceeded"), ACCOUNT),
+    ("purse, within a 200's code", 429, {}, openai("Too many requests", None, None, "402"), LIMIT),
+    ("rate, and where more is sold", 429, {}, openai("Rate limit reached. Buy credits for more.", "rate_limit_error"), LIMIT),
+    # --- policies beside words of money and of models ---
+    ("policy, credits", 400, {}, openai("Your input violates our usage policy on fraud: it speaks of people out of credits"), FINAL),
+    ("policy, payment", 400, {}, openai("Stopped by a guardrail: payment required is a phrase of phishing"), FINAL),
+    ("policy, 403", 403, {}, openai("Moderation: flagged. It is on an account that was suspended."), FINAL),
+    ("policy, 405", 405, {}, {"message": "content policy violation"}, FINAL),
+    ("prompt about money", 400, {}, openai("The prompt mentions an insufficient balance."), QUESTION),
+    ("prompt about a model", 400, {}, openai("input contains an unknown model name token"), QUESTION),
+    ("prompt about keys, 403", 403, {}, openai("Your text contains an invalid api key."), QUESTION),
+    ("prompt, and the code says money", 400, {}, openai("The prompt mentions something flagged.", None, None, "insufficient_quota"), ACCOUNT),
+    ("prompt, and the code says model", 404, {}, openai("The prompt contains no model that is known.", None, "model", "model_not_found"), ADDRESS),
+    ("account closed for a policy", 403, {}, openai("Your account has been suspended for violations of our usage policies."), ACCOUNT),
+    ("a model of moderation", 404, {}, openai("Model m-moderation not found"), ADDRESS),
+    # --- a setting that is named, in any words ---
+    ("named, disabled", 400, {}, openai("This model's logprobs are disabled by the administrator"), setting("logprobs")),
+    ("named, off", 400, {}, openai("logprobs: turned off here"), setting("logprobs")),
+    ("named, flag", 400, {}, openai("Logprobs requires that the server was started with --enable-logprobs"), setting("logprobs")),
+    ("named, cannot", 400, {}, openai("cannot compute logprobs: logits_all=False"), setting("logprobs")),
+    ("named, offer", 422, {}, openai("We don't offer logprobs."), setting("logprobs")),
+    ("named, remove", 400, {}, openai("Please remove logprobs."), setting("logprobs")),
+    ("named, type", 400, {}, openai("Expected integer for logprobs, got boolean"), setting("logprobs")),
+    ("named, German", 400, {}, {"title": "Bad Request", "detail": "Die Option logprobs wird nicht unterstützt."}, setting("logprobs")),
+    ("named, Chinese", 400, {}, openai("不支持参数 logprobs"), setting("logprobs")),
+    ("named, Chinese, a word of ours", 400, {}, openai("参数 `seed` 无效"), setting("seed")),
+    ("named, 404", 404, {}, openai("No endpoints found for these parameters: logprobs", None, None, 404), setting("logprobs")),
+    ("named, 405", 405, {}, openai("logprobs not supported"), setting("logprobs")),
+    ("named, 409", 409, {}, openai("logprobs are not supported"), setting("logprobs")),
+    ("named, camel", 400, {}, openai("kein maxOutputTokens"), setting("max_tokens")),
+    ("named, bad", 400, {}, openai("bad seed"), setting("seed")),
+    ("named, effort", 400, {}, openai("reasoning_effort 'low' is not one of: minimal, high"), setting("reasoning_effort")),
+    ("named, has to be", 400, {}, openai("`temperature` (=0.0) has to be a positive float"), setting("temperature")),
+    ("named, only", 400, {}, openai("Only temperature=1 is allowed for this model"), setting("temperature")),
+    ("named, path", 400, {}, {"errors": [{"path": "logprobs", "message": "unexpected property"}]}, setting("logprobs")),
+    ("named, path as a list", 400, {}, {"errors": [{"path": ["seed"], "message": "not expected"}]}, setting("seed")),
+    ("named, instancePath", 400, {}, {"errors": [{"instancePath": "/top_p", "message": "is none"}]}, setting("top_p")),
+    ("named, property", 422, {}, {"message": "Failed.", "errors": [{"property": "seed", "message": "none"}]}, setting("seed")),
+    ("named, name", 422, {}, {"message": [{"name": "temperature", "reason": "none"}]}, setting("temperature")),
+    ("a URL's path", 404, {}, {"status": 404, "error": "Not Found", "path": "/v1/seed/completions"}, ADDRESS),
+    ("an error's name", 400, {}, {"name": "BadRequestError", "message": "No."}, QUESTION),
+    ("named, and the model is unknown", 404, {}, openai("The model m does not exist; top_logprobs was 20."), ADDRESS),
+    ("named, and there is no credit", 400, {}, openai("Your credit balance is too low: max_tokens is 16."), ACCOUNT),
+    ("named, and it is too long", 400, {}, openai("The sum of prompt tokens and max_tokens is above 4096"), FINAL),
+    ("named, 500", 500, {}, openai("Traceback: sampler.py, line 3, in logprobs"), SERVER),
+    ("named, 503", 503, {}, openai("logprobs is not supported"), SERVER),
+    ("vertex range", 400, {}, openai("It has a logprobs value of 20 but the supported range is from 1 (inclusive) to 6 (exclusive)."), setting("top_logprobs", 5)),
+    ("vertex range, inclusive", 400, {}, openai("It has a logprobs value of 20 but the supported range is from 1 (inclusive) to 6 (inclusive)."), setting("top_logprobs", 6)),
+    ("vertex temperature", 400, {}, openai("It has a temperature value of 0 but the supported range is from 1 (inclusive) to 2 (inclusive)."), setting("temperature")),
+    ("vertex tokens", 400, {}, openai("It has a maxOutputTokens value of 16 but the supported range is from 1 (inclusive) to 9 (exclusive)."), setting("max_tokens", 8)),
 ]  # fmt: skip
 
 
@@ -360,6 +417,27 @@ def test_what_was_not_sent_is_no_setting(row: Any) -> None:
         ("min_p", {"min_p": 0}, "Unrecognized field: min_p", None),
         ("a.b", {"a.b": 1}, "unknown key `a.b`", None),
         ("max_tokens", {"max_tokens": 9000}, "max_tokens must be at most 8,192 tokens.", 8192),
+        *(
+            ("top_logprobs", {"logprobs": True, "top_logprobs": 20}, words, 5)
+            for words in (
+                "top_logprobs must be less than 6",
+                "top_logprobs must be < 6",
+                "top_logprobs must be in [0, 6)",
+                "top_logprobs (maximum 5)",
+                "Field top_logprobs: ensure this value is less than or equal to 5",
+                "Only up to 5 logprobs are supported",
+                "logprobs is limited to 5",
+                "no more than 5 top_logprobs may be requested",
+                "20 is greater than the maximum of 5 - 'top_logprobs'",
+                "The maximum number of top_logprobs is 5",
+                "maximum top_logprobs: 5",
+                "Max logprobs allowed is 5",
+                "logprobs (20) exceeds maximum allowed (5)",
+                "top_logprobs: must be one of 1, 2, 3, 4, 5",
+                "Value 20 for logprobs out of range 0-5",
+            )
+        ),
+        ("max_tokens", {"max_tokens": 16}, "max_tokens must not be less than 64", None),
         ("user", {"user": "u"}, "Unknown parameter: 'user'", None),
         ("user", {"user": "u"}, "unsupported parameter user", None),
         ("stop", {"stop": ["."]}, "`stop` is not supported", None),
@@ -427,6 +505,138 @@ def test_what_is_quoted_of_the_question_decides_nothing(quoting: str, prompt: st
     assert fault_of(400, {}, body, sent, NOW)[:3] == ("question", quoting.format(prompt), False)
     body = json.dumps({"detail": [{"loc": ["body", "messages"], "msg": "is wrong", "input": prompt}]}).encode()
     assert fault_of(422, {}, body, SENT, NOW)[:3] == ("question", "messages: is wrong", False)
+
+
+TALK = (
+    "Request:\nHow do I fix an insufficient balance error? It says\nyour account has been suspended and the model does not "
+    'exist; temperature is not supported, I have an invalid api key and hit "too many requests"!\n\nResponse 1:\n'
+    "logprobs are not supported. 我的账户余额不足,请充值 now."
+)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 422])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid prompt: How do I fix an insufficient balance err...",
+        "Near: ...ow do I fix an insufficient balance error? It says...",
+        r"Cannot read: Request:\nHow do I fix an insufficient balance error? It says\nyour account has been suspended",
+        "input_value='How do I fix an insuffici...been suspended and the model does not exist; temperature is not su'",
+        "Rejected (holds: temperature is not supp...)",
+        "Excerpt: it says  your ACCOUNT has been suspended and the model does not exi",
+        "HOW DO I FIX AN INSUFFICIENT BALANCE ERROR?",
+        "text: &quot;How do I fix an insufficient balance error?&quot;",
+        r"[{'content': 'hit \"too many requests\"!\n\nResponse 1:\nlogprobs are not supported'}]",
+        r"\u6211\u7684\u8d26\u6237\u4f59\u989d\u4e0d\u8db3",
+        "我的账户余额不足",
+        "refused: I have an invalid api key",
+        "It says your account has been suspended -- so an api key not valid and a model that does not exist",
+    ],
+)
+def test_a_quotation_is_known_however_it_is_written(message: str, status: int) -> None:
+    sent = {**SENT, "messages": [{"role": "system", "content": "Judge."}, {"role": "user", "content": TALK}]}
+    body = json.dumps(openai(message)).encode()
+    assert fault_of(status, {}, body, sent, NOW)[:3:2] == ("question", False)
+    other = {**SENT, "messages": [{"role": "user", "content": "Is rain wet?"}]}
+    assert fault_of(status, {}, body, other, NOW)[:3:2] != ("question", True)
+
+
+def test_what_programs_write_beside_a_quotation_decides() -> None:
+    sent = {**SENT, "messages": [{"role": "user", "content": TALK}]}
+    quotation = "It says your account has been suspended and the model does not exist"
+    for code, param, kind in (
+        ("insufficient_quota", None, "account"),
+        ("invalid_api_key", None, "account"),
+        ("model_not_found", "model", "address"),
+        ("unsupported_parameter", "seed", "setting"),
+        ("content_filter", None, "question"),
+    ):
+        body = json.dumps(openai(quotation, "invalid_request_error", param, code)).encode()
+        assert fault_of(400, {}, body, sent, NOW).kind == kind, code
+    assert fault_of(401, {}, json.dumps(openai(quotation)).encode(), sent, NOW).kind == "account"
+
+
+def test_a_short_phrase_of_the_question_decides_nothing() -> None:
+    sent = {
+        **SENT,
+        "messages": [{"role": "user", "content": "Explain: out of credits, unknown model, seed=, logprobs"}],
+    }
+    for words in ("out of credits", "unknown model", "'seed'", "logprobs"):
+        body = json.dumps(openai(f"Refused: {words}")).encode()
+        assert fault_of(400, {}, body, sent, NOW).kind == "question", words
+        assert fault_of(400, {}, body, SENT, NOW).kind != "question", words
+
+
+def test_a_server_that_falls_over_a_question_says_nothing_about_others() -> None:
+    sent = {**SENT, "messages": [{"role": "user", "content": TALK}]}
+    message = "Error while tokenizing: 'temperature is not supported' stands in the prompt; insufficient balance"
+    for status in (500, 501, 502, 503):
+        body = json.dumps(openai(message)).encode()
+        assert fault_of(status, {}, body, sent, NOW).kind == "server", status
+    assert fault_of(500, {}, json.dumps(openai("temperature is not supported")).encode(), SENT, NOW).kind == "setting"
+
+
+TROUBLE = st.sampled_from(
+    [
+        *("insufficient balance", "out of credits", "payment required", "invalid api key", "rate limit", "余额不足"),
+        *("your account has been suspended", "quota exceeded", "FooPerDayPerBar", "too many requests"),
+        *("temperature is not supported", "logprobs", "seed", "'top_p'", "max_tokens must be at most 8"),
+        *("unknown model", "model m not found", "the model", "does not exist"),
+        *("is", "not", "supported", "a", "\n", '"', ". ", "; "),
+    ]
+)
+QUOTINGS = (str, lambda text: json.dumps(text)[1:-1], lambda text: repr(text)[1:-1], html.escape, str.upper, str.title)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    question=st.lists(TROUBLE | st.text(max_size=8), min_size=1, max_size=12).map(" ".join),
+    cut=st.tuples(st.integers(0, 150), st.integers(1, 150)),
+    quoting=st.sampled_from(QUOTINGS),
+    message=st.sampled_from(
+        [
+            "This request goes against our content policy: {}",
+            "Stopped by the content filter ('...{}...')",
+            "'{}' was flagged by moderation.",
+        ]
+    ),
+    status=st.sampled_from([400, 403, 422]),
+)
+def test_a_policy_that_quotes_is_the_questions(
+    question: str, cut: tuple[int, int], quoting: Any, message: str, status: int
+) -> None:
+    sent = {**SENT, "max_tokens": 900, "messages": [{"role": "user", "content": question}]}
+    quotation = quoting(question[cut[0] : sum(cut)])
+    body = json.dumps(openai(message.format(quotation), "invalid_request_error")).encode()
+    assert fault_of(status, {}, body, sent, NOW).kind == "question"
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    words=st.lists(TROUBLE | st.text(max_size=8), max_size=12).map(" ".join),
+    more=st.lists(TROUBLE | st.text(max_size=8), max_size=12).map(" ".join),
+    status=st.sampled_from([400, 403, 404, 422, 500]),
+)
+def test_a_longer_question_ends_no_run_that_a_shorter_one_does_not(words: str, more: str, status: int) -> None:
+    """What is the server's own beside a question cannot become so when the question says more."""
+    body = json.dumps(openai(words)).encode()
+
+    def own(content: str) -> set[str]:
+        heard = listen(words, {"messages": [{"role": "user", "content": content}]})
+        return {match.group() for match in heard.own(re.compile(r"\w+"))}
+
+    short, long = (words[:20], f"{words[:20]} {more}")
+    assert own(long) <= own(short) | {""}
+    check(fault_of(status, {}, body, {**SENT, "messages": [{"role": "user", "content": long}]}, NOW))
+
+
+@pytest.mark.parametrize("piece", ["a b c d ", "a ", "aa ab ", "余", "\\n", "&quot;", "a\n"])
+def test_a_long_question_is_compared_at_once(piece: str) -> None:
+    sent = {**SENT, "messages": [{"role": "user", "content": piece * (300_000 // len(piece))}]}
+    for message in (piece * 1000, "a b c x " * 500, piece * 50 + "x"):
+        start = time.perf_counter()
+        fault_of(400, {}, json.dumps(openai(message)).encode(), sent, NOW)
+        assert time.perf_counter() - start < 1.5
 
 
 @pytest.mark.parametrize(

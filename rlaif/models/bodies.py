@@ -1,9 +1,8 @@
 """What a body says, whatever its shape: JSON, a text, a web page.
 
-parsed          bytes as JSON
-read_body       codes, parameters, words, limits and waits from all levels of an error, as a Said
-without_quotes  words without what they quote of the question
-one_line        words for a person: one line, no control characters, no half of a key
+parsed     bytes as JSON
+read_body  codes, parameters, words, limits and waits from all levels of an error, as a Said
+one_line   words for a person: one line, no control characters, no half of a key
 """
 
 from __future__ import annotations
@@ -12,17 +11,16 @@ import json
 import math
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from rlaif.models.waits import seconds_of
 
-__all__ = ["Said", "names_in", "one_line", "parsed", "read_body", "spoken", "squeezed", "tells", "without_quotes"]
+__all__ = ["Said", "names_in", "one_line", "parsed", "read_body", "spoken", "squeezed", "tells"]
 
 JSON = Any
 _WORDS = 300  # characters of a server's words that are kept
-_LONG = 2400  # characters of them that are looked at for quotations
 _DEPTH = 8  # levels of a body that are looked at
 
 
@@ -84,6 +82,7 @@ _HOLDS_CODES = names_in(
     "code type status error_type error_code errorcode reason statuscode status_code http_code quotaid __type errortype"
 )
 _HOLDS_PARAMS = names_in("param parameter field loc location pointer")
+_MAY_HOLD_PARAMS = names_in("path instancepath property name")  # or an address, or the error's own name
 _HOLDS_MORE = _HOLDS_WORDS | names_in("innererror fieldviolations violations metadata base_resp response fault source")
 _HOLDS_WAITS = {
     "retrydelay": 1,
@@ -144,6 +143,8 @@ def _gather_object(value: dict[Any, JSON], said: Said, depth: int) -> None:
         key = str(key)[:50].lower()
         if key in _HOLDS_PARAMS:
             names += _names(item)
+        if key in _MAY_HOLD_PARAMS and not (isinstance(item, str) and item.count("/") > 1):  # a URL's path
+            said.params.extend(_names(item))
         if key in _TELLING and item:
             said.codes.append(squeezed(key))
         if key in _HOLDS_WAITS and (seconds := seconds_of(item)) is not None:
@@ -207,27 +208,3 @@ def spoken(said: Said, status: int | None) -> str:
         except ValueError:
             words = [f"status {status}"]
     return one_line("; ".join(words)) or "an error without words"
-
-
-def without_quotes(text: str, sent: Mapping[str, Any]) -> str:
-    """`text` on one line without long quotations, and without what stands in the question: it is not the server's."""
-    text = one_line(text, _LONG)
-    text = _QUOTED.sub(" ", text)
-    asked = _asked(sent.get("messages"))
-    if asked:
-        for piece in _PIECES.findall(text):
-            if len(piece) >= 12 and " " in piece and piece in asked:
-                text = text.replace(piece, " ")
-    return text
-
-
-# Not what stands behind a key: {'message': "..."} is the server's own.
-_QUOTED = re.compile(r"(?<!['\"]: )(?:\"[^\"]{60,}\"|(?<!\w)'[^']{60,}'(?!\w))|“[^”]{60,}”|`[^`]{60,}`")
-_PIECES = re.compile(r"[^\"'`“”:;\[\](){}]+")
-
-
-def _asked(messages: JSON) -> str:
-    if not isinstance(messages, list | tuple):
-        return ""
-    contents = [message.get("content") for message in messages[:50] if isinstance(message, Mapping)]
-    return " ".join(" ".join(text.split()) for text in contents if isinstance(text, str))

@@ -8,8 +8,11 @@ Servers put the same few facts into many shapes: {"error": {...}}, {"detail": [.
 
     1. codes       what programs write for programs: code, type, status, reason
     2. parameters  a field that names a setting that was sent: param, loc, fieldViolations
-    3. words       at most the first 600 characters, without what they quote of the question
-    4. the status alone
+    3. words       at most the first 600 characters, without what they quote of the question (`quotes`)
+    4. a setting that is named, however it is refused, and where nothing else is said
+    5. the status alone
+
+Words end a run only where they cannot be the question's: it may speak of empty accounts and of models unknown.
 
 Pure functions of bytes and numbers: any input has an answer, and none raises.
 """
@@ -20,14 +23,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from rlaif.models.bodies import Said, parsed, read_body, spoken, squeezed, without_quotes
-from rlaif.models.refusals import refused_setting, surely
+from rlaif.models.bodies import Said, parsed, read_body, spoken, squeezed
+from rlaif.models.phrases import BAD_KEY, CLOSED, EMPTY, NO_CREDIT, NO_MODEL, OF_THE_QUESTION, STOPPED, TOO_LONG
+from rlaif.models.quotes import Heard, listen
+from rlaif.models.refusals import named_setting, refused_setting, surely
 from rlaif.models.waits import asked_wait
 
 __all__ = ["Fault", "fault_in", "fault_of"]
 
 JSON = Any
-_LOOK = 600  # characters of a server's words that are looked at
 
 
 class Fault(NamedTuple):
@@ -83,24 +87,29 @@ def fault_in(
     said = read_body(value)
     if status is None:
         status = next((number for number in said.statuses if 400 <= number < 600), None)
-    text = without_quotes(" ".join(said.words), sent)[:_LOOK]
-    setting = refused_setting(said, text, sent) if status in _MAYBE_A_SETTING else None
-    code = None if setting and surely(setting, said, text) else _first(_BY_CODE, status, said, text)
-    if code is not None:
-        found: tuple[str, bool, str | None, int | None] = (*code, None, None)
-    elif setting is not None:
-        found = ("setting", False, *setting)
-    else:
-        found = (*(_first(_BY_WORDS, status, said, text) or _by_status(status)), None, None)
-    kind, final, name, most = found
-    wait = (
-        asked_wait(headers or {}, said.waits, text, limited=kind == "limit", now=now)
-        if kind in {"limit", "server"}
-        else None
-    )
-    if kind == "server" and status == 503 and wait is not None and _OVERLOADED.search(" ".join((text, *said.codes))):
+    heard = listen(" ".join(said.words), sent)
+    if heard.quoted and status is not None and status >= 500:
+        heard = heard._replace(text="")  # it fell over the question: nothing about any other
+    kind, final, name, most = _found(status, said, heard, sent)
+    wait = None
+    if kind in {"limit", "server"}:
+        wait = asked_wait(headers or {}, said.waits, heard.text, limited=kind == "limit", now=now)
+    if status == 503 and wait is not None and _OVERLOADED.search(" ".join((heard.text, *said.codes))):
         kind = "limit"
     return Fault(kind, spoken(said, status), final, name, most, wait)
+
+
+def _found(
+    status: int | None, said: Said, heard: Heard, sent: Mapping[str, Any]
+) -> tuple[str, bool, str | None, int | None]:
+    """Kind, whether it is final, the setting and its largest value: by the surest evidence that there is."""
+    refused = refused_setting(said, heard, sent) if status in _MAY_REFUSE else None
+    table = () if refused and surely(refused, said, heard) else _BY_CODE if refused else (*_BY_CODE, *_BY_WORDS)
+    if line := _first(table, status, said, heard):
+        return line.kind, line.final, None, None
+    if refused is None and status in _MAY_NAME:
+        refused = named_setting(said, heard, sent)
+    return ("setting", False, *refused) if refused else (*_by_status(status, heard), None, None)
 
 
 # --- tables: the first line that fits decides ---
@@ -137,84 +146,68 @@ def _line(
     )
 
 
-def _first(table: Iterable[_Line], status: int | None, said: Said, text: str) -> tuple[str, bool] | None:
+def _first(table: Iterable[_Line], status: int | None, said: Said, heard: Heard) -> _Line | None:
     for line in table:
         if (
             (line.statuses is None or status in line.statuses)
             and (line.codes is None or any(line.codes.fullmatch(code) for code in said.codes))
-            and (line.words is None or line.words.search(text))
+            and (line.words is None or _says(line, status, heard))
             and (line.param is None or line.param in said.params)
         ):
-            return line.kind, line.final
+            return line
     return None
 
 
+def _says(line: _Line, status: int | None, heard: Heard) -> bool:
+    """Whether the words of a line are said; those about all questions must not be about this one."""
+    assert line.words is not None
+    if line.kind == "question" or status in _NOT_OF_QUESTIONS:
+        return line.words.search(heard.text) is not None
+    return not heard.quoted and any(True for _ in heard.own(line.words))
+
+
+_NOT_OF_QUESTIONS = frozenset({401, 402, 429})  # whatever is quoted beside them
 _REFUSED = frozenset({None, *range(400, 500)} - {401, 402, 408, 429})  # a 4xx that says something
+_JUDGED = frozenset({None, 400, 403, 405, 409, 422, 451, 498})  # with which a question is refused
 _ZHIPU = frozenset({400, 401, 404, 429})  # with which Zhipu sends its numbers; MiniMax sends its own within a 200
 _MINIMAX = frozenset({None})
-_MAYBE_A_SETTING = frozenset({None, 400, 403, 404, 422, 500, 501})
+_MAY_NAME = frozenset({None, 400, 403, 404, 405, 409, 422})  # with which a setting is refused, in any words
+_MAY_REFUSE = _MAY_NAME | {500, 501}  # in words of refusal
 
-# A question longer than the model takes: every server says it in words of its own.
-_TOO_LONG = (
-    r"context[ _-]?(?:length|window|size)s? |context[ _-]?(?:length|window|size)\b(?!`)|contextwindowexceeded"
-    r"|(?:prompt|input|request|message|conversation|content)s?(?: text| is| are| was| were)* too (?:long|large)"
-    r"|(?:prompt|input|messages|request)\b[^.]{0,25}\b[\d,]+ (?:input |prompt )?tokens"
-    r"|too many (?:input |prompt )?tokens|string too long|entity too large|payload too large"
-    r"|(?:prompt|input)s?[ _](?:token )?length|(?:number of|your) input tokens|input tokens? (?:count|exceed)"
-    r"|max_tokens must be at least 1, got -"
-    r"|token count .{0,60}exceed|token limit|tokens allowed|reduce the length|shorten|fewer inputs"
-    r"|output limit was reached"
-    r"|`?inputs`? tokens \+ `?max_new_tokens|(?:longer|larger) than the (?:model|maximum|context)"
-)
-# A question that a filter or a policy stops.
-_STOPPED = (
-    r"content[ _-]?(?:management )?polic|content[ _-]?filter|contentpolicyviolation"
-    r"|safety (?:system|filter|guideline|polic)|flagged|moderation|usage (?:polic|guideline)"
-    r"|(?:inappropriate|sensitive|unsafe|prohibited|harmful) content"
-    r"|unsafe request|considered high risk|violat\w* .{0,60}polic|responsible ai|敏感|不安全"
-)
-_NO_CREDIT = (
-    r"credit balance|(?:used|exhausted) all (?:available|your)? ?(?:\w+ )?credits|spending (?:limit|cap)"
-    r"|insufficient[ _](?:account )?(?:balance|credit|fund|quota)"
-    r"|(?:out of|no|any|enough|more|included) credits|credit limit exceeded"
-    r"|payment required|budget has been exceeded|good standing|余额不足|欠费|past due|overdue|recharge"
-    r"|(?:account|organi[sz]ation)\b.{0,60}(?:suspend|deactivat|disabled|flagged|banned|terminated|restricted)"
-)
-_BAD_KEY = (
-    r"api[ _-]?key\b.{0,20}(?:not valid|invalid|expired|not found|missing|revoked|leaked|required)"
-    r"|(?:invalid|incorrect|missing|expired|wrong|no) (?:\w+ )?(?:api|access|auth\w*)[ _-]?(?:key|token)\b"
-    r"|unauthenticated|authentication (?:failed|error|required)|authenticationerror"
-)
 _OVERLOADED = re.compile(r"overload|too busy|at capacity|server busy|loading|too many requests|capacity", re.IGNORECASE)
 
 _BY_CODE = (
+    _line("account", statuses=[402]),
     # Groq's 413 has the code of a rate limit; OpenAI's 429 of a question larger than a minute's whole allowance too.
     _line("question", statuses=[413, 429], words=r"request too large|(?:input|output) tokens must be reduced"),
     # Gemini's quota of a day: its RetryInfo names seconds, and the day is not over then.
     _line("account", codes="GenerateRequestsPerDay*  GenerateContentInputTokensPerModelPerDay*"),
-    _line("account", words=r"\w+PerDayPer\w+|\w+PerModelPerDay"),
-    _line("account", statuses=[403, 429], words=r"free allocated quota"),
+    _line("account", statuses=[None, 429], words=r"\w+PerDayPer\w+|\w+PerModelPerDay"),
+    _line("account", statuses=[429], words=r"free allocated quota"),
     # DashScope's tokens of a minute: the code and the words of OpenAI's empty purse, and a link to its own pages.
     _line("limit", statuses=[429], words=r"allocated quota exceeded|aliyun|alibabacloud|#token-limit"),
+    # Gemini's quota of a minute: OpenAI's words of an empty purse.
+    _line("limit", codes="resource_exhausted"),
+    _line("limit", statuses=[429], words=r"resource_exhausted"),
     _line("account", statuses=[500], words=r"insufficient[ _]balance"),  # MiniMax
+    # An empty purse decides before words of rate limits, which some say beside it.
+    _line("account", codes="insufficient_quota billing_hard_limit_reached billing_not_active insufficient_credits"),
+    _line("account", statuses=[429], words=EMPTY),
     _line(
         "limit",
-        codes="rate_limit_exceeded rate_limit_error rate_limit_reached_error rate_limited resource_exhausted "
+        codes="rate_limit_exceeded rate_limit_error rate_limit_reached_error rate_limited "
         "throttling* ThrottlingException too_many_requests limit_requests engine_overloaded_error overloaded_error "
         "service_tier_capacity_exceeded RateLimitReached",
     ),
     _line("limit", statuses=_ZHIPU, codes="1302 1303 1305"),
     _line("limit", statuses=_MINIMAX, codes="1002"),
-    _line(
-        "limit", statuses=[429], words=r"resource_exhausted|rate.?limit\w* (?:is |was |has been )?(?:exceeded|reached)"
-    ),
+    _line("limit", statuses=[429], words=r"rate.?limit\w* (?:is |was |has been )?(?:exceeded|reached)"),
     _line(
         "account",
         # OpenAI, Azure, Groq, Moonshot, DashScope, Together, LiteLLM, Volcengine: no money, then no key.
-        codes="insufficient_quota billing_hard_limit_reached billing_not_active billing_error account_deactivated "
-        "account_suspended organization_restricted access_terminated exceeded_current_quota_error insufficient_balance "
-        "insufficient_balance_error insufficient_credits credit_limit payment_required Arrearage "
-        "AllocationQuota.FreeTierOnly budget_exceeded AccountOverdueError "
+        codes="billing_error account_deactivated account_suspended organization_restricted access_terminated "
+        "exceeded_current_quota_error insufficient_balance insufficient_balance_error credit_limit payment_required "
+        "Arrearage AllocationQuota.FreeTierOnly budget_exceeded AccountOverdueError "
         "invalid_api_key InvalidApiKey api_key_invalid api_key_expired incorrect_api_key_error authentication_error "
         "invalid_authentication_error auth_error token_expired unauthenticated unauthorized "
         "consumer_suspended service_disabled api_key_service_blocked",
@@ -233,17 +226,15 @@ _BY_CODE = (
     ),
     _line("question", final=True, statuses=_ZHIPU, codes="1261 1301"),
     _line("question", final=True, statuses=_MINIMAX, codes="1026 1027 1039"),
-    # From here on words alone decide.
-    _line("account", statuses=[None, 400, 403, 412, 429], words=_NO_CREDIT),
-    _line("question", final=True, statuses=[None, 400, 413, 422], words=_TOO_LONG),
-    _line("question", final=True, statuses=[None, 400, 403, 422, 451, 498], words=_STOPPED),
-    _line("question", statuses=[500], words=_TOO_LONG),
+    # From here on words alone decide. Policies come before money: a question may be refused for speaking of it.
+    _line("question", final=True, statuses=[None, 400, 413, 422], words=TOO_LONG),
+    _line("account", statuses=[400, 403], words=CLOSED),
+    _line("question", final=True, statuses=_JUDGED, words=STOPPED),
+    _line("question", statuses=[500], words=TOO_LONG),
+    _line("account", statuses=[429], words=NO_CREDIT),
 )
 
 _BY_WORDS = (
-    _line("account", statuses=_REFUSED, words=_BAD_KEY),
-    _line("account", statuses=[None, 400, 403, 429], words=r"exceeded your current quota|plan and billing"),
-    _line("limit", statuses=[None, 400, 403, 503], words=r"rate.?limit|too many requests"),
     _line("address", statuses=_REFUSED, param="model"),
     _line(
         "address",
@@ -252,22 +243,20 @@ _BY_WORDS = (
         "model_not_available ModelNotOpen InvalidEndpointOrModel* not_found_error unknown_url",
     ),
     _line("address", statuses=_ZHIPU, codes="1211"),
-    _line(
-        "address",
-        statuses=_REFUSED,
-        words=r"\bmodels?\b.{0,100}?(?:not found|not exist|n['’]t exist|no longer|decommissioned|not loaded)"
-        r"|\bmodel \S+ is not supported"
-        r"|(?:no such|unknown|invalid|unsupported) model\b|no models? (?:is |are )?loaded|not a valid model"
-        r"|unexpected endpoint|plain http request was sent to https|unknown (?:request )?url",
-    ),
+    _line("question", statuses=_JUDGED, words=OF_THE_QUESTION),
+    _line("account", statuses=[None, 400, 403, 412], words=NO_CREDIT),
+    _line("account", statuses=_REFUSED, words=BAD_KEY),
+    _line("account", statuses=[None, 400, 403, 429], words=r"exceeded your current quota|plan and billing"),
+    _line("limit", statuses=[None, 400, 403, 503], words=r"rate.?limit|too many requests"),
+    _line("address", statuses=_REFUSED, words=NO_MODEL),
 )
 
 
-def _by_status(status: int | None) -> tuple[str, bool]:
-    for kind, final, statuses in _BY_STATUS:
-        if status in statuses:
-            return kind, final
-    return "server", False
+def _by_status(status: int | None, heard: Heard) -> tuple[str, bool]:
+    kind, final = next(((kind, final) for kind, final, statuses in _BY_STATUS if status in statuses), ("server", False))
+    if heard.quoted and status in _REFUSED and kind in {"account", "address"}:
+        return "question", False
+    return kind, final
 
 
 _BY_STATUS: tuple[tuple[str, bool, frozenset[int]], ...] = (
