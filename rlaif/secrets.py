@@ -32,7 +32,8 @@ __all__ = [
 REDACTED = "(key)"
 
 # Names under which a key or a password stands: of headers, within a call's body, or of an address's query.
-CREDENTIAL = re.compile(r"auth|key|token|secret|password|cookie", re.IGNORECASE)
+# Not `max_tokens`, a tokenizer, or an author.
+CREDENTIAL = re.compile(r"auth(?!ors?(?![a-z]))|key|token(?!s(?![a-z])|iz)|secret|password|cookie", re.IGNORECASE)
 
 _SHORTEST = 6  # of a secret; a shorter one would be found in every second line
 _PIECE = 10  # characters of a secret, anywhere in it, that are a part of it and no chance
@@ -107,8 +108,10 @@ def _is_secret(secret: str) -> bool:
 
 
 def _is_keys_name(name: str) -> bool:
-    """Whether a setting's name says that a key stands there; a tokenizer's special tokens have names like it."""
-    return bool(_VALUE_NAME.search(name)) and not re.search(r"(?:eos|bos|pad|unk|sep|cls|mask|stop)_?token", name)
+    """Whether a setting's name says that a key stands there; special tokens and their numbers have names like it."""
+    return bool(_VALUE_NAME.search(name)) and not re.search(
+        r"(?:eos|bos|pad|unk|sep|cls|mask|stop)_?token|(?:max|new|prompt|completion|input|output)_?tokens$", name
+    )
 
 
 # A secret that is known -----------------------------------------------------------------------------------------------

@@ -188,6 +188,8 @@ def test_it_writes_a_policy_that_answers_and_what_it_did(inputs, tmp_path):
         "prompts": 8, "too_long": 1, "samples": 8, "steps": 8, "processes": 1
     }  # fmt: skip
     assert train["unscored"] == {"rating": {}, "letters": {}}
+    assert list(train["read"]) == ["rating"]
+    assert list(train["read"]["rating"]["methods"]) == ["logprobs"]
     assert train["seconds"] > 0
     assert report["seconds"] > train["seconds"]
     assert train["peak_memory"] > 50 * 2**20

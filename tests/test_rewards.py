@@ -429,6 +429,30 @@ def test_an_endpoint_that_is_gone_ends_the_run_in_one_line(server: Server, tmp_p
     assert reward(PROMPTS, COMPLETIONS) == [4.0] * 3
 
 
+def test_how_a_judges_answers_were_read_is_reported(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With log-probabilities, without, and with some that belong to something else; said once of each kind."""
+    places = [("7", {"7": -0.01, "8": -5.0})]
+    server.models = {"object": "list", "data": [{"id": "m", "owned_by": "vllm"}]}
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        other = [("no", {"no": -0.1, "yes": -3.0})] if "three" in str(body["messages"]) else places
+        return completion("7", logprobs=None if "two" in str(body["messages"]) else other)
+
+    server.answer = answer
+    (reward, function) = load_rewards([f"rating={endpoint(tmp_path, server)}", f"function={__name__}:length"], tmp_path)
+    assert reward.how_read() == {"methods": {}}
+    reward(["one", "two", "three"], ["a", "b", "c"])
+    reward(["one", "two", "three"], ["d", "e", "f"])
+    read = reward.how_read()
+    assert read["methods"] == {"logprobs": 2, "text": 4}
+    assert sum(read["logprobs_not_used"].values()) == 2
+    assert read["served"]["m"]["server"] == "vLLM"
+    assert function.how_read() == {}
+    assert capsys.readouterr().err.count("came with log-probabilities that were not used") == 1
+
+
 def test_processes_do_not_wait_for_one_another(reward_model: Path, chat_model: Path, tmp_path: Path) -> None:
     """The second process scores once more than the first: anything collective would wait for ever."""
     judge = yaml(tmp_path, f"judge_model: {chat_model}\ntemplate: compact\n")

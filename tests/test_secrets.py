@@ -352,3 +352,12 @@ def test_sampling_keeps_keys_too(server: Server, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert not planted(done.stdout + done.stderr)
     assert {p.name for p in (tmp_path / "out").rglob("*") if p.is_file() and planted(p.read_bytes())} == set()
+
+
+def test_a_number_of_tokens_is_no_key() -> None:
+    said = {"left_out": {"max_tokens": "max_tokens is too large", "max_completion_tokens": "the same"}}
+    assert redacted_json(said) == said
+    for name in ("max_tokens", "tokenizer", "author", "judge_tokens"):
+        assert not secrets.CREDENTIAL.search(name)
+    for name in ("api_token", "token", "Authorization", "X-Auth", "api-key", "keys", "Cookie"):
+        assert secrets.CREDENTIAL.search(name)

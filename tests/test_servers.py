@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Server, completion, rlaif, write_rows
+from support import Server, completion, refused, rlaif, write_rows
 
 from rlaif.models.servers import kind_of
 
@@ -81,6 +81,21 @@ def test_neutral_values_are_sent_where_the_server_is_known_and_the_manifest_says
     assert rlaif("sample", "--prompts", prompts, *where, "--top_p", "0.9").returncode == 0
     assert len(server.bodies) == asked
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["served"]["m"] == served
+
+
+def test_what_a_policy_behind_a_proxy_is_told(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body, number: completion(f"answer {body['seed']} {body.get('top_k')}")
+    prompts = write_rows(tmp_path / "prompts.jsonl", [{"prompt": "Question"}])
+    where = ["sample", "--prompts", prompts, "--policy", "m", "--base_url", server.url, "--output", tmp_path / "out"]
+    assert rlaif(*where, "--extra_body", '{"top_k": 0, "min_p": 0}').returncode == 0
+    assert [(body["top_k"], body["min_p"]) for body in server.bodies] == [(0, 0)] * 2
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["config"]["extra_body"]
+    assert rlaif(*where).returncode == 0  # another policy: it is asked anew
+    assert [body.get("top_k") for body in server.bodies] == [0, 0, None, None]
+    assert "extra_body has 'seed', which each call sets itself" in refused(
+        rlaif(*where, "--extra_body", "{seed: 3}"), 2
+    )
+    assert "expected a mapping" in refused(rlaif(*where, "--extra_body", "top_k"), 2)
 
 
 def test_a_server_that_does_not_sample_is_told_apart_from_alike_answers(server: Server, tmp_path: Path) -> None:

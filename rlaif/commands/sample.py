@@ -22,6 +22,7 @@ from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.occupied import occupied
 from rlaif.files.sources import read_prompts, write_json, write_jsonl
 from rlaif.judging.sampling import Completion, Sampling, api_policy, complete, local_policy
+from rlaif.judging.settings import parse_body
 from rlaif.models.access import check_address, check_variable
 from rlaif.models.base import Model, served_by
 from rlaif.models.parallel import is_main
@@ -70,6 +71,10 @@ class SampleConfig:
         metadata={"help": "A name for what the endpoint serves, where its address may change between runs."},
     )
     concurrency: int = field(default=32, metadata={"help": "Calls to the endpoint in flight, in each process."})
+    extra_body: str | None = field(
+        default=None,
+        metadata={"help": "What the endpoint is told beside the rest, as in '{\"top_k\": 0}'; for one behind a proxy."},
+    )
     max_retries: int = field(default=8, metadata={"help": "Tries after a call to the endpoint that failed."})
     timeout: float | None = field(
         default=None,
@@ -209,6 +214,7 @@ def load_policies(config: SampleConfig) -> dict[str, Model]:
                 api_key_env=config.api_key_env,
                 concurrency=config.concurrency,
                 served_as=config.served_as,
+                extra_body=None if config.extra_body is None else parse_body(config.extra_body, "sample"),
                 max_retries=config.max_retries,
                 timeout=config.timeout,
                 patience=config.patience,

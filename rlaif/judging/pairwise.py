@@ -224,10 +224,10 @@ class VoteCounts:
         """
         return self._mass / self._masses if self._masses else None
 
-    def warn_of(self, template: Template) -> None:
-        """A line where the labels have little of the judge's probability or z is on two scales; main process only."""
+    def warn_of(self, method: Pairwise) -> None:
+        """A line for each thing that is wrong with how replies were read; main process only."""
         if is_main():
-            for said in trouble(self, template).values():
+            for said in trouble(self, method.template, method.question.listed and method.samples == 1).values():
                 warn(said)
 
 
@@ -274,7 +274,7 @@ def judge_pairs(
         values = list(answers(method, lambda: pairs, store, total=len(pairs), label=label, counts=counts))
     done = Annotation.of(values, counts)
     if is_main():
-        for said in trouble(done, method.template).values():
+        for said in trouble(done, method.template, method.question.listed and method.samples == 1).values():
             warn(said)
     return done
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from rlaif.files.store import Store
 from rlaif.files.votes import refuse_older
@@ -116,16 +117,17 @@ def api_policy(
     api_key_env: str = "OPENAI_API_KEY",
     concurrency: int = 32,
     served_as: str | None = None,
+    extra_body: Mapping[str, Any] | None = None,
     max_retries: int = 8,
     timeout: float | None = None,
     patience: float = 900.0,
 ) -> Model:
-    """A policy behind an OpenAI-compatible endpoint; the settings are those of `rlaif.models.endpoint.Endpoint`."""
+    """A policy behind an OpenAI-compatible endpoint; the settings are those of `Endpoint` and `ApiModel`."""
     from rlaif.models.api import ApiModel
     from rlaif.models.endpoint import Endpoint
 
     endpoint = Endpoint(model, base_url, api_key_env, concurrency, max_retries, timeout, patience=patience)
-    return ApiModel(endpoint, served_as=served_as)
+    return ApiModel(endpoint, served_as=served_as, settings={"extra_body": dict(extra_body)} if extra_body else None)
 
 
 def complete(

@@ -49,6 +49,7 @@ __all__ = [
     "JudgeSettings",
     "ModelSettings",
     "judge_settings",
+    "parse_body",
     "load_judge",
     "load_rater",
     "model_of",
@@ -629,6 +630,29 @@ def _check_text(name: str, value: str, where: str, called: str | None = None) ->
         )
     if value != value.strip():
         raise UsageError(f"{where}: {called} is {value!r:.80}; expected it without white space around it.")
+
+
+def parse_body(given: str | Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What is sent with every call, checked, of a mapping or of its text: '{"top_k": 0}'.
+
+    Raises:
+        UsageError: it is no mapping, or has what a call sets itself.
+    """
+    if isinstance(given, str):
+        import yaml
+
+        try:
+            value = yaml.safe_load(given)
+        except yaml.YAMLError:
+            value = None
+    else:
+        value = given
+    if not isinstance(value, Mapping):
+        raise UsageError(
+            f"{where}: extra_body is {redacted(str(given))!r:.60}; expected a mapping: '{{\"top_k\": 0}}'."
+        )
+    _check_mapping("extra_body", value, where)
+    return dict(value)
 
 
 def _check_mapping(name: str, value: Mapping[Any, Any], where: str) -> None:
