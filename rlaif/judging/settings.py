@@ -49,10 +49,10 @@ __all__ = [
     "JudgeSettings",
     "ModelSettings",
     "judge_settings",
-    "parse_body",
     "load_judge",
     "load_rater",
     "model_of",
+    "parse_body",
 ]
 
 _KINDS = {"local": "local", "api": "api", "function": "function", "scripted": "function"}
