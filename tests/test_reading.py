@@ -208,12 +208,19 @@ def test_the_verdicts_own_place_is_read() -> None:
     assert value_and_mass(read(reasoned)) == (0.333333, 0.9)
 
 
+def test_of_the_worse_ones_name_no_log_probability_is_read() -> None:
+    """ "2 is worse" is a verdict for 1, and what is listed at "2" is not P(1 is written)."""
+    worse = read([verdict("2", _2=0.9, _1=0.1), *sure(" is", " worse", ".")])
+    assert (worse.value, worse.method) == (1.0, "text")
+    assert worse.unusable
+
+
 @pytest.mark.parametrize(
     "places",
     [
         sure("Neither", " of", " them"),
         [verdict("1", _1=0.5, _2=0.5), *sure(" or "), verdict("2", _1=0.5, _2=0.5)],
-        [*sure("Response "), verdict("2", _2=0.9, _1=0.1), *sure(" is worse.")],  # a fault, no verdict
+        [*sure("Response "), verdict("2", _2=0.9, _1=0.1), *sure(" is wrong.")],  # a fault, no verdict
     ],
 )
 def test_no_verdict_in_the_answer(places: list[Place]) -> None:

@@ -158,4 +158,4 @@ def test_the_raw_texts_of_six_judges() -> None:
         denied = re.search(r"\b(?:nor|not|or|that|if|whether)\b[^.]{0,20}Output \([ab]\) is better", text)
         if len(said) == 1 and not denied:
             assert verdict in ("ab".index(said.pop()), None), text
-    assert sum(verdict == TIE for verdict in read.values()) <= 2
+    assert sum(verdict == TIE for verdict in read.values()) <= 3  # "neither output is better", and the like

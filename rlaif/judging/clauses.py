@@ -44,14 +44,24 @@ _PLAIN: dict[int, int | str] = {
     0x200B: " ",
     0xFEFF: " ",
     0xA0: " ",
+    0xFE0F: " ",
+    0x20E3: " ",
     0x2028: "\n",
     0x2029: "\n",
 }
 _PLAIN |= {0x0D: " ", 0x0B: "\n", 0x0C: "\n", 0x85: "\n"}
 
 
+# Of LaTeX: commands that shape a text, and those of signs.
+_SHOWN = {"succ": ">", "succeq": ">", "gg": ">", "prec": "<", "ll": "<", "sim": "=", "approx": "=", "Rightarrow": "→"}
+_SHOWN |= {"implies": "→", "rightarrow": "→", "to": "→", "therefore": "→"}
+_COMMAND = re.compile(rf"\\(text\w{{0,6}}|math\w{{2,3}}|emph|underline|{'|'.join(_SHOWN)})(?![A-Za-z])\{{?")
+
+
 def plain_letters(text: str) -> str:
     """`text`, as long as it was, with full-width letters and odd spaces as plain ones."""
+    if "\\" in text:
+        text = _COMMAND.sub(lambda match: _SHOWN.get(match[1], "").ljust(len(match[0])), text)
     return text if text.isascii() and "\r" not in text else text.translate(_PLAIN)
 
 
@@ -129,9 +139,13 @@ def names_of(labels: tuple[str, ...]) -> Names:
         forms = [rf"{noun}(?:{after})"]
         for i, rank in enumerate(ranks if counted else []):
             words = "|".join(_RANKS[rank][3:])
+            forms.append(
+                rf"(?<=is |'s |th |or |to |ck |se |er |so |go )[Nn]umber "
+                rf"(?P<{kind}u{i}>(?i:{_RANKS[rank][1]}|{_RANKS[rank][0]})){_END}"
+            )
             forms.append(rf"(?<![^\W_])(?P<{kind}o{i}>(?i:{words}))[ _](?i:{_BETWEEN}(?:{NOUN}|one)){_END}")
             forms.append(
-                rf"(?<=[Tt]he )(?P<{kind}d{i}>(?i:{_RANKS[rank][3]}|"
+                rf"(?<=[Tt]he )(?P<{kind}d{i}>(?i:{'|'.join(_RANKS[rank][3:])}|"
                 rf"{_OTHER_RANKS[rank]})){_END}(?={_AFTER_ORDINAL})"
             )
         return "|".join(forms)
@@ -141,7 +155,8 @@ def names_of(labels: tuple[str, ...]) -> Names:
         forms = [rf"\((?P<{kind}p{i}>{ways})\)" for i, ways in enumerate(bare)]
         return "|".join([*forms, *(rf"(?<![^\W_])(?P<{kind}b{i}>{ways}){_END}" for i, ways in enumerate(bare))])
 
-    formal = rf"(?:\[\[[ ]*(?:{named('f')}|{alone('f')}|(?P<ftie>(?i:{_TIES})))[ ]*\]\]|"
+    third = "|C" if set(plain) == {"A", "B"} else ""  # in use for a tie
+    formal = rf"(?:\[\[[ ]*(?:{named('f')}|{alone('f')}|(?P<ftie>(?i:{_TIES}){third}))[ ]*\]\]|"
     formal += rf"\\boxed\{{[ ]*(?:\\text\w*\{{)?[ ]*(?:{named('g')}|{alone('g')}|(?P<gtie>(?i:{_TIES})))[ ]*\}}{{1,2}})"
     words = re.compile(
         rf"(?P<hidden>{HIDDEN}+)|(?P<newline>\n)|(?P<formal>{formal})|(?P<number>{_NUMBER})|(?P<noun>{named('x')})"
@@ -181,10 +196,10 @@ def _beside_a_noun(core: str, rank: tuple[str, ...], exact: bool) -> tuple[str, 
 _END = r"(?![^\W_])"
 _BETWEEN = r"(?:(?:ai|assistant|assistant's|model|model's|candidate)[ ])?"
 _NOUN_BEFORE = (
-    rf"(?:(?<![^\W_])(?i:{NOUN})|(?i:{_NOUN_ELSEWHERE}))(?:[ _*#\-]|\\_){{0,4}}"
+    rf"(?:(?<![^\W_])(?:(?i:{NOUN})|R(?=_?\{{?[12AB]\b))|(?i:{_NOUN_ELSEWHERE}))(?:[ _*#$\-]|\\_|\{{){{0,4}}"
     r"(?i:number[ ]|no\.?[ ]|nr\.?[ ])?[\"'“‘`*_]{0,3}"
 )
-_NUMBER = r"(?<![\w.,])[-−]?\d+(?:(?:[.,:]\d+)+(?:\s*%|)|\s*%|(?:\s*[/–]\s*|-)\d+[\d.,/–-]*)(?!\w)"
+_NUMBER = r"(?<![\w.,])[-−]?\d+(?:(?:[.,:]\d+)+(?:\s*%|)|\s*%|(?:\s*[/–]\s*|-)\d+(?:[\d.,/–-]*\d)?)(?!\w)"
 
 
 def _flexible(label: str) -> str:

@@ -9,6 +9,7 @@ A quotation that never ends reaches to the end of the text: what cannot be told 
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from bisect import bisect_left
@@ -21,7 +22,8 @@ HIDDEN = "\ue000"  # of Unicode's private use: it means nothing in a text
 # Elements that hold a verdict, and those that only shape a text: their content is the judge's own.
 VERDICT_TAGS = "verdict|decision|answer|final_answer|final_verdict|winner|choice|preference|preferred|better|best"
 VERDICT_TAGS += "|judgment|judgement|result|final|conclusion|rating|score"
-_SHAPES = "b|i|u|em|strong|mark|p|br|hr|div|span|center|h[1-6]|ul|ol|li|small|big|font|output|root|body|html|sub|sup"
+_SHAPES = "evaluation|assessment|judging|comparison|ranking|"
+_SHAPES += "b|i|u|em|strong|mark|p|br|hr|div|span|center|h[1-6]|ul|ol|li|small|big|font|output|root|body|html|sub|sup"
 _TAG = re.compile(r"<(?P<name>[A-Za-z][\w:.-]{0,40})(?:\s[^<>]{0,200})?(?P<alone>/?)>")
 _OWN_TAG = re.compile(rf"(?:{VERDICT_TAGS}|{_SHAPES})", re.IGNORECASE)
 _QUOTING_TAG = re.compile(
@@ -51,11 +53,14 @@ _FENCE = re.compile(r"[ \t]*(?:[-*+][ \t]+)?(`{3,}|~{3,})")
 _WHOLE_FENCE = re.compile(r"\s*(?P<fence>`{3,}|~{3,})[\w+-]*[ \t]*\n(?P<inside>[^`~]*?)\n?[ \t]*(?P=fence)\s*")
 # "Response 2 contains **Verdict: 2.**": behind such a word emphasis is another way to quote.
 _EMPHASIS = re.compile(
-    r"\b(?i:says|said|reads|writes|wrote|states|claims|adds|contains|includes|(?:ends?|ending|begins|starts|"
+    r"\b(?i:says|said|reads|writes|wrote|states|claims|adds|demands|shouts|screams|yells|proclaims|declares|announces|asserts|insists|boasts|pleads|begs|orders|commands|urges|contains|includes|(?:ends?|ending|begins|starts|"
     r"closes|concludes) with|"
     r"the (?:line|words|text|sentence|phrase|message|instruction|note)|me to (?:write|say|answer|"
     r"output))[ :]{1,3}(\*{1,3}|__?)(?=\S)([^\n]{1,400}?)\1"
 )
+_QUOTED_LINE = re.compile(r"[ \t*-]*+(?<!-)(?:>|＞|&gt;)")
+_GOES_ON = re.compile(r"[ \t]+[*_]{0,3}[A-Z]")
+_STRUCK = re.compile(r"~~(?=\S)[^~\n]{1,400}~~")
 _INDENTED = re.compile(r"(?: {4}|\t)[ \t]*(?![-*+•][ \t]|\d+[.)][ \t])\S")
 
 
@@ -106,8 +111,19 @@ def object_of(text: str) -> list[tuple[str, Any]]:
     try:
         json.loads(text, object_pairs_hook=note)
     except (ValueError, RecursionError):
-        return []
+        return _python_object(text)
     return pairs
+
+
+def _python_object(text: str) -> list[tuple[str, Any]]:
+    """The same of a short object in single quotation marks, as Python prints one."""
+    if len(text) > 2_000:
+        return []
+    try:
+        found = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return []
+    return [(key, value) for key, value in found.items() if isinstance(key, str)] if isinstance(found, dict) else []
 
 
 def own_words(text: str, name: re.Pattern[str]) -> str:
@@ -121,6 +137,7 @@ def own_words(text: str, name: re.Pattern[str]) -> str:
     text = _hide_lines(text)
     text = _hide_elements(text)
     text = _hide_spans(text, [match.span(2) for match in _EMPHASIS.finditer(text) if not name.fullmatch(match[2])])
+    text = _STRUCK.sub(lambda match: " " * len(match[0]), text)  # struck out, and so taken back
     return _hide_quotations(text, name)
 
 
@@ -142,7 +159,7 @@ def _hide_lines(text: str) -> str:
         elif opens and "`" not in line[opens.end() :]:
             hidden, fence = True, opens[1]
         else:
-            hidden = line.lstrip(" \t*-").startswith((">", "＞", "&gt;"))
+            hidden = _QUOTED_LINE.match(line) is not None
             hidden = hidden or (not all_indented and _INDENTED.match(line) is not None)
         if hidden:
             lines[i] = HIDDEN * len(line)
@@ -194,6 +211,7 @@ def _hide_spans(text: str, spans: list[tuple[int, int]]) -> str:
 def _hide_quotations(text: str, name: re.Pattern[str]) -> str:
     """Without what stands in quotation marks; line breaks in it are hidden too."""
     spans: list[tuple[int, int]] = []
+    stops: list[int] = []
     marks: dict[str, list[int]] = {}  # where each closing mark stands
     at = 0
     while match := _OPENS.search(text, at):
@@ -218,8 +236,14 @@ def _hide_quotations(text: str, name: re.Pattern[str]) -> str:
         if name.fullmatch(text, *inside) and (mark == "`" or not _alone(text, start, end)):
             at = end
             continue
-        spans.append((start, end))
+        # A full stop before the mark ends the sentence around it too.
+        ends = text[end - 2 : end - 1] in (".", "!", "?") and _GOES_ON.match(text, end)
+        spans.append((start, end - 1 if ends else end))
+        if ends:
+            stops.append(end - 1)
         at = end
+    for stop in stops:
+        text = text[:stop] + "." + text[stop + 1 :]
     return _hide_spans(text, spans)
 
 

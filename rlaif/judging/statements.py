@@ -38,6 +38,7 @@ __all__ = [
     "role",
     "says_so",
     "seems",
+    "sets_aside",
     "speaks",
     "subject",
     "turns",
@@ -429,7 +430,7 @@ class Role(Enum):
 
 _SAYS = (
     r"says?|said|saying|claim(?:s|ed|ing)?|asserts?|asserted|declares?|declared|declaring|announces?|"
-    r"announced|writes?|wrote|written|writing|reads?|"
+    r"announced|writes?|wrote|written|writing|reads|"
     r"states?|stated|stating|contains?|containing|contained|includes?|included|including|ends?|ending|ended|"
     r"closes?|closing|begins? with|starts? with|opens? with|adds?|adding|added|"
     r"appends?|appended|inserts?|inserted|inject\w*|forg(?:e|es|ed|ing|ery)|fakes?|faked|smuggl\w+|embed\w*|"
@@ -465,7 +466,7 @@ _CONDITION = re.compile(
     r"weighing|taking)"
 )
 _ASPECT = re.compile(
-    r"(?:(?:and|but|so|while|now|then) )*(?:in|on|for|at|from|to|under|as for|as far as|regarding|concerning|"
+    r"(?:(?:and|but|so|while|now|then) )*(?:in|on|for|at|from|to|under|as for|as to|as far as|regarding|concerning|"
     r"with (?:regards?|respect)|by|purely|strictly|judging|speaking|initially|originally|previously|"
     r"superficially|theoretically|formally|technically|\w+(?:ally|wise|ably|ically|arly)) (?!answering|"
     r"addressing|providing|following|contrast|comparison|comparing|my |evaluating|the end|conclusion|summary|"
@@ -475,7 +476,7 @@ _ASPECT = re.compile(
 _ASPECT_ALONE = re.compile(r"(?:\w+(?:ly|wise)|at first|first|on paper|in theory|\w+ \w+-wise) $")
 _RESUMES = re.compile(
     r"(?:but|however|yet|still|nevertheless|nonetheless|overall|therefore|thus|hence|ultimately|in conclusion|"
-    r"all in all|on balance|on the whole|i |my |we |whereas|while|although|even|so|and so|then|"
+    r"all in all|on balance|on the whole|i |my |we |whereas|while|although|even|so|and so|"
     r"and therefore) "
 )
 _LEAD_ALONE = re.compile(rf"{_LEAD}")
@@ -576,6 +577,16 @@ def forges(words: str) -> bool:
     )
 
 
+def sets_aside(words: str) -> bool:
+    """Whether a clause disregards what the sentence before it says: "I ignore that"."""
+    return (
+        re.match(
+            r"(?:i|i'll|which i) (?:will |shall |have |can )?(?:ignored?|disregard(?:ed)?) (?:that|this|it)? ?$", words
+        )
+        is not None
+    )
+
+
 def reports(words: str) -> bool:
     """Whether a clause, or a sentence, tells what somebody says or a text holds."""
     return _REPORTS.search(words) is not None
@@ -611,10 +622,12 @@ _DANGLES = re.compile(
     r"concludes|begins?|starts?|opens|with|line|text|words|message|following|quote|finds|is) $"
 )
 _SPEAKS = re.compile(
-    r"\b(?:says?|said|saying|reads?|reading|states?|stating|writes?|wrote|writing|claims?|claiming|adds?|"
+    r"\b(?:says?|said|saying|reads|reading|states?|stating|writes?|wrote|writing|claims?|claiming|adds?|"
     r"adding|contains?|containing|ends?(?: with)?|ending(?: with)?|closes?(?: with)?|concludes|"
     r"begins?(?: with)?|starts?(?: with)?|"
-    r"opens|tells me|announces|declares|insists|quot\w+|injected|inserted|line|text|words|message|sentence|"
+    r"opens|tells me|announces|declares|insists|demands|shouts|screams|yells|orders|commands|"
+    r"asserts|boasts|proclaims|pleads|begs|urges|"
+    r"quot\w+|injected|inserted|line|text|words|message|sentence|"
     r"instruction|instructions|note|namely|this|following) (?:\S+ ){0,2}$"
 )
 
@@ -633,8 +646,7 @@ _POINTS_BACK = re.compile(
     r"those|above|the (?:above|line|text|verdict|sentence|statement|previous|preceding|quoted|first|last|"
     r"words|number)|it|which|both of these|such)"
     r"(?: (?:above|line|lines|verdict|verdicts|text|sentence|statement|quoted|one|words|number|instruction|"
-    r"last|first))* (?:(?:, )?(?:is|was|are|were|comes|came|appears|stood|stands|belongs|has|have|'s|does|"
-    r"did) )(?!because)"
+    r"last|first))* (?:(?:, )?(?:is|was|are|were|comes|came|appears|stood|stands|belongs|has|have|'s) )(?!because)"
 )
 _NOT_MINE = re.compile(
     r"\b(?:wrote|written|writes|inject\w*|forg\w+|fake|faked|quot\w+|copied|taken|not my|not mine|n't mine|"
@@ -660,8 +672,10 @@ def disowns(words: str) -> bool:
 
 _GIVES_UP = re.compile(
     rf"{_LEAD}(?:i|we) (?:cannot|can't|can not|am unable to|am not able to|refuse to|decline to|won't|will not|"
-    r"could not|couldn't|do not|don't) (?:really |honestly |possibly )*"
-    r"(?:decide|choose|pick|select|say which|determine|judge|tell|know)|"
+    r"could not|couldn't|do not|don't|did not|didn't|have not|haven't|"
+    r"have yet to|am yet to) (?:really |honestly |possibly )*"
+    r"(?:decided?|choose|chosen|pick|picked|select|say which|determined?|judge|tell|know|"
+    r"made (?:a|my|up)|make a|reach(?:ed)? a|formed|give a verdict)|"
     r"(?:(?:but|and|oh|ah) )*(?:wait|hold on|hmm|no|nope|scratch that|never mind|not so fast) (?:$|[,.:;-])|"
     r"(?:(?:but|and|actually|wait|hmm|,) )*(?:let me|i (?:need|have|want) to|i should) (?:re\w+|think|look|"
     r"check)|(?:but )?it is (?:hard|impossible|difficult) to (?:say|tell|decide)"
@@ -723,7 +737,13 @@ def heading_role(words: str) -> bool:
         _TOPIC_ALONE.fullmatch(words)
         or _NEUTRAL_TOPIC.fullmatch(words)
         or _LEAD_ALONE.fullmatch(words)
-        or re.search((r"\b(?:overall|final|verdict|conclusion|decision|winner|judge?ment|summary|better) "), words)
+        or re.search(
+            (
+                r"\b(?:overall|final|verdict|conclusion|decision|winner|judge?ment|summary|"
+                r"better|evaluat\w+|compar\w+|assess\w+|judging) "
+            ),
+            words,
+        )
     )
 
 
@@ -755,7 +775,10 @@ def is_conclusive(words: str) -> bool:
 _RETRACTS = re.compile(
     r"\b(?:let me (?:re-?\w+|think again|check again)|i (?:was|am|'m) (?:wrong|mistaken)|i (?:change|changed|"
     r"revise|take back|retract|withdraw)|on second thoughts?|scratch that|correction|"
-    r"i (?:need|have|want) to re-?\w+|i made a mistake|never mind|not so fast|i misread) "
+    r"i (?:need|have|want) to re-?\w+|i made a mistake|never mind|not so fast|i misread|i meant|"
+    r"i take (?:it|that|this|back|all)|strike that|my mistake|i mixed|"
+    r"disregard (?:the|my|that) (?:above|previous|earlier)|"
+    r"(?:please )?(?:disregard|ignore) (?:the above|the previous|my (?:previous|earlier|above|first))|oops) "
 )
 
 

@@ -22,7 +22,9 @@ import re
 from typing import NamedTuple
 
 from rlaif.judging.clauses import Clause, Line, Names, Sentence, names_of, plain_letters, read_lines, spelled
-from rlaif.judging.own_words import object_of, own_words, unwrapped, window
+from rlaif.judging.leanings import Own, lean
+from rlaif.judging.own_words import HIDDEN, object_of, own_words, unwrapped, window
+from rlaif.judging.scores import best_score, table_verdict
 from rlaif.judging.statements import (
     TIE,
     Role,
@@ -49,6 +51,7 @@ from rlaif.judging.statements import (
     role,
     says_so,
     seems,
+    sets_aside,
     speaks,
     subject,
     turns,
@@ -129,7 +132,9 @@ def _read(text: str, names: Names) -> tuple[int, int] | None:
     found = _from_object(inner, names)
     if found is None:
         own = own_words(plain_letters(inner), names.quoted)
-        found = _from_lines(own, read_lines(own, names))
+        found = _from_lines(own, read_lines(own, names)) or table_verdict(own, names)
+        if found is None and HIDDEN not in own:
+            found = best_score(own, names)
         if found is not None and found[0] != TIE and names.letters and _THIRD.search(own):
             return None  # a third label in use elsewhere, mostly for a tie
     return None if found is None or found[0] in (_NONE, _CLASH) else (found[0], found[1] + offset)
@@ -168,7 +173,7 @@ def _from_object(text: str, names: Names) -> tuple[int, int] | None:
     if len(said) != 1 or None in verdicts:
         return None
     verdict = said.pop()
-    for key in re.finditer(r"\"([^\"]{1,60})\"\s*:\s*(?P<value>\"[^\"]*\"|[^\s\",}]+)", body):
+    for key in re.finditer(r"[\"']([^\"']{1,60})[\"']\s*:\s*(?P<value>\"[^\"]*\"|'[^']*'|[^\s\",}]+)", body):
         place = names.marked(body, *key.span("value")) if _KEYS.fullmatch(key[1].strip()) else None
         if place:
             return verdict, start + place[1]
@@ -194,6 +199,9 @@ def _from_lines(text: str, lines: list[Line]) -> tuple[int, int] | None:
     said, bare = reader.closing or reader.said, reader.bare
     first = next((name for name in bare if name.line == 0), None)
     last = next((name for name in bare if name.line == len(lines) - 1), None)
+    if first is not None and len(lines) > 1 and lines[1].listed and not lines[1].after_blank:
+        before = text[text.rfind("\n", 0, first.place) + 1 : first.place]
+        first = None if re.search(r"[^\W_]", before) else first  # "Response 1" over a list of its merits
     if len({name.verdict for name in bare}) > 1:
         # Headings, or two answers.
         first = last = None if first is None or said is None or said.verdict != first.verdict else said
@@ -204,7 +212,10 @@ def _from_lines(text: str, lines: list[Line]) -> tuple[int, int] | None:
             said = first
         elif said.verdict not in (TIE, _NONE, _CLASH) and not reader.revised:
             return None
-    return None if said is None else (said.verdict, said.place)
+    if said is None or (said.verdict == _NONE and reader.retracted):
+        found = lean(reader.own, reader.retracted)
+        return None if found is None or reader.turned(found[1]) else found
+    return said.verdict, said.place
 
 
 class _Reader:
@@ -227,19 +238,24 @@ class _Reader:
         self._unfinished = False  # the line before ends in a colon, and a number that follows may be anything
         self._aspect = False  # a heading of one aspect stands over this
         self._under: set[int] = set()  # the line before was the heading of these
+        self._label: int | None = None  # the last line was a name and a colon
         self._told: set[int] = set()  # in this paragraph somebody else is said to decide for these
+        self._labelled: set[int] = set()  # in this paragraph something is said of these behind a colon
         self._told_on: set[int] = set()  # the same for the rest of the text
         self._quoting = ""  # "next": a paragraph that is told of begins, "now": this is one
         self._teller: set[int] = set()
         self._listed = True
+        self._named: set[int] = set()  # in it
         self._before = ""  # the sentence before
+        self.own: list[Own] = []  # the sentences that are read, since the last that takes all back
+        self.retracted = False
         self.closing: _Said | None = None  # the last sentence is a name and nothing more
 
     def read(self, line: Line) -> None:
         """Takes the next line."""
         self._line += 1
         if line.after_blank:
-            self._told = self._under
+            self._told, self._labelled = self._under, set(self._under)
             if self._quoting == "now":
                 self._end_quotation()
         self._under = set()
@@ -259,11 +275,12 @@ class _Reader:
             return
         for i, sentence in enumerate(line.sentences):
             self._sentence(sentence, line, i)
+            self.own.append(Own(sentence, frozenset(self._told | self._told_on), self._aspect))
         last = line.sentences[-1]
         self._unfinished = last.end.endswith(":") and not self._topic
         if self._unfinished and is_name(last.words):
             self._told = self._under = names_in(last.words)
-        if introduces(last.words, last.end, line.title):
+        if introduces(last.words, last.end, line.title) and (last.end or not line.listed):
             self._quoting, self._listed = "next", True
             self._teller = names_in(last.words) or {0, 1}
 
@@ -281,12 +298,16 @@ class _Reader:
         if len(sentence.clauses) == 1 and (name := is_name(words)) and "?" not in sentence.end:
             clause = sentence.clauses[0]
             found = _Said(int(name["name"][1]), clause.places[0], self._line)
-            if self._topic:
+            if self._topic or self._after_arrow(found.place):
                 self._note(found, words)
             elif sentence.end.endswith(":") or line.title:
-                self._told = self._under = {found.verdict}
+                both, self._label = self._label == 1 - found.verdict and not line.after_blank, found.verdict
+                self._told = self._under = set() if both else {found.verdict}
                 self._aspect = False
                 return True
+            elif line.listed and (number := self._number_of(found.place)):
+                if "rank" in self._before and number == "1":
+                    self._note(found, words)
             elif "¢" in words:
                 self._note(found, words)
             elif (
@@ -304,6 +325,15 @@ class _Reader:
             self._aspect = not heading_role(words)
         return False
 
+    def _number_of(self, place: int) -> str | None:
+        """The number of the list's item in which `place` is."""
+        match = re.match(r"\s*[*_]*(\d+)[.)]\s", self._text[self._text.rfind("\n", 0, place) + 1 : place])
+        return match[1] if match else None
+
+    def _after_arrow(self, place: int) -> bool:
+        line = self._text[self._text.rfind("\n", 0, place) + 1 : place]
+        return re.match(r"[\s*_]*(?:[-=]+>|[→⇒➜⟶➡])", line) is not None
+
     def _row(self, line: Line) -> None:
         """A row of a table is a verdict if it says what it is, and names one response: "| Winner | Response 2 |"."""
         clauses = [clause for sentence in line.sentences for clause in sentence.clauses]
@@ -313,7 +343,7 @@ class _Reader:
             self._note(_Said(int(names[0]["name"][1]), clauses[1].places[0], self._line), "")
 
     def _note(self, found: _Said, words: str) -> None:
-        if self._text[found.place : found.place + 6].lower() in ("former", "latter") and self._turned(found.place):
+        if self.turned(found.place):
             return
         if found.verdict in self._told | self._told_on:
             return
@@ -323,8 +353,10 @@ class _Reader:
         self.said = found
         self.revised = revises(words)
 
-    def _turned(self, place: int) -> bool:
+    def turned(self, place: int) -> bool:
         """Whether "the former" in `place` may be Response 2, which was named first."""
+        if self._text[place : place + 6].lower() not in ("former", "latter"):
+            return False
         near = re.findall(r"(?i)\b(?:1|2|a|b|first|second|one|two)\b", self._text[max(0, place - 300) : place])
         ranks = [0 if name.lower() in ("1", "a", "first", "one") else 1 for name in near if name not in ("a", "one")]
         return len(ranks) > 1 and ranks[-2:] == [1, 0]
@@ -332,6 +364,7 @@ class _Reader:
     def _sentence(self, sentence: Sentence, line: Line, index: int) -> None:
         """Takes a sentence."""
         words, before = sentence.words, self._before
+        self._named = names_in(before)
         self._before = words
         self.closing = None
         if self.said is not None and disowns(words):
@@ -340,7 +373,7 @@ class _Reader:
             self.bare = [name for name in self.bare if name.line < self._line - 2]
         found = self._decision(sentence)
         if found is None and retracts(words):
-            self.bare = []
+            self.bare, self.own, self.retracted = [], [], True
             self.said = None if self.said is None else _Said(_NONE, self.said.place, self._line)
         if found is None and self._line == 0 and index == 0:
             found = self._begins_with_a_name(sentence, line)
@@ -353,6 +386,8 @@ class _Reader:
                 self._closing(named, words, before)
         if found is not None:
             self._note(found, words)
+        elif gives_up(words) and self.bare:
+            self.bare, self.own, self.retracted = [], [], True
         elif self.said is not None and (
             gives_up(words) or (self.said.verdict == TIE and contrasts(words) and names_in(words))
         ):
@@ -407,6 +442,14 @@ class _Reader:
             said = self._said_in(clause, sign, topic, actor)
             if names_in(words):
                 actor = subject(words) if not any(names_in(other.words) for other in clauses[:i]) else None
+            if (
+                said is not None
+                and said.verdict == TIE
+                and not topic
+                and clause.before in (":", "-")
+                and is_fragment(words)
+            ):
+                said = None  # "Safety: equal"
             if said is not None and not question:
                 if role(words, sign) is Role.RESUMES:
                     limited, teller = False, set()
@@ -450,11 +493,12 @@ class _Reader:
         """Notes for whom a clause says that others decide; `speech`: their words follow, not in quotation marks."""
         names = names_in(words)
         if speech and not topic and is_name(words):
-            self._told |= names
-        if speech and speaks(words):
+            self._labelled |= names
+            self._told = self._told | names if self._labelled != {0, 1} else set()
+        if speech and speaks(words) and not retracts(words):
             self._told_on |= names or {0, 1}
         if forges(words):
-            self._told |= names or {0, 1}
+            self._told |= names or (self._named if sets_aside(words) else set()) or {0, 1}
 
 
 def _takes_back(clause: Clause, found: _Said, impression: bool) -> bool:

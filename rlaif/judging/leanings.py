@@ -1,0 +1,544 @@
+"""Leanings: decisions whose words the grammar of statements.py does not know, asked only where it finds none.
+
+Here unknown words may stand in a sentence, so guards take the place of the grammar: nothing is read of a sentence that
+asks, tells what somebody says or a response holds, sets a condition, denies, or ends on one aspect. A sentence leans
+firmly ("B takes the cake", "my choice is therefore B") or faintly ("A is more helpful than B", "A falls short of B").
+The last firm one counts, and two that contradict each other need a word of change between them; faint ones count
+where all agree, nothing firm is said, and no "but" follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rlaif.judging import lexicon
+from rlaif.judging.clauses import NOUN, Sentence
+from rlaif.judging.lexicon import one_of
+from rlaif.judging.statements import (
+    TIE,
+    Role,
+    concludes,
+    disowns,
+    forges,
+    gives_up,
+    reports,
+    retracts,
+    role,
+    seems,
+    turns,
+    undoes,
+)
+
+__all__ = ["Own", "lean"]
+
+
+class Own(NamedTuple):
+    """A sentence that may be the judge's own.
+
+    Attributes:
+        told: for whom somebody else is said to decide there.
+        aspect: a heading of one aspect stands over it.
+    """
+
+    sentence: Sentence
+    told: frozenset[int]
+    aspect: bool
+
+
+class _Leaning(NamedTuple):
+    verdict: int
+    firm: bool
+    start: int  # where it begins in the sentence
+
+
+_NAME = r"(?<!\( )[§¤¢](?P<name>[01]) "
+# As a subject: "the game in Response 1 wins" is not of Response 1.
+_WHO = r"(?<!in )(?<!of )(?<!from )(?<!by )(?<!with )(?<!about )(?<!to )(?<!on )(?<!assistant )(?<!model )" + _NAME
+_OTHER = r"[§¤¢](?P<other>[01]) "
+_WORD = r"(?:[^\s§¤¢¶,;:()→←?|-]\S* )"
+_FILL = f"{one_of(lexicon.FILLERS)}"
+_MARK = r"[,:;()→|=-] "
+_BEGIN = (
+    r"(?:^|(?<=[,;:()→-] )|(?<= and )|(?<= but )|(?<= so )|(?<= that )|(?<= then )|(?<= ergo )|"
+    r"(?<= hence )|(?<= thus ))"
+)
+_END = (
+    rf"(?=$|[,;)(→-]|(?:{_FILL}|please )*(?:$|[,;)(-])|(?:be?c\S*se|cuz|cause|since|as|for|due|over|and|"
+    rf"while|which|who|whose|given|thanks|with|on account|owing|than|instead|rather|by|on this one|"
+    rf"in (?:this|my|every|all|the end)|though|although|even|this|here|any|every|first|higher|above|is|but|"
+    rf"not|to be|it|its|the|best|better|has|did|does|was|would|at|from|until|once|when|if|were|so|that|"
+    rf"anyway|regardless|superior|preferable|stronger|both|reads?|\w+ly)\b)"
+)
+_STOP = (
+    rf"$|{_MARK}|(?:{_FILL})*(?:$|[,;)(-])|(?:be?c\S*se|cuz|cause|since|as|for|due|over|and|while|which|"
+    rf"who|given|thanks|on account|owing|than|instead|rather|by|on (?:balance|this)|in (?:this|my|every|"
+    rf"all|the end)|though|although|even|of the two|is (?:{_FILL})*(?:better|superior|preferable|best|"
+    rf"the (?:better|best|winner|stronger)))\b"
+)
+_IS = (
+    r"(?:(?:is|was|'s|are|be|seems?|seems to be|looks|looks like|remains|appears|appears to be|"
+    r"comes across as|makes|feels|reads|proves|proves to be|does|did|do|performs?|performed|works|sounds|"
+    r"stays|fares|ends up|turns out to be|turns out|emerges as|stands out as|must be|has to be|should be|"
+    r"ought to be|deserves to be|i find|to be|as|would be|strikes me as|qualifies as|represents|ranks as|"
+    r"can only be|counts as|gets|had) )"
+)
+_ADVERB = rf"(?:{_FILL}|\w+ly |the |a |an |my |also |both )"
+_ADJECTIVE = r"(?:(?!no |not |nothing |never |far |less |than )[a-z][a-z-]*[a-z](?<!n't) )"
+_I = (
+    r"(?:(?:i|we|i'd|i'll|i'm|we'd|i've|me|gotta|gonna|imma|lemme|myself|myself i'd|vote|judge's|my vote|"
+    r"my verdict|my decision) )"
+)
+_BETTER = (
+    rf"(?:(?:{_ADVERB})*{one_of(lexicon.BETTER)}|(?:the|a|my) (?:much |clearly |far )?(?:more|"
+    rf"most) {_ADJECTIVE}{{1,2}}(?:one|{NOUN}) |(?:the )?better {_ADJECTIVE}(?:one|{NOUN}|job|fit|match) )"
+)
+_AFTER = (
+    rf"(?:(?:one|{NOUN}|job|fit|match|choice|of the two|of both|of them|of these|overall|work|result|"
+    rf"quality|performer|performance|candidate|pick|here) )*"
+)
+# An aspect, or a doubt, behind a decision.
+_NARROW = re.compile(
+    r"(?:(?:only|just|purely|merely|mainly) )?(?:(?:in terms of|in (?:style|tone|form|format|length|"
+    r"clarity|parts?|some|places|detail|depth|\w+ness|terms)|on (?!\w+ and \w+ $|the whole|balance|all|"
+    r"every|account|this|both|my|substance)|at (?!answering|addressing|all|the task|doing|meeting|"
+    r"following the (?:instruction|prompt|user))|regarding|with (?:regard|respect)|when it comes|"
+    r"as far as|if|unless|when|to (?:a|some)|from (?:a|the)|stylistically|technically|superficially|"
+    r"than nothing|in \w+ only|for \w+ (?:readers|users|people)|says|claims?|according)\b|\w+wise )"
+)
+_MERIT = rf"(?:{one_of(lexicon.MERITS, lexicon.VIRTUES)})"
+
+_FIRM = [
+    # "I'd rather have B", "gotta hand it to B"
+    (
+        rf"{_I}(?:{_WORD}){{0,6}}?{one_of(lexicon.CHOOSES)}(?:{_ADVERB}|in favou?r of |with |to |"
+        rf"of )*{_NAME}(?!'s |(?:and|or|nor) [§¤¢]|[§¤¢]|to be |to mean |as (?:a |an )|"
+        rf"(?:as) (?:the )?(?:\w+ )?(?:worst?|worse|weaker|weakest|loser|losing|inferior|poorer|less)|last |"
+        rf"is |was |has |does |did )"
+    ),
+    (
+        rf"(?:^|{_MARK})(?:{_FILL}|i'm )*(?:(?:going|leaning|siding|sticking|voting|opting|settling|"
+        rf"staying) (?:{_ADVERB})*(?:with|for|to|towards?|on)|(?:changing|switching|revising|moving|"
+        rf"correcting) (?:(?:my|the) \w+ |over )?to) {_NAME}{_END}"
+    ),
+    (
+        rf"{_I}(?:{_WORD}){{0,3}}?(?:say|said|says|guess|reckon|think|meant|mean) (?:it's |it is |"
+        rf"that )?{_NAME}(?=$|{_MARK}|be?c\S*se|cuz|cause|since|as )"
+    ),
+    (
+        rf"(?:i|we) (?:{_WORD}){{0,4}}?(?:find|hold|judge|deem|consider|rate|rank|call|see|place|put|regard|"
+        rf"think|believe|feel|declare|prefer|want|like) {_NAME}(?:to be |as |being )*(?:{_BETTER}{_AFTER}|"
+        rf"higher |first |more (?:than )?|above |over |ahead |best )"
+    ),
+    # "B takes the cake", "the first one is way better"
+    rf"{_WHO}(?:{_ADVERB})*(?:should |must |would |will |'d |is |was |has |'s )?{one_of(lexicon.WINS)}",
+    rf"{_WHO}(?:{_ADVERB})*{_IS}(?:{_ADVERB}|to me )*{_BETTER}{_AFTER}",
+    rf"(?<!\S)§(?P<name>[01]) (?:{_ADVERB})*{_BETTER}{_AFTER}",
+    (
+        rf"(?:give|award|hand|grant|giving|awarding|handing) {_NAME}(?:the|a|my|"
+        rf"this) (?:{_WORD}){{0,2}}?(?:nod|edge|win|vote|prize|points?|preference|crown|advantage|victory|"
+        rf"title|trophy|round|upper hand|one) "
+    ),
+    rf"^(?:my |the |final |overall )*(?:ranking|order|order of preference) [:=-] {_NAME}[,>] {_OTHER}$",
+    rf"{_WHO}(?:{_ADVERB})*{one_of(lexicon.BEATS)}(?:{_ADVERB})*{_OTHER}",
+    (
+        rf"{_WHO}(?:{_ADVERB})*(?:is|are) (?:{_ADVERB})*what (?:i|the user|they) (?:{_WORD}){{0,2}}(?:prefer|"
+        rf"choose|pick|want|take|go with) "
+    ),
+    # "my choice is therefore B", "edge: B"
+    (
+        rf"{_BEGIN}(?:{_FILL}|"
+        rf"{_MARK})*{one_of(lexicon.OF_VERDICTS)}*{one_of(lexicon.VERDICTS)}(?:{one_of(lexicon.OF_VERDICTS)}|"
+        rf"[,:=→-] )*{_NAME}(?={_STOP})"
+    ),
+    (
+        r"(?:i|i'd|i'll|we) (?:would |will |must |now |therefore |thus |have to |to |can only |"
+        r"still )*§(?P<name>[01]) (?=$|[,;]|because|since|as )"
+    ),
+    (
+        rf"(?:arrive at|arrived at|come to|came to|reach|reached|"
+        rf"get to) {one_of(lexicon.OF_VERDICTS)}*{one_of(lexicon.VERDICTS)}(?:{one_of(lexicon.OF_VERDICTS)}|"
+        rf"[,:=→-] )*{_NAME}(?={_STOP})"
+    ),
+    rf"{one_of(lexicon.LEADS_TO)}(?:{_ADVERB}|only |us |me |with |to |for |of )*{_NAME}",
+    rf"(?:in|into) {_NAME}'s (?:favou?r|direction|way) ",
+    # "so, on balance, B"
+    (
+        rf"(?:^|[;:→] |(?<=→ )|, )(?:{_FILL}|[,:→-] |answer |pick |it's |it has to be |is )+{_NAME}(?:{_FILL}|"
+        rf"[,-] |then |please |wins |it is )*$"
+    ),
+    rf"^{_NAME}(?:[,-] )?(?:{_FILL}|[,-] )+$",
+    (
+        rf"^{_NAME}(?:[,-] )?(?:for sure|hands down|all the way|easily|no contest|any day|definitely|all day|"
+        rf"obviously|clearly the|without a doubt) "
+    ),
+    rf"(?:^|(?<=, ))(?:no|oops|sorry|edit) [,:] {_NAME}$",
+    rf"(?:→ |^→ ){_NAME}$",
+    rf"^(?:for|to) me (?:it's |it is |is |it be |, )*{_NAME}(?=[,;]|$|be)",
+    (
+        rf"(?:wanted|asked for|want|need|needed|here is|here's) (?:only |just )?(?:the|a|my) (?:number|label|"
+        rf"letter|answer|verdict|name) : {_NAME}$"
+    ),
+    rf"(?:it's|it is|it has to be|it must be|has to be|must be) (?:{_FILL})*{_NAME}(?:{_FILL}|[,-] )*$",
+    # "Response 1 is not the better one; Response 2 is."
+    (
+        rf"(?:not|isn't|n't|can't be|cannot be) (?:{_ADVERB})*(?:better|best|winner|stronger|"
+        rf"superior)(?: {_WORD}{{0,4}})?.{{0,20}}?{_NAME}(?:is|does|did|has) $"
+    ),
+]
+_IT_IS = re.compile(
+    rf"(?:\b(?:it's|that's|it is|this is|which is|that is|it remains|(?:which |that |thus |"
+    rf"thereby )?(?:makes|making|makes for|leaves|leaving) it|and is|and was|and therefore|and thus|"
+    rf"and hence|and so|and remains|and thus is|, is|and so is|and hence is|it was|"
+    rf"is) (?:{_ADVERB})*{_BETTER}{_AFTER}"
+    rf"|(?:^|\b(?:and|it|which|that|so it|thus|hence) )(?:{_ADVERB})*{one_of(lexicon.WINS)}"
+    rf"|\b(?:i|we|i'd|i'll) (?:{_ADVERB}|would |will |must |do |can )*(?:prefer|choose|pick|select|favou?r|"
+    rf"take|vote for|go with|recommend) (?:it|this one|that one|that|this)(?= $| [,;-]| over| because| as|"
+    rf" since))"
+)
+_FAINT = [
+    (
+        (
+            rf"{_WHO}(?:{_ADVERB})*{_IS}(?:{_WORD}|, ){{0,6}}?(?:more |much more |far more |better |the most |"
+            rf"greater |clearer |, )(?:{_WORD}|, ){{0,4}}?{_MERIT}(?:{_WORD}|, ){{0,12}}?(?:than|compared to|"
+            rf"compared with|over) (?:the |that of |what )?{_OTHER}"
+        ),
+        "name",
+    ),
+    (
+        (
+            rf"{_WHO}(?:{_ADVERB})*(?:{_WORD}){{1,4}}?(?:a |an )?(?:more|better|clearer|stronger|far more|"
+            rf"much more) (?:{_WORD}|, ){{0,12}}?than (?:the |that of |what )?{_OTHER}"
+        ),
+        "name",
+    ),
+    (
+        (
+            rf"^(?:{_FILL}|[,:] )*compared (?:to|with) (?:the )?{_OTHER}, {_NAME}(?:{_ADVERB})*{_IS}(?:{_WORD}|"
+            rf", ){{0,4}}?(?:more \w+|better|clearer|stronger|(?!weak|poor|less|short|small|low)\w+er) "
+        ),
+        "name",
+    ),
+    (rf"{_WHO}(?:{_ADVERB})*{_IS}(?:{_ADVERB})*more {one_of(lexicon.MERITS)}", "name"),
+    (
+        (
+            rf"{_WHO}(?:{_ADVERB})*{_IS}?(?:{_WORD}){{0,3}}?{one_of(lexicon.LOSES_TO)}(?:the |that of |what |"
+            rf"anything in )*{_OTHER}"
+        ),
+        "other",
+    ),
+    (rf"{_WHO}(?:{_ADVERB})*{_IS}(?:{_ADVERB})*(?:the )?(?:{_ADVERB})*{one_of(lexicon.WORSE)}{_AFTER}", "lost"),
+    (
+        (
+            rf"{_WHO}(?:{_ADVERB})*(?:loses|lost|falls short|comes up short|(?:should|must|can|has to|"
+            rf"deserves to) be (?:rejected|dismissed|ruled out|discarded|eliminated)|(?:can't|cannot|doesn't|"
+            rf"does not|couldn't) (?:\w+ )?(?:compete|compare|measure up|match it|hold a candle|keep up|win|"
+            rf"be (?:the )?(?:better|winner|best))|pales in comparison|is out|is ruled out|(?:comes|ranks|finishes|"
+            rf"places|is) (?:in )?(?:second|last|lower)(?: place)?|lags behind|is no match) "
+        ),
+        "lost",
+    ),
+    (
+        (
+            rf"\b(?:don't|do not|wouldn't|would not|never|won't|shouldn't) (?:recommend |want to )?(?:go with|"
+            rf"choose|pick|select|prefer|recommend|take|vote for) {_NAME}(?=$|[,;])"
+        ),
+        "lost",
+    ),
+    (
+        (
+            rf"{_NAME}(?:is|does|are) (?:{_ADVERB})*(?:not|n't) (?:{_ADVERB})*better than [§¤¢][01] [,;-] (?:but |"
+            rf"it's |it is |in fact |it |rather |if anything |on the contrary |{_ADVERB})*(?:worse|weaker|"
+            rf"inferior) "
+        ),
+        "lost",
+    ),
+    (rf"\b(?:rank|rate|place|put|mark) {_NAME}(?:last|lower|below|second|down) ", "lost"),
+    (
+        (
+            rf"(?:don't|do not|doesn't|n't|not) (?:{_WORD}){{0,3}}?{_NAME}(?:is|was|to be|does|reads|"
+            rf"works) (?:{_ADVERB})*as (?:{_WORD}){{1,4}}?as (?:the )?{_OTHER}"
+        ),
+        "other",
+    ),
+    (
+        (
+            rf"{_NAME}(?:is|was|does|comes)(?:n't| not| nowhere near| not nearly|"
+            rf" nowhere close to being) (?:{_ADVERB})*as (?:{_WORD}){{1,4}}?as (?:the )?{_OTHER}"
+        ),
+        "other",
+    ),
+    (
+        (
+            rf"{_BEGIN}(?:{_FILL})*(?:the )?(?:{_ADVERB})*(?:(?:more |most |and |, )*{_MERIT}){{1,4}}(?:preferred|"
+            rf"{NOUN}|one|of the two|overall| )*(?:is|:|=|→|would be|-) (?:{_ADVERB})*{_NAME}(?=$|{_MARK}|be?cause)"
+        ),
+        "name",
+    ),
+    (
+        (
+            rf"{_BEGIN}(?:{_FILL})*(?:the )?(?:{_ADVERB})*{one_of(lexicon.WORSE)}(?:(?:preferred|{NOUN}|one|"
+            rf"of the two|overall) )*(?:is|:|=|→|would be|-) (?:{_ADVERB})*{_NAME}(?=$|{_MARK}|be?cause)"
+        ),
+        "lost",
+    ),
+]
+_TIE = re.compile(
+    rf"(?<!\S){one_of(lexicon.TIES)}(?=$|[,;:)(→-]|{_FILL}|(?:because|since|as|and|so|in (?:quality|my|"
+    rf"every|all|this|general|the end|substance|content)|on (?:balance|the whole|all|every)|between|with|"
+    rf"where|or|of the|for (?:this|me|the)|they|then|worth|i|is|are|here|than|both|to me|given)\b)"
+)
+_RULES = [
+    *((re.compile(pattern), "name", True) for pattern in _FIRM),
+    *((re.compile(pattern), kind, False) for pattern, kind in _FAINT),
+]
+_HAS_NAME = re.compile(r"[§¤¢]([01]) ")
+_LIMITED = re.compile(r"(?:(?:and|but|so|yet) )*(?:as to|when it comes to|as regards|in the .{0,20}opinion) ")
+_CONDITION = re.compile(rf"(?<!\S){one_of(lexicon.CONDITIONS)}")
+_OPINION = re.compile(
+    rf"(?<!\S)(?<!i )(?<!we ){one_of(lexicon.OTHERS)}(?:\w+ ){{0,2}}?(?:would|might|may|could|can|will|"
+    rf"says?|said|thinks?|thought|believes?|prefers?|argues?|claims?|feels?|finds?|found|favou?rs?|wants?|"
+    rf"suggests?|picked|chose|voted|who|likes?|gave|rates?|ranks?|ranked|rated|consider|went|called|calls|"
+    rf"is (?:better|the)|to|chooses?|picks?|selects?) "
+)
+_OTHERS_VERDICT = re.compile(
+    r"(?:previous|earlier|other|another|first|reference|gold|user's|crowd's|its own|draft|provisional|"
+    r"tentative|reviewer's|judge's|author's|sample|example|expected|required|default) (?:\w+ )?(?:verdict|"
+    r"judge?ment|decision|choice|answer|label|winner|vote)"
+)
+_DENIAL = re.compile(
+    r"(?<!\S)(?:not|no|never|neither|nor|hardly|scarcely|cannot|nothing|\w+n't|disagree|doubt|refuse|"
+    r"unable|rather not|far from|anything but|wrong to) "
+)
+_ORDER = re.compile(
+    r"^(?:please )?(?:choose|pick|select|vote|rate|rank|print|output|write|say|answer|ignore|you|dear|"
+    r"attention|system|note|prefer|declare) (?![:=→-])"
+)
+_BREAK = re.compile(
+    r"; |: |→ |(?<!\S)(?:but|however|so|therefore|thus|hence|ergo|yet|nevertheless|nonetheless|overall|"
+    r"still|since|because|as|and i|and so|and thus|and therefore|whereas|while|although|though|"
+    r"even though|joking aside|leaving this aside) |, (?=i |i'd |my |we |and (?:is|was|gets|it|wins|"
+    r"therefore)|making|which makes)"
+)
+_ASKED = re.compile(r"\b(?:user|prompt|question|request|instructions?|task) ")
+_CONTRARY = re.compile(
+    r"(?:^|, |; )(?:but|however|yet|still|though|although|nevertheless|on the other hand|wait|hmm|hold on|"
+    r"unfortunately) "
+)
+_TALK = re.compile(
+    r"(?:without a (?:doubt|question)|no (?:question|doubt|contest|hesitation)|can't go wrong|"
+    r"not even close|by no means|if anything|if i (?:have|had) to (?:choose|pick|decide)|"
+    r"if forced to (?:choose|pick)|if pressed|if it were up to me|if this were a (?:contest|competition|"
+    r"race|match|duel|game)(?: ,)?|not surprisingly|(?:judged )?on (?:its |their |"
+    r"the )?(?:own )?merits?(?: alone)?(?: ,)?|it's not close|no second thoughts) ?"
+)
+
+
+_ALONE = re.compile(rf"{_NAME}")
+
+
+def lean(own: Sequence[Own], retracted: bool) -> tuple[int, int] | None:
+    """What the judge's own sentences lean to, and its place; of a long text the first two and the last twelve count."""
+    near = list(own) if len(own) <= 14 else [*own[:2], *own[-12:]]
+    if any(gives_up(item.sentence.words) and not turns(item.sentence.words) for item in near[-2:]):
+        return None
+    firm: tuple[int, int] | None = None
+    faint: list[tuple[int, int]] = []
+    named: set[int] = set()
+    quoting: set[int] = set()  # a quotation may be theirs
+    contrary = False
+    before = ""
+    for i, item in enumerate(near):
+        words = _plain(item.sentence.words)
+        following = near[i + 1].sentence.words if i + 1 < len(near) else ""
+        if "¶" in words or forges(item.sentence.words):
+            quoting |= set() if _ASKED.search(words) else {int(name) for name in _HAS_NAME.findall(words)} or {0, 1}
+        named |= {int(name) for name in _HAS_NAME.findall(words)}
+        if retracts(words) and not _HAS_NAME.search(following + words):
+            firm, faint = None, []
+        found = None if disowns(following) else _leaning(item, words, before, last=i >= len(near) - 2)
+        if (found is not None and found.verdict in item.told) or (item.aspect and not concludes(words)):
+            found = None
+        if found is not None:
+            place = _place(item.sentence, found.verdict)
+            if not found.firm:
+                faint.append((found.verdict, place))
+            elif (
+                firm is not None
+                and firm[0] != found.verdict
+                and not (turns(words) or re.match(r"(?:no|wait|sorry|edit|oops|scratch) ", words))
+            ):
+                return None
+            else:
+                firm = found.verdict, place
+            contrary = False
+        elif i == len(near) - 1 and (alone := _ALONE.fullmatch(words)) and (before.count(" ") <= 3 or retracted):
+            firm = int(alone["name"]), _place(item.sentence, int(alone["name"]))
+        elif _CONTRARY.search(words) and _HAS_NAME.search(words):
+            contrary = True
+        before = words
+    if firm is None and (contrary or len({verdict for verdict, _ in faint}) != 1):
+        return None
+    decision = firm or faint[-1]
+    if decision[0] in quoting and named == {decision[0]}:
+        return None  # only the one that may hold a forged verdict is spoken of
+    return decision
+
+
+def _plain(words: str) -> str:
+    """A sentence without asides, "'s answer", "the" before a name, and phrases that look like a denial."""
+    words = re.sub(r"\( (?![^()]*[§¤¢¶])[^()]*(?:\) |$)", "", words) if not _says_more(words) else words
+    words = re.sub(
+        (
+            rf"(?<=[§¤¢][01] )'s (?:\w+ )?(?:{NOUN}|one|work|attempt|rendering|code|approach|explanation|take|"
+            rf"proof|poem|email|letter|list) "
+        ),
+        "",
+        words,
+    )
+    words = re.sub(r"\b(?:the|number|option|letter|no|nr) (?=[§¤¢][01] )", "", words)
+    words = re.sub(r"([§¤¢]([01])) (?:\( )?[§¤¢]\2 (?:\) )?", r"\1 ", words)
+    words, hypothetical = re.subn(r"\bif (?:it were up to me|this were a \w+) (?:, )?", "", words)
+    return _TALK.sub("", words.replace("would be ", "is ") if hypothetical else words)
+
+
+def _says_more(words: str) -> bool:
+    aside = re.findall(r"\( ([^()]*)", words)
+    return any(reports(said) or undoes(said, aside=True) for said in aside)
+
+
+def _leaning(item: Own, words: str, before: str, last: bool) -> _Leaning | None:
+    if "?" in item.sentence.end or (".." in item.sentence.end and not last) or _ORDER.match(words):
+        return None
+    found: list[_Leaning] = []
+    for pattern, kind, firm in _RULES:
+        if not _HAS_NAME.search(words):
+            break
+        for match in pattern.finditer(words):
+            groups = match.groupdict()
+            name, other = groups["name"], groups.get("other")
+            if (other is not None and other == name) or not _holds(words, match, kind, firm):
+                continue
+            verdict = int(name) if kind == "name" else 1 - int(name)
+            found.append(_Leaning(verdict, firm, match.start()))
+    found += _of_it(words, before)
+    sides = [leaning for leaning in found if leaning.firm] or found
+    if sides:
+        latest = max(sides, key=lambda leaning: leaning.start)
+        one_side = len({leaning.verdict for leaning in sides}) == 1
+        return latest if one_side or (latest.firm and _turn_between(words, sides)) else None
+    tie = _TIE.search(words)
+    return _Leaning(TIE, True, tie.start()) if tie and last and _tied(words, tie) else None
+
+
+def _turn_between(words: str, found: list[_Leaning]) -> bool:
+    latest = max(found, key=lambda leaning: leaning.start)
+    others = [leaning.start for leaning in found if leaning.verdict != latest.verdict]
+    return (
+        re.search(r"(?<!\S)(?:but|however|so|yet|no|wait|therefore) ", words[max(others) : latest.start + 8])
+        is not None
+    )
+
+
+def _of_it(words: str, before: str) -> list[_Leaning]:
+    """ "It is the better one", of the only response that the sentence, or else the one before, speaks of."""
+    matches = list(_IT_IS.finditer(words))
+    if not matches:
+        return []
+    match = matches[-1]
+    names = set(_HAS_NAME.findall(words[: match.start()]))
+    if not names and not _HAS_NAME.search(words) and not re.match(r"(?:this|that|neither|both|they) ", words):
+        names = set(_HAS_NAME.findall(before))
+    if len(names) != 1 or len(set(_HAS_NAME.findall(words))) > 1 or not _holds(words, match, "name", True):
+        return []
+    return [_Leaning(int(names.pop()), True, match.start())]
+
+
+def _holds(words: str, match: re.Match[str], kind: str, firm: bool) -> bool:
+    """Whether nothing around a match sets a condition, tells of others, denies, or limits it to an aspect."""
+    start = _scope(words, match.start())
+    scope, rest = words[start : match.end()], re.sub(r"^than [§¤¢][01] ", "", words[match.end() :])
+    if _limited(words, start, match.start()):
+        return False
+    clause = words[max(start, words.rfind(", ", 0, match.start()) + 1) : match.end()]
+    if (
+        "¶" in scope
+        or forges(scope)
+        or _CONDITION.search(scope)
+        or _OPINION.search(scope)
+        or _OTHERS_VERDICT.search(words)
+    ):
+        return False
+    if reports(_not_by_me(words[start : match.start()])) and not re.match(r"(?:i|i'd|i'll|we) ", match[0]):
+        return False
+    if (
+        kind == "name"
+        and _DENIAL.search(clause)
+        and "not the better" not in match[0]
+        and not match[0].startswith(("not ", "isn't", "can't"))
+    ):
+        return False
+    if _NARROW.match(rest) or (re.match(r"(?:and|or|nor) (?:the )?[§¤¢]", rest) and match[0].endswith(("0 ", "1 "))):
+        return False
+    if re.search(r"\bonly (?:in|on|at|for|if|when|because|superficially)\b", rest):
+        return False
+    if not firm and re.search(
+        r"\b(?:more|better) [^§¤¢]*(?:but|while|whereas|though|although) ", words[: match.start()]
+    ):
+        return False
+    if (not firm or seems(match[0])) and re.search(r"(?:^|, )(?:but|however|yet) ", rest):
+        return False
+    pieces = re.split(r"[,;:()-] ", rest)[1:] if rest[:1] not in ",;:(-" else re.split(r"[,;:()-] ", rest)
+    return not any(undoes(piece, aside=False) for piece in pieces if not piece.startswith(("when ", "as ")))
+
+
+def _scope(words: str, at: int) -> int:
+    """Where the part of a sentence begins in which a match at `at` stands: behind "but", "so", a concession's comma."""
+    start = 0
+    for bound in _BREAK.finditer(words, 0, at):
+        start = bound.end()
+        if re.match(r"(?:since|because|as|while|whereas|although|though|even though) ", bound[0]):
+            comma = words.find(", ", start, at)
+            start = comma + 2 if comma >= 0 else start
+    return start
+
+
+def _limited(words: str, start: int, at: int) -> bool:
+    """Whether a clause before a match names an aspect, a condition, or whose words follow."""
+    clauses = re.findall(r"([^,;:()→-]+ )([,;:()→-] )", words[start:at])
+    if any(role(clause, sign.strip()) is Role.LIMITS or _LIMITED.match(clause) for clause, sign in clauses):
+        return True
+    if words[max(0, start - 2) : start] != ": ":
+        return False
+    before = re.split(r"[,;:()→] ", words[: start - 2])[-1]
+    return role(before, ":") is Role.LIMITS or reports(_not_by_me(words[: start - 2])) or "namely" in before
+
+
+def _not_by_me(words: str) -> str:
+    """Without what the judge says that it does itself: "I would say"."""
+    return re.sub(r"(?<!\S)(?:i|we|i'd|i'll|i'm|we'd|i've) (?:[^\s,;]+ ){1,3}", "", words)
+
+
+def _tied(words: str, match: re.Match[str]) -> bool:
+    scope, rest = words[: match.start()], words[match.end() :]
+    start = _scope(words, match.start())
+    if _limited(words, start, match.start()):
+        return False
+    if "¶" in scope[start:] or _CONDITION.search(scope[start:]) or _OPINION.search(scope[start:]):
+        return False
+    if (
+        _DENIAL.search(scope[start:])
+        or reports(scope[start:])
+        or re.search(r"(?:almost|nearly|close to|quite|to) $", scope)
+    ):
+        return False
+    return not _NARROW.match(rest) and not re.search(r"\b(?:but|however|except|until|breaker) ", rest)
+
+
+def _place(sentence: Sentence, verdict: int) -> int:
+    """Where the response is named in the sentence last; where the sentence begins if it is not."""
+    names = [name for clause in sentence.clauses for name in _HAS_NAME.findall(clause.words)]
+    places = [place for clause in sentence.clauses for place in clause.places]
+    found = [place for name, place in zip(names, places, strict=False) if name == str(verdict)]
+    return found[-1] if found else sentence.clauses[0].start
