@@ -38,7 +38,8 @@ __all__ = [
 
 
 # A full disk, a folder that may not be written, a file where a folder should be: a user's to mend, not a bug to trace.
-_FILE_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+_FILE_TROUBLE = {errno.ENOENT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+_FILE_TROUBLE |= {errno.ENOSPC, errno.EDQUOT}
 
 
 class GateError(ValueError):

@@ -114,3 +114,29 @@ def test_a_server_that_does_not_sample_is_told_apart_from_alike_answers(server: 
     assert "does not sample" not in some.stderr
     report = json.loads((tmp_path / "some" / "report.json").read_text())
     assert (report["alike"], report["duplicates"], report["pairs"]) == (6, 6, 1)
+
+
+def test_half_an_answer_is_no_response(server: Server, tmp_path: Path) -> None:
+    """What a filter stopped, or the server broke off, is left out with its reason; what was cut off is counted."""
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        for words, finish in (("filtered", "content_filter"), ("broken", "error"), ("cut", "length")):
+            if words in str(body["messages"]):
+                return completion(f"half of it {body['seed']}", finish)
+        return completion(f"answer {body['seed']}")
+
+    server.answer = answer
+    prompts = write_rows(
+        tmp_path / "prompts.jsonl", [{"prompt": word} for word in ("filtered", "broken", "cut", "fine")]
+    )
+    where = ["--policy", "m", "--base_url", server.url, "--max_retries", 0]
+    done = rlaif("sample", "--prompts", prompts, *where, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["failed"], report["cut"], report["pairs"], report["prompts_without_pair"]) == (4, 2, 2, 2)
+    assert "2 of 8 responses were cut off at" in done.stderr
+    assert sorted(report["failures"].values()) == [2, 2]
+    none = write_rows(tmp_path / "none.jsonl", [{"prompt": "filtered"}])
+    line = refused(rlaif("sample", "--prompts", none, *where, "--output", tmp_path / "none"), 1)
+    assert "failed 2" in line
+    assert "Most that failed: stopped by the server's content filter" in line

@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 import math
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,11 @@ class SampleCounts:
     pairs: int
     alike: int
 
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {count}" for name, count in dataclasses.asdict(self).items())
 
+
+_REASONS = 20  # of responses that failed, in the report
 _FEW = 5  # prompts to which the same is said every time may be chance; more are none
 _STILL = (
     "Every sample of every prompt was the same, at a temperature above 0: what answers does not sample, whatever it is "
@@ -143,7 +148,7 @@ def form_pairs(
                     kept.append((name, text))
                     counts["cut"] += not row.complete
             texts = [row.text for row in rows[index]]
-            counts["alike"] += len(texts) > 1 and texts[0] is not None and set(texts) == {texts[0]}
+            counts["alike"] += len(texts) > 1 and bool((texts[0] or "").strip()) and set(texts) == {texts[0]}
             by_policy.append(kept)
         first_kept, last_kept = by_policy[0], by_policy[-1]
         two = len(by_policy) == 2
@@ -175,16 +180,22 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         raise UsageError(f"limit is {config.limit}; expected at least one prompt, or no limit.")
     prompts = read_prompts(config.prompts, config.split)[: config.limit]
     with occupied(config.output, "rlaif sample"):
-        policies = load_policies(config)
-        pairs, counts = sample_pairs(config, prompts, policies)
+        policies, reasons = load_policies(config), Counter[str]()
+        pairs, counts = sample_pairs(config, prompts, policies, reasons)
         if not is_main():
             return {}
         asked = len(prompts) * len(policies)
         still = bool(config.base_url) and config.temperature > 0.0 and counts.alike == asked >= _FEW
         if not pairs:
+            why = f" Most that failed: {reasons.most_common(1)[0][0]}." if reasons else ""
             raise ValueError(
                 f"no pair could be formed of {counts.responses} responses ({counts}); nothing was written."
-                f"{f' {_STILL}' if still else ''}"
+                f"{why}{f' {_STILL}' if still else ''}"
+            )
+        if counts.cut:
+            warn(
+                f"{counts.cut} of {counts.responses} responses were cut off at {config.max_new_tokens} tokens and are "
+                "in pairs as they are; raise --max_new_tokens for whole ones."
             )
         if still:
             warn(_STILL)
@@ -195,6 +206,8 @@ def sample(config: SampleConfig) -> dict[str, Any]:
             "left_out": {name: count for name, count in left_out.items() if count},
         }
         report = {**dataclasses.asdict(counts), "ledger": ledger, "seconds": elapsed()}
+        if reasons:
+            report["failures"] = dict(reasons.most_common(_REASONS))
         write_jsonl(Path(config.output) / "pairs.jsonl", (pair.row() for pair in pairs))
         write_json(Path(config.output) / "report.json", report)
         settings = dataclasses.asdict(config)
@@ -228,15 +241,27 @@ def load_policies(config: SampleConfig) -> dict[str, Model]:
 
 
 def sample_pairs(
-    config: SampleConfig, prompts: Sequence[Prompt], policies: Mapping[str, Model] | None = None
+    config: SampleConfig,
+    prompts: Sequence[Prompt],
+    policies: Mapping[str, Model] | None = None,
+    reasons: Counter[str] | None = None,
 ) -> tuple[list[Pair], SampleCounts]:
-    """Asks the policies of `config` for answers to `prompts` and forms pairs; an output keeps the replies."""
+    """Asks the policies of `config` for answers to `prompts` and forms pairs; an output keeps the replies.
+
+    Args:
+        config, prompts: whom and what.
+        policies: by name; those of `config` where they are not made yet.
+        reasons: is filled with those of the responses that failed.
+    """
     completions = {}
     for name, policy in (policies or load_policies(config)).items():
         sampling = Sampling(
             policy, config.samples, config.max_new_tokens, config.temperature, config.top_p, config.seed
         )
-        completions[name] = complete(sampling, prompts, config.output, f"sampling {Path(name).name}")
+        done = complete(sampling, prompts, config.output, f"sampling {Path(name).name}")
+        completions[name] = done
+        if reasons is not None:
+            reasons.update(one.reason for of_prompt in done for one in of_prompt if one.reason is not None)
     return form_pairs(prompts, completions, config.pairs_per_prompt, config.seed)
 
 

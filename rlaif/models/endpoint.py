@@ -106,7 +106,7 @@ class _Question:
     limited: int = 0
     limited_since: float = 0.0
     empty: int = 0
-    left_out: set[str] = field(default_factory=set)
+    without: dict[str, str] = field(default_factory=dict)  # settings that it was refused with, and the words
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
     status: int = 0
@@ -282,12 +282,12 @@ class Endpoint:
     async def _persist(self, question: _Question, here: _Here) -> Answer:
         """One question until it is answered, refused, or tried often enough."""
         while True:
-            sent = self.dialect.sent(question.wanted, question.left_out)
+            sent = self.dialect.sent(question.wanted, question.without)
             found = await self._once(question, sent, here)
             if isinstance(found, Answer):
                 self._hear()
                 self._refused = 0
-                self.dialect.took(sent)
+                self.dialect.took(sent, question.without)
                 question.usage += found.usage
                 # Nothing was written, and nothing says why: another try may well give something.
                 empty = found.reason is None and found.finish == "stop" and not (found.text or "").strip()
@@ -349,15 +349,20 @@ class Endpoint:
                 f"{self.address} refused the key in {self._key_env}, or its account: {words}. Set the right one, or "
                 "see to the account, and run the same command again; what was answered is stored."
             )
+            if question.status == 407:
+                down = f"a proxy before {self.address} refused the call: {words}. Check HTTPS_PROXY in the environment."
             if question.status == 403:  # a firewall may forbid what a text holds
                 raise _DoubtError(f"{refused}: {words}", down)
             raise EndpointDownError(down)
-        if fault.kind == "address" and not self._heard:
+        if fault.kind == "address":
+            self._silent += 1
             down = (
-                f"{self.address} has nothing for the model {self.model!r}: {words}. Check the model's name, and that "
-                "the address is right; it usually ends in /v1."
+                f"{self.address} does not answer as an endpoint with the model {self.model!r}: {words}. Check the "
+                "model's name, and that the address is right; it usually ends in /v1."
             )
-            raise _DoubtError(f"{refused}: {words}", down)
+            if not self._heard or self._silent >= _GIVE_UP_AFTER:
+                raise _DoubtError(f"{refused}: {words}", down)
+            raise NoReplyError(f"{refused}: {words}")
         self._hear()
         if fault.kind == "setting":
             if fault.setting in ("max_tokens", "max_completion_tokens") and fault.most is not None:
@@ -365,9 +370,10 @@ class Endpoint:
                     raise NoReplyError(f"{refused}: {words}", final=True)
                 raise EndpointDownError(
                     f"{self.address} gives at most {fault.most} tokens and max_tokens is {sent[fault.setting]}; "
-                    "expected no more than that: lower --max_tokens."
+                    "expected no more than that: lower --max_tokens (of rlaif sample, --max_new_tokens)."
                 )
-            if self.dialect.learn(fault, words, sent, question.left_out):
+            # A server that fails may name anything: what it says counts for this question alone.
+            if self.dialect.learn(fault, words if question.status < 500 else "", sent, question.without):
                 return 0.0
         self._refused += 0 if fault.final else 1
         if self._refused == _GIVE_UP_AFTER:
@@ -414,7 +420,11 @@ class Endpoint:
         question.failed += 1
         most = self.max_retries if connected or self._heard else min(3, self.max_retries)
         if question.failed <= most:
-            return _backoff(question.failed) if wait is None else min(wait, _LONGEST_WAIT) * random.uniform(1.0, 1.5)
+            if wait is None:
+                return _backoff(question.failed)
+            # What it asks for is waited out as a rate limit is, within the user's patience; then tried as usual.
+            left = question.begun + self.patience - time.monotonic()
+            return max(_backoff(question.failed), min(wait, _LONGEST_WAIT, left))
         reason = f"no answer after {question.failed} tries: {words}"
         if not connected and self._heard <= question.begun:
             if not self._heard:
@@ -444,7 +454,7 @@ class Endpoint:
         async with here.sure:
             plain = _Question(_PLAIN, question.wanted, question.timeout)
             while self._heard == heard:
-                found = await self._once(plain, self.dialect.sent(plain.wanted, plain.left_out), here)
+                found = await self._once(plain, self.dialect.sent(plain.wanted, plain.without), here)
                 kind = None if isinstance(found, Answer) else found.kind if isinstance(found, Fault) else "server"
                 if kind in {None, "question", "setting"} or (kind == "limit" and doubt.busy):
                     self._hear()

@@ -110,6 +110,8 @@ async def _read(content: aiohttp.StreamReader) -> bytes:
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"an answer that is no valid HTTP: {(error.message.strip() or type(error).__name__).splitlines()[0]}"
     number = getattr(error, "errno", None) or getattr(getattr(error, "os_error", None), "errno", None)
     words = str(error) or type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
