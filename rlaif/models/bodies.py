@@ -83,7 +83,9 @@ _HOLDS_CODES = names_in(
 )
 _HOLDS_PARAMS = names_in("param parameter field loc location pointer")
 _MAY_HOLD_PARAMS = names_in("path instancepath property name")  # or an address, or the error's own name
-_HOLDS_MORE = _HOLDS_WORDS | names_in("innererror fieldviolations violations metadata base_resp response fault source")
+_HOLDS_MORE = _HOLDS_WORDS | names_in(
+    "innererror fieldviolations violations metadata base_resp response fault source issues invalid_params"
+)
 _HOLDS_WAITS = {
     "retrydelay": 1,
     "retry_after": 1,
@@ -140,7 +142,7 @@ _TAG = re.compile(r"<[^<>]{0,500}>")
 def _gather_object(value: dict[Any, JSON], said: Said, depth: int) -> None:
     names: list[str] = []
     for key, item in list(value.items())[:50]:
-        key = str(key)[:50].lower()
+        key = str(key)[:50].lower().replace("-", "_")
         if key in _HOLDS_PARAMS:
             names += _names(item)
         if key in _MAY_HOLD_PARAMS and not (isinstance(item, str) and item.count("/") > 1):  # a URL's path
@@ -149,6 +151,8 @@ def _gather_object(value: dict[Any, JSON], said: Said, depth: int) -> None:
             said.codes.append(squeezed(key))
         if key in _HOLDS_WAITS and (seconds := seconds_of(item)) is not None:
             said.waits.append(seconds * _HOLDS_WAITS[key])
+        if isinstance(item, list) and all(isinstance(part, str) for part in item):
+            _gather_list(key, item, said)
         if key == "ctx" and isinstance(item, dict):
             said.mosts.extend(_limits(item))
         if key in _HOLDS_CODES and isinstance(item, str | int) and not isinstance(item, bool):
@@ -156,13 +160,22 @@ def _gather_object(value: dict[Any, JSON], said: Said, depth: int) -> None:
     said.params.extend(names)
     before = len(said.words)
     for key, item in list(value.items())[:50]:
-        key = str(key)[:50].lower()
+        key = str(key)[:50].lower().replace("-", "_")
         if key == "reason" and isinstance(item, str) and " " not in item:
             continue  # a code
         if (isinstance(item, dict | list) and key in _HOLDS_MORE) or (isinstance(item, str) and key in _HOLDS_WORDS):
             _gather(item, said, depth + 1)
     if names and len(said.words) > before and not any(name in said.words[before] for name in names):
         said.words[before] = f"{names[-1]}: {said.words[before]}"  # FastAPI's message does not name the field
+
+
+def _gather_list(key: str, texts: list[str], said: Said) -> None:
+    """{"keys": ["seed"]} names parameters; {"seed": ["Unknown field."]} names one, and says why."""
+    if key == "keys":
+        said.params.extend(text[:50] for text in texts[:10])
+    elif texts and key not in _HOLDS_MORE | _HOLDS_PARAMS | _MAY_HOLD_PARAMS:
+        said.params.append(key)
+        said.words.append(f"{key}: {_cut(texts[0], 1000)}")
 
 
 def _gather_code(code: str | int, said: Said) -> None:

@@ -13,7 +13,7 @@ TOO_LONG = (
     r"|(?:prompt|input)s?[ _](?:token )?length|(?:number of|your) input tokens|input tokens? (?:count|exceed)"
     r"|max_tokens must be at least 1, got -|(?:prompt|input)\w*[^.;]{0,30}(?:\+|plus|and) [`'\"]?max_\w*tokens"
     r"|token count .{0,60}exceed|token limit|tokens allowed|reduce the length|shorten|fewer inputs"
-    r"|output limit was reached"
+    r"|output limit was reached|(?:prompt|input)s?(?: tokens?| text| length)? exceeds?"
     r"|`?inputs`? tokens \+ `?max_new_tokens|(?:longer|larger) than the (?:model|maximum|context)"
 )
 # A question that a filter or a policy stops.

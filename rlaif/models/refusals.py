@@ -83,8 +83,8 @@ _OWN_WORDS = {"temperature", "seed", "logprobs"}  # words that are rare enough b
 _OTHER = {
     "max_tokens": ("max_completion_tokens", "max_new_tokens", "max_output_tokens"),
     "max_completion_tokens": ("max_tokens", "max_new_tokens", "max_output_tokens"),
-    "logprobs": ("log probabilities", "log-probabilities", "log probs", "logits_all", "response_logprobs", "logprob"),
-    "top_logprobs": ("top log probabilities", "num_logprobs", "top_n_tokens"),
+    "logprobs": ("log_probabilities", "log_probs", "logits_all", "response_logprobs", "logprob"),
+    "top_logprobs": ("top_log_probabilities", "num_logprobs", "top_n_tokens"),
     "seed": ("random_seed",),
     "reasoning_effort": ("reasoning", "thinking_level"),
 }
@@ -97,14 +97,21 @@ def _spellings(name: str) -> tuple[str, ...]:
 @lru_cache(maxsize=1000)
 def _name(name: str) -> re.Pattern[str]:
     """The setting's name where it is no word of a language: with a _, in camel case, quoted or given a value."""
-    rare = [re.escape(spelling) for spelling in _spellings(name) if "_" in spelling or "log" in spelling]
-    rare += [spelling.replace("_", "") for spelling in rare if "_" in spelling]
-    marked = re.escape(name)
-    either = "|".join((*rare, rf"(?<=['\"`]){marked}(?=['\"`=])|{marked}(?= ?=)"))
+    rare = [
+        re.escape(spelling).replace("_", "[_ -]?" if "log" in spelling else "_?")
+        for spelling in _spellings(name)
+        if "_" in spelling or "logprob" in spelling
+    ]
+    word = re.escape(name)
+    marked = [rf"(?<=['\"`]){word}(?=['\"`=])", rf"{word}(?= ?=)"]
+    marked += [rf"(?<={_FOREIGN}){word}", rf"(?<={_FOREIGN} ){word}", rf"{word}(?= ?{_FOREIGN})"]
+    called = r"(?:par[aá]m[eè]t\w+|argument|field|option|setting)s?:? "
     return re.compile(
-        rf"(?<![\w.-])(?:{either})(?![\w-])|(?:parameter|argument|field|option|setting)s?:? {marked}(?!\w)",
-        re.IGNORECASE,
+        rf"(?<![a-z0-9_.-])(?:{'|'.join(rare + marked)})(?![a-z0-9_-])|{called}{word}(?!\w)", re.IGNORECASE
     )
+
+
+_FOREIGN = r"[\u0400-\u1fff\u3040-\u9fff\uac00-\ud7af]"  # beside these letters a Latin word is a name
 
 
 @lru_cache(maxsize=1000)
@@ -127,7 +134,7 @@ _REFUSING = (
     rf"|{_NOT}{_TAKE}|{_NOT}(?:have|provide|take|use|specify|set)\b"
 )
 _REFUSES = (
-    rf"{_ALIEN}|\b(?:deprecated|out of range|only|disabled|restricted|turned off|supported range)\b|{_NOT}{_TAKE}"
+    rf"{_ALIEN}|\b(?:deprecated|out of range|only|disabled|restricted|turned off|supported range|fixed)\b|{_NOT}{_TAKE}"
     rf"|{_NOT}(?:exceed|set|be|work|greater|more|both|one of)\b"
     r"|\b(?:must|should|needs? to|ha(?:s|ve) to|requires?|exceeds?|above|at most|maximum|limited)\b"
     r"|\btoo (?:large|high|big|small|low|many)"
@@ -139,18 +146,19 @@ _REFUSES = (
 
 _NUMBER = r"[`'\"(]?(\d{1,3}(?:,\d{3})+|\d{1,9})(?![\d.]*\d)"
 _MOST = re.compile(  # "at most 5"
-    r"(?:<=|≤|at most|up to|less than or equal to|between -?[\d.]+ (?:and|to)|\[ ?-?[\d.]+ ?,|limited to|no more than"
+    r"(?:<=|≤|at most|up to|less (?:than )?or equal to|between -?[\d.]+ (?:and|to)|limited to|no more than"
     r"|from -?[\d.]+(?: \(?(?:in|ex)clusive\)?)? to|range:? [\d.]+ ?(?:\.\.+|-|to)|> ?(?=\d+,? which is the max)"
+    r"|(?<![\d.-])[01] ?(?:\.\.+|-|–|~)|max(?!_\w*tokens)\w*=|最大值?[为是:]?|最多|不[能得可]?(?:超过|大于)|小于等于"
     r"|(?:max\w*|limit)(?: (?:allowed|value|number|supported|is|of|for|this|model|tokens?|completion|output"
     r"|[`'\"]?(?:top_?|num_)?logprobs[`'\"]?))*:?"
     r"|(?:exceeds?|above|over|(?:greater|larger|more|higher|bigger) than)"
-    rf"(?: (?:the|a|max\w*|limit|allowed|value|number|of|is))*:?) ?{_NUMBER}(?P<open> ?\(?exclusive| ?\))?",
+    rf"(?: (?:the|a|max\w*|limit|allowed|value|number|of|is))*:?) ?{_NUMBER}(?P<open> ?\(?exclusive)?",
     re.IGNORECASE,
 )
-_LESS = re.compile(  # "less than 6"
-    rf"(?:(?:less|lower|smaller|fewer) than|below|under|<) ?{_NUMBER}", re.IGNORECASE
-)
-_ONE_OF = re.compile(r"one of:? [\[(]?((?:\d{1,9}, ?){1,50}(?:or |and )?\d{1,9})", re.IGNORECASE)
+_INTERVAL = re.compile(rf"(?P<range>range)?(?:\(|\[) ?-?[\d.]+ ?, ?{_NUMBER} ?(?P<end>[\])])")  # [0, 5], [0, 6)
+_LESS = re.compile(rf"(?:(?:less|lower|smaller|fewer) than|below|under|<|小于) ?{_NUMBER}", re.IGNORECASE)
+_AT_MOST = re.compile(r"(?<![\d.,])(\d{1,9}) (?:at (?:the )?most|or (?:less|fewer))\b", re.IGNORECASE)
+_ONE_OF = re.compile(r"(?:one of:? [\[(]?|\[)((?:\d{1,9}, ?){2,50}(?:or |and )?\d{1,9})", re.IGNORECASE)
 
 
 def _most(limits: list[int], text: str, value: JSON) -> int | None:
@@ -161,10 +169,15 @@ def _most(limits: list[int], text: str, value: JSON) -> int | None:
 
 
 def _said_limits(text: str) -> Iterator[int]:
-    for match in _MOST.finditer(text):
-        beyond = match["open"] and ("exclusive" in match["open"] or match.group().startswith("["))
-        yield int(match[1].replace(",", "")) - bool(beyond)
-    for match in _LESS.finditer(text):
-        yield int(match[1].replace(",", "")) - 1
+    """The limits that `text` names, in all the ways in which servers put them."""
     for match in _ONE_OF.finditer(text):
         yield max(int(number) for number in re.findall(r"\d+", match[1]))
+    for match in _INTERVAL.finditer(text):
+        if match["range"] or match.group()[0] == "[" or match["end"] == "]":
+            yield int(match[2].replace(",", "")) - (match["end"] == ")")
+    for match in _MOST.finditer(text):
+        yield int(match[1].replace(",", "")) - bool(match["open"])
+    for match in _LESS.finditer(text):
+        yield int(match[1].replace(",", "")) - 1
+    for match in _AT_MOST.finditer(text):
+        yield int(match[1])
