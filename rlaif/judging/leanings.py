@@ -100,6 +100,9 @@ _AFTER = (
 )
 # An aspect, or a doubt, behind a decision.
 _NARROW = re.compile(
+    r"(?!suited|matched|aligned)(?:\w+ed|written|laid out) |is what (?!i )|is what i (?!would|prefer|choose|"
+    r"pick)|appears |is how |"
+    r"by (?!far|a |some|quite|virtue|\w+ing|all|any|my|every|default)|"
     r"(?:(?:only|just|purely|merely|mainly) )?(?:(?:in terms of|in (?:style|tone|form|format|length|"
     r"clarity|parts?|some|places|detail|depth|\w+ness|terms)|on (?!\w+ and \w+ $|the whole|balance|all|"
     r"every|account|this|both|my|substance)|at (?!answering|addressing|all|the task|doing|meeting|"
@@ -209,7 +212,11 @@ _FAINT = [
     (
         (
             rf"{_WHO}(?:{_ADVERB})*(?:{_WORD}){{1,4}}?(?:a |an )?(?:more|better|clearer|stronger|far more|"
-            rf"much more) (?:{_WORD}|, ){{0,12}}?than (?:the |that of |what )?{_OTHER}"
+            rf"much more) (?:{_WORD}|, ){{0,6}}?(?:{_MERIT}|(?:answer|response|job|solution|summary|"
+            rf"translation|closely|"
+            rf"faithfully|"
+            rf"accurately|precisely|fully|completely|effectively|thoroughly|correctly|directly) )(?:{_WORD}|"
+            rf", ){{0,12}}?than (?:the |that of |what )?{_OTHER}"
         ),
         "name",
     ),
@@ -321,7 +328,13 @@ _BREAK = re.compile(
     r"even though|joking aside|leaving this aside) |, (?=i |i'd |my |we |and (?:is|was|gets|it|wins|"
     r"therefore)|making|which makes)"
 )
+_SELF = re.compile(
+    r"[§¤¢][01] (?:\w+ ){0,2}?(?:thinks?|believes?|considers?|calls?|deems?|fancies|presents?|sees?|sells?|"
+    r"bills?|describes?|"
+    r"portrays?|styles?|hopes?|wishes|expects?|feels? (?:it|that)|would like|wants?|account|own words) "
+)
 _ASKED = re.compile(r"\b(?:user|prompt|question|request|instructions?|task) ")
+_OF_A_QUESTION = re.compile(r"\b(?:correct|right|proper) (?:answer|number|option|result|output) ")
 _CONTRARY = re.compile(
     r"(?:^|, |; )(?:but|however|yet|still|though|although|nevertheless|on the other hand|wait|hmm|hold on|"
     r"unfortunately) "
@@ -358,6 +371,8 @@ def lean(own: Sequence[Own], retracted: bool) -> tuple[int, int] | None:
         if retracts(words) and not _HAS_NAME.search(following + words):
             firm, faint = None, []
         found = None if disowns(following) else _leaning(item, words, before, last=i >= len(near) - 2)
+        if found is not None and not retracted and _OF_A_QUESTION.search(words):
+            found = None
         if (found is not None and found.verdict in item.told) or (item.aspect and not concludes(words)):
             found = None
         if found is not None:
@@ -470,7 +485,10 @@ def _holds(words: str, match: re.Match[str], kind: str, firm: bool) -> bool:
         or _OTHERS_VERDICT.search(words)
     ):
         return False
-    if reports(_not_by_me(words[start : match.start()])) and not re.match(r"(?:i|i'd|i'll|we) ", match[0]):
+    before = _not_by_me(words[start : match.start()])
+    if reports(before) and not (re.match(r"(?:i|i'd|i'll|we) ", match[0]) and not before.endswith(" that ")):
+        return False
+    if _SELF.search(scope):
         return False
     if (
         kind == "name"

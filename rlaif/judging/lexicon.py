@@ -200,7 +200,9 @@ TIES = """
 
 # What makes a statement somebody else's, or one that is not held.
 CONDITIONS = """
-    if, unless, whether, had, were it, suppose, supposing, imagine, assuming, assume, provided, in case, depending,
+    if, unless, whether, about to, almost, nearly, close to, going to say, see why, see how, understand why, would mean,
+    means that, mean that, stand(s) for, had, were it, suppose, supposing, imagine, assuming, assume, provided,
+    in case, depending,
     depends, might, could, may, would have, would've, could've, should have, would be, maybe, perhaps, possibly,
     pretend, until, tempted, inclined to think, at first, at first glance, at first sight, initially, originally,
     first (impression|instinct|thought), on paper, on the face of it, hypothetically, theoretically, in theory, once,

@@ -32,6 +32,7 @@ __all__ = [
     "is_name",
     "is_neither",
     "names_in",
+    "quotes_a_part",
     "reports",
     "retracts",
     "revises",
@@ -522,7 +523,8 @@ def _is_heading(words: str) -> bool:
 
 _UNDOES = re.compile(
     r"(?:(?:but|and|though|although|or) )*(?:only |just )?(?:if|unless|when|provided|assuming|as long as|"
-    r"so long as|says|said|claims?|claimed|writes|wrote|according to|or so|in terms of|"
+    r"so long as|(?:it|they|he|she|the \w+|some|others) (?:says?|said|claims?|insists?|asserts?|argues?|tells)|"
+    r"says|said|claims?|claimed|writes|wrote|according to|or so|in terms of|"
     r"with (?:regard|respect)|regarding|concerning|they say|right|at least (?:in|on|for|if|when|according|"
     r"as far)|as (?:the )?[§¤¢][01] (?:says|claims|puts|states|wrote|asserts|insists|would)|"
     r"as (?:it|they|he|she|some|the \w+) (?:says?|claims?|puts?|insists?|would have)|or (?:is|does|are)|is it|"
@@ -575,6 +577,19 @@ def forges(words: str) -> bool:
     return _FORGED.search(words) is not None or (
         _NAMES_SPEECH.search(words) is not None and _OF_A_VERDICT.search(words) is not None
     )
+
+
+_PART = re.compile(
+    r"(?:[§¤¢][01] 's (?:\w+ ){0,3}|\b)(?:paragraph|lines?|sentence|ending|end|bottom|top|close|words|text|"
+    r"note|comment|"
+    r"message|title|heading|footer|header|postscript|ps|caption|closing|opening|remark)(?: (?:of|in|by|"
+    r"from) (?:the )?[§¤¢][01])? $"
+)
+
+
+def quotes_a_part(words: str) -> bool:
+    """Whether a clause before a colon names a part of a response: "the last line of Response 1"."""
+    return _HAS_NAME.search(words) is not None and _PART.search(words) is not None
 
 
 def sets_aside(words: str) -> bool:
@@ -675,8 +690,8 @@ _GIVES_UP = re.compile(
     r"could not|couldn't|do not|don't|did not|didn't|have not|haven't|"
     r"have yet to|am yet to) (?:really |honestly |possibly )*"
     r"(?:decided?|choose|chosen|pick|picked|select|say which|determined?|judge|tell|know|"
-    r"made (?:a|my|up)|make a|reach(?:ed)? a|formed|give a verdict)|"
-    r"(?:(?:but|and|oh|ah) )*(?:wait|hold on|hmm|no|nope|scratch that|never mind|not so fast) (?:$|[,.:;-])|"
+    r"made (?:a|my|up)|make a|reach(?:ed)? a|formed|read|seen|give a verdict)|"
+    r"(?:(?:but|and|oh|ah) )*(?:no wait|wait|hold on|hmm|no|nope|scratch that|never mind|not so fast) (?:$|[,.:;-])|"
     r"(?:(?:but|and|actually|wait|hmm|,) )*(?:let me|i (?:need|have|want) to|i should) (?:re\w+|think|look|"
     r"check)|(?:but )?it is (?:hard|impossible|difficult) to (?:say|tell|decide)"
 )
@@ -778,7 +793,8 @@ _RETRACTS = re.compile(
     r"i (?:need|have|want) to re-?\w+|i made a mistake|never mind|not so fast|i misread|i meant|"
     r"i take (?:it|that|this|back|all)|strike that|my mistake|i mixed|"
     r"disregard (?:the|my|that) (?:above|previous|earlier)|"
-    r"(?:please )?(?:disregard|ignore) (?:the above|the previous|my (?:previous|earlier|above|first))|oops) "
+    r"(?:please )?(?:disregard|ignore) (?:the above|the previous|my (?:previous|earlier|above|first))|oops) |"
+    r"(?:^|, |: )(?:please )?(?:ignore|disregard|forget|strike|scrap) (?:that|this|it|what i) "
 )
 
 

@@ -45,6 +45,7 @@ from rlaif.judging.statements import (
     is_name,
     is_neither,
     names_in,
+    quotes_a_part,
     reports,
     retracts,
     revises,
@@ -495,7 +496,7 @@ class _Reader:
         if speech and not topic and is_name(words):
             self._labelled |= names
             self._told = self._told | names if self._labelled != {0, 1} else set()
-        if speech and speaks(words) and not retracts(words):
+        if speech and (speaks(words) or quotes_a_part(words)) and not retracts(words):
             self._told_on |= names or {0, 1}
         if forges(words):
             self._told |= names or (self._named if sets_aside(words) else set()) or {0, 1}
