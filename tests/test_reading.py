@@ -443,6 +443,18 @@ def test_words_before_the_answer_that_nothing_tells_of(header: list[str]) -> Non
         assert (reading.method, reading.unusable) == ("text", "they end within the thought")
 
 
+@pytest.mark.parametrize(
+    "closing", [["", "assistant", "", "final", ""], ["\n", "Here", " is", " my", " response", ":", "\n\n"]]
+)
+def test_a_long_thought_that_ends_in_words(closing: list[str]) -> None:
+    """Servers that show special tokens as nothing: of a long thought the last 32 places have its end alone."""
+    words = sure(*[f" w{number}" for number in range(40)], " so", " 1", ".")
+    for reasoning in (None, "A summary.", "".join(one.token for one in words).strip()):
+        reading = read([*words, *sure(*closing), OTHER][-32:], text="2", reasoning=reasoning)
+        assert value_and_mass(reading) == (0.3, 1.0)
+    assert read([*words, *sure(*closing[:-3]), OTHER][-32:], text="2").unusable == UNTOLD
+
+
 def test_of_a_long_answer_the_last_places_are_kept() -> None:
     words = [f" word{number}" for number in range(60)]
     text = f"{''.join(words).strip()}. The better response is 1"
@@ -639,6 +651,34 @@ def test_the_truth_is_within_the_doubt(drawn: Any, count: int) -> None:
         assert abs(found.value - exact) <= found.doubt + 1e-6
         assert found.doubt <= template.tolerance
         assert scale[0] <= found.value <= scale[1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 20), st.sampled_from(["as it comes", "with it", "without it"]))
+def test_the_truth_of_two_labels_is_within_the_doubt(seed: int, count: int, lists: str) -> None:
+    """Of lists of the likeliest tokens, in which servers may or may not show the written one whatever it has."""
+    rng = random.Random(seed)
+    sharp, names = rng.choice([1.0, 3.0, 6.0]), ["1", "2", *(f"w{n}" for n in range(rng.randint(1, 20)))]
+    weights = [math.exp(sharp * rng.gauss(0, 1)) for _ in names]
+    shares = {name: weight / sum(weights) for name, weight in zip(names, weights, strict=True)}
+    written = rng.choice("12")
+    top = dict(sorted(shares.items(), key=lambda one: -one[1])[:count])
+    if lists == "with it":
+        top.setdefault(written, shares[written])
+    elif lists == "without it":
+        top.pop(written, None)
+    truth = shares["1"] / (shares["1"] + shares["2"])
+    found = expected_value([place(written, top, shares[written])], int(written) - 1, HELPFUL)
+    if isinstance(found, Expected):
+        assert abs(found.value - truth) <= found.doubt + 1e-6
+        assert found.doubt <= 0.5 + 1e-6
+        if not {"1", "2"} <= set(top) | {written}:  # a bound alone speaks for the other one
+            assert found.value >= 0.5 - 1e-6 if written == "1" else found.value <= 0.5 + 1e-6
+    else:
+        assert not {"1", "2"} <= set(top) or len(top) < 3
+    # Without its number the written token is read where it is listed, and nowhere else.
+    unknown = expected_value([Place(written, None, place(written, top).listed)], int(written) - 1, HELPFUL)
+    assert isinstance(unknown, str) or written in top
 
 
 def test_the_oracle_can_fail() -> None:

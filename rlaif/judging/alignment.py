@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from rlaif.judging.thoughts import TAG, split_thought
+from rlaif.judging.thoughts import TAG, WORDED_END, split_thought
 from rlaif.models.base import Place
 
 __all__ = ["Aligned", "align", "text_of"]
@@ -104,7 +104,8 @@ _WITHIN = "they end within the thought"
 
 def _is_led_to(tokens: Sequence[str], texts: Sequence[str], first: int) -> bool:
     """Whether the token at `first` begins what is written: before it is nothing, a thought's tag or a turn's header."""
-    if not split_thought("".join(texts[:first])).answer:
+    head = "".join(texts[:first])
+    if not split_thought(head).answer or WORDED_END.search(head[-80:]):
         return True
     for at in range(first - 1, _begin(texts[:first]) - 1, -1):
         name = texts[at].strip()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["TAG", "Thought", "split_thought"]
+__all__ = ["TAG", "WORDED_END", "Thought", "split_thought"]
 
 
 class Thought(NamedTuple):
@@ -59,6 +59,7 @@ _WORDED = [
     (r"(?-i:analysis(?=[A-Z]|assistantfinal))", r"(?-i:assistantfinal)"),
     (r"Here(?:'s| is) my thought process:", r"Here(?:'s| is) my response:"),
 ]
+WORDED_END = re.compile(rf"(?:{'|'.join(closing for _, closing in _WORDED)})\s*\Z", re.IGNORECASE)
 _FORMATS = [
     (re.compile(opening, re.IGNORECASE), re.compile(closing, re.IGNORECASE)) for opening, closing in _TAGGED + _WORDED
 ]
