@@ -151,8 +151,6 @@ def _gather_object(value: dict[Any, JSON], said: Said, depth: int) -> None:
             said.codes.append(squeezed(key))
         if key in _HOLDS_WAITS and (seconds := seconds_of(item)) is not None:
             said.waits.append(seconds * _HOLDS_WAITS[key])
-        if isinstance(item, list) and all(isinstance(part, str) for part in item):
-            _gather_list(key, item, said)
         if key == "ctx" and isinstance(item, dict):
             said.mosts.extend(_limits(item))
         if key in _HOLDS_CODES and isinstance(item, str | int) and not isinstance(item, bool):
@@ -165,6 +163,8 @@ def _gather_object(value: dict[Any, JSON], said: Said, depth: int) -> None:
             continue  # a code
         if (isinstance(item, dict | list) and key in _HOLDS_MORE) or (isinstance(item, str) and key in _HOLDS_WORDS):
             _gather(item, said, depth + 1)
+        elif isinstance(item, list) and all(isinstance(part, str) for part in item):
+            _gather_list(key, item, said)
     if names and len(said.words) > before and not any(name in said.words[before] for name in names):
         said.words[before] = f"{names[-1]}: {said.words[before]}"  # FastAPI's message does not name the field
 
@@ -173,7 +173,7 @@ def _gather_list(key: str, texts: list[str], said: Said) -> None:
     """{"keys": ["seed"]} names parameters; {"seed": ["Unknown field."]} names one, and says why."""
     if key == "keys":
         said.params.extend(text[:50] for text in texts[:10])
-    elif texts and key not in _HOLDS_MORE | _HOLDS_PARAMS | _MAY_HOLD_PARAMS:
+    elif texts and key not in _HOLDS_PARAMS | _MAY_HOLD_PARAMS:
         said.params.append(key)
         said.words.append(f"{key}: {_cut(texts[0], 1000)}")
 

@@ -96,12 +96,14 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", _ESCAPE.sub(_unescaped, html.unescape(text)))
 
 
-_ESCAPE = re.compile(r"(?<!\\)\\+(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_ESCAPE = re.compile(r"(?<!\\)\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 
 
 def _unescaped(match: re.Match[str]) -> str:
-    code, mark = match.groups()
-    return chr(int(code, 16)) if code else " " if mark.isalnum() else mark
+    long, short, mark = match.groups()
+    if mark:
+        return " " if mark.isalnum() else mark
+    return chr(int(long or short, 16))
 
 
 def _words(text: str) -> list[tuple[str, int, int]]:
