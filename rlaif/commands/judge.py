@@ -204,7 +204,7 @@ class JudgeReport:
 
     def warn(self, method: Pairwise, total: int) -> None:
         """Says what a user should know of them."""
-        self.votes.warn_of(method)
+        self.votes.warn_of(method.template)
         if marked := self.flags["marker"]:
             warn(
                 f"{marked} of {total} pairs hold words of the judge's own template or of a chat format, as a "

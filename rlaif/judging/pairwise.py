@@ -224,10 +224,10 @@ class VoteCounts:
         """
         return self._mass / self._masses if self._masses else None
 
-    def warn_of(self, method: Pairwise) -> None:
+    def warn_of(self, template: Template) -> None:
         """A line for each thing that is wrong with how replies were read; main process only."""
         if is_main():
-            for said in trouble(self, method.template, method.question.listed and method.samples == 1).values():
+            for said in trouble(self, template).values():
                 warn(said)
 
 
@@ -274,7 +274,7 @@ def judge_pairs(
         values = list(answers(method, lambda: pairs, store, total=len(pairs), label=label, counts=counts))
     done = Annotation.of(values, counts)
     if is_main():
-        for said in trouble(done, method.template, method.question.listed and method.samples == 1).values():
+        for said in trouble(done, method.template).values():
             warn(said)
     return done
 

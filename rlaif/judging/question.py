@@ -63,11 +63,6 @@ class Question:
         return "arguments" in self.model.can
 
     @property
-    def listed(self) -> bool:
-        """Whether alternatives' log-probabilities are asked for."""
-        return self.logprobs and "logprobs" in self.model.can and not self.template.has_mark
-
-    @property
     def _scored(self) -> bool:
         return not self.model.can.isdisjoint({"score", "arguments"})
 
@@ -81,10 +76,11 @@ class Question:
         if "score" in model.can:
             labels = self.template.labels
             return Call(model.digest, tuple(messages), labels, sample=sample, settings=self.settings)
+        listed = self.logprobs and "logprobs" in model.can and not self.template.has_mark
         return Call(
             model.digest,
             tuple(messages),
-            self.template.labels if self.listed else (),
+            self.template.labels if listed else (),
             max_tokens=limit or self.max_tokens,
             temperature=self.temperature,
             sample=sample,

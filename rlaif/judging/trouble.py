@@ -26,7 +26,7 @@ class _Read(Protocol):
     def ties(self) -> int: ...
 
 
-def trouble(read: _Read, template: BaseTemplate, listed: bool = False) -> dict[str, str]:
+def trouble(read: _Read, template: BaseTemplate) -> dict[str, str]:
     """One line for each kind of thing that is wrong with how replies were read, by kind; none where all is well.
 
     Args:
@@ -34,7 +34,6 @@ def trouble(read: _Read, template: BaseTemplate, listed: bool = False) -> dict[s
             how many of these are written ties (`ties`, which have no other way), and why log-probabilities that came
             were not used, and how often (`unusable`).
         template: whose labels they are.
-        listed: whether log-probabilities were asked for.
     """
     said: dict[str, str] = {}
     if read.mass is not None and read.mass < _LOW_MASS:
@@ -51,11 +50,6 @@ def trouble(read: _Read, template: BaseTemplate, listed: bool = False) -> dict[s
         said["mixed"] = (
             f"answers were read in different ways, {counts}, so that their values are on two scales. With --logprobs "
             "never all are read from their text."
-        )
-    if listed and set(read.methods) == {"text"} and not count:
-        said["none"] = (
-            "no answer came with the log-probabilities that were asked for, so that each counts as what it says in "
-            "words and no more. With --samples 5 --temperature 1 a share of answers says how sure the judge is."
         )
     return said
 
