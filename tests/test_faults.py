@@ -564,6 +564,15 @@ def test_a_quotation_is_known_however_it_is_written(message: str, status: int) -
     assert fault_of(status, {}, body, other, NOW)[:3:2] != ("question", True)
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+@pytest.mark.parametrize("written", [json.dumps, repr, str, lambda body: json.dumps(json.dumps(body))])
+def test_a_body_of_ours_that_comes_back_refuses_nothing(written: Any, status: int) -> None:
+    sent = {**SENT, "messages": [{"role": "user", "content": TALK}]}
+    for message in ("Cannot process {}", "{} is invalid", "Unknown error at {}. Not supported"):
+        body = json.dumps(openai(message.format(written({"model": "m", **sent})))).encode()
+        assert fault_of(status, {}, body, sent, NOW).kind == "question"
+
+
 def test_what_programs_write_beside_a_quotation_decides() -> None:
     sent = {**SENT, "messages": [{"role": "user", "content": TALK}]}
     quotation = "It says your account has been suspended and the model does not exist"

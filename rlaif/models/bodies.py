@@ -121,7 +121,7 @@ def _gather_text(text: str, said: Said, depth: int) -> None:
             inner = json.JSONDecoder(strict=False).raw_decode(text[start : start + 20_000])[0]
         except (ValueError, RecursionError):
             inner = None
-        if isinstance(inner, dict) and inner:
+        if isinstance(inner, dict) and inner and "messages" not in inner:  # which would be our own body
             before = text[:start].strip(" \n:-[b'\"")
             if before:
                 said.words.append(before)

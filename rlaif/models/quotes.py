@@ -52,8 +52,11 @@ def listen(words: str, sent: Mapping[str, Any]) -> Heard:
     text = one_line(_plain(words[: 8 * _LONG]), _LONG)
     asked = [word for word, _, _ in _words(_plain(_contents(sent.get("messages"))))]
     quotations = list(_quotations(text, asked))
+    left_out = quotations + [match.span() for match in _LONG_QUOTE.finditer(text)]
+    if (opened := text.find("{")) >= 0 and quotations and opened < quotations[-1][0]:
+        left_out.append((opened, text.rfind("}") + 1 or len(text)))  # our own body, with all settings' names
     own, end = [], 0
-    for start, stop in sorted(quotations + [match.span() for match in _LONG_QUOTE.finditer(text)]):
+    for start, stop in sorted(left_out):
         own.append(text[end:start])
         end = max(end, stop)
     own.append(text[end:])

@@ -34,8 +34,11 @@ def refused_setting(said: Said, heard: Heard, sent: Mapping[str, Any]) -> tuple[
 
 
 def named_setting(said: Said, heard: Heard, sent: Mapping[str, Any]) -> tuple[str, int | None] | None:
-    """The setting that a refusal names, in whatever words and language, and the most that it may be."""
-    if _about_another(said):
+    """The setting that a refusal names, in whatever words and language, and the most that it may be.
+
+    What quotes the question may repeat the whole body: the names of all settings stand there.
+    """
+    if heard.quoted or _about_another(said):
         return None
     named = [(match.start(), name) for name in _settings(sent) for match in heard.own(_name(name))]
     return _limited(min(named)[1], said, heard, sent) if named else None
@@ -124,7 +127,7 @@ def _refusal(name: str) -> re.Pattern[str]:
     return re.compile(rf"(?:{_REFUSING}){_SAME}{named}|{named}{_SAME}(?:{_REFUSES})", re.IGNORECASE)
 
 
-_SAME = r"(?:(?!\.\s)[^;]){0,60}?"  # what may stand between a name and what refuses it: no end of a sentence
+_SAME = r"(?:(?!\.\s)[^;}]){0,60}?"  # what may stand between a name and what refuses it: no end of a sentence
 _NOT = r"(?:\bnot|n['’]t|\bcannot|\bno longer|\bnever)(?: \w+){0,3}? "
 _TAKE = r"(?:support|accept|allow|permit|recogni[sz]|implement|available|enabled|valid|compatible|offer)\w*"
 _ALIEN = r"\b(?:unsupported|unknown|unrecogni[sz]ed|unexpected|invalid|illegal|forbidden|bad|wrong)\b"
