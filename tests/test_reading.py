@@ -430,6 +430,8 @@ def test_words_before_the_answer_that_nothing_tells_of(header: list[str]) -> Non
             assert (reading.value, reading.method, reading.unusable) == (0.0, "text", unused)
     # Of a thought that is known word for word, and after a tag or a turn's header, it is: .7 / (.7 + .3).
     assert value_and_mass(read([*musing, *sure("1", "?"), OTHER], text="2", reasoning="Perhaps it is 1?")) == (0.3, 1.0)
+    ended = [*sure("[BOS]"), *musing, *sure("1", "?", "<|eom|>"), OTHER]
+    assert value_and_mass(read(ended, text="2", reasoning="Perhaps it is 1?")) == (0.3, 1.0)
     for before in (sure("</think>"), sure("\n", "[/THINK]", "\n"), sure(*header)):
         reading = read([*musing, *before, OTHER, *sure("<|im_end|>")], text="2", reasoning="Both were compared.")
         assert value_and_mass(reading) == (0.3, 1.0)
@@ -566,6 +568,10 @@ def test_labels_in_brackets() -> None:
     assert value_and_mass(read([opened, decides, *sure("]]")], BRACKETS)) == (0.888889, 0.81)
     merged = place("[[A", {"[[A": 0.8, "[[B": 0.1})
     assert value_and_mass(read([*sure("My", " verdict", ":", " "), merged, *sure("]]")], BRACKETS)) == (0.888889, 0.9)
+    # The one that is written is listed with a blank, which is no label here, and no label that is not listed either.
+    spaced = [place("[[", {"[[": 0.9, "A": 0.05}), place("A", {" A": 0.6, "B": 0.3, "x": 0.01}, 0.6), *sure("]]")]
+    reading = read(spaced, BRACKETS)
+    assert (reading.value, reading.unusable) == (1.0, "a verdict of several tokens is not listed far enough")
     # "[" may become either: the middle of .04, and .02 in doubt.
     opened = place("[[", {"[[": 0.9, "[": 0.04})
     value = (0.9 * 0.8 + 0.02) / (0.9 * 0.9 + 0.04)
