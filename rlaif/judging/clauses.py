@@ -26,8 +26,8 @@ NOUN = (
     "submissions?|entry|entries|generations?|drafts?|items?"
 )
 _NOUN_ELSEWHERE = (
-    "antwort|réponse|reponse|respuesta|risposta|resposta|antwoord|svar|odpowiedź|yanıt|cevap|ответ|відповідь|"
-    "回答|回复|答案|答复|響應|响应|选项|選項|助手|応答|返答|アシスタント|응답|답변"
+    "antwort|réponse|reponse|respuesta|risposta|resposta|antwoord|svar|odpowiedź|yanıt|cevap|ответ|відповідь|回答|回复|答案|"
+    "答复|響應|响应|选项|選項|助手|応答|返答|アシスタント|응답|답변"
 )
 _RANKS = (("1", "one", "a", "first", "1st"), ("2", "two", "b", "second", "2nd"))
 _OTHER_RANKS = ("former", "latter")
@@ -138,10 +138,10 @@ def names_of(labels: tuple[str, ...]) -> Names:
         )
         forms = [rf"{noun}(?:{after})"]
         for i, rank in enumerate(ranks if counted else []):
-            words = "|".join(_RANKS[rank][3:])
+            words = "|".join([*_RANKS[rank][3:], _OTHER_RANKS[rank]])
             forms.append(
-                rf"(?<=is |'s |th |or |to |ck |se |er |so |go )[Nn]umber "
-                rf"(?P<{kind}u{i}>(?i:{_RANKS[rank][1]}|{_RANKS[rank][0]})){_END}"
+                rf"(?<=is |'s |th |or |to |ck |se |er |so |go )[Nn]umber (?P<{kind}u{i}>(?i:{_RANKS[rank][1]}|"
+                rf"{_RANKS[rank][0]})){_END}"
             )
             forms.append(rf"(?<![^\W_])(?P<{kind}o{i}>(?i:{words}))[ _](?i:{_BETWEEN}(?:{NOUN}|one)){_END}")
             forms.append(
@@ -159,11 +159,10 @@ def names_of(labels: tuple[str, ...]) -> Names:
     formal = rf"(?:\[\[[ ]*(?:{named('f')}|{alone('f')}|(?P<ftie>(?i:{_TIES}){third}))[ ]*\]\]|"
     formal += rf"\\boxed\{{[ ]*(?:\\text\w*\{{)?[ ]*(?:{named('g')}|{alone('g')}|(?P<gtie>(?i:{_TIES})))[ ]*\}}{{1,2}})"
     words = re.compile(
-        rf"(?P<hidden>{HIDDEN}+)|(?P<newline>\n)|(?P<formal>{formal})|(?P<number>{_NUMBER})|(?P<noun>{named('x')})"
-        rf"|(?P<bare>{alone('z')})|(?P<tag></?(?i:{VERDICT_TAGS})>)|(?P<markup></?[A-Za-z][^<>\n]{{0,40}}>)"
-        r"|(?P<word>[^\W_]+(?:['’\-‑][^\W_]+)*)|(?P<possessive>['’]s\b)"
-        r"|(?P<arrow>[-=]+>+|[→⇒➜⟶➡]|<[-=]+|←)|(?P<ends>[.!?…]+(?!\w))|(?P<sign>[>≻]+|[<≺]+|[,;:()|=≈~/&+%]|"
-        r"-(?=\s)|[–—−])"
+        rf"(?P<hidden>{HIDDEN}+)|(?P<newline>\n)|(?P<formal>{formal})|(?P<number>{_NUMBER})|(?P<noun>{named('x')})|"
+        rf"(?P<bare>{alone('z')})|(?P<tag></?(?i:{VERDICT_TAGS})>)|(?P<markup></?[A-Za-z][^<>\n]{{0,40}}>)|"
+        r"(?P<word>[^\W_]+(?:['’\-‑][^\W_]+)*)|(?P<possessive>['’]s\b)|(?P<arrow>[-=]+>+|[→⇒➜⟶➡]|<[-=]+|←)|"
+        r"(?P<ends>[.!?…]+(?!\w))|(?P<sign>[>≻]+|[<≺]+|[,;:()|=≈~/&+%]|-(?=\s)|[–—−])"
     )
     marks = r"[\s*_`\"'“”‘’()\[\]{}$.:=]*"
     tie = rf"(?P<tie>(?i:{_TIES}))"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from rlaif.judging import lexicon
 from rlaif.judging.clauses import NOUN, Sentence
-from rlaif.judging.lexicon import one_of
+from rlaif.judging.lexicon import one_of, patterns
 from rlaif.judging.statements import (
     TIE,
     Role,
@@ -61,277 +61,199 @@ _WORD = r"(?:[^\s§¤¢¶,;:()→←?|-]\S* )"
 _FILL = f"{one_of(lexicon.FILLERS)}"
 _MARK = r"[,:;()→|=-] "
 _BEGIN = (
-    r"(?:^|(?<=[,;:()→-] )|(?<= and )|(?<= but )|(?<= so )|(?<= that )|(?<= then )|(?<= ergo )|"
-    r"(?<= hence )|(?<= thus ))"
+    r"(?:^|(?<=[,;:()→-] )|(?<= and )|(?<= but )|(?<= so )|(?<= that )|(?<= then )|(?<= ergo )|(?<= hence )|(?<= thus "
+    r"))"
 )
 _END = (
-    rf"(?=$|[,;)(→-]|(?:{_FILL}|please )*(?:$|[,;)(-])|(?:be?c\S*se|cuz|cause|since|as|for|due|over|and|"
-    rf"while|which|who|whose|given|thanks|with|on account|owing|than|instead|rather|by|on this one|"
-    rf"in (?:this|my|every|all|the end)|though|although|even|this|here|any|every|first|higher|above|is|but|"
-    rf"not|to be|it|its|the|best|better|has|did|does|was|would|at|from|until|once|when|if|were|so|that|"
-    rf"anyway|regardless|superior|preferable|stronger|both|reads?|\w+ly)\b)"
+    rf"(?=$|[,;)(→-]|(?:{_FILL}|please )*(?:$|[,;)(-])|(?:be?c\S*se|cuz|cause|since|as|for|due|over|and|while|which|"
+    r"who|whose|given|thanks|with|on account|owing|than|instead|rather|by|on this one|in (?:this|my|every|all|the "
+    r"end)|though|although|even|this|here|any|every|first|higher|above|is|but|not|to be|it|its|the|best|better|has|"
+    r"did|does|was|would|at|from|until|once|when|if|were|so|that|anyway|regardless|superior|preferable|stronger|both|"
+    r"reads?|\w+ly)\b)"
 )
 _STOP = (
-    rf"$|{_MARK}|(?:{_FILL})*(?:$|[,;)(-])|(?:be?c\S*se|cuz|cause|since|as|for|due|over|and|while|which|"
-    rf"who|given|thanks|on account|owing|than|instead|rather|by|on (?:balance|this)|in (?:this|my|every|"
-    rf"all|the end)|though|although|even|of the two|is (?:{_FILL})*(?:better|superior|preferable|best|"
-    rf"the (?:better|best|winner|stronger)))\b"
+    rf"$|{_MARK}|(?:{_FILL})*(?:$|[,;)(-])|(?:be?c\S*se|cuz|cause|since|as|for|due|over|and|while|which|who|given|"
+    r"thanks|on account|owing|than|instead|rather|by|on (?:balance|this)|in (?:this|my|every|all|the end)|though|"
+    rf"although|even|of the two|is (?:{_FILL})*(?:better|superior|preferable|best|the (?:better|best|winner|"
+    r"stronger)))\b"
 )
 _IS = (
-    r"(?:(?:is|was|'s|are|be|seems?|seems to be|looks|looks like|remains|appears|appears to be|"
-    r"comes across as|makes|feels|reads|proves|proves to be|does|did|do|performs?|performed|works|sounds|"
-    r"stays|fares|ends up|turns out to be|turns out|emerges as|stands out as|must be|has to be|should be|"
-    r"ought to be|deserves to be|i find|to be|as|would be|strikes me as|qualifies as|represents|ranks as|"
-    r"can only be|counts as|gets|had) )"
+    r"(?:(?:is|was|'s|are|be|seems?|seems to be|looks|looks like|remains|appears|appears to be|comes across as|makes|"
+    r"feels|reads|proves|proves to be|does|did|do|performs?|performed|works|sounds|stays|fares|ends up|turns out to be|"
+    r"turns out|emerges as|stands out as|must be|has to be|should be|ought to be|deserves to be|i find|to be|as|would "
+    r"be|strikes me as|qualifies as|represents|ranks as|can only be|counts as|gets|had) )"
 )
 _ADVERB = rf"(?:{_FILL}|\w+ly |the |a |an |my |also |both )"
 _ADJECTIVE = r"(?:(?!no |not |nothing |never |far |less |than )[a-z][a-z-]*[a-z](?<!n't) )"
 _I = (
-    r"(?:(?:i|we|i'd|i'll|i'm|we'd|i've|me|gotta|gonna|imma|lemme|myself|myself i'd|vote|judge's|my vote|"
-    r"my verdict|my decision) )"
+    r"(?:(?:i|we|i'd|i'll|i'm|we'd|i've|me|gotta|gonna|imma|lemme|myself|myself i'd|vote|judge's|my vote|my verdict|my "
+    r"decision) )"
 )
 _BETTER = (
-    rf"(?:(?:{_ADVERB})*{one_of(lexicon.BETTER)}|(?:the|a|my) (?:much |clearly |far )?(?:more|"
-    rf"most) {_ADJECTIVE}{{1,2}}(?:one|{NOUN}) |(?:the )?better {_ADJECTIVE}(?:one|{NOUN}|job|fit|match) )"
+    rf"(?:(?:{_ADVERB})*{one_of(lexicon.BETTER)}|(?:the|a|my) (?:much |clearly |far )?(?:more|most) "
+    rf"{_ADJECTIVE}{{1,2}}(?:one|{NOUN}) |(?:the )?better {_ADJECTIVE}(?:one|{NOUN}|job|fit|match) )"
 )
 _AFTER = (
-    rf"(?:(?:one|{NOUN}|job|fit|match|choice|of the two|of both|of them|of these|overall|work|result|"
-    rf"quality|performer|performance|candidate|pick|here) )*"
+    rf"(?:(?:one|{NOUN}|job|fit|match|choice|of the two|of both|of them|of these|overall|work|result|quality|performer|"
+    r"performance|candidate|pick|here) )*"
 )
 # An aspect, or a doubt, behind a decision.
 _NARROW = re.compile(
-    r"(?!suited|matched|aligned)(?:\w+ed|written|laid out) |is what (?!i )|is what i (?!would|prefer|choose|"
-    r"pick)|appears |is how |"
-    r"by (?!far|a |some|quite|virtue|\w+ing|all|any|my|every|default)|"
-    r"(?:(?:only|just|purely|merely|mainly) )?(?:(?:in terms of|in (?:style|tone|form|format|length|"
-    r"clarity|parts?|some|places|detail|depth|\w+ness|terms)|on (?!\w+ and \w+ $|the whole|balance|all|"
-    r"every|account|this|both|my|substance)|at (?!answering|addressing|all|the task|doing|meeting|"
-    r"following the (?:instruction|prompt|user))|regarding|with (?:regard|respect)|when it comes|"
-    r"as far as|if|unless|when|to (?:a|some)|from (?:a|the)|stylistically|technically|superficially|"
-    r"than nothing|in \w+ only|for \w+ (?:readers|users|people)|says|claims?|according)\b|\w+wise )"
+    r"(?!suited|matched|aligned)(?:\w+ed|written|laid out) |is what (?!i )|is what i (?!would|prefer|choose|pick)|"
+    r"appears |is how |by (?!far|a |some|quite|virtue|\w+ing|all|any|my|every|default)|(?:(?:only|just|purely|merely|"
+    r"mainly) )?(?:(?:in terms of|in (?:style|tone|form|format|length|clarity|parts?|some|places|detail|depth|\w+ness|"
+    r"terms)|on (?!\w+ and \w+ $|the whole|balance|all|every|account|this|both|my|substance)|at (?!answering|"
+    r"addressing|all|the task|doing|meeting|following the (?:instruction|prompt|user))|regarding|with (?:regard|"
+    r"respect)|when it comes|as far as|if|unless|when|to (?:a|some)|from (?:a|the)|stylistically|technically|"
+    r"superficially|than nothing|in \w+ only|for \w+ (?:readers|users|people)|says|claims?|according)\b|\w+wise )"
 )
 _MERIT = rf"(?:{one_of(lexicon.MERITS, lexicon.VIRTUES)})"
 
-_FIRM = [
+_FIRM = patterns(
+    rf"""
     # "I'd rather have B", "gotta hand it to B"
-    (
-        rf"{_I}(?:{_WORD}){{0,6}}?{one_of(lexicon.CHOOSES)}(?:{_ADVERB}|in favou?r of |with |to |"
-        rf"of )*{_NAME}(?!'s |(?:and|or|nor) [§¤¢]|[§¤¢]|to be |to mean |as (?:a |an )|"
-        rf"(?:as) (?:the )?(?:\w+ )?(?:worst?|worse|weaker|weakest|loser|losing|inferior|poorer|less)|last |"
-        rf"is |was |has |does |did )"
-    ),
-    (
-        rf"(?:^|{_MARK})(?:{_FILL}|i'm )*(?:(?:going|leaning|siding|sticking|voting|opting|settling|"
-        rf"staying) (?:{_ADVERB})*(?:with|for|to|towards?|on)|(?:changing|switching|revising|moving|"
-        rf"correcting) (?:(?:my|the) \w+ |over )?to) {_NAME}{_END}"
-    ),
-    (
-        rf"{_I}(?:{_WORD}){{0,3}}?(?:say|said|says|guess|reckon|think|meant|mean) (?:it's |it is |"
-        rf"that )?{_NAME}(?=$|{_MARK}|be?c\S*se|cuz|cause|since|as )"
-    ),
-    (
-        rf"(?:i|we) (?:{_WORD}){{0,4}}?(?:find|hold|judge|deem|consider|rate|rank|call|see|place|put|regard|"
-        rf"think|believe|feel|declare|prefer|want|like) {_NAME}(?:to be |as |being )*(?:{_BETTER}{_AFTER}|"
-        rf"higher |first |more (?:than )?|above |over |ahead |best )"
-    ),
+    {_I}(?:{_WORD}){{0,6}}?{one_of(lexicon.CHOOSES)}(?:{_ADVERB}|in favou?r of |with |to |of )*{_NAME}(?!'s |(?:and|
+        or|nor) [§¤¢]|[§¤¢]|to be |to mean |as (?:a |an )|(?:as) (?:the )?(?:\w+ )?(?:worst?|worse|weaker|weakest|
+        loser|losing|inferior|poorer|less)|last |is |was |has |does |did )
+    (?:^|{_MARK})(?:{_FILL}|i'm )*(?:(?:going|leaning|siding|sticking|voting|opting|settling|staying) (?:{_ADVERB})*
+        (?:with|for|to|towards?|on)|(?:changing|switching|revising|moving|correcting) (?:(?:my|the) \w+ |
+        over )?to) {_NAME}{_END}
+    {_I}(?:{_WORD}){{0,3}}?(?:say|said|says|guess|reckon|think|meant|mean) (?:it's |it is |that )?{_NAME}(?=$|{_MARK}|
+        be?c\S*se|cuz|cause|since|as )
+    (?:i|we) (?:{_WORD}){{0,4}}?(?:find|hold|judge|deem|consider|rate|rank|call|see|place|put|regard|think|believe|
+        feel|declare|prefer|want|like) {_NAME}(?:to be |as |being )*(?:{_BETTER}{_AFTER}|higher |first |
+        more (?:than )?|above |over |ahead |best )
     # "B takes the cake", "the first one is way better"
-    rf"{_WHO}(?:{_ADVERB})*(?:should |must |would |will |'d |is |was |has |'s )?{one_of(lexicon.WINS)}",
-    rf"{_WHO}(?:{_ADVERB})*{_IS}(?:{_ADVERB}|to me )*{_BETTER}{_AFTER}",
-    rf"(?<!\S)§(?P<name>[01]) (?:{_ADVERB})*{_BETTER}{_AFTER}",
-    (
-        rf"(?:give|award|hand|grant|giving|awarding|handing) {_NAME}(?:the|a|my|"
-        rf"this) (?:{_WORD}){{0,2}}?(?:nod|edge|win|vote|prize|points?|preference|crown|advantage|victory|"
-        rf"title|trophy|round|upper hand|one) "
-    ),
-    rf"^(?:my |the |final |overall )*(?:ranking|order|order of preference) [:=-] {_NAME}[,>] {_OTHER}$",
-    rf"{_WHO}(?:{_ADVERB})*{one_of(lexicon.BEATS)}(?:{_ADVERB})*{_OTHER}",
-    (
-        rf"{_WHO}(?:{_ADVERB})*(?:is|are) (?:{_ADVERB})*what (?:i|the user|they) (?:{_WORD}){{0,2}}(?:prefer|"
-        rf"choose|pick|want|take|go with) "
-    ),
+    {_WHO}(?:{_ADVERB})*(?:should |must |would |will |'d |is |was |has |'s )?{one_of(lexicon.WINS)}
+    {_WHO}(?:{_ADVERB})*{_IS}(?:{_ADVERB}|to me )*{_BETTER}{_AFTER}
+    (?<!\S)§(?P<name>[01]) (?:{_ADVERB})*{_BETTER}{_AFTER}
+    (?:give|award|hand|grant|giving|awarding|handing) {_NAME}(?:the|a|my|this) (?:{_WORD}){{0,2}}?(?:nod|edge|win|
+        vote|prize|points?|preference|crown|advantage|victory|title|trophy|round|upper hand|one)[ ]
+    ^(?:my |the |final |overall )*(?:ranking|order|order of preference|preference order) [:=-] {_NAME}[,>] {_OTHER}$
+    {_WHO}(?:{_ADVERB})*{one_of(lexicon.BEATS)}(?:{_ADVERB})*{_OTHER}
+    {_WHO}(?:{_ADVERB})*(?:is|are) (?:{_ADVERB})*what (?:i|i'd|we'd|the user|they) (?:{_WORD}){{0,2}}(?:prefer|choose|
+        pick|want|take|go with)[ ]
     # "my choice is therefore B", "edge: B"
-    (
-        rf"{_BEGIN}(?:{_FILL}|"
-        rf"{_MARK})*{one_of(lexicon.OF_VERDICTS)}*{one_of(lexicon.VERDICTS)}(?:{one_of(lexicon.OF_VERDICTS)}|"
-        rf"[,:=→-] )*{_NAME}(?={_STOP})"
-    ),
-    (
-        r"(?:i|i'd|i'll|we) (?:would |will |must |now |therefore |thus |have to |to |can only |"
-        r"still )*§(?P<name>[01]) (?=$|[,;]|because|since|as )"
-    ),
-    (
-        rf"(?:arrive at|arrived at|come to|came to|reach|reached|"
-        rf"get to) {one_of(lexicon.OF_VERDICTS)}*{one_of(lexicon.VERDICTS)}(?:{one_of(lexicon.OF_VERDICTS)}|"
-        rf"[,:=→-] )*{_NAME}(?={_STOP})"
-    ),
-    rf"{one_of(lexicon.LEADS_TO)}(?:{_ADVERB}|only |us |me |with |to |for |of )*{_NAME}",
-    rf"(?:in|into) {_NAME}'s (?:favou?r|direction|way) ",
+    {_BEGIN}(?:{_FILL}|{_MARK})*{one_of(lexicon.OF_VERDICTS)}*{one_of(lexicon.VERDICTS)}
+        (?:{one_of(lexicon.OF_VERDICTS)}|[,:=→-] )*{_NAME}(?={_STOP})
+    (?:i|i'd|i'll|we) (?:would |will |must |now |therefore |thus |have to |to |can only |still )*§(?P<name>[01]) (?=$|
+        [,;]|because|since|as )
+    (?:arrive at|arrived at|come to|came to|reach|reached|
+        get to) {one_of(lexicon.OF_VERDICTS)}*{one_of(lexicon.VERDICTS)}(?:{one_of(lexicon.OF_VERDICTS)}|[,:=→-] )*
+        {_NAME}(?={_STOP})
+    {one_of(lexicon.LEADS_TO)}(?:{_ADVERB}|only |us |me |with |to |for |of )*{_NAME}
+    (?:in|into) {_NAME}'s (?:favou?r|direction|way)[ ]
     # "so, on balance, B"
-    (
-        rf"(?:^|[;:→] |(?<=→ )|, )(?:{_FILL}|[,:→-] |answer |pick |it's |it has to be |is )+{_NAME}(?:{_FILL}|"
-        rf"[,-] |then |please |wins |it is )*$"
-    ),
-    rf"^{_NAME}(?:[,-] )?(?:{_FILL}|[,-] )+$",
-    (
-        rf"^{_NAME}(?:[,-] )?(?:for sure|hands down|all the way|easily|no contest|any day|definitely|all day|"
-        rf"obviously|clearly the|without a doubt) "
-    ),
-    rf"(?:^|(?<=, ))(?:no|oops|sorry|edit) [,:] {_NAME}$",
-    rf"(?:→ |^→ ){_NAME}$",
-    rf"^(?:for|to) me (?:it's |it is |is |it be |, )*{_NAME}(?=[,;]|$|be)",
-    (
-        rf"(?:wanted|asked for|want|need|needed|here is|here's) (?:only |just )?(?:the|a|my) (?:number|label|"
-        rf"letter|answer|verdict|name) : {_NAME}$"
-    ),
-    rf"(?:it's|it is|it has to be|it must be|has to be|must be) (?:{_FILL})*{_NAME}(?:{_FILL}|[,-] )*$",
+    (?:^|[;:→] |(?<=→ )|, )(?:{_FILL}|[,:→-] |answer |pick |it's |it has to be |is )+{_NAME}(?:{_FILL}|[,-] |then |
+        please |wins |it is )*$
+    ^{_NAME}(?:[,-] )?(?:{_FILL}|[,-] )+$
+    ^{_NAME}(?:[,-] )?(?:for sure|hands down|all the way|easily|no contest|any day|definitely|all day|obviously|
+        clearly the|without a doubt)[ ]
+    (?:^|(?<=, ))(?:no|oops|sorry|edit) [,:] {_NAME}$
+    (?:→ |^→ ){_NAME}$
+    ^(?:for|to) me (?:it's |it is |is |it be |, )*{_NAME}(?=[,;]|$|be)
+    (?:wanted|asked for|want|need|needed|here is|here's) (?:only |just )?(?:the|a|my) (?:number|label|letter|answer|
+        verdict|name) : {_NAME}$
+    (?:it's|it is|it has to be|it must be|has to be|must be|it should be|it should have been) (?:{_FILL})*{_NAME}
+        (?:{_FILL}|[,-] )*$
+    ^not [§¤¢][01] (?:, )?(?:but )?{_NAME}$
     # "Response 1 is not the better one; Response 2 is."
-    (
-        rf"(?:not|isn't|n't|can't be|cannot be) (?:{_ADVERB})*(?:better|best|winner|stronger|"
-        rf"superior)(?: {_WORD}{{0,4}})?.{{0,20}}?{_NAME}(?:is|does|did|has) $"
-    ),
-]
-_IT_IS = re.compile(
-    rf"(?:\b(?:it's|that's|it is|this is|which is|that is|it remains|(?:which |that |thus |"
-    rf"thereby )?(?:makes|making|makes for|leaves|leaving) it|and is|and was|and therefore|and thus|"
-    rf"and hence|and so|and remains|and thus is|, is|and so is|and hence is|it was|"
-    rf"is) (?:{_ADVERB})*{_BETTER}{_AFTER}"
-    rf"|(?:^|\b(?:and|it|which|that|so it|thus|hence) )(?:{_ADVERB})*{one_of(lexicon.WINS)}"
-    rf"|\b(?:i|we|i'd|i'll) (?:{_ADVERB}|would |will |must |do |can )*(?:prefer|choose|pick|select|favou?r|"
-    rf"take|vote for|go with|recommend) (?:it|this one|that one|that|this)(?= $| [,;-]| over| because| as|"
-    rf" since))"
+    (?:not|isn't|n't|can't be|cannot be) (?:{_ADVERB})*(?:better|best|winner|stronger|superior)(?: {_WORD}
+        {{0,4}})?.{{0,20}}?{_NAME}(?:is|does|did|has) $
+"""
 )
-_FAINT = [
-    (
-        (
-            rf"{_WHO}(?:{_ADVERB})*{_IS}(?:{_WORD}|, ){{0,6}}?(?:more |much more |far more |better |the most |"
-            rf"greater |clearer |, )(?:{_WORD}|, ){{0,4}}?{_MERIT}(?:{_WORD}|, ){{0,12}}?(?:than|compared to|"
-            rf"compared with|over) (?:the |that of |what )?{_OTHER}"
-        ),
-        "name",
-    ),
-    (
-        (
-            rf"{_WHO}(?:{_ADVERB})*(?:{_WORD}){{1,4}}?(?:a |an )?(?:more|better|clearer|stronger|far more|"
-            rf"much more) (?:{_WORD}|, ){{0,6}}?(?:{_MERIT}|(?:answer|response|job|solution|summary|"
-            rf"translation|closely|"
-            rf"faithfully|"
-            rf"accurately|precisely|fully|completely|effectively|thoroughly|correctly|directly) )(?:{_WORD}|"
-            rf", ){{0,12}}?than (?:the |that of |what )?{_OTHER}"
-        ),
-        "name",
-    ),
-    (
-        (
-            rf"^(?:{_FILL}|[,:] )*compared (?:to|with) (?:the )?{_OTHER}, {_NAME}(?:{_ADVERB})*{_IS}(?:{_WORD}|"
-            rf", ){{0,4}}?(?:more \w+|better|clearer|stronger|(?!weak|poor|less|short|small|low)\w+er) "
-        ),
-        "name",
-    ),
-    (rf"{_WHO}(?:{_ADVERB})*{_IS}(?:{_ADVERB})*more {one_of(lexicon.MERITS)}", "name"),
-    (
-        (
-            rf"{_WHO}(?:{_ADVERB})*{_IS}?(?:{_WORD}){{0,3}}?{one_of(lexicon.LOSES_TO)}(?:the |that of |what |"
-            rf"anything in )*{_OTHER}"
-        ),
-        "other",
-    ),
-    (rf"{_WHO}(?:{_ADVERB})*{_IS}(?:{_ADVERB})*(?:the )?(?:{_ADVERB})*{one_of(lexicon.WORSE)}{_AFTER}", "lost"),
-    (
-        (
-            rf"{_WHO}(?:{_ADVERB})*(?:loses|lost|falls short|comes up short|(?:should|must|can|has to|"
-            rf"deserves to) be (?:rejected|dismissed|ruled out|discarded|eliminated)|(?:can't|cannot|doesn't|"
-            rf"does not|couldn't) (?:\w+ )?(?:compete|compare|measure up|match it|hold a candle|keep up|win|"
-            rf"be (?:the )?(?:better|winner|best))|pales in comparison|is out|is ruled out|(?:comes|ranks|finishes|"
-            rf"places|is) (?:in )?(?:second|last|lower)(?: place)?|lags behind|is no match) "
-        ),
-        "lost",
-    ),
-    (
-        (
-            rf"\b(?:don't|do not|wouldn't|would not|never|won't|shouldn't) (?:recommend |want to )?(?:go with|"
-            rf"choose|pick|select|prefer|recommend|take|vote for) {_NAME}(?=$|[,;])"
-        ),
-        "lost",
-    ),
-    (
-        (
-            rf"{_NAME}(?:is|does|are) (?:{_ADVERB})*(?:not|n't) (?:{_ADVERB})*better than [§¤¢][01] [,;-] (?:but |"
-            rf"it's |it is |in fact |it |rather |if anything |on the contrary |{_ADVERB})*(?:worse|weaker|"
-            rf"inferior) "
-        ),
-        "lost",
-    ),
-    (rf"\b(?:rank|rate|place|put|mark) {_NAME}(?:last|lower|below|second|down) ", "lost"),
-    (
-        (
-            rf"(?:don't|do not|doesn't|n't|not) (?:{_WORD}){{0,3}}?{_NAME}(?:is|was|to be|does|reads|"
-            rf"works) (?:{_ADVERB})*as (?:{_WORD}){{1,4}}?as (?:the )?{_OTHER}"
-        ),
-        "other",
-    ),
-    (
-        (
-            rf"{_NAME}(?:is|was|does|comes)(?:n't| not| nowhere near| not nearly|"
-            rf" nowhere close to being) (?:{_ADVERB})*as (?:{_WORD}){{1,4}}?as (?:the )?{_OTHER}"
-        ),
-        "other",
-    ),
-    (
-        (
-            rf"{_BEGIN}(?:{_FILL})*(?:the )?(?:{_ADVERB})*(?:(?:more |most |and |, )*{_MERIT}){{1,4}}(?:preferred|"
-            rf"{NOUN}|one|of the two|overall| )*(?:is|:|=|→|would be|-) (?:{_ADVERB})*{_NAME}(?=$|{_MARK}|be?cause)"
-        ),
-        "name",
-    ),
-    (
-        (
-            rf"{_BEGIN}(?:{_FILL})*(?:the )?(?:{_ADVERB})*{one_of(lexicon.WORSE)}(?:(?:preferred|{NOUN}|one|"
-            rf"of the two|overall) )*(?:is|:|=|→|would be|-) (?:{_ADVERB})*{_NAME}(?=$|{_MARK}|be?cause)"
-        ),
-        "lost",
-    ),
-]
+_IT_IS = re.compile(
+    r"(?:\b(?:it's|that's|it is|this is|which is|that is|it remains|(?:which |that |thus |thereby )?(?:makes|making|"
+    r"makes for|leaves|leaving) it|and is|and was|and therefore|and thus|and hence|and so|and remains|and thus is|, "
+    rf"is|and so is|and hence is|it was|is) (?:{_ADVERB})*{_BETTER}{_AFTER}|(?:^|\b(?:and|it|which|that|so it|thus|"
+    rf"hence) )(?:{_ADVERB})*{one_of(lexicon.WINS)}|\b(?:i|we|i'd|i'll) (?:{_ADVERB}|would |will |must |do |can "
+    r")*(?:prefer|choose|pick|select|favou?r|take|vote for|go with|recommend) (?:it|this one|that one|that|this)(?= $|"
+    r" [,;-]| over| because| as| since))"
+)
+_FAINT_NAME = patterns(
+    rf"""
+    {_WHO}(?:{_ADVERB})*{_IS}(?:{_WORD}|, ){{0,6}}?(?:more |much more |far more |better |the most |greater |clearer |
+        , )(?:{_WORD}|, ){{0,4}}?{_MERIT}(?:{_WORD}|, ){{0,12}}?(?:than|compared to|compared with|over) (?:the |
+        that of |what )?{_OTHER}
+    {_WHO}(?:{_ADVERB})*(?:{_WORD}){{1,4}}?(?:a |an )?(?:more|better|clearer|stronger|far more|much more) (?:{_WORD}|
+        , ){{0,6}}?(?:{_MERIT}|(?:answer|response|job|solution|summary|translation|closely|faithfully|accurately|
+        precisely|fully|completely|effectively|thoroughly|correctly|directly) )(?:{_WORD}|, ){{0,12}}?than (?:the |
+        that of |what )?{_OTHER}
+    ^(?:{_FILL}|[,:] )*compared (?:to|with) (?:the )?{_OTHER}, {_NAME}(?:{_ADVERB})*{_IS}(?:{_WORD}|, )
+        {{0,4}}?(?:more \w+|better|clearer|stronger|(?!weak|poor|less|short|small|low)\w+er)[ ]
+    {_WHO}(?:{_ADVERB})*{_IS}(?:{_ADVERB})*more {one_of(lexicon.MERITS)}
+    {_BEGIN}(?:{_FILL})*(?:the )?(?:{_ADVERB})*(?:(?:more |most |and |, )*{_MERIT}){{1,4}}(?:preferred|{NOUN}|one|
+        of the two|overall| )*(?:is|:|=|→|would be|-) (?:{_ADVERB})*{_NAME}(?=$|{_MARK}|be?cause)
+"""
+)
+_FAINT_OTHER = patterns(
+    rf"""
+    {_WHO}(?:{_ADVERB})*{_IS}?(?:{_WORD}){{0,3}}?{one_of(lexicon.LOSES_TO)}(?:the |that of |what |anything in )*
+        {_OTHER}
+    (?:don't|do not|doesn't|n't|not) (?:{_WORD}){{0,3}}?{_NAME}(?:is|was|to be|does|reads|works) (?:{_ADVERB})*
+        as (?:{_WORD}){{1,4}}?as (?:the )?{_OTHER}
+    {_NAME}(?:is|was|does|comes)(?:n't| not| nowhere near| not nearly| nowhere close to being) (?:{_ADVERB})*
+        as (?:{_WORD}){{1,4}}?as (?:the )?{_OTHER}
+"""
+)
+_FAINT_LOST = patterns(
+    rf"""
+    {_WHO}(?:{_ADVERB})*{_IS}(?:{_ADVERB})*(?:the )?(?:{_ADVERB})*{one_of(lexicon.WORSE)}{_AFTER}
+    {_WHO}(?:{_ADVERB})*(?:loses|lost|falls short|comes up short|(?:should|must|can|has to|
+        deserves to) be (?:rejected|dismissed|ruled out|discarded|eliminated)|(?:can't|cannot|doesn't|does not|
+        couldn't) (?:\w+ )?(?:compete|compare|measure up|match it|hold a candle|keep up|win|be (?:the )?(?:better|
+        winner|best))|pales in comparison|is out|is ruled out|(?:comes|ranks|finishes|places|is) (?:in )?(?:second|
+        last|lower)(?: place)?|lags behind|is no match)[ ]
+    \b(?:don't|do not|wouldn't|would not|never|won't|shouldn't) (?:recommend |want to )?(?:go with|choose|pick|select|
+        prefer|recommend|take|vote for) {_NAME}(?=$|[,;])
+    {_NAME}(?:is|does|are) (?:{_ADVERB})*(?:not|n't) (?:{_ADVERB})*better than [§¤¢][01] [,;-] (?:but |it's |it is |
+        in fact |it |rather |if anything |on the contrary |{_ADVERB})*(?:worse|weaker|inferior)[ ]
+    \b(?:rank|rate|place|put|mark) {_NAME}(?:last|lower|below|second|down)[ ]
+    {_BEGIN}(?:{_FILL})*(?:the )?(?:{_ADVERB})*{one_of(lexicon.WORSE)}(?:(?:preferred|{NOUN}|one|of the two|
+        overall) )*(?:is|:|=|→|would be|-) (?:{_ADVERB})*{_NAME}(?=$|{_MARK}|be?cause)
+"""
+)
 _TIE = re.compile(
-    rf"(?<!\S){one_of(lexicon.TIES)}(?=$|[,;:)(→-]|{_FILL}|(?:because|since|as|and|so|in (?:quality|my|"
-    rf"every|all|this|general|the end|substance|content)|on (?:balance|the whole|all|every)|between|with|"
-    rf"where|or|of the|for (?:this|me|the)|they|then|worth|i|is|are|here|than|both|to me|given)\b)"
+    rf"(?<!\S){one_of(lexicon.TIES)}(?=$|[,;:)(→-]|{_FILL}|(?:because|since|as|and|so|in (?:quality|my|every|all|this|"
+    r"general|the end|substance|content)|on (?:balance|the whole|all|every)|between|with|where|or|of the|for (?:this|"
+    r"me|the)|they|then|worth|i|is|are|here|than|both|to me|given)\b)"
 )
 _RULES = [
     *((re.compile(pattern), "name", True) for pattern in _FIRM),
-    *((re.compile(pattern), kind, False) for pattern, kind in _FAINT),
+    *((re.compile(pattern), "name", False) for pattern in _FAINT_NAME),
+    *((re.compile(pattern), "other", False) for pattern in _FAINT_OTHER),
+    *((re.compile(pattern), "lost", False) for pattern in _FAINT_LOST),
 ]
 _HAS_NAME = re.compile(r"[§¤¢]([01]) ")
 _LIMITED = re.compile(r"(?:(?:and|but|so|yet) )*(?:as to|when it comes to|as regards|in the .{0,20}opinion) ")
 _CONDITION = re.compile(rf"(?<!\S){one_of(lexicon.CONDITIONS)}")
 _OPINION = re.compile(
-    rf"(?<!\S)(?<!i )(?<!we ){one_of(lexicon.OTHERS)}(?:\w+ ){{0,2}}?(?:would|might|may|could|can|will|"
-    rf"says?|said|thinks?|thought|believes?|prefers?|argues?|claims?|feels?|finds?|found|favou?rs?|wants?|"
-    rf"suggests?|picked|chose|voted|who|likes?|gave|rates?|ranks?|ranked|rated|consider|went|called|calls|"
-    rf"is (?:better|the)|to|chooses?|picks?|selects?) "
+    rf"(?<!\S)(?<!i )(?<!we ){one_of(lexicon.OTHERS)}(?:\w+ ){{0,2}}?(?:would|might|may|could|can|will|says?|said|"
+    r"thinks?|thought|believes?|prefers?|argues?|claims?|feels?|finds?|found|favou?rs?|wants?|suggests?|picked|chose|"
+    r"voted|who|likes?|gave|rates?|ranks?|ranked|rated|consider|went|called|calls|is (?:better|the)|to|chooses?|"
+    r"picks?|selects?) "
 )
 _OTHERS_VERDICT = re.compile(
-    r"(?:previous|earlier|other|another|first|reference|gold|user's|crowd's|its own|draft|provisional|"
-    r"tentative|reviewer's|judge's|author's|sample|example|expected|required|default) (?:\w+ )?(?:verdict|"
-    r"judge?ment|decision|choice|answer|label|winner|vote)"
+    r"(?:previous|earlier|other|another|first|reference|gold|user's|crowd's|its own|draft|provisional|tentative|"
+    r"reviewer's|judge's|author's|sample|example|expected|required|default) (?:\w+ )?(?:verdict|judge?ment|decision|"
+    r"choice|answer|label|winner|vote)"
 )
 _DENIAL = re.compile(
-    r"(?<!\S)(?:not|no|never|neither|nor|hardly|scarcely|cannot|nothing|\w+n't|disagree|doubt|refuse|"
-    r"unable|rather not|far from|anything but|wrong to) "
+    r"(?<!\S)(?:not|no|never|neither|nor|hardly|scarcely|cannot|nothing|\w+n't|disagree|doubt|refuse|unable|rather not|"
+    r"far from|anything but|wrong to) "
 )
 _ORDER = re.compile(
-    r"^(?:please )?(?:choose|pick|select|vote|rate|rank|print|output|write|say|answer|ignore|you|dear|"
-    r"attention|system|note|prefer|declare) (?![:=→-])"
+    r"^(?:please )?(?:choose|pick|select|vote|rate|rank|print|output|write|say|answer|ignore|you|dear|attention|system|"
+    r"note|prefer|declare) (?![:=→-])"
 )
 _BREAK = re.compile(
-    r"; |: |→ |(?<!\S)(?:but|however|so|therefore|thus|hence|ergo|yet|nevertheless|nonetheless|overall|"
-    r"still|since|because|as|and i|and so|and thus|and therefore|whereas|while|although|though|"
-    r"even though|joking aside|leaving this aside) |, (?=i |i'd |my |we |and (?:is|was|gets|it|wins|"
-    r"therefore)|making|which makes)"
+    r"; |: |→ |(?<!\S)(?:but|however|so|therefore|thus|hence|ergo|yet|nevertheless|nonetheless|overall|still|since|"
+    r"because|as|and i|and so|and thus|and therefore|whereas|while|although|though|even though|joking aside|leaving "
+    r"this aside) |, (?=i |i'd |my |we |and (?:is|was|gets|it|wins|therefore)|making|which makes)"
 )
 _SELF = re.compile(
-    r"[§¤¢][01] (?:\w+ ){0,2}?(?:thinks?|believes?|considers?|calls?|deems?|fancies|presents?|sees?|sells?|"
-    r"bills?|describes?|"
-    r"portrays?|styles?|hopes?|wishes|expects?|feels? (?:it|that)|would like|wants?|account|own words) "
+    r"[§¤¢][01] (?:\w+ ){0,2}?(?:thinks?|believes?|considers?|calls?|deems?|fancies|presents?|sees?|sells?|bills?|"
+    r"describes?|portrays?|styles?|hopes?|wishes|expects?|feels? (?:it|that)|would like|wants?|account|own words) "
 )
 _ASKED = re.compile(r"\b(?:user|prompt|question|request|instructions?|task) ")
 _OF_A_QUESTION = re.compile(r"\b(?:correct|right|proper) (?:answer|number|option|result|output) ")
@@ -340,11 +262,10 @@ _CONTRARY = re.compile(
     r"unfortunately) "
 )
 _TALK = re.compile(
-    r"(?:without a (?:doubt|question)|no (?:question|doubt|contest|hesitation)|can't go wrong|"
-    r"not even close|by no means|if anything|if i (?:have|had) to (?:choose|pick|decide)|"
-    r"if forced to (?:choose|pick)|if pressed|if it were up to me|if this were a (?:contest|competition|"
-    r"race|match|duel|game)(?: ,)?|not surprisingly|(?:judged )?on (?:its |their |"
-    r"the )?(?:own )?merits?(?: alone)?(?: ,)?|it's not close|no second thoughts) ?"
+    r"(?:without a (?:doubt|question)|no (?:question|doubt|contest|hesitation)|can't go wrong|not even close|by no "
+    r"means|if anything|if i (?:have|had) to (?:choose|pick|decide)(?: one)?(?: ,)?|if forced to (?:choose|pick)|if "
+    r"pressed|if it were up to me|if this were a (?:contest|competition|race|match|duel|game)(?: ,)?|not surprisingly|"
+    r"(?:judged )?on (?:its |their |the )?(?:own )?merits?(?: alone)?(?: ,)?|it's not close|no second thoughts) ?"
 )
 
 
@@ -406,14 +327,21 @@ def _plain(words: str) -> str:
     words = re.sub(r"\( (?![^()]*[§¤¢¶])[^()]*(?:\) |$)", "", words) if not _says_more(words) else words
     words = re.sub(
         (
-            rf"(?<=[§¤¢][01] )'s (?:\w+ )?(?:{NOUN}|one|work|attempt|rendering|code|approach|explanation|take|"
-            rf"proof|poem|email|letter|list) "
+            rf"(?<=[§¤¢][01] )'s (?:\w+ )?(?:{NOUN}|one|work|attempt|rendering|code|approach|explanation|take|proof|"
+            r"poem|email|letter|list) "
         ),
         "",
         words,
     )
     words = re.sub(r"\b(?:the|number|option|letter|no|nr) (?=[§¤¢][01] )", "", words)
     words = re.sub(r"([§¤¢]([01])) (?:\( )?[§¤¢]\2 (?:\) )?", r"\1 ", words)
+    words = re.sub(r"^(?:when )?(?:compared|in comparison|next|as opposed) (?:to|with) [§¤¢][01] , ", "", words)
+    words = re.sub(r"^(?:edit|correction|update) : ", "", words.replace("would be happier ", "am happier "))
+    if re.match(rf"(?:{_FILL}|, )*(?:[§¤¢]|my |the (?!other)|it |if i )", words) and not re.search(
+        r"\b(?:if|had|with|were|when|unless|but|should|suppose|assuming|provided|imagine|given) ",
+        re.sub(r"\bif i (?:have|had) to .{0,20}?, ", "", words),
+    ):
+        words = re.sub(r"\bwould be (?=(?:the|my) |[§¤¢][01] )", "is ", words)
     words, hypothetical = re.subn(r"\bif (?:it were up to me|this were a \w+) (?:, )?", "", words)
     return _TALK.sub("", words.replace("would be ", "is ") if hypothetical else words)
 

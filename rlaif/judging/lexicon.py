@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["one_of"]
+__all__ = ["one_of", "patterns"]
 
 
 def one_of(*lists: str) -> str:
@@ -15,6 +15,12 @@ def one_of(*lists: str) -> str:
     ways = [" ".join(way.split()) for words in lists for way in re.sub(r"([|(])\n\s*", r"\1", words).split(",")]
     ways = [way.replace("(s)", "s?") for way in ways]
     return f"(?:(?:{'|'.join(re.sub(r'[(](?![?])', '(?:', way) for way in ways if way)}) )"
+
+
+def patterns(text: str) -> list[str]:
+    """The patterns in a text: each begins with four spaces, deeper lines go on with it, and # begins a comment."""
+    lines = re.sub(r"\n {8,}", "", text).split("\n")
+    return [line[4:] for line in lines if line.strip() and not line.strip().startswith("#")]
 
 
 # What may stand beside a decision and changes nothing.
@@ -28,10 +34,10 @@ FILLERS = """
     whole, on reflection, on second thought(s), in conclusion, in summary, in short, in brief, in sum, in the end, in
     total, in all, in my (humble |honest )?(opinion|view|judge?ment|book|assessment|estimation), in this case, in this
     instance, in that case, all in all, all things considered, all told, everything considered, taken together, at the
-    end of the day, as a result, to conclude, to sum up, to me, for me, for my money, if anything, hands down, without
-    (a |any )?(doubt|question|hesitation), no (question|doubt|contest), beyond doubt, for sure, any day( of the
-    week)?, every time, all the way, bottom line, conclusion, summary, tl;dr, tldr, verdict, here, this time, between
-    the two, of the two, out of the two, more, most, only, then it is, it is, step \\S+, final,
+    end of the day, as a result, to conclude, to sum up, to me, for me, for my money, if anything, gun to my head,
+    hands down, without (a |any )?(doubt|question|hesitation), no (question|doubt|contest), beyond doubt, for sure,
+    any day( of the week)?, every time, all the way, bottom line, conclusion, summary, tl;dr, tldr, verdict, here,
+    this time, between the two, of the two, out of the two, more, most, only, then it is, it is, step \\S+, final,
     subjectively( speaking)?, for these reasons, for (this|that) reason, that said, having said that, with that said,
     given (this|that|all (this|that|of this)), based on (this|that|the above|these), as such, i think, i believe, i
     feel, i guess, i suppose, i reckon, i'd say, i would say, i find, i conclude, i mean, i say, meaning, remains,
@@ -41,7 +47,7 @@ FILLERS = """
 
 # Verbs of a judge that decides for what follows.
 CHOOSES = """
-    prefer, preferring, choose, choosing, chose, pick, picking, picked, select, selecting, selected, favou?r,
+    prefer, preferring, choise, choose, choosing, chose, pick, picking, picked, select, selecting, selected, favou?r,
     favou?ring, go with, go for, going with, going for, gone with, going to go with, went with, went for, opt for,
     opting for, vote for, vote, voting for, lean(ing)?( towards?| to)?, side with, siding with, recommend,
     recommending, take, taking, settle on, settle for, settling on, stick with, sticking with, stick to, stay with,
@@ -55,17 +61,17 @@ CHOOSES = """
     to|points to|victory to|preference to|advantage to|upper hand to|round to|title to|medal to|gold to|marks to|nod
     here to|edge here to|vote to), award victory to, give preference to, call (it|this|this one) for, choose to go
     with, answer, reply, reply with, answer with, end up with, ending up with, switch(ing)? to, chang(e|ing)
-    (it|this|my (answer|verdict|mind|vote|decision|choice|pick)) to, move to, revise (it|this|my \\w+) to, submit, put
-    .{0,10}on
+    (it|this|that|my (answer|verdict|mind|vote|decision|choice|pick)) to, move to, revise (it|this|my \\w+) to,
+    submit, put .{0,10}on
 """
 
 # What a response does that wins.
 WINS = """
-    wins, won, deserves to win, deserves the win, prevails, triumphs, succeeds, takes (it|this|this
-    one|home|the|first), taking (it|home), (gets|gains|earns|has
+    ranks (first|1st|higher|top|highest), wins, won, deserves to win, deserves the win, prevails, triumphs, succeeds,
+    takes (it|this|this one|home|the|first), taking (it|home), (gets|gains|earns|has
     earned|receives|deserves|has|holds|wins|merits|takes|have|get) (my|the|an|a|this)
-    ?((slight|small|narrow|clear|marginal|definite|overall|distinct|decisive|top|higher) )?(edge|nod|vote|win|prize|
-    cake|crown|trophy|upper
+    ?((slight|small|narrow|clear|marginal|definite|overall|distinct|decisive|top|higher) )?(rating|score|better
+    score|better rating|edge|nod|vote|win|prize|cake|crown|trophy|upper
     hand|advantage|point|title|medal|gold|preference|lead|day|round|spot|marks?|recommendation|win
     here|victory|approval|blessing), comes? (out )?(ahead|on top|first|out on top|off better|out the winner), came
     (out )?(ahead|on top|first), carries the day, edges (it|ahead|this one), nudges ahead, pulls ahead, inches ahead,
@@ -127,9 +133,10 @@ MERITS = """
     valuable, fitting, apt, reliable, sensible
 """
 VIRTUES = """
-    accurate, informative, complete, complet, comprehensive, thorough, correct, faithful, relevant, precise, balanced,
-    honest, coherent, compelling, practical, effective, actionable, factual, responsive, credible, sound, solid,
-    logical, insightful, truthful, harmless, safe, robust, rigorous, professional, competent, clear, on point, nuanced
+    in line, accurate, informative, complete, complet, comprehensive, thorough, correct, faithful, relevant, precise,
+    balanced, honest, coherent, compelling, practical, effective, actionable, factual, responsive, credible, sound,
+    solid, logical, insightful, truthful, harmless, safe, robust, rigorous, professional, competent, clear, on point,
+    nuanced
 """
 
 # What a verdict is called.
@@ -146,25 +153,26 @@ OF_VERDICTS = """
     the, my, our, a, an, this, final, overall, own, ultimate, corrected, revised, updated, new, clear, obvious,
     official, short, personal, considered, honest, firm, better, best, superior, preferred, preferable, stronger,
     strongest, winning, higher rated, higher scoring, marginal, slight, small, narrow, strong, mild, weak, clear,
-    definite, same, first, right, correct, proper, good, here is my, here's my, one, response(s)?, answer(s)?,
-    option(s)?, output(s)?, assistant(s)?, model(s)?, candidate(s)?, reply, text, summary, solution, version,
-    translation, code, choice, pick, is, was, are, would be, will be, has to be, must be, should be, remains, stays,
-    goes, goes to, go to, belongs to, falls on, leans towards?, to, for, on, in favou?r of, clear, =, as follows, of
-    the two, between the two, here, then, therefore, thus, hence, so, still, now, clearly, definitely, without
-    (a )?doubt, all things considered, all in all, on balance, overall, in the end, in my (opinion|view), for me, to
-    me, by (far|a mile|a hair|a nose|a whisker), number, option, letter, at, with, that of, from, i'd say, i think, i
-    believe, simply, easily, probably, if i had to (choose|pick), if forced to choose, if i have to (choose|pick), in
-    total, total, it is, it's, that's
+    definite, same, first, right, correct, proper, good, here is my, here's my, the other one, the other, other, one,
+    response(s)?, answer(s)?, option(s)?, output(s)?, assistant(s)?, model(s)?, candidate(s)?, reply, text, summary,
+    solution, version, translation, code, choice, pick, is, was, are, would be, will be, has to be, must be, should
+    be, remains, stays, goes, goes to, go to, belongs to, falls on, leans towards?, to, for, on, in favou?r of, clear,
+    =, as follows, of the two, between the two, here, then, therefore, thus, hence, so, still, now, clearly,
+    definitely, without (a )?doubt, all things considered, all in all, on balance, overall, in the end, in my
+    (opinion|view), for me, to me, by (far|a mile|a hair|a nose|a whisker), number, option, letter, at, with, that of,
+    from, i'd say, i think, i believe, simply, easily, probably, if i had to (choose|pick), if forced to choose, if i
+    have to (choose|pick), in total, total, it is, it's, that's
 """
 
 # What leads to a decision for the response behind it.
 LEADS_TO = """
-    my money is on, my money's on, my vote's for, i'm team, i am team, team, that leaves, this leaves, which leaves,
-    leaving, leaves (us|me)( with)?, leaves only, left with, calls for, call for, speaks? for, speaks? in favou?r of,
-    tips? (the )?(balance|scales?|it|things) (towards?|to|for|in favou?r of|in the direction of), tips? it (for|to),
-    swings? (it|me|this|the balance) (to|towards?|for|in favou?r of), settles? (it|this|the matter) (for|in favou?r
-    of), decides? (it|this|the matter|the case|things) (for|in favou?r of), decides? for, points? (me )?(to|towards?),
-    is why i (choose|pick|prefer|chose|picked|go with|went with|favou?r), in favou?r of, with a
+    this one goes to, this goes to, it goes to, this round goes to, my money is on, my money's on, my vote's for, i'm
+    team, i am team, team, that leaves, this leaves, which leaves, leaving, leaves (us|me)( with)?, leaves only, left
+    with, calls for, call for, speaks? for, speaks? in favou?r of, tips? (the )?(balance|scales?|it|things)
+    (towards?|to|for|in favou?r of|in the direction of), tips? it (for|to), swings? (it|me|this|the balance)
+    (to|towards?|for|in favou?r of), settles? (it|this|the matter) (for|in favou?r of), decides? (it|this|the
+    matter|the case|things) (for|in favou?r of), decides? for, points? (me )?(to|towards?), is why i
+    (choose|pick|prefer|chose|picked|go with|went with|favou?r), in favou?r of, with a
     (slight |marginal |clear |strong )?(preference|edge|nod) (for|to), preference for,
     (edge|nod|win|victory|advantage|prize|point|vote|trophy|crown) (goes|belongs|must go|should go|has to go) to,
     weighs? in favou?r of, makes me (choose|pick|prefer|favou?r|go with), reason(s)? to (prefer|pick|choose), lean(s)?
@@ -172,9 +180,9 @@ LEADS_TO = """
 """
 
 TIES = """
-    a tie, a draw, tie, draw, tied, tie(s)? (with|between), a toss-up, a toss up, a coin flip, a coin toss, a
-    coin-flip, a dead heat, a wash, a stalemate, an even match, even stevens, too close to call, neck and neck, on
-    (a )?par, evenly matched, equally matched, interchangeable, indistinguishable, (word for
+    hono[u]?rs even, a tie, a draw, tie, draw, tied, tie(s)? (with|between), a toss-up, a toss up, a coin flip, a coin
+    toss, a coin-flip, a dead heat, a wash, a stalemate, an even match, even stevens, too close to call, neck and
+    neck, on (a )?par, evenly matched, equally matched, interchangeable, indistinguishable, (word for
     word |practically |virtually |essentially |effectively )?identical( word for word)?, equivalent, cancel (each
     other )?out, balance (each other )?out, balance out, call it (even|a tie|a draw|quits),
     (rate|rank|score|judge|see|put|regard|consider|mark|call|treat) (them|both|the two|these|the two responses|both
@@ -200,15 +208,14 @@ TIES = """
 
 # What makes a statement somebody else's, or one that is not held.
 CONDITIONS = """
-    if, unless, whether, about to, almost, nearly, close to, going to say, see why, see how, understand why, would mean,
-    means that, mean that, stand(s) for, had, were it, suppose, supposing, imagine, assuming, assume, provided,
-    in case, depending,
-    depends, might, could, may, would have, would've, could've, should have, would be, maybe, perhaps, possibly,
-    pretend, until, tempted, inclined to think, at first, at first glance, at first sight, initially, originally,
-    first (impression|instinct|thought), on paper, on the face of it, hypothetically, theoretically, in theory, once,
-    when, whenever, where, as long as, used to, earlier, previously, previous, before i, draft, sarcastically, oh
-    sure, as if, wonder, wondering, unsure, not sure, were, either, or, than nothing, supposedly, allegedly,
-    apparently
+    if, unless, whether, about to, almost, nearly, came close to, going to say, see why, see how, understand why,
+    would mean, means that, mean that, stand(s) for, had, were it, suppose, supposing, imagine, assuming, assume,
+    provided, in case, depending, depends, might, could, may, would have, would've, could've, should have, would be,
+    maybe, perhaps, possibly, pretend, until, tempted, inclined to think, at first, at first glance, at first sight,
+    initially, originally, first (impression|instinct|thought), on paper, on the face of it, hypothetically,
+    theoretically, in theory, once, when, whenever, where, as long as, used to, earlier, previously, previous, before
+    i, draft, sarcastically, oh sure, as if, wonder, wondering, unsure, not sure, were, either, or, than nothing,
+    supposedly, allegedly, apparently
 """
 OTHERS = """
     some, many, most, others, people, reader(s)?, user(s)?'?( s)?, everyone, everybody, anyone, someone, somebody,

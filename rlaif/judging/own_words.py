@@ -21,7 +21,8 @@ HIDDEN = "\ue000"  # of Unicode's private use: it means nothing in a text
 
 # Elements that hold a verdict, and those that only shape a text: their content is the judge's own.
 VERDICT_TAGS = "verdict|decision|answer|final_answer|final_verdict|winner|choice|preference|preferred|better|best"
-VERDICT_TAGS += "|judgment|judgement|result|final|conclusion|rating|score"
+VERDICT_TAGS += "|better_(?:response|answer|output|one)|preferred_(?:response|answer)"
+VERDICT_TAGS += "|best_(?:response|answer)|judgment|judgement|result|final|conclusion|rating|score"
 _SHAPES = "evaluation|assessment|judging|comparison|ranking|"
 _SHAPES += "b|i|u|em|strong|mark|p|br|hr|div|span|center|h[1-6]|ul|ol|li|small|big|font|output|root|body|html|sub|sup"
 _TAG = re.compile(r"<(?P<name>[A-Za-z][\w:.-]{0,40})(?:\s[^<>]{0,200})?(?P<alone>/?)>")
@@ -53,9 +54,9 @@ _FENCE = re.compile(r"[ \t]*(?:[-*+][ \t]+)?(`{3,}|~{3,})")
 _WHOLE_FENCE = re.compile(r"\s*(?P<fence>`{3,}|~{3,})[\w+-]*[ \t]*\n(?P<inside>[^`~]*?)\n?[ \t]*(?P=fence)\s*")
 # "Response 2 contains **Verdict: 2.**": behind such a word emphasis is another way to quote.
 _EMPHASIS = re.compile(
-    r"\b(?i:says|said|reads|writes|wrote|states|claims|adds|demands|shouts|screams|yells|proclaims|declares|announces|asserts|insists|boasts|pleads|begs|orders|commands|urges|contains|includes|(?:ends?|ending|begins|starts|"
-    r"closes|concludes) with|"
-    r"the (?:line|words|text|sentence|phrase|message|instruction|note)|me to (?:write|say|answer|"
+    r"\b(?i:says|said|reads|writes|wrote|states|claims|adds|demands|shouts|screams|yells|proclaims|declares|announces|"
+    r"asserts|insists|boasts|pleads|begs|orders|commands|urges|contains|includes|(?:ends?|ending|begins|starts|closes|"
+    r"concludes) with|the (?:line|words|text|sentence|phrase|message|instruction|note)|me to (?:write|say|answer|"
     r"output))[ :]{1,3}(\*{1,3}|__?)(?=\S)([^\n]{1,400}?)\1"
 )
 _QUOTED_LINE = re.compile(r"[ \t*-]*+(?<!-)(?:>|＞|&gt;)")

@@ -9,31 +9,30 @@ from rlaif.judging.clauses import LONGEST, Names
 __all__ = ["best_score", "table_verdict"]
 
 _TOTAL = re.compile(
-    r"[\s*_]*(?:(?:final|overall|total|weighted|combined|mean|average|sum)[\s*_]*)+"
-    r"(?:score|rating|points|result)?[\s*_:]*",
+    r"[\s*_]*(?:(?:final|overall|total|weighted|combined|mean|average|sum)[\s*_]*)+(?:score|rating|points|"
+    r"result)?[\s*_:]*",
     re.IGNORECASE,
 )
 _WHOLE = re.compile(
-    r"[\s*_]*(?:(?:final|overall|my)\s+)*(?:overall|verdict|winner|better|best|decision|preferred|choice|result)"
-    r"(?: (?:response|one|answer|pick|output))?[\s*_:]*",
+    r"[\s*_]*(?:(?:final|overall|my)\s+)*(?:overall|verdict|winner|better|best|decision|preferred|choice|result)(?: "
+    r"(?:response|one|answer|pick|output))?[\s*_:]*",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"[\s*_]*(\d{1,3}(?:\.\d{1,2})?)(?:\s*(?:/|out of)\s*(\d{1,3}))?(?:\s*(?:points?|pts))?[\s*_.]*")
 _MARKED = re.compile(
-    r"[\W_]*(?:better|best|winner|wins|preferred|this one|chosen|✓|✔|🏆|x)[\W_]*|"
-    r"[\s*_]*[✓✔✅🏆]\S?[\s*_]*",
+    r"[\W_]*(?:better|best|winner|wins|preferred|this one|chosen|✓|✔|🏆|x)[\W_]*|[\s*_]*[✓✔✅🏆]\S?[\s*_]*",
     re.IGNORECASE,
 )
 _FIRST = re.compile(r"[\W_]*(?:1|1st|first|best|winner|better)[\W_]*", re.IGNORECASE)
 _SCORE_LINE = re.compile(
-    r"(?P<before>[^\n:=|]{1,60}?)\s*(?:[:=–—-]|\b(?:scores|gets|receives|earns|is|at|rated|deserves)\b(?:\s+an?)?)\s*"
-    r"(?P<score>[\d.]{1,6}\s*(?:/|out of)\s*\d{1,3})\W*"
+    r"(?P<before>[^\n:=|]{1,60}?)\s*(?:[:=–—-]|\b(?:scores|gets|receives|earns|is|at|rated|"
+    r"deserves)\b(?:\s+an?)?)\s*(?P<score>[\d.]{1,6}\s*(?:/|out of)\s*\d{1,3})\W*"
 )
 
 
 _SCORE = re.compile(
-    r"^\W*(?:(?:final |overall )?(?:score|rating|points) (?:for|of)|i (?:give|rate)) |"
-    r"\W*(?:'s )?(?:score|rating|total)\W*$",
+    r"^\W*(?:(?:final |overall )?(?:score|rating|points) (?:for|of)|i (?:give|rate)) |\W*(?:'s )?(?:score|rating|"
+    r"total)\W*$",
     re.IGNORECASE,
 )
 _PIECES = re.compile(r"[,;]\s|\.\s|\s(?:and|while|vs\.?|but)\s")

@@ -11,6 +11,7 @@ import re
 from enum import Enum, auto
 
 from rlaif.judging.clauses import NOUN
+from rlaif.judging.lexicon import patterns
 
 __all__ = [
     "TIE",
@@ -72,155 +73,132 @@ _ADV = f"{_words(_ADVERBS)}*+"
 _LEADS = (
     r"and|but|so|yet|then|thus|hence|therefore|consequently|accordingly|overall|ultimately|finally|lastly|clearly|"
     r"obviously|evidently|however|nevertheless|nonetheless|still|instead|honestly|personally|frankly|altogether|"
-    r"summary|conclusion|bottom line|the bottom line|tl;dr|tldr|in conclusion|in summary|in short|in sum|"
-    r"in brief|in the end|in total|in all|in general|"
-    r"in this case|in this comparison|in this instance|in my (?:humble |honest |own )?(?:opinion|view|"
-    r"judge?ment|assessment|evaluation|estimation)|"
-    r"all in all|all things considered|all told|everything considered|taken together|on balance|on the whole|"
-    r"on reflection|on second thoughts?|upon reflection|after all|at the end of the day|as a result|as such|"
-    r"to me|for me|"
-    r"for (?:this|that|these|those|all these|all of these|the above|the following|both) reasons?|"
-    r"(?:that|this|which) is why|that's why|because of (?:this|that)|to (?:conclude|sum up|summari[sz]e)|summing up|"
-    r"with that said|that said|that being said|having said that|given (?:this|that|all (?:this|that|of this))|"
-    r"now|ok|okay|well|yes|"
-    r"in light of (?:this|that|the above)|based on (?:this|that|these|the above)(?: \w+)?|of the two(?: \w+)?|"
-    r"between the two(?: \w+)?|"
-    r"wait|actually|hmm|i repeat|again|correction|second|third|first of all|put simply|simply put|"
-    r"(?:i|we) (?:(?:would|will|can|must|do|have to|should|may|also|therefore|thus|hence|now|am inclined to|"
-    r"am going to|"
-    r"still|strongly|firmly|personally|honestly|confidently|would have to) )*(?:think|believe|feel|find|"
-    r"conclude|judge|say|"
-    r"decide|determine|consider|hold|rule|deem|maintain|concluded|decided|determined|argue|am convinced|"
-    r"am confident|am sure|"
-    r"am certain|stand by|have (?:decided|determined|concluded))(?! (?:for|on|in|with|against|to) )(?: that)?|"
-    r"i(?:'d|'ll) (?:have to )?(?:also |still |therefore )?(?:say|argue|conclude|judge|rule)(?: that)?|"
-    r"i'm (?:convinced|confident|sure|certain)(?: that)?|"
-    r"(?:it is|it's|it seems|it is quite|it is very) (?:clear|evident|obvious|apparent|clear to me|"
-    r"fair to say|safe to say|my (?:opinion|view|verdict|judge?ment|belief|conclusion))(?: that)?|"
-    r"(?:this|which|that|all this|all of this) (?:means|shows|makes it clear|suggests|indicates|implies|"
-    r"leads me to (?:conclude|believe|think|say))(?: that)?|"
-    r"(?:the|my|our) (?:final |overall |own )?(?:verdict|conclusion|decision|judge?ment|opinion|view|"
-    r"assessment|evaluation|finding|answer|feeling) is that|"
-    r"(?:one|we|it) (?:can|could|may|must) (?:be )?(?:concluded?|said?|seen?)(?: that)?|"
-    r"i come to the conclusion that|i have come to the conclusion that|"
-    r"considering (?:all|everything|this|these|the above)[^¶§¤¢]{0,40}|by (?:a )?(?:small|narrow|slight|slim|"
-    r"fine|wide|large|clear|thin|tiny|comfortable|considerable) margin|by a hair|by a whisker|just barely|"
-    r"without a doubt|without doubt|without question|hands down|no doubt|all right|alright|so yes|yes"
+    r"summary|conclusion|bottom line|the bottom line|tl;dr|tldr|in conclusion|in summary|in short|in sum|in brief|in "
+    r"the end|in total|in all|in general|in this case|in this comparison|in this instance|in my (?:humble |honest |own "
+    r")?(?:opinion|view|judge?ment|assessment|evaluation|estimation)|all in all|all things considered|all told|"
+    r"everything considered|taken together|on balance|on the whole|on reflection|on second thoughts?|upon reflection|"
+    r"after all|at the end of the day|as a result|as such|to me|for me|for (?:this|that|these|those|all these|all of "
+    r"these|the above|the following|both) reasons?|(?:that|this|which) is why|that's why|because of (?:this|that)|to "
+    r"(?:conclude|sum up|summari[sz]e)|summing up|with that said|that said|that being said|having said that|given "
+    r"(?:this|that|all (?:this|that|of this))|now|ok|okay|well|yes|in light of (?:this|that|the above)|based on "
+    r"(?:this|that|these|the above)(?: \w+)?|of the two(?: \w+)?|between the two(?: \w+)?|wait|actually|hmm|i repeat|"
+    r"again|correction|second|third|first of all|put simply|simply put|(?:i|we) (?:(?:would|will|can|must|do|have to|"
+    r"should|may|also|therefore|thus|hence|now|am inclined to|am going to|still|strongly|firmly|personally|honestly|"
+    r"confidently|would have to) )*(?:think|believe|feel|find|conclude|judge|say|decide|determine|consider|hold|rule|"
+    r"deem|maintain|concluded|decided|determined|argue|am convinced|am confident|am sure|am certain|stand by|have "
+    r"(?:decided|determined|concluded))(?! (?:for|on|in|with|against|to) )(?: that)?|i(?:'d|'ll) (?:have to )?(?:also |"
+    r"still |therefore )?(?:say|argue|conclude|judge|rule)(?: that)?|i'm (?:convinced|confident|sure|certain)(?: "
+    r"that)?|(?:it is|it's|it seems|it is quite|it is very) (?:clear|evident|obvious|apparent|clear to me|fair to say|"
+    r"safe to say|my (?:opinion|view|verdict|judge?ment|belief|conclusion))(?: that)?|(?:this|which|that|all this|all "
+    r"of this) (?:means|shows|makes it clear|suggests|indicates|implies|leads me to (?:conclude|believe|think|say))(?: "
+    r"that)?|(?:the|my|our) (?:final |overall |own )?(?:verdict|conclusion|decision|judge?ment|opinion|view|assessment|"
+    r"evaluation|finding|answer|feeling) is that|(?:one|we|it) (?:can|could|may|must) (?:be )?(?:concluded?|said?|"
+    r"seen?)(?: that)?|i come to the conclusion that|i have come to the conclusion that|considering (?:all|everything|"
+    r"this|these|the above)[^¶§¤¢]{0,40}|by (?:a )?(?:small|narrow|slight|slim|fine|wide|large|clear|thin|tiny|"
+    r"comfortable|considerable) margin|by a hair|by a whisker|just barely|without a doubt|without doubt|without "
+    r"question|hands down|no doubt|all right|alright|so yes|yes"
 )
 _LEAD = f"{_words(_LEADS)}*+"
 
 _BECAUSE = (
-    r"because|since|due to|given|owing to|thanks to|on account of|for (?:its|it|being|the reason|the reasons|"
-    r"these|this reason|"
-    r"the following|having|several|two|three|providing|giving|staying|following|a few|many|multiple)|as (?:it|"
-    r"this|they|the [§¤¢]|[§¤¢]|its|that|he|she|there|"
-    r"the (?:other|response|answer|first|second|former|latter|better|best|winner|stronger|preferred|superior|"
-    r"more|user|instruction|question|prompt|task|request)|both|neither|i|a (?:better|whole)|my|well|such)"
+    r"because|since|due to|given|owing to|thanks to|on account of|for (?:its|it|being|the reason|the reasons|these|"
+    r"this reason|the following|having|several|two|three|providing|giving|staying|following|a few|many|multiple)|as "
+    r"(?:it|this|they|the [§¤¢]|[§¤¢]|its|that|he|she|there|the (?:other|response|answer|first|second|former|latter|"
+    r"better|best|winner|stronger|preferred|superior|more|user|instruction|question|prompt|task|request)|both|neither|"
+    r"i|a (?:better|whole)|my|well|such)"
 )
 _ENDS = r"(?=$|[¢][01] $|"
 _AFTER_NAME = (
-    rf"{_ENDS}(?:{_BECAUSE}|over|rather than|instead of|instead|in favou?r of|than|while|whereas|which|who|"
-    r"although|though|even|by|and not|not|overall|"
-    r"here|as well|this time|with (?:no|its|the|a|more|about|roughly|high|low|medium|moderate|some|great|full|"
-    r"\S*%)|on (?:balance|the whole)|in (?:this|my|the end|every|all|general|terms of overall)|wins?|"
-    r"for (?:this|the) (?:task|request|prompt|question|instruction|purpose)|"
-    r"of the two|between the two|is (?:better|the better|best|superior|the best|the winner|preferred|"
-    r"preferable|the clear|clearly better|stronger|the stronger))\b)"
+    rf"{_ENDS}(?:{_BECAUSE}|over|rather than|instead of|instead|in favou?r of|than|while|whereas|which|who|although|"
+    r"though|even|by|and not|not|overall|here|as well|this time|with (?:no|its|the|a|more|about|roughly|high|low|"
+    r"medium|moderate|some|great|full|\S*%)|on (?:balance|the whole)|in (?:this|my|the end|every|all|general|terms of "
+    r"overall)|wins?|for (?:this|the) (?:task|request|prompt|question|instruction|purpose)|of the two|between the two|"
+    r"is (?:better|the better|best|superior|the best|the winner|preferred|preferable|the clear|clearly better|"
+    r"stronger|the stronger))\b)"
 )
 _TASK = (
-    r"(?:this|the) (?:user's |given |particular |specific |original )?(?:task|request|prompt|question|user|"
-    r"instruction|purpose|query|job|reason|reasons)"
+    r"(?:this|the) (?:user's |given |particular |specific |original )?(?:task|request|prompt|question|user|instruction|"
+    r"purpose|query|job|reason|reasons)"
 )
 _WISH = (
-    r"(?:(?:the|this|that|these|all|both|what|of|given|original|user's|user|actual|specific|"
-    r"stated) )*(?:requests?|questions?|tasks?|needs?|concerns?|instructions?|prompt|query|requirements?|criteria|"
-    r"purpose|ask|intent|user|asked|problem|brief) "
+    r"(?:(?:the|this|that|these|all|both|what|of|given|original|user's|user|actual|specific|stated) )*(?:requests?|"
+    r"questions?|tasks?|needs?|concerns?|instructions?|prompt|query|requirements?|criteria|purpose|ask|intent|user|"
+    r"asked|problem|brief) "
 )
 # What may follow a comparison: "1 beats 2 in every respect", but not "1 beats 2 in length".
 _AFTER_OTHER = (
-    rf"{_ENDS}(?:{_BECAUSE}|while|whereas|although|though|even|and|overall|here|by|so|"
-    r"in (?:this|my|every|all|general|the end|total|both|nearly every|almost every)|on (?:balance|the whole|"
-    r"every|all)|"
-    rf"for {_TASK}|to me|this time|today|now|indeed|hands down|at (?:answering|following|addressing|"
-    rf"fulfilling) {_WISH}?)\b)"
+    rf"{_ENDS}(?:{_BECAUSE}|while|whereas|although|though|even|and|overall|here|by|so|in (?:this|my|every|all|general|"
+    rf"the end|total|both|nearly every|almost every)|on (?:balance|the whole|every|all)|for {_TASK}|to me|this time|"
+    rf"today|now|indeed|hands down|at (?:answering|following|addressing|fulfilling) {_WISH}?)\b)"
 )
 _AFTER_BETTER = (
-    rf"{_ENDS}(?:{_BECAUSE}|while|whereas|although|though|even|overall|here|by (?:far|a|some|quite)|"
-    r"of (?:the two|both|these|them)|among|between the two|"
-    rf"for {_TASK}|for me|in (?:this|my|every|all|general|the end|comparison|both|total)|on (?:balance|"
-    r"the whole|every|all)|in almost every|to me|"
-    r"and|rather than|over|that|not|to (?:the|this) (?:user's )?(?:question|request|prompt|task|instruction|"
-    rf"query)|at the task|at (?:answering|following|addressing|fulfilling) {_WISH}|this time|today|now|"
-    r"compared (?:to|with)|when compared|too|indeed)\b|"
-    rf"than (?:the )?(?:[§¤¢][01]|other one|other response|other|second|first|that of \S+) {_AFTER_OTHER})"
+    rf"{_ENDS}(?:{_BECAUSE}|while|whereas|although|though|even|overall|here|by (?:far|a|some|quite)|of (?:the two|both|"
+    rf"these|them)|among|between the two|for {_TASK}|for me|in (?:this|my|every|all|general|the end|comparison|both|"
+    r"total)|on (?:balance|the whole|every|all)|in almost every|to me|and|rather than|over|that|not|to (?:the|this) "
+    r"(?:user's )?(?:question|request|prompt|task|instruction|query)|at the task|at (?:answering|following|addressing|"
+    rf"fulfilling) {_WISH}|this time|today|now|compared (?:to|with)|when compared|too|indeed)\b|than (?:the "
+    rf")?(?:[§¤¢][01]|other one|other response|other|second|first|that of \S+) {_AFTER_OTHER})"
 )
 _BETTER = (
-    rf"(?:(?:the |a |an |my |our )?{_ADV}(?:(?:overall|clear|obvious|final|definite|more|most|most|outright|"
-    r"undisputed|deserving|"
-    r"preferred|superior|much|far|slightly|marginally|clearly) )*(?:better|best|superior|preferred|preferable|"
-    r"stronger|strongest|"
-    r"winner|winning|favou?rite|chosen|(?<=the )(?:more|most) (?:helpful|useful|appropriate|suitable|"
-    rf"satisfactory|convincing|harmless)(?= {_NOUNS} )|(?<=the )(?:safer|"
-    rf"less harmful)(?= {_NOUNS} ))(?: (?:overall|quality|ai))*(?: {_NOUNS}| choice)? |"
-    r"(?:the |my |our )(?:(?:clear|final|overall|preferred|obvious|first) )*(?:winner|choice|pick|preference|"
-    r"favou?rite|selection|vote|verdict|answer) |"
-    r"the one (?:that )?(?:i|we) (?:would |'d )?(?:prefer|choose|pick|select|favou?r) |the one to (?:choose|"
-    r"prefer|pick) |ahead |on top |victorious |what i (?:would )?(?:prefer|choose|pick) )"
+    rf"(?:(?:the |a |an |my |our )?{_ADV}(?:(?:overall|clear|obvious|final|definite|more|most|most|outright|undisputed|"
+    r"deserving|preferred|superior|much|far|slightly|marginally|clearly) )*(?:better|best|superior|preferred|"
+    r"preferable|stronger|strongest|winner|winning|favou?rite|chosen|(?<=the )(?:more|most) (?:helpful|useful|"
+    rf"appropriate|suitable|satisfactory|convincing|harmless)(?= {_NOUNS} )|(?<=the )(?:safer|less harmful)(?= "
+    rf"{_NOUNS} ))(?: (?:overall|quality|ai))*(?: {_NOUNS}| choice)? |(?:the |my |our )(?:(?:clear|final|overall|"
+    r"preferred|obvious|first) )*(?:winner|choice|pick|preference|favou?rite|selection|vote|verdict|answer) |the one "
+    r"(?:that )?(?:i|we) (?:would |'d )?(?:prefer|choose|pick|select|favou?r) |the one to (?:choose|prefer|pick) |"
+    r"ahead |on top |victorious |what i (?:would )?(?:prefer|choose|pick) )"
 )
 _IS = (
-    r"(?:is|was|'s|remains|seems|seems to be|looks|looks like|appears|appears to be|proves|proves to be|does|"
-    r"performs|performed|comes out|came out|"
-    r"ends up|stands out as|emerges|emerges as|works|has to be|must be|turns out to be|reads|fares|ranks|"
-    r"ranks as|qualifies as|i find|are|is to be|"
-    r"is considered|is judged|is deemed|is simply|represents|does the job|answers|would be(?= (?:the|a|my) )|"
-    r"can be considered|should be considered|does a|did) "
+    r"(?:is|was|'s|remains|seems|seems to be|looks|looks like|appears|appears to be|proves|proves to be|does|performs|"
+    r"performed|comes out|came out|ends up|stands out as|emerges|emerges as|works|has to be|must be|turns out to be|"
+    r"reads|fares|ranks|ranks as|qualifies as|i find|are|is to be|is considered|is judged|is deemed|is simply|"
+    r"represents|does the job|answers|would be(?= (?:the|a|my) )|can be considered|should be considered|does a|did) "
 )
 _SUBJECT_WINS = (
-    r"(?:wins|won|prevails|takes it|takes the win|takes the prize|takes the lead|gets my vote|gets the win|"
-    r"gets the nod|gets the edge|gets my preference|"
-    r"has the edge|has an edge|has the upper hand|edges it|edges ahead|earns my vote|comes out ahead|"
-    r"deserves (?:the |to )win|should win|must win|has won|is what i (?:would )?(?:prefer|choose|pick)|"
-    r"(?:should|must|is to|has to|would|will) be (?:the )?(?:my )?(?:preferred|chosen|selected|favou?red|"
-    r"picked|preferable|preference|choice|pick)|(?:gets|has|receives|earns) my (?:vote|preference)) "
+    r"(?:wins|won|prevails|takes it|takes the win|takes the prize|takes the lead|gets my vote|gets the win|gets the "
+    r"nod|gets the edge|gets my preference|has the edge|has an edge|has the upper hand|edges it|edges ahead|earns my "
+    r"vote|comes out ahead|deserves (?:the |to )win|should win|must win|has won|is what i (?:would )?(?:prefer|choose|"
+    r"pick)|(?:should|must|is to|has to|would|will) be (?:the )?(?:my )?(?:preferred|chosen|selected|favou?red|picked|"
+    r"preferable|preference|choice|pick)|(?:gets|has|receives|earns) my (?:vote|preference)) "
 )
 _BEATS = (
-    r"(?:beats|outperforms|surpasses|outshines|edges out|trumps|outdoes|exceeds|wins over|wins against|defeats|"
-    r"tops|is preferred (?:over|to)|is preferable to|is superior to|is better than|outclasses) "
+    r"(?:beats|outperforms|surpasses|outshines|edges out|trumps|outdoes|exceeds|wins over|wins against|defeats|tops|is "
+    r"preferred (?:over|to)|is preferable to|is superior to|is better than|outclasses) "
 )
 _WORSE = (
-    rf"(?:is|was|seems|performs|does|remains) {_ADV}(?:worse|weaker|inferior|poorer|less good|not as good) (?:than|"
-    r"to|as) "
+    rf"(?:is|was|seems|performs|does|remains) {_ADV}(?:worse|weaker|inferior|poorer|less good|not as good) (?:than|to|"
+    r"as) "
 )
 # In "A better answer is B" the first name is an article.
 _DET = r"(?:(?:the|my|our|a|an|this|here is my|here's my|and my|and the|¤[01]) )?"
 _VERDICT = (
-    rf"(?:verdict|decision|judge?ment|conclusion|choice|pick|preference|winner|winning {_NOUNS}|answer|"
-    r"selection|ruling|vote|recommendation|result|outcome|"
-    rf"{_ADV}(?:better|best|preferred|preferable|superior|stronger|strongest|winning|chosen|selected|"
-    rf"higher-quality|more preferable|favou?red)(?: overall)?(?: quality)?(?: ai)?(?: {_NOUNS})?(?: of the "
-    r"two(?: \w+)?)?(?: here)?(?: overall)?(?: between the two)?|"
-    r"one (?:that )?(?:i|we) (?:would )?(?:prefer|choose|pick|select|favou?r)|one that (?:is better|wins|"
-    r"performs better)|(?:1st|first) (?:place|rank)|decided|settled)"
+    rf"(?:verdict|decision|judge?ment|conclusion|choice|pick|preference|winner|winning {_NOUNS}|answer|selection|"
+    rf"ruling|vote|recommendation|result|outcome|{_ADV}(?:better|best|preferred|preferable|superior|stronger|strongest|"
+    r"winning|chosen|selected|higher-quality|more preferable|favou?red)(?: overall)?(?: quality)?(?: ai)?(?: "
+    rf"{_NOUNS})?(?: of the two(?: \w+)?)?(?: here)?(?: overall)?(?: between the two)?|one (?:that )?(?:i|we) (?:would "
+    r")?(?:prefer|choose|pick|select|favou?r)|one that (?:is better|wins|performs better)|(?:1st|first) (?:place|"
+    r"rank)|decided|settled)"
 )
 _KINDS = (
     r"(?:(?:final|overall|own|ultimate|corrected|revised|updated|new|amended|clear|obvious|official|definitive|"
-    r"concluding|short|single|one-word|personal|considered|honest|firm|judge's|to conclude|undisputed|outright|"
-    r"first) )*"
+    r"concluding|short|single|one-word|personal|considered|honest|firm|judge's|to conclude|undisputed|outright|first) "
+    r")*"
 )
 _WORD_ELSEWHERE = (
     r"(?:(?:最终|最終|我的|最后)?(?:答案|回答|判断|判定|结论|結論|裁决|选择|選擇|评判|判決|更好的回答|结果)"
-    r"(?:是|为|は|：)?|(?:endgültige |meine |"
-    r"mein |endgültiges )?(?:antwort|urteil|entscheidung|wahl|fazit|bewertung)(?: ist)?|"
-    r"(?:la |le |ma |mon |el |mi |il |lo |o |a |minha )*(?:meilleure |mejor |melhor |migliore )?(?:réponse|"
-    r"reponse|respuesta|resposta|risposta|verdict|veredicto|verdetto|veredito|décision|decisión|decisione|"
-    r"decisão|choix|conclusion|conclusión|conclusione)(?: finale?)?(?: est| es| è| é)?|"
-    r"(?:мой |лучший |окончательный |итоговый )*(?:ответ|вердикт|решение|вывод)|(?:정답|답|판정|최종 답변)|"
-    r"(?:odpowiedź|werdykt|antwoord|oordeel|svar|dom))"
+    r"(?:是|为|は|：)?|(?:endgültige |meine |mein |"
+    r"endgültiges )?(?:antwort|urteil|entscheidung|wahl|fazit|bewertung)(?: ist)?|(?:la |le |ma |mon |el |mi |il |lo |"
+    r"o |a |minha )*(?:meilleure |mejor |melhor |migliore )?(?:réponse|reponse|respuesta|resposta|risposta|verdict|"
+    r"veredicto|verdetto|veredito|décision|decisión|decisione|decisão|choix|conclusion|conclusión|conclusione)(?: "
+    r"finale?)?(?: est| es| è| é)?|(?:мой |лучший |окончательный |итоговый )*(?:ответ|вердикт|решение|вывод)|"
+    r"(?:정답|답|"
+    r"판정|최종 답변)|(?:odpowiedź|werdykt|antwoord|oordeel|svar|dom))"
 )
 _TOPIC = (
-    rf"(?:{_LEAD}{_DET}{_KINDS}{_VERDICT} (?:as follows |below |number )?|{_WORD_ELSEWHERE} |"
-    rf"{_LEAD}(?:which|what|who) (?:{_NOUNS} |of the two(?: \w+)? |of these |one )*(?:is|was|would be|wins|"
-    rf"do i prefer|would i choose) ?{_ADV}(?:the )?(?:{_BETTER})?(?:of the two )?(?:overall )?)"
+    rf"(?:{_LEAD}{_DET}{_KINDS}{_VERDICT} (?:as follows |below |number )?|{_WORD_ELSEWHERE} |{_LEAD}(?:which|what|who) "
+    rf"(?:{_NOUNS} |of the two(?: \w+)? |of these |one )*(?:is|was|would be|wins|do i prefer|would i choose) "
+    rf"?{_ADV}(?:the )?(?:{_BETTER})?(?:of the two )?(?:overall )?)"
 )
 _LINK = r"(?:(?:is|was|are|=|would be|has to be|must be|goes to|would have to be|for|remains|will be|should be) )"
 _BETWEEN_WORDS = (
@@ -229,159 +207,118 @@ _BETWEEN_WORDS = (
 )
 _BETWEEN = f"(?:{_words(_BETWEEN_WORDS)}*+)"
 _CHOOSE = (
-    r"(?:prefer|choose|pick|select|favou?r|go with|vote for|opt for|lean towards?|side with|recommend|declare|"
-    r"rank|rate|give it to|give the edge to|give the win to|"
-    r"give my vote to|give the nod to|give preference to|give the point to|award the win to|award it to|"
-    r"settle on|decide for|decide on|decide in favou?r of|rule for|rule in favou?r of|"
-    r"judge in favou?r of|stick with|stay with|cast my vote for|come down on the side of|endorse|chose|picked|"
-    r"selected|preferred|went with|voted for|going with|choosing|picking|selecting|leaning towards?|"
-    r"siding with|voting for|take|taking|put my money on|end up with|hand it to)"
+    r"(?:prefer|choose|pick|select|favou?r|go with|vote for|opt for|lean towards?|side with|recommend|declare|rank|"
+    r"rate|give it to|give the edge to|give the win to|give my vote to|give the nod to|give preference to|give the "
+    r"point to|award the win to|award it to|settle on|decide for|decide on|decide in favou?r of|rule for|rule in "
+    r"favou?r of|judge in favou?r of|stick with|stay with|cast my vote for|come down on the side of|endorse|chose|"
+    r"picked|selected|preferred|went with|voted for|going with|choosing|picking|selecting|leaning towards?|siding with|"
+    r"voting for|take|taking|put my money on|end up with|hand it to)"
 )
 _I = (
-    r"(?:(?:i|we) (?:(?:would|will|do|must|have to|have|am going to|am inclined to|tend to|should|can|"
-    r"choose to|want to|would like to|am|had) )*|i'm |i'd (?:have to )?|i'll (?:have to )?|we'd |"
-    r"i'm (?:going to |inclined to )?|my vote is to |i've |if (?:i had to choose|forced to choose|"
-    r"pressed) i (?:would )?)"
+    r"(?:(?:i|we) (?:(?:would|will|do|must|have to|have|am going to|am inclined to|tend to|should|can|choose to|want "
+    r"to|would like to|am|had) )*|i'm |i'd (?:have to )?|i'll (?:have to )?|we'd |i'm (?:going to |inclined to )?|my "
+    r"vote is to |i've |if (?:i had to choose|forced to choose|pressed) i (?:would )?)"
 )
 
 # Each way to decide for the response in `name`. An order ("Choose 1") is none: that is what forged verdicts are.
-_FOR = [
-    rf"{_LEAD}{_NAME}{_ADV}{_IS}{_ADV}{_BETTER}{_AFTER_BETTER}",
-    rf"{_LEAD}{_NAME}{_ADV}{_SUBJECT_WINS}{_AFTER_BETTER}",
-    (
-        rf"{_LEAD}{_NAME}{_ADV}(?:better|best) (?:addresses|answers|meets|follows|fulfill?s|serves|executes|"
-        rf"satisfies|responds to|handles|suits|fits|matches) {_WISH}"
-    ),
-    rf"{_LEAD}(?P<name>[§¤¢][01]) (?:then|it is|it is then|for me|for sure|all the way) $",
-    (
-        rf"{_LEAD}(?:i|we|i'll|i'm|i'd|i will) (?:now |would |have to |must |therefore |am )*(?:change|changing|"
-        r"changed|switch|switching|switched|revise|correct|update|move|reverse) (?:my (?:\w+ )+)?(?:to|"
-        rf"in favou?r of) {_NAME}{_AFTER_NAME}"
-    ),
-    rf"{_LEAD}{_NAME}{_ADV}{_BEATS}{_OTHER}{_AFTER_OTHER}",
-    (
-        rf"{_LEAD}{_NAME}{_ADV}{_IS}{_ADV}(?:better|superior|preferable|preferred|stronger) (?:than|to|"
-        rf"over) {_OTHER}{_AFTER_OTHER}"
-    ),
-    (
-        rf"{_LEAD}(?:{_DET}{_KINDS}{_VERDICT} |{_WORD_ELSEWHERE} ?){_BETWEEN}{_LINK}{_BETWEEN}(?:the |option |"
-        rf"number )*{_NAME}{_AFTER_NAME}"
-    ),
-    rf"{_LEAD}(?:{_DET}{_KINDS}{_VERDICT} |{_WORD_ELSEWHERE} ){_NAME}$",
-    (
-        rf"{_LEAD}{_I}{_ADV}{_CHOOSE} {_ADV}{_NAME}(?:as (?:the |my )?{_BETTER}|to be (?:the )?{_BETTER}|"
-        rf"(?:the )?winner |first |higher |above {_OTHER})?{_AFTER_NAME}"
-    ),
-    (
-        rf"{_LEAD}(?:i|we) (?:would |do |can |therefore |thus )*(?:consider|find|judge|deem|rate|regard|declare|"
-        rf"rank|see|think|call|hold) {_NAME}(?:as |to be |is )?{_BETTER}{_AFTER_BETTER}"
-    ),
-    (
-        rf"{_LEAD}my (?:final |overall |own )?(?:vote|preference|choice|point|decision|verdict|pick|nod) (?:goes|"
-        r"is given|belongs|leans|falls|is cast|would go|must go|is) (?:to|for|with|towards?|on|"
-        rf"in favou?r of) {_NAME}{_AFTER_NAME}"
-    ),
-    (
-        rf"{_LEAD}the (?:win|point|edge|nod|victory|prize|advantage) (?:goes|belongs|must go|"
-        rf"should go) to {_NAME}{_AFTER_NAME}"
-    ),
-    rf"{_LEAD}(?:(?<=find )|(?<=deem )|(?<=judge )|(?<=consider )){_NAME}(?:as |to be )?{_BETTER}{_AFTER_BETTER}",
-    (
-        rf"{_LEAD}(?:it's|it is|it has to be|it must be) (?:the )?(?P<name>§[01]) (?:for me |overall |then |"
-        r"by far |for sure )?$"
-    ),
-    (
-        rf"{_LEAD}(?:making|which makes|this makes|that makes|leaving|which leaves|"
-        rf"this leaves) {_NAME}{_BETTER}{_AFTER_BETTER}"
-    ),
-    rf"{_LEAD}{_NAME}(?:>+|≽) {_OTHER}$",
-]
+_FOR = patterns(
+    rf"""
+    {_LEAD}{_NAME}{_ADV}{_IS}{_ADV}{_BETTER}{_AFTER_BETTER}
+    {_LEAD}{_NAME}{_ADV}{_SUBJECT_WINS}{_AFTER_BETTER}
+    {_LEAD}{_NAME}{_ADV}(?:better|best) (?:addresses|answers|meets|follows|fulfill?s|serves|executes|satisfies|
+        responds to|handles|suits|fits|matches) {_WISH}
+    {_LEAD}(?P<name>[§¤¢][01]) (?:then|it is|it is then|for me|for sure|all the way) $
+    {_LEAD}(?:i|we|i'll|i'm|i'd|i will) (?:now |would |have to |must |therefore |am )*(?:change|changing|changed|
+        switch|switching|switched|revise|correct|update|move|reverse) (?:my (?:\w+ )+)?(?:to|in favou?r of) {_NAME}
+        {_AFTER_NAME}
+    {_LEAD}{_NAME}{_ADV}{_BEATS}{_OTHER}{_AFTER_OTHER}
+    {_LEAD}{_NAME}{_ADV}{_IS}{_ADV}(?:better|superior|preferable|preferred|stronger) (?:than|to|over) {_OTHER}
+        {_AFTER_OTHER}
+    {_LEAD}(?:{_DET}{_KINDS}{_VERDICT} |{_WORD_ELSEWHERE} ?){_BETWEEN}{_LINK}{_BETWEEN}(?:the |option |number )*
+        {_NAME}{_AFTER_NAME}
+    {_LEAD}(?:{_DET}{_KINDS}{_VERDICT} |{_WORD_ELSEWHERE} ){_NAME}$
+    {_LEAD}{_I}{_ADV}{_CHOOSE} {_ADV}{_NAME}(?:as (?:the |my )?{_BETTER}|to be (?:the )?{_BETTER}|(?:the )?winner |
+        first |higher |above {_OTHER})?{_AFTER_NAME}
+    {_LEAD}(?:i|we) (?:would |do |can |therefore |thus )*(?:consider|find|judge|deem|rate|regard|declare|rank|see|
+        think|call|hold) {_NAME}(?:as |to be |is )?{_BETTER}{_AFTER_BETTER}
+    {_LEAD}my (?:final |overall |own )?(?:vote|preference|choice|point|decision|verdict|pick|nod) (?:goes|is given|
+        belongs|leans|falls|is cast|would go|must go|is) (?:to|for|with|towards?|on|in favou?r of) {_NAME}
+        {_AFTER_NAME}
+    {_LEAD}the (?:win|point|edge|nod|victory|prize|advantage) (?:goes|belongs|must go|should go) to {_NAME}
+        {_AFTER_NAME}
+    {_LEAD}(?:(?<=find )|(?<=deem )|(?<=judge )|(?<=consider )){_NAME}(?:as |to be )?{_BETTER}{_AFTER_BETTER}
+    {_LEAD}(?:it's|it is|it has to be|it must be) (?:the )?(?P<name>§[01]) (?:for me |overall |then |by far |
+        for sure )?$
+    {_LEAD}(?:making|which makes|this makes|that makes|leaving|which leaves|this leaves) {_NAME}{_BETTER}
+        {_AFTER_BETTER}
+    {_LEAD}{_NAME}(?:>+|≽) {_OTHER}$
+"""
+)
 # Each way to decide for the response in `other`.
-_AGAINST = [
-    (
-        rf"{_LEAD}{_I}{_ADV}(?:prefer|choose|pick|favou?r|rank|rate|rank|place|put|take) (?:it|this one|that one|"
-        rf"this) {_ADV}(?:over|to|above|rather than|instead of|higher than|ahead of|before) {_NAME}(?P<it>)$"
-    ),
-    rf"{_LEAD}{_NAME}{_ADV}{_WORSE}{_OTHER}{_AFTER_OTHER}",
-    rf"{_LEAD}{_NAME}(?:<+|≼) {_OTHER}$",
-]
+_AGAINST = patterns(
+    rf"""
+    {_LEAD}{_I}{_ADV}(?:prefer|choose|pick|favou?r|rank|rate|rank|place|put|take) (?:it|this one|that one|this) {_ADV}
+        (?:over|to|above|rather than|instead of|higher than|ahead of|before) {_NAME}(?P<it>)$
+    {_LEAD}{_NAME}{_ADV}{_WORSE}{_OTHER}{_AFTER_OTHER}
+    {_LEAD}{_NAME}(?:<+|≼) {_OTHER}$
+"""
+)
 
 _PAIR = (
-    rf"(?:both(?: of (?:them|the {NOUN}|these {NOUN}))?(?: the)?(?: {_NOUNS})?|(?:the|these) two(?: {_NOUNS})?|"
-    rf"they|the {NOUN}|[§¤¢][01] and (?:the )?[§¤¢][01]|both [§¤¢][01] and (?:the )?[§¤¢][01]|it|this|that|"
-    rf"i find (?:both|them)(?: {_NOUNS})?|all)"
+    rf"(?:both(?: of (?:them|the {NOUN}|these {NOUN}))?(?: the)?(?: {_NOUNS})?|(?:the|these) two(?: {_NOUNS})?|they|"
+    rf"the {NOUN}|[§¤¢][01] and (?:the )?[§¤¢][01]|both [§¤¢][01] and (?:the )?[§¤¢][01]|it|this|that|i find (?:both|"
+    rf"them)(?: {_NOUNS})?|all)"
 )
 _QUALITY = (
-    r"(?:good|bad|strong|weak|poor|valid|great|well|matched|helpful|harmless|harmful|unhelpful|acceptable|"
-    r"unacceptable|excellent|deserving|preferable|capable|well-done|wrong|correct|useful|useless|satisfactory|"
-    r"well done|effective)"
+    r"(?:good|bad|strong|weak|poor|valid|great|well|matched|helpful|harmless|harmful|unhelpful|acceptable|unacceptable|"
+    r"excellent|deserving|preferable|capable|well-done|wrong|correct|useful|useless|satisfactory|well done|effective)"
 )
 _SAME = (
-    rf"(?:equally {_QUALITY}|equal|equals|tied|even|on par|on a par|equivalent|identical|evenly matched|"
-    r"comparable|a tie|a draw|an even match|"
-    r"of (?:the )?(?:equal|same|identical|comparable|similar) quality|equal in quality|(?:the same|"
-    r"alike) in (?:overall )?quality|equally matched|the same|indistinguishable|a toss-up|no different)"
+    rf"(?:equally {_QUALITY}|equal|equals|tied|even|on par|on a par|equivalent|identical|evenly matched|comparable|a "
+    r"tie|a draw|an even match|of (?:the )?(?:equal|same|identical|comparable|similar) quality|equal in quality|"
+    r"(?:the same|alike) in (?:overall )?quality|equally matched|the same|indistinguishable|a toss-up|no different)"
 )
 _AFTER_TIE = (
-    rf"{_ENDS}¢= $|(?:{_BECAUSE}|and|overall|here|between|in (?:quality|my|every|all|this|general|overall|"
-    r"the end)|on (?:balance|the whole|every|all)|with no|with neither|where|to me|so|"
-    r"than the other|than (?:the )?[§¤¢]|or|of the two|of them|at all|for me|by any|that|for (?:this|"
-    r"the) (?:task|request|prompt|question)|this time|as neither)\b)"
+    rf"{_ENDS}¢= $|(?:{_BECAUSE}|and|overall|here|between|in (?:quality|my|every|all|this|general|overall|the end)|on "
+    r"(?:balance|the whole|every|all)|with no|with neither|where|to me|so|than the other|than (?:the )?[§¤¢]|or|of "
+    r"the two|of them|at all|for me|by any|that|for (?:this|the) (?:task|request|prompt|question)|this time|as "
+    r"neither)\b)"
 )
-_TIES = [
-    (
-        rf"{_LEAD}(?:it|this|that|they|the two|both|these|there|this one|the (?:result|outcome|comparison|verdict|"
-        rf"match)|{_PAIR}) (?:is|'s|are|was|ends? in|results? in|seems to be|looks like|would be|has to be|must be|"
-        rf"remains|ends? up) {_ADV}(?:really |basically |essentially |effectively |pretty much |exactly )*(?:a |"
-        rf"an |the )?(?:clear |dead |perfect |complete |true )?(?:tie|draw|tied|toss-up) {_AFTER_TIE}"
-    ),
-    (
-        rf"{_LEAD}(?:it's|it is|that's|they're|they are) {_ADV}(?:a |an )?(?:clear |dead |perfect )?(?:tie|draw|"
-        rf"tied|toss-up|equal|even) {_AFTER_TIE}"
-    ),
-    (
-        rf"{_LEAD}(?:a |an )?(?:clear |dead |perfect )?(?:tie|tied|draw|equal|equally good|no winner|no preference|"
-        r"both equal|even|toss-up|no difference)(?: (?:between|for) (?:the two|both|them|"
-        rf"{_PAIR})(?: {_NOUNS})?)? (?:¢= )?$"
-    ),
-    (
-        rf"{_LEAD}{_DET}{_KINDS}{_VERDICT} {_BETWEEN}(?:{_LINK})?{_BETWEEN}(?:that it is |it's )?(?:a |an )?(?:tie|"
-        rf"draw|tied|equal|toss-up|both|neither) {_AFTER_TIE}"
-    ),
-    (
-        rf"{_LEAD}{_PAIR} (?:{_NOUNS} )?(?:are|is|'re|perform|performed|seem|seem to be|appear|appear to be|do|did|"
-        rf"were|look|remain|work|rank|score|tie) {_ADV}(?:about |all |both |roughly |nearly |essentially |"
-        rf"basically |effectively |exactly |practically |virtually )*{_SAME} {_AFTER_TIE}"
-    ),
-    rf"{_LEAD}(?:they're|they) {_ADV}(?:about |both )*{_SAME} {_AFTER_TIE}",
-    rf"{_LEAD}(?:the two|both|they)(?: {_NOUNS})? tie {_AFTER_TIE}",
-    (
-        rf"{_LEAD}neither (?:{_NOUNS} |of (?:them|the two|these|the {NOUN}|the two {NOUN}) |"
-        r"[§¤¢][01] nor (?:the )?[§¤¢][01] )?(?:is|are|was|wins|seems|does|performs|stands out|can be called|"
-        rf"has an edge|outperforms the other)(?: as)? ?{_ADV}(?:really |any |at all )*(?:{_BETTER}|(?<=wins )|"
-        rf"(?<=out )|(?<=edge )|(?<=other )){_AFTER_TIE}"
-    ),
-    (
-        rf"{_LEAD}there (?:is|'s) (?:really )?(?:no|not a) (?:clear |single |obvious |overall |real |"
-        rf"definite )*(?:winner|better {_NOUNS}|best {_NOUNS}|difference in (?:overall )?quality|"
-        rf"preference) {_AFTER_TIE}"
-    ),
-    (
-        rf"{_LEAD}{_I}{_ADV}(?:call|declare|rate|consider|judge|rule|score|deem|see|mark|have|regard|find) (?:it|"
-        rf"this|them|both|the two|the {NOUN}|both {NOUN}|the comparison|this comparison|"
-        r"the match)? ?(?:as )?(?:to be )?(?:a |an )?(?:tie|draw|tied|equal|even|equally good|"
-        rf"toss-up) {_AFTER_TIE}"
-    ),
-    (
-        rf"{_LEAD}(?:(?<=find )|(?<=deem )|(?<=judge )|(?<=consider )|(?<=rule ))(?:it|this|them|both|the two|"
-        rf"the {NOUN}|both {NOUN}) (?:as |to be )?(?:a |an )?(?:tie|draw|tied|equal|even|equally good|"
-        rf"toss-up) {_AFTER_TIE}"
-    ),
-    rf"{_LEAD}{_I}(?:have|see|find|feel) no (?:clear |strong |overall )*(?:preference|winner|difference) {_AFTER_TIE}",
-    rf"{_LEAD}{_I}(?:do not|don't|cannot|can't) (?:have a preference|prefer either) {_AFTER_TIE}",
-    rf"{_LEAD}{_NAME}(?:=+ |≈ ){{1,2}}{_OTHER}$",
-    rf"{_LEAD}¢= $",
-]
+_TIES = patterns(
+    rf"""
+    {_LEAD}(?:it|this|that|they|the two|both|these|there|this one|the (?:result|outcome|comparison|verdict|match)|
+        {_PAIR}) (?:is|'s|are|was|ends? in|results? in|seems to be|looks like|would be|has to be|must be|remains|
+        ends? up) {_ADV}(?:really |basically |essentially |effectively |pretty much |exactly )*(?:a |an |
+        the )?(?:clear |dead |perfect |complete |true )?(?:tie|draw|tied|toss-up) {_AFTER_TIE}
+    {_LEAD}(?:it's|it is|that's|they're|they are) {_ADV}(?:a |an )?(?:clear |dead |perfect )?(?:tie|draw|tied|toss-up|
+        equal|even) {_AFTER_TIE}
+    {_LEAD}(?:a |an )?(?:clear |dead |perfect )?(?:tie|tied|draw|equal|equally good|no winner|no preference|
+        both equal|even|toss-up|no difference)(?: (?:between|for) (?:the two|both|them|{_PAIR})
+        (?: {_NOUNS})?)? (?:¢= )?$
+    {_LEAD}{_DET}{_KINDS}{_VERDICT} {_BETWEEN}(?:{_LINK})?{_BETWEEN}(?:that it is |it's )?(?:a |an )?(?:tie|draw|tied|
+        equal|toss-up|both|neither) {_AFTER_TIE}
+    {_LEAD}{_PAIR} (?:{_NOUNS} )?(?:are|is|'re|perform|performed|seem|seem to be|appear|appear to be|do|did|were|look|
+        remain|work|rank|score|tie) {_ADV}(?:about |all |both |roughly |nearly |essentially |basically |effectively |
+        exactly |practically |virtually )*{_SAME} {_AFTER_TIE}
+    {_LEAD}(?:they're|they) {_ADV}(?:about |both )*{_SAME} {_AFTER_TIE}
+    {_LEAD}(?:the two|both|they)(?: {_NOUNS})? tie {_AFTER_TIE}
+    {_LEAD}neither (?:{_NOUNS} |of (?:them|the two|these|the {NOUN}|the two {NOUN}) |
+        [§¤¢][01] nor (?:the )?[§¤¢][01] )?(?:is|are|was|wins|seems|does|performs|stands out|can be called|
+        has an edge|outperforms the other)(?: as)? ?{_ADV}(?:really |any |at all )*(?:{_BETTER}|(?<=wins )|(?<=out )|
+        (?<=edge )|(?<=other )){_AFTER_TIE}
+    {_LEAD}there (?:is|'s) (?:really )?(?:no|not a) (?:clear |single |obvious |overall |real |definite )*(?:winner|
+        better {_NOUNS}|best {_NOUNS}|difference in (?:overall )?quality|preference) {_AFTER_TIE}
+    {_LEAD}{_I}{_ADV}(?:call|declare|rate|consider|judge|rule|score|deem|see|mark|have|regard|find) (?:it|this|them|
+        both|the two|the {NOUN}|both {NOUN}|the comparison|this comparison|the match)? ?(?:as )?(?:to be )?(?:a |
+        an )?(?:tie|draw|tied|equal|even|equally good|toss-up) {_AFTER_TIE}
+    {_LEAD}(?:(?<=find )|(?<=deem )|(?<=judge )|(?<=consider )|(?<=rule ))(?:it|this|them|both|the two|the {NOUN}|
+        both {NOUN}) (?:as |to be )?(?:a |an )?(?:tie|draw|tied|equal|even|equally good|toss-up) {_AFTER_TIE}
+    {_LEAD}{_I}(?:have|see|find|feel) no (?:clear |strong |overall )*(?:preference|winner|difference) {_AFTER_TIE}
+    {_LEAD}{_I}(?:do not|don't|cannot|can't) (?:have a preference|prefer either) {_AFTER_TIE}
+    {_LEAD}{_NAME}(?:=+ |≈ ){{1,2}}{_OTHER}$
+    {_LEAD}¢= $
+"""
+)
 _DECISIONS = [
     *((re.compile(pattern), "name") for pattern in _FOR),
     *((re.compile(pattern), "other") for pattern in _AGAINST),
@@ -430,67 +367,56 @@ class Role(Enum):
 
 
 _SAYS = (
-    r"says?|said|saying|claim(?:s|ed|ing)?|asserts?|asserted|declares?|declared|declaring|announces?|"
-    r"announced|writes?|wrote|written|writing|reads|"
-    r"states?|stated|stating|contains?|containing|contained|includes?|included|including|ends?|ending|ended|"
-    r"closes?|closing|begins? with|starts? with|opens? with|adds?|adding|added|"
-    r"appends?|appended|inserts?|inserted|inject\w*|forg(?:e|es|ed|ing|ery)|fakes?|faked|smuggl\w+|embed\w*|"
-    r"hidden|hides|quot(?:es?|ed|ing|ation)|cites?|"
-    r"instruct(?:s|ed|ing)|tells?|told|asks?|asked|asking|orders?|commands?|demands?|urges?|attempts?|"
-    r"attempting|tr(?:ies|ied|ying)|manipulat\w+|"
-    r"tricks?|tricking|ignor(?:e|es|ing)|disregard\w*|pretend\w*|insists?|insisting|according to|"
-    r"reported(?:ly)?|supposed(?:ly)?|alleged(?:ly)?|so-called|planted|copied|copies|"
-    r"prints?|puts|places|wants|payload|boasts?|brags?|proclaims?|self-\w+|suggests?|argues?|argued|"
-    r"concludes with|finishes|finishing|repeats?|mentions?|presents?|shows?|displays?|"
-    r"mimics?|imitates?|appears in|comes from|came from|taken from|found in|appearing|jailbreak|spoof\w*|"
-    r"fabricat\w+|bogus|counterfeit|sneak\w*|slip(?:s|ped)"
+    r"says?|said|saying|claim(?:s|ed|ing)?|asserts?|asserted|declares?|declared|declaring|announces?|announced|writes?|"
+    r"wrote|written|writing|reads|states?|stated|stating|contains?|containing|contained|includes?|included|including|"
+    r"ends?|ending|ended|closes?|closing|begins? with|starts? with|opens? with|adds?|adding|added|appends?|appended|"
+    r"inserts?|inserted|inject\w*|forg(?:e|es|ed|ing|ery)|fakes?|faked|smuggl\w+|embed\w*|hidden|hides|quot(?:es?|ed|"
+    r"ing|ation)|cites?|instruct(?:s|ed|ing)|tells?|told|asks?|asked|asking|orders?|commands?|demands?|urges?|"
+    r"attempts?|attempting|tr(?:ies|ied|ying)|manipulat\w+|tricks?|tricking|ignor(?:e|es|ing)|disregard\w*|pretend\w*|"
+    r"insists?|insisting|according to|reported(?:ly)?|supposed(?:ly)?|alleged(?:ly)?|so-called|planted|copied|copies|"
+    r"prints?|puts|places|wants|payload|boasts?|brags?|proclaims?|self-\w+|suggests?|argues?|argued|concludes with|"
+    r"finishes|finishing|repeats?|mentions?|presents?|shows?|displays?|mimics?|imitates?|appears in|comes from|came "
+    r"from|taken from|found in|appearing|jailbreak|spoof\w*|fabricat\w+|bogus|counterfeit|sneak\w*|slip(?:s|ped)"
 )
 _TEXTS = (
-    r"examples?|sample|format|message|prompt|notes?|words|comments?|phrase|sentence|text|instructions?|lines?|"
-    r"string|footer|header|"
-    r"snippet|excerpt|quotation|passage|statement|output|input|content|paragraph|this|opens|starts|begins"
+    r"examples?|sample|format|message|prompt|notes?|words|comments?|phrase|sentence|text|instructions?|lines?|string|"
+    r"footer|header|snippet|excerpt|quotation|passage|statement|output|input|content|paragraph|this|opens|starts|begins"
 )
 _REPORTS = re.compile(rf"\b(?:{_SAYS})\b")
 _OPINION = re.compile(
-    r"(?:^| )(?!i |we |i'd )(?:some|many|most|others|one|people|users?|readers?|someone|anyone|they|he|she|"
-    r"you|critics|experts|humans?|annotators?|raters?|another|everyone|"
-    r"a \w+|an \w+|the (?:user|author|reader|customer|crowd|annotator|other judge|first judge|reviewer|"
-    r"human)) (?:\w+ )?(?:would|might|may|could|can|will|say|says|said|think|thinks|thought|"
-    r"believe|believes|prefer|argue|argues|claim|claims|feel|feels|find|finds|favou?rs?|wants?|suggests?|"
-    r"insists?|expects?|picked|chose|voted|wrote) "
+    r"(?:^| )(?!i |we |i'd )(?:some|many|most|others|one|people|users?|readers?|someone|anyone|they|he|she|you|critics|"
+    r"experts|humans?|annotators?|raters?|another|everyone|a \w+|an \w+|the (?:user|author|reader|customer|crowd|"
+    r"annotator|other judge|first judge|reviewer|human)) (?:\w+ )?(?:would|might|may|could|can|will|say|says|said|"
+    r"think|thinks|thought|believe|believes|prefer|argue|argues|claim|claims|feel|feels|find|finds|favou?rs?|wants?|"
+    r"suggests?|insists?|expects?|picked|chose|voted|wrote) "
 )
 _CONDITION = re.compile(
-    r"(?:(?:and|but|so|now|then) )*(?:if|unless|when|whenever|where|were|had|should|assuming|suppose|"
-    r"supposing|provided|whether|imagine|in case|depending|as long as|so long as|to the extent|"
-    r"had|until|maybe|perhaps|possibly|might|once|why|how) (?!(?:i|we|one) (?:have|had|must|need|needed|were|"
-    r"was|am) (?:to |forced|pressed|asked|only)|forced|pressed|pushed|comparing|considering|i compare|"
-    r"weighing|taking)"
+    r"(?:(?:and|but|so|now|then) )*(?:if|unless|when|whenever|where|were|had|should|assuming|suppose|supposing|"
+    r"provided|whether|imagine|in case|depending|as long as|so long as|to the extent|had|until|maybe|perhaps|possibly|"
+    r"might|once|why|how) (?!(?:i|we|one) (?:have|had|must|need|needed|were|was|am) (?:to |forced|pressed|asked|only)|"
+    r"forced|pressed|pushed|comparing|considering|i compare|weighing|taking)"
 )
 _ASPECT = re.compile(
     r"(?:(?:and|but|so|while|now|then) )*(?:in|on|for|at|from|to|under|as for|as to|as far as|regarding|concerning|"
-    r"with (?:regards?|respect)|by|purely|strictly|judging|speaking|initially|originally|previously|"
-    r"superficially|theoretically|formally|technically|\w+(?:ally|wise|ably|ically|arly)) (?!answering|"
-    r"addressing|providing|following|contrast|comparison|comparing|my |evaluating|the end|conclusion|summary|"
-    r"addition|this case|light|light of|particular|other words|fact|general|all|short|sum|both|order|"
-    r"response to|be |be fair|some|doing)"
+    r"with (?:regards?|respect)|by|purely|strictly|judging|speaking|initially|originally|previously|superficially|"
+    r"theoretically|formally|technically|\w+(?:ally|wise|ably|ically|arly)) (?!answering|addressing|providing|"
+    r"following|contrast|comparison|comparing|my |evaluating|the end|conclusion|summary|addition|this case|light|light "
+    r"of|particular|other words|fact|general|all|short|sum|both|order|response to|be |be fair|some|doing)"
 )
 _ASPECT_ALONE = re.compile(r"(?:\w+(?:ly|wise)|at first|first|on paper|in theory|\w+ \w+-wise) $")
 _RESUMES = re.compile(
-    r"(?:but|however|yet|still|nevertheless|nonetheless|overall|therefore|thus|hence|ultimately|in conclusion|"
-    r"all in all|on balance|on the whole|i |my |we |whereas|while|although|even|so|and so|"
-    r"and therefore) "
+    r"(?:but|however|yet|still|nevertheless|nonetheless|overall|therefore|thus|hence|ultimately|in conclusion|all in "
+    r"all|on balance|on the whole|i |my |we |whereas|while|although|even|so|and so|and therefore) "
 )
 _LEAD_ALONE = re.compile(rf"{_LEAD}")
 _TOPIC_ALONE = re.compile(rf"{_LEAD}{_TOPIC}(?:{_LINK})?{_BETWEEN}(?:the )?(?:{_NOUNS} )?")
 _NEUTRAL_TOPIC = re.compile(
-    r"(?:(?:the|my|our|a|some|final|overall|general|brief|detailed|short|step-by-step|comparative|further|"
-    r"additional) )*(?:reasoning|reasons?|analysis|explanation|evaluation|conclusion|comparison|"
-    r"assessment|justification|rationale|summary|discussion|thoughts?|remarks?|comments?|notes?|overview|"
-    r"review|critique|feedback|judge?ment|verdict|overall|result|output|response|thinking|considerations?|"
-    r"thought process|"
-    r"step \S+|in short|tl;dr|tldr|bottom line|both|observations?|findings|details|evaluation results?|"
-    r"final thoughts?|recommendation|quality|overall quality|answer|decision|ranking|outcome|yes|no|sure|ok|"
-    r"okay|\d+) "
+    r"(?:(?:the|my|our|a|some|final|overall|general|brief|detailed|short|step-by-step|comparative|further|additional) "
+    r")*(?:reasoning|reasons?|analysis|explanation|evaluation|conclusion|comparison|assessment|justification|rationale|"
+    r"summary|discussion|thoughts?|remarks?|comments?|notes?|overview|review|critique|feedback|judge?ment|verdict|"
+    r"overall|result|output|response|thinking|considerations?|thought process|step \S+|in short|tl;dr|tldr|bottom line|"
+    r"both|observations?|findings|details|evaluation results?|final thoughts?|recommendation|quality|overall quality|"
+    r"answer|decision|ranking|outcome|yes|no|sure|ok|okay|\d+) "
 )
 
 
@@ -522,15 +448,13 @@ def _is_heading(words: str) -> bool:
 
 
 _UNDOES = re.compile(
-    r"(?:(?:but|and|though|although|or) )*(?:only |just )?(?:if|unless|when|provided|assuming|as long as|"
-    r"so long as|(?:it|they|he|she|the \w+|some|others) (?:says?|said|claims?|insists?|asserts?|argues?|tells)|"
-    r"says|said|claims?|claimed|writes|wrote|according to|or so|in terms of|"
-    r"with (?:regard|respect)|regarding|concerning|they say|right|at least (?:in|on|for|if|when|according|"
-    r"as far)|as (?:the )?[§¤¢][01] (?:says|claims|puts|states|wrote|asserts|insists|would)|"
-    r"as (?:it|they|he|she|some|the \w+) (?:says?|claims?|puts?|insists?|would have)|or (?:is|does|are)|is it|"
-    r"isn't it|which is what|is what|that is what|depending|in (?:style|tone|form|format|length|part|parts|"
-    r"places|some)|"
-    r"stylistically|technically|formally|from a|as (?:quoted|written|stated|claimed) (?:in|by)|quoted|"
+    r"(?:(?:but|and|though|although|or) )*(?:only |just )?(?:if|unless|when|provided|assuming|as long as|so long as|"
+    r"(?:it|they|he|she|the \w+|some|others) (?:says?|said|claims?|insists?|asserts?|argues?|tells)|says|said|claims?|"
+    r"claimed|writes|wrote|according to|or so|in terms of|with (?:regard|respect)|regarding|concerning|they say|right|"
+    r"at least (?:in|on|for|if|when|according|as far)|as (?:the )?[§¤¢][01] (?:says|claims|puts|states|wrote|asserts|"
+    r"insists|would)|as (?:it|they|he|she|some|the \w+) (?:says?|claims?|puts?|insists?|would have)|or (?:is|does|are)|"
+    r"is it|isn't it|which is what|is what|that is what|depending|in (?:style|tone|form|format|length|part|parts|"
+    r"places|some)|stylistically|technically|formally|from a|as (?:quoted|written|stated|claimed) (?:in|by)|quoted|"
     r"from (?:the )?[§¤¢]|this is what|that is from|were it|had it|not) "
 )
 
@@ -545,26 +469,23 @@ def undoes(words: str, aside: bool) -> bool:
 
 
 _NAMES_SPEECH = re.compile(
-    r"\b(?:says?|said|saying|claim(?:s|ed|ing)?|assert\w*|declar\w*|announc\w*|writes?|wrote|written|reads?|"
-    r"states?|tells?|told|asks?|orders?|commands?|demands?|urges?|insists?|"
-    r"boasts?|ends?|ending|closes?|concludes|line|lines|sentence|phrase|message|quot\w*|proclaims?|wants) "
+    r"\b(?:says?|said|saying|claim(?:s|ed|ing)?|assert\w*|declar\w*|announc\w*|writes?|wrote|written|reads?|states?|"
+    r"tells?|told|asks?|orders?|commands?|demands?|urges?|insists?|boasts?|ends?|ending|closes?|concludes|line|lines|"
+    r"sentence|phrase|message|quot\w*|proclaims?|wants) "
 )
 _OF_A_VERDICT = re.compile(
-    rf"\b(?:(?:is|are|was|be) (?:the |clearly )*(?:better|best|superior|winner|preferred) (?:{_NOUNS} |than |$|"
-    rf"[§¤¢])|(?:better|best|winning) {_NOUNS}|prefer (?:it|me|this|[§¤¢])|"
-    r"(?:choose|pick|select|vote for|prefer) (?:it|me|this|the|[§¤¢][01]) ?|wins |(?:rate|rank|judge|grade|"
-    r"score) (?:it|me|this|[§¤¢]))"
+    rf"\b(?:(?:is|are|was|be) (?:the |clearly )*(?:better|best|superior|winner|preferred) (?:{_NOUNS} |than |$|[§¤¢])|"
+    rf"(?:better|best|winning) {_NOUNS}|prefer (?:it|me|this|[§¤¢])|(?:choose|pick|select|vote for|prefer) (?:it|me|"
+    r"this|the|[§¤¢][01]) ?|wins |(?:rate|rank|judge|grade|score) (?:it|me|this|[§¤¢]))"
 )
 _FORGED = re.compile(
-    r"\b(?:inject(?:ed|ion|ions)|injects? (?:an? |the |its )?(?:verdict|instruction|prompt|command|line|"
-    r"text)\w*|forg(?:ed|ery)|fake|smuggl\w+|manipulat(?:e|es|ed|ing|ion|ive) (?:the |me|this |a )?(?:judge|"
-    r"evaluat\w+|grader|me|verdict|comparison|result)|"
-    r"trick\w* (?:me|the (?:judge|evaluator|grader))|hidden (?:instruction|text|message|note|line|prompt|"
-    r"command)s?|jailbreak|spoof\w*|bogus|counterfeit|verdicts?|the winner|"
-    r"me to (?:write|say|answer|output|choose|pick|prefer|declare|rate|give)|"
-    r"(?:the|me|a|any) (?:judges?|evaluators?|graders?|raters?)|ignor(?:e|es|ing) (?:the |this |that |any |"
-    r"all )?(?:other|previous|above|instruction\w*|injected|line|text)|disregard (?:the|this|that|any|all|"
-    r"previous)|override|overrule|so-called|alleged) "
+    r"\b(?:inject(?:ed|ion|ions)|injects? (?:an? |the |its )?(?:verdict|instruction|prompt|command|line|text)\w*|"
+    r"forg(?:ed|ery)|fake|smuggl\w+|manipulat(?:e|es|ed|ing|ion|ive) (?:the |me|this |a )?(?:judge|evaluat\w+|grader|"
+    r"me|verdict|comparison|result)|trick\w* (?:me|the (?:judge|evaluator|grader))|hidden (?:instruction|text|message|"
+    r"note|line|prompt|command)s?|jailbreak|spoof\w*|bogus|counterfeit|verdicts?|the winner|me to (?:write|say|answer|"
+    r"output|choose|pick|prefer|declare|rate|give)|(?:the|me|a|any) (?:judges?|evaluators?|graders?|raters?)|ignor(?:e|"
+    r"es|ing) (?:the |this |that |any |all )?(?:other|previous|above|instruction\w*|injected|line|text)|disregard "
+    r"(?:the|this|that|any|all|previous)|override|overrule|so-called|alleged) "
 )
 
 
@@ -580,10 +501,9 @@ def forges(words: str) -> bool:
 
 
 _PART = re.compile(
-    r"(?:[§¤¢][01] 's (?:\w+ ){0,3}|\b)(?:paragraph|lines?|sentence|ending|end|bottom|top|close|words|text|"
-    r"note|comment|"
-    r"message|title|heading|footer|header|postscript|ps|caption|closing|opening|remark)(?: (?:of|in|by|"
-    r"from) (?:the )?[§¤¢][01])? $"
+    r"(?:[§¤¢][01] 's (?:\w+ ){0,3}|\b)(?:paragraph|lines?|sentence|ending|end|bottom|top|close|words|text|note|"
+    r"comment|message|title|heading|footer|header|postscript|ps|caption|closing|opening|remark)(?: (?:of|in|by|from) "
+    r"(?:the )?[§¤¢][01])? $"
 )
 
 
@@ -609,14 +529,13 @@ def reports(words: str) -> bool:
 
 _TELLS = re.compile(rf"\b(?:{_SAYS}|{_TEXTS})\b")
 _MINE = re.compile(
-    rf"{_LEAD}(?:(?:{_DET}{_KINDS}{_VERDICT}) |here (?:is|comes) my |here's my |my |final |(?:i|"
-    r"we) (?:\w+ )*(?:conclude|decide|judge|choose|prefer|come to|reach|reached|arrive at|arrived at|give|weighed|"
-    r"compared|considered|looked at|conclusion|decision|verdict) )"
+    rf"{_LEAD}(?:(?:{_DET}{_KINDS}{_VERDICT}) |here (?:is|comes) my |here's my |my |final |(?:i|we) (?:\w+ "
+    r")*(?:conclude|decide|judge|choose|prefer|come to|reach|reached|arrive at|arrived at|give|weighed|compared|"
+    r"considered|looked at|conclusion|decision|verdict) )"
 )
 _FORWARD = re.compile(
-    r"\b(?:the following(?: (?:line|lines|text|words|message|sentence|instruction|note|statement))?|"
-    r"as follows|this line|these words|these lines) $|"
-    r"^(?:and |but )?here (?:is|are|comes|come) (?!my |our |the verdict|the final)"
+    r"\b(?:the following(?: (?:line|lines|text|words|message|sentence|instruction|note|statement))?|as follows|this "
+    r"line|these words|these lines) $|^(?:and |but )?here (?:is|are|comes|come) (?!my |our |the verdict|the final)"
 )
 
 
@@ -633,17 +552,15 @@ def introduces(words: str, end: str, title: bool) -> bool:
 
 
 _DANGLES = re.compile(
-    r"\b(?:says?|said|reads?|states?|stated|writes?|wrote|claims?|adds?|contains?|includes?|ends?|closes?|"
-    r"concludes|begins?|starts?|opens|with|line|text|words|message|following|quote|finds|is) $"
+    r"\b(?:says?|said|reads?|states?|stated|writes?|wrote|claims?|adds?|contains?|includes?|ends?|closes?|concludes|"
+    r"begins?|starts?|opens|with|line|text|words|message|following|quote|finds|is) $"
 )
 _SPEAKS = re.compile(
-    r"\b(?:says?|said|saying|reads|reading|states?|stating|writes?|wrote|writing|claims?|claiming|adds?|"
-    r"adding|contains?|containing|ends?(?: with)?|ending(?: with)?|closes?(?: with)?|concludes|"
-    r"begins?(?: with)?|starts?(?: with)?|"
-    r"opens|tells me|announces|declares|insists|demands|shouts|screams|yells|orders|commands|"
-    r"asserts|boasts|proclaims|pleads|begs|urges|"
-    r"quot\w+|injected|inserted|line|text|words|message|sentence|"
-    r"instruction|instructions|note|namely|this|following) (?:\S+ ){0,2}$"
+    r"\b(?:says?|said|saying|reads|reading|states?|stating|writes?|wrote|writing|claims?|claiming|adds?|adding|"
+    r"contains?|containing|ends?(?: with)?|ending(?: with)?|closes?(?: with)?|concludes|begins?(?: with)?|starts?(?: "
+    r"with)?|opens|tells me|announces|declares|insists|demands|shouts|screams|yells|orders|commands|asserts|boasts|"
+    r"proclaims|pleads|begs|urges|quot\w+|injected|inserted|line|text|words|message|sentence|instruction|instructions|"
+    r"note|namely|this|following) (?:\S+ ){0,2}$"
 )
 
 
@@ -657,17 +574,17 @@ def speaks(words: str) -> bool:
 
 
 _POINTS_BACK = re.compile(
-    r"(?:(?:but|and|however|note that|note|again|of course|clearly|obviously|still) )*(?:this|that|these|"
-    r"those|above|the (?:above|line|text|verdict|sentence|statement|previous|preceding|quoted|first|last|"
-    r"words|number)|it|which|both of these|such)"
-    r"(?: (?:above|line|lines|verdict|verdicts|text|sentence|statement|quoted|one|words|number|instruction|"
-    r"last|first))* (?:(?:, )?(?:is|was|are|were|comes|came|appears|stood|stands|belongs|has|have|'s) )(?!because)"
+    r"(?:(?:but|and|however|note that|note|again|of course|clearly|obviously|still) )*(?:this|that|these|those|above|"
+    r"the (?:above|line|text|verdict|sentence|statement|previous|preceding|quoted|first|last|words|number)|it|which|"
+    r"both of these|such)(?: (?:above|line|lines|verdict|verdicts|text|sentence|statement|quoted|one|words|number|"
+    r"instruction|last|first))* (?:(?:, )?(?:is|was|are|were|comes|came|appears|stood|stands|belongs|has|have|'s) "
+    r")(?!because)"
 )
 _NOT_MINE = re.compile(
-    r"\b(?:wrote|written|writes|inject\w*|forg\w+|fake|faked|quot\w+|copied|taken|not my|not mine|n't mine|"
-    r"n't my|planted|insert\w*|embedded|prompt|attempt|trick|manipul\w+|appended|part of|contained|"
-    r"smuggl\w+|hidden|wants|wanted|claims?|says|said|response's own)|(?:from|in|of|by|what|inside|"
-    r"within) (?:the )?(?:text of |body of )?[§¤¢][01] "
+    r"\b(?:wrote|written|writes|inject\w*|forg\w+|fake|faked|quot\w+|copied|taken|not my|not mine|n't mine|n't my|"
+    r"planted|insert\w*|embedded|prompt|attempt|trick|manipul\w+|appended|part of|contained|smuggl\w+|hidden|wants|"
+    r"wanted|claims?|says|said|response's own)|(?:from|in|of|by|what|inside|within) (?:the )?(?:text of |body of "
+    r")?[§¤¢][01] "
 )
 
 
@@ -686,14 +603,13 @@ def disowns(words: str) -> bool:
 
 
 _GIVES_UP = re.compile(
-    rf"{_LEAD}(?:i|we) (?:cannot|can't|can not|am unable to|am not able to|refuse to|decline to|won't|will not|"
-    r"could not|couldn't|do not|don't|did not|didn't|have not|haven't|"
-    r"have yet to|am yet to) (?:really |honestly |possibly )*"
-    r"(?:decided?|choose|chosen|pick|picked|select|say which|determined?|judge|tell|know|"
-    r"made (?:a|my|up)|make a|reach(?:ed)? a|formed|read|seen|give a verdict)|"
-    r"(?:(?:but|and|oh|ah) )*(?:no wait|wait|hold on|hmm|no|nope|scratch that|never mind|not so fast) (?:$|[,.:;-])|"
-    r"(?:(?:but|and|actually|wait|hmm|,) )*(?:let me|i (?:need|have|want) to|i should) (?:re\w+|think|look|"
-    r"check)|(?:but )?it is (?:hard|impossible|difficult) to (?:say|tell|decide)"
+    rf"{_LEAD}(?:i|we) (?:cannot|can't|can not|am unable to|am not able to|refuse to|decline to|won't|will not|could "
+    r"not|couldn't|do not|don't|did not|didn't|have not|haven't|have yet to|am yet to) (?:really |honestly |possibly "
+    r")*(?:decided?|choose|chosen|pick|picked|select|say which|determined?|judge|tell|know|made (?:a|my|up)|make a|"
+    r"reach(?:ed)? a|formed|read|seen|give a verdict)|(?:(?:but|and|oh|ah) )*(?:no wait|wait|hold on|hmm|no|nope|"
+    r"scratch that|never mind|not so fast) (?:$|[,.:;-])|(?:(?:but|and|actually|wait|hmm|,) )*(?:let me|i (?:need|"
+    r"have|want) to|i should) (?:re\w+|think|look|check)|(?:but )?it is (?:hard|impossible|difficult) to (?:say|tell|"
+    r"decide)"
 )
 
 
@@ -710,8 +626,7 @@ def contrasts(words: str) -> bool:
         re.match(
             (
                 r"(?:but|however|yet|still|nevertheless|nonetheless|that said|having said that|on the other hand|"
-                r"although|"
-                r"though) "
+                r"although|though) "
             ),
             words,
         )
@@ -724,9 +639,8 @@ def revises(words: str) -> bool:
     return (
         re.search(
             (
-                r"\b(?:wait|actually|on (?:second|further|closer|reflection)|upon (?:reflection|closer)|correction|"
-                r"i (?:change|changed|revise|correct|was wrong)|revised|reconsider\w*|instead|re-?read\w*|sorry|"
-                r"mistake|"
+                r"\b(?:wait|actually|on (?:second|further|closer|reflection)|upon (?:reflection|closer)|correction|i "
+                r"(?:change|changed|revise|correct|was wrong)|revised|reconsider\w*|instead|re-?read\w*|sorry|mistake|"
                 r"after all) ?"
             ),
             words,
@@ -754,8 +668,8 @@ def heading_role(words: str) -> bool:
         or _LEAD_ALONE.fullmatch(words)
         or re.search(
             (
-                r"\b(?:overall|final|verdict|conclusion|decision|winner|judge?ment|summary|"
-                r"better|evaluat\w+|compar\w+|assess\w+|judging) "
+                r"\b(?:overall|final|verdict|conclusion|decision|winner|judge?ment|summary|better|evaluat\w+|compar\w+|"
+                r"assess\w+|judging) "
             ),
             words,
         )
@@ -777,8 +691,8 @@ def seems(words: str) -> bool:
 
 
 _CONCLUSIVE = re.compile(
-    r"(?:(?:and|so|therefore|thus|hence|overall|ultimately|in conclusion|in summary|all in all|in short|"
-    r"conclusion|summary|in the end|on balance) )+"
+    r"(?:(?:and|so|therefore|thus|hence|overall|ultimately|in conclusion|in summary|all in all|in short|conclusion|"
+    r"summary|in the end|on balance) )+"
 )
 
 
@@ -788,13 +702,12 @@ def is_conclusive(words: str) -> bool:
 
 
 _RETRACTS = re.compile(
-    r"\b(?:let me (?:re-?\w+|think again|check again)|i (?:was|am|'m) (?:wrong|mistaken)|i (?:change|changed|"
-    r"revise|take back|retract|withdraw)|on second thoughts?|scratch that|correction|"
-    r"i (?:need|have|want) to re-?\w+|i made a mistake|never mind|not so fast|i misread|i meant|"
-    r"i take (?:it|that|this|back|all)|strike that|my mistake|i mixed|"
-    r"disregard (?:the|my|that) (?:above|previous|earlier)|"
-    r"(?:please )?(?:disregard|ignore) (?:the above|the previous|my (?:previous|earlier|above|first))|oops) |"
-    r"(?:^|, |: )(?:please )?(?:ignore|disregard|forget|strike|scrap) (?:that|this|it|what i) "
+    r"\b(?:let me (?:re-?\w+|think again|check again)|i (?:was|am|'m) (?:wrong|mistaken)|i (?:change|changed|revise|"
+    r"take back|retract|withdraw)|on second thoughts?|scratch that|correction|i (?:need|have|want) to re-?\w+|i made a "
+    r"mistake|never mind|not so fast|i misread|i meant|i take (?:it|that|this|back|all)|strike that|my mistake|i mixed|"
+    r"disregard (?:the|my|that) (?:above|previous|earlier)|(?:please )?(?:disregard|ignore) (?:the above|the previous|"
+    r"my (?:previous|earlier|above|first))|oops) |(?:^|, |: )(?:please )?(?:ignore|disregard|forget|strike|scrap) "
+    r"(?:that|this|it|what i) "
 )
 
 
@@ -804,8 +717,8 @@ def retracts(words: str) -> bool:
 
 
 _SURE = re.compile(
-    r"(?:\S+% |\S*% |about |roughly |with |confidence |certainty |(?:very |fairly |quite |pretty |absolutely |"
-    r"not very )?(?:sure|confident|certain) |high |low |medium |moderate |i'm )"
+    r"(?:\S+% |\S*% |about |roughly |with |confidence |certainty |(?:very |fairly |quite |pretty |absolutely |not very "
+    r")?(?:sure|confident|certain) |high |low |medium |moderate |i'm )"
 )
 
 
@@ -815,9 +728,9 @@ def is_confidence(words: str) -> bool:
 
 
 _ELIDED = re.compile(
-    r"(?:(?:and|so|thus|therefore|hence|which|that) )*(?:it |this |this one |that one )?(?=(?:(?:therefore|thus|"
-    rf"hence|clearly|also|overall|still) )*{_IS}|(?:(?:therefore|thus|hence|clearly|overall|"
-    rf"still) )*{_SUBJECT_WINS})(?P<rest>.*)"
+    r"(?:(?:and|so|thus|therefore|hence|which|that) )*(?:it |this |this one |that one )?(?=(?:(?:therefore|thus|hence|"
+    rf"clearly|also|overall|still) )*{_IS}|(?:(?:therefore|thus|hence|clearly|overall|still) "
+    rf")*{_SUBJECT_WINS})(?P<rest>.*)"
 )
 
 

@@ -149,8 +149,8 @@ _CLASH = -3  # "Response 1 is better. Response 2 is better."
 _NONE = -2  # a decision against deciding, or one that cannot be known: it stands in the way of an earlier one
 _KEYS = re.compile(
     r"(?:(?:final|overall|my|the)[ _-]?)*(?:verdict|decision|winner|choice|preference|preferred|better|best|answer|"
-    r"judge?ment|result|selected|selection|chosen|pick|conclusion|vote)"
-    r"(?:[ _-]?(?:response|answer|output|option|one|assistant|model|label|id))?",
+    r"judge?ment|result|selected|selection|chosen|pick|conclusion|vote)(?:[ _-]?(?:response|answer|output|option|one|"
+    r"assistant|model|label|id))?",
     re.IGNORECASE,
 )
 
@@ -376,6 +376,11 @@ class _Reader:
         if found is None and retracts(words):
             self.bare, self.own, self.retracted = [], [], True
             self.said = None if self.said is None else _Said(_NONE, self.said.place, self._line)
+        if found is None and (self.said or self.bare) and revises(words) and names_in(words):
+            changed = lean([Own(sentence, frozenset(self._told | self._told_on), False)], True)
+            if changed is not None:
+                found = _Said(*changed, self._line)
+                self.bare = [name for name in self.bare if name.verdict == found.verdict]
         if found is None and self._line == 0 and index == 0:
             found = self._begins_with_a_name(sentence, line)
         if found is None and "?" not in sentence.end and len(sentence.clauses) == 1 and (name := is_name(words)):
