@@ -271,7 +271,9 @@ def test_a_wait_that_is_too_long_is_capped_and_said(
     monkeypatch.setattr("rlaif.models.endpoint._LONGEST_WAIT", 0.1)
     server.answer = lambda body, number: (429, "slow down", {"Retry-After": "86400"}) if number < 2 else "1"
     assert [j.z for j in judged(server, tmp_path).judgments] == [1.0] * 12
-    assert "asks for a wait of 86400 s (slow down)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "asks for a wait of 86400 s (slow down)" in said
+    assert said.count("warning: ") == 1
 
 
 def test_patience_ends_in_one_line_where_nothing_is_answered(server: Server, tmp_path: Path) -> None:
@@ -409,6 +411,44 @@ def test_a_thought_gets_the_room_that_it_needs(seen: str, server: Server, tmp_pa
     own = judged(server, tmp_path, max_tokens=16)  # a limit that the user sets is kept to; what is stored is read
     assert (own.asked, {j.z for j in own.judgments}) == (0, {None})
     assert "cut off at 16 tokens" in str(own.judgments[0].reason)
+
+
+@pytest.mark.parametrize("context", [4096, 512])
+@pytest.mark.parametrize("name", ["m", "qwen3-8b"])
+def test_a_small_context_gets_a_smaller_room(name: str, context: int, server: Server, tmp_path: Path) -> None:
+    """8192 tokens are our default and nobody's choice: a server that has fewer refuses them, and is asked for 2048."""
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        most = body["max_tokens"]
+        if most > context:
+            words = f"max_tokens={most} cannot be greater than max_model_len={context}."
+            return 400, {"error": {"message": words, "type": "BadRequestError", "param": "max_tokens", "code": 400}}, {}
+        return completion("<think>Both look", "length") if most < 2048 else "2"
+
+    server.answer = answer
+    settings = {"base_url": server.url, "template": "compact", "orders": "ab"}
+    done = judge_pairs(PAIRS, load_judge(JudgeConfig(judge="api", judge_model=name, **settings)), tmp_path)
+    assert {j.z for j in done.judgments} == {0.0 if context == 4096 else None}
+    if context == 512:
+        assert all("max_tokens=8192 cannot be" in str(j.reason) for j in done.judgments)
+    again = judge_pairs(PAIRS, load_judge(JudgeConfig(judge="api", judge_model=name, **settings)), tmp_path)
+    assert again.asked == 0
+    with pytest.raises(EndpointDownError, match=f"gives at most {context} tokens and max_tokens is 8192"):
+        judge_pairs(PAIRS, load_judge(JudgeConfig(judge="api", judge_model=name, max_tokens=8192, **settings)), None)
+
+
+def test_a_late_plain_question_that_is_rate_limited_ends_no_run(server: Server, tmp_path: Path) -> None:
+    """A firewall forbids one text, and the plain question that tells whose fault it is meets a rate limit."""
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        text = body["messages"][-1]["content"]
+        if "Question 3:" in text:
+            return 403, "<html><title>403 Forbidden</title></html>", {}
+        return (429, "slow down", {"Retry-After": "1"}) if text.startswith("Answer with") else "1"
+
+    server.answer = answer
+    done = judged(server, tmp_path, concurrency=1)
+    assert [j.z for j in done.judgments] == [1.0] * 3 + [None] + [1.0] * 8
 
 
 @pytest.mark.usefixtures("hurry")
@@ -663,7 +703,7 @@ def test_nothing_listening_is_one_line_within_seconds(server: Server, tmp_path: 
 def test_a_wrong_model_name_is_one_line(server: Server, tmp_path: Path) -> None:
     server.answer = lambda body, number: (404, "The model `m` does not exist", {})
     line = refused(rlaif(*arguments(server, tmp_path, concurrency=2)))
-    assert f"{server.url} has nothing for the model 'm': The model `m` does not exist" in line
+    assert f"{server.url} does not answer as an endpoint with the model 'm': The model `m` does not exist" in line
     assert len(server.bodies) <= 2
 
 

@@ -661,27 +661,9 @@ def check(found: Answer | Fault) -> None:
     assert Reply.from_row(json.loads(row)) == reply
 
 
-def test_reading_takes_less_than_a_tenth_of_a_millisecond() -> None:
-    tops = tuple(token(f"t{i}", -0.1 * i) for i in range(20))
-    raw = json.dumps(
-        body("1", choice={"logprobs": {"content": [place("1", -0.1, tops), place("<e>", -0.1, tops)]}})
-    ).encode()
-
-    def seconds(work: Any) -> float:
-        times = []
-        for _ in range(30):
-            start = time.process_time()
-            for _ in range(20):
-                work()
-            times.append((time.process_time() - start) / 20)
-        return min(times)
-
-    assert seconds(lambda: read_completion(raw, SENT)) - seconds(lambda: json.loads(raw)) < 1e-4
-
-
-@pytest.mark.parametrize("count", [100_000])
-def test_a_long_answer_is_read_in_linear_time(count: int) -> None:
+def test_a_long_answer_is_read_in_linear_time() -> None:
+    count = 100_000  # a square would be minutes
     raw = json.dumps(body("a " * count, choice={"logprobs": {"content": [token("a ")] * count}})).encode()
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(answer(raw).places or ()) == 32
-    assert time.perf_counter() - start < 3.0
+    assert time.process_time() - start < 10.0

@@ -666,9 +666,9 @@ def test_a_longer_question_ends_no_run_that_a_shorter_one_does_not(words: str, m
 def test_a_long_question_is_compared_at_once(piece: str) -> None:
     sent = {**SENT, "messages": [{"role": "user", "content": piece * (300_000 // len(piece))}]}
     for message in (piece * 1000, "a b c x " * 500, piece * 50 + "x"):
-        start = time.perf_counter()
+        start = time.process_time()
         fault_of(400, {}, json.dumps(openai(message)).encode(), sent, NOW)
-        assert time.perf_counter() - start < 1.5
+        assert time.process_time() - start < 5.0  # a square would be hours
 
 
 @pytest.mark.parametrize(
@@ -813,6 +813,6 @@ def check(fault: Fault) -> None:
 )
 def test_a_long_body_is_read_at_once(piece: str) -> None:
     for body in (piece * 60_000, json.dumps(openai(piece * 60_000))):
-        start = time.perf_counter()
+        start = time.process_time()
         fault_of(400, {}, body.encode(), SENT, NOW)
-        assert time.perf_counter() - start < 0.5
+        assert time.process_time() - start < 5.0  # a square would be minutes

@@ -868,7 +868,7 @@ def test_long_replies_take_linear_time() -> None:
         for text in (piece * (100_000 // len(piece)), "<think>" + piece * (100_000 // len(piece)) + "</think>zq1"):
             start = time.process_time()
             read_labels(Reply("k", text, places=tuple(sure(*([piece] * 32)))), template)
-            assert time.process_time() - start < 1.0, piece
+            assert time.process_time() - start < 5.0, piece  # a square would be minutes
 
 
 # Over HTTP ------------------------------------------------------------------------------------------------------------

@@ -167,11 +167,11 @@ def test_any_text_can_be_redacted(text: str) -> None:
 def test_the_time_is_linear(part: str) -> None:
     def seconds(count: int) -> float:
         text = (part * count)[:count]
-        start = time.perf_counter()
+        start = time.process_time()
         redacted(text, KEY)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
-    assert min(seconds(100_000) for _ in range(3)) < 1.0
+    assert min(seconds(100_000) for _ in range(3)) < 5.0  # a square would be minutes
 
 
 def test_json_values_are_hidden_by_name_and_by_shape() -> None:

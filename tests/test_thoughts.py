@@ -147,4 +147,4 @@ def test_long_texts_take_linear_time(piece: str) -> None:
     for text in (many, f"<think>{many}", f"<think>{many}</think>{many}2", f"{many}</think>2", f"2{many}"):
         start = time.process_time()
         split_thought(text)
-        assert time.process_time() - start < 0.5, text[:40]
+        assert time.process_time() - start < 5.0, text[:40]  # a square would be minutes
