@@ -816,3 +816,10 @@ def test_a_long_body_is_read_at_once(piece: str) -> None:
         start = time.process_time()
         fault_of(400, {}, body.encode(), SENT, NOW)
         assert time.process_time() - start < 5.0  # a square would be minutes
+
+
+def test_a_code_alone_is_shown_as_it_came() -> None:
+    """So that a key in its place is known again, and hidden."""
+    for code in ("context_length_exceeded", "sk-proj-Zk83hFq2LmNw70Tb"):
+        fault = fault_of(400, {}, json.dumps({"error": {"code": code, "message": ""}}).encode(), SENT, NOW)
+        assert (fault.kind, fault.words) == ("question", code)

@@ -63,6 +63,7 @@ class Said(NamedTuple):
 
     words: list[str]
     codes: list[str]  # squeezed: "InvalidApiKey", "invalid_api_key" and "API_KEY_INVALID" differ in order alone
+    written: list[str]  # the codes as they came, for who reads them: a key among them is known again
     params: list[str]
     mosts: list[int]
     waits: list[float]
@@ -97,7 +98,7 @@ _TELLING = names_in("flagged_input content_filter_result content_filter_results 
 
 
 def read_body(value: JSON) -> Said:
-    said = Said([], [], [], [], [], [])
+    said = Said([], [], [], [], [], [], [])
     _gather(value, said, 0)
     return said
 
@@ -184,6 +185,7 @@ def _gather_code(code: str | int, said: Said) -> None:
         said.statuses.append(int(text))
     elif text:
         said.codes.append(squeezed(text))
+        said.written.append(text)
 
 
 def squeezed(code: str) -> str:
@@ -213,8 +215,8 @@ def spoken(said: Said, status: int | None) -> str:
         line = one_line(text)
         if line and not any(line in earlier for earlier in words):
             words.append(line)
-    if not words and said.codes:
-        words = [one_line(said.codes[0])]
+    if not words and said.written:
+        words = [one_line(said.written[0])]
     if not words and status is not None:
         try:
             words = [HTTPStatus(status).phrase]
