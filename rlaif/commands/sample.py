@@ -23,7 +23,7 @@ from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.occupied import occupied
 from rlaif.files.sources import read_prompts, write_json, write_jsonl
 from rlaif.judging.sampling import Completion, Sampling, api_policy, complete, local_policy
-from rlaif.judging.settings import parse_body
+from rlaif.judging.values import parse_body
 from rlaif.models.access import check_address, check_variable
 from rlaif.models.base import Model, served_by
 from rlaif.models.parallel import is_main
