@@ -65,17 +65,17 @@ _BEGIN = (
     r"))"
 )
 _END = (
-    rf"(?=$|[,;)(→-]|(?:{_FILL}|please )*(?:$|[,;)(-])|(?:be?c\S*se|cuz|cause|since|as|for|due|over|and|while|which|"
-    r"who|whose|given|thanks|with|on account|owing|than|instead|rather|by|on this one|in (?:this|my|every|all|the "
-    r"end)|though|although|even|this|here|any|every|first|higher|above|is|but|not|to be|it|its|the|best|better|has|"
-    r"did|does|was|would|at|from|until|once|when|if|were|so|that|anyway|regardless|superior|preferable|stronger|both|"
-    r"reads?|\w+ly)\b)"
+    rf"(?=$|[,;)(→-]|(?:{_FILL}|please ){{0,5}}(?:$|[,;)(-])|(?:be?c\S*se|cuz|cause|since|as|for|due|over|and|while|"
+    r"which|who|whose|given|thanks|with|on account|owing|than|instead|rather|by|on this one|in (?:this|my|every|all|"
+    r"the end)|though|although|even|this|here|any|every|first|higher|above|is|but|not|to be|it|its|the|best|better|"
+    r"has|did|does|was|would|at|from|until|once|when|if|were|so|that|anyway|regardless|superior|preferable|stronger|"
+    r"both|reads?|\w+ly)\b)"
 )
 _STOP = (
-    rf"$|{_MARK}|(?:{_FILL})*(?:$|[,;)(-])|(?:be?c\S*se|cuz|cause|since|as|for|due|over|and|while|which|who|given|"
-    r"thanks|on account|owing|than|instead|rather|by|on (?:balance|this)|in (?:this|my|every|all|the end)|though|"
-    rf"although|even|of the two|is (?:{_FILL})*(?:better|superior|preferable|best|the (?:better|best|winner|"
-    r"stronger)))\b"
+    rf"$|{_MARK}|(?:{_FILL}){{0,4}}(?:$|[,;)(-])|(?:be?c\S*se|cuz|cause|since|as|for|due|over|and|while|which|who|"
+    r"given|thanks|on account|owing|than|instead|rather|by|on (?:balance|this)|in (?:this|my|every|all|the end)|"
+    rf"though|although|even|of the two|is (?:{_FILL}){{0,4}}(?:better|superior|preferable|best|the (?:better|best|"
+    r"winner|stronger)))\b"
 )
 _IS = (
     r"(?:(?:is|was|'s|are|be|seems?|seems to be|looks|looks like|remains|appears|appears to be|comes across as|makes|"
@@ -90,7 +90,7 @@ _I = (
     r"decision) )"
 )
 _BETTER = (
-    rf"(?:(?:{_ADVERB})*{one_of(lexicon.BETTER)}|(?:the|a|my) (?:much |clearly |far )?(?:more|most) "
+    rf"(?:(?:{_ADVERB}){{0,4}}{one_of(lexicon.BETTER)}|(?:the|a|my) (?:much |clearly |far )?(?:more|most) "
     rf"{_ADJECTIVE}{{1,2}}(?:one|{NOUN}) |(?:the )?better {_ADJECTIVE}(?:one|{NOUN}|job|fit|match) )"
 )
 _AFTER = (
@@ -112,10 +112,12 @@ _MERIT = rf"(?:{one_of(lexicon.MERITS, lexicon.VIRTUES)})"
 _FIRM = patterns(
     rf"""
     # "I'd rather have B", "gotta hand it to B"
-    {_I}(?:{_WORD}){{0,6}}?{one_of(lexicon.CHOOSES)}(?:{_ADVERB}|in favou?r of |with |to |of )*{_NAME}(?!'s |(?:and|
+    {_I}(?:{_WORD}){{0,6}}?{one_of(lexicon.CHOOSES)}(?:{_ADVERB}|in favou?r of |with |to |of ){{0,4}}{_NAME}(?!'s |
+        (?:and|
         or|nor) [§¤¢]|[§¤¢]|to be |to mean |as (?:a |an )|(?:as) (?:the )?(?:\w+ )?(?:worst?|worse|weaker|weakest|
         loser|losing|inferior|poorer|less)|last |is |was |has |does |did )
-    (?:^|{_MARK})(?:{_FILL}|i'm )*(?:(?:going|leaning|siding|sticking|voting|opting|settling|staying) (?:{_ADVERB})*
+    (?:^|{_MARK})(?:{_FILL}|i'm ){{0,5}}(?:(?:going|leaning|siding|sticking|voting|opting|settling|
+        staying) (?:{_ADVERB}){{0,4}}
         (?:with|for|to|towards?|on)|(?:changing|switching|revising|moving|correcting) (?:(?:my|the) \w+ |
         over )?to) {_NAME}{_END}
     {_I}(?:{_WORD}){{0,3}}?(?:say|said|says|guess|reckon|think|meant|mean) (?:it's |it is |that )?{_NAME}(?=$|{_MARK}|
@@ -124,29 +126,32 @@ _FIRM = patterns(
         feel|declare|prefer|want|like) {_NAME}(?:to be |as |being )*(?:{_BETTER}{_AFTER}|higher |first |
         more (?:than )?|above |over |ahead |best )
     # "B takes the cake", "the first one is way better"
-    {_WHO}(?:{_ADVERB})*(?:should |must |would |will |'d |is |was |has |'s )?{one_of(lexicon.WINS)}
-    {_WHO}(?:{_ADVERB})*{_IS}(?:{_ADVERB}|to me )*{_BETTER}{_AFTER}
-    (?<!\S)§(?P<name>[01]) (?:{_ADVERB})*{_BETTER}{_AFTER}
+    {_WHO}(?:{_ADVERB}){{0,4}}(?:should |must |would |will |'d |is |was |has |'s )?{one_of(lexicon.WINS)}
+    {_WHO}(?:{_ADVERB}){{0,4}}{_IS}(?:{_ADVERB}|to me ){{0,4}}{_BETTER}{_AFTER}
+    (?<!\S)§(?P<name>[01]) (?:{_ADVERB}){{0,4}}{_BETTER}{_AFTER}
     (?:give|award|hand|grant|giving|awarding|handing) {_NAME}(?:the|a|my|this) (?:{_WORD}){{0,2}}?(?:nod|edge|win|
         vote|prize|points?|preference|crown|advantage|victory|title|trophy|round|upper hand|one)[ ]
     ^(?:my |the |final |overall )*(?:ranking|order|order of preference|preference order) [:=-] {_NAME}[,>] {_OTHER}$
-    {_WHO}(?:{_ADVERB})*{one_of(lexicon.BEATS)}(?:{_ADVERB})*{_OTHER}
-    {_WHO}(?:{_ADVERB})*(?:is|are) (?:{_ADVERB})*what (?:i|i'd|we'd|the user|they) (?:{_WORD}){{0,2}}(?:prefer|choose|
+    {_WHO}(?:{_ADVERB}){{0,4}}{one_of(lexicon.BEATS)}(?:{_ADVERB}){{0,4}}{_OTHER}
+    {_WHO}(?:{_ADVERB}){{0,4}}(?:is|are) (?:{_ADVERB}){{0,4}}what (?:i|i'd|we'd|the user|they) (?:{_WORD}){{0,2}}
+        (?:prefer|choose|
         pick|want|take|go with)[ ]
     # "my choice is therefore B", "edge: B"
-    {_BEGIN}(?:{_FILL}|{_MARK})*{one_of(lexicon.OF_VERDICTS)}*{one_of(lexicon.VERDICTS)}
-        (?:{one_of(lexicon.OF_VERDICTS)}|[,:=→-] )*{_NAME}(?={_STOP})
+    {_BEGIN}(?:{_FILL}|{_MARK}){{0,5}}{one_of(lexicon.OF_VERDICTS)}{{0,4}}{one_of(lexicon.VERDICTS)}
+        (?:{one_of(lexicon.OF_VERDICTS)}|[,:=→-] ){{0,5}}{_NAME}(?={_STOP})
     (?:i|i'd|i'll|we) (?:would |will |must |now |therefore |thus |have to |to |can only |still )*§(?P<name>[01]) (?=$|
         [,;]|because|since|as )
     (?:arrive at|arrived at|come to|came to|reach|reached|
-        get to) {one_of(lexicon.OF_VERDICTS)}*{one_of(lexicon.VERDICTS)}(?:{one_of(lexicon.OF_VERDICTS)}|[,:=→-] )*
+        get to) {one_of(lexicon.OF_VERDICTS)}{{0,4}}{one_of(lexicon.VERDICTS)}(?:{one_of(lexicon.OF_VERDICTS)}|
+        [,:=→-] ){{0,5}}
         {_NAME}(?={_STOP})
-    {one_of(lexicon.LEADS_TO)}(?:{_ADVERB}|only |us |me |with |to |for |of )*{_NAME}
+    {one_of(lexicon.LEADS_TO)}(?:{_ADVERB}|only |us |me |with |to |for |of ){{0,4}}{_NAME}
     (?:in|into) {_NAME}'s (?:favou?r|direction|way)[ ]
     # "so, on balance, B"
-    (?:^|[;:→] |(?<=→ )|, )(?:{_FILL}|[,:→-] |answer |pick |it's |it has to be |is )+{_NAME}(?:{_FILL}|[,-] |then |
+    (?:^|[;:→] |(?<=→ )|, )(?:{_FILL}|[,:→-] |answer |pick |it's |it has to be |is ){{1,5}}{_NAME}(?:{_FILL}|[,-] |
+        then |
         please |wins |it is )*$
-    ^{_NAME}(?:[,-] )?(?:{_FILL}|[,-] )+$
+    ^{_NAME}(?:[,-] )?(?:{_FILL}|[,-] ){{1,5}}$
     ^{_NAME}(?:[,-] )?(?:for sure|hands down|all the way|easily|no contest|any day|definitely|all day|obviously|
         clearly the|without a doubt)[ ]
     (?:^|(?<=, ))(?:no|oops|sorry|edit) [,:] {_NAME}$
@@ -154,63 +159,67 @@ _FIRM = patterns(
     ^(?:for|to) me (?:it's |it is |is |it be |, )*{_NAME}(?=[,;]|$|be)
     (?:wanted|asked for|want|need|needed|here is|here's) (?:only |just )?(?:the|a|my) (?:number|label|letter|answer|
         verdict|name) : {_NAME}$
-    (?:it's|it is|it has to be|it must be|has to be|must be|it should be|it should have been) (?:{_FILL})*{_NAME}
-        (?:{_FILL}|[,-] )*$
+    (?:it's|it is|it has to be|it must be|has to be|must be|it should be|it should have been) (?:{_FILL}){{0,4}}{_NAME}
+        (?:{_FILL}|[,-] ){{0,5}}$
     ^not [§¤¢][01] (?:, )?(?:but )?{_NAME}$
     # "Response 1 is not the better one; Response 2 is."
-    (?:not|isn't|n't|can't be|cannot be) (?:{_ADVERB})*(?:better|best|winner|stronger|superior)(?: {_WORD}
+    (?:not|isn't|n't|can't be|cannot be) (?:{_ADVERB}){{0,4}}(?:better|best|winner|stronger|superior)(?: {_WORD}
         {{0,4}})?.{{0,20}}?{_NAME}(?:is|does|did|has) $
 """
 )
 _IT_IS = re.compile(
     r"(?:\b(?:it's|that's|it is|this is|which is|that is|it remains|(?:which |that |thus |thereby )?(?:makes|making|"
     r"makes for|leaves|leaving) it|and is|and was|and therefore|and thus|and hence|and so|and remains|and thus is|, "
-    rf"is|and so is|and hence is|it was|is) (?:{_ADVERB})*{_BETTER}{_AFTER}|(?:^|\b(?:and|it|which|that|so it|thus|"
-    rf"hence) )(?:{_ADVERB})*{one_of(lexicon.WINS)}|\b(?:i|we|i'd|i'll) (?:{_ADVERB}|would |will |must |do |can "
-    r")*(?:prefer|choose|pick|select|favou?r|take|vote for|go with|recommend) (?:it|this one|that one|that|this)(?= $|"
-    r" [,;-]| over| because| as| since))"
+    rf"is|and so is|and hence is|it was|is) (?:{_ADVERB}){{0,4}}{_BETTER}{_AFTER}|(?:^|\b(?:and|it|which|that|so it|"
+    rf"thus|hence) )(?:{_ADVERB}){{0,4}}{one_of(lexicon.WINS)}|\b(?:i|we|i'd|i'll) (?:{_ADVERB}|would |will |must |do |"
+    r"can )*(?:prefer|choose|pick|select|favou?r|take|vote for|go with|recommend) (?:it|this one|that one|that|"
+    r"this)(?= $| [,;-]| over| because| as| since))"
 )
 _FAINT_NAME = patterns(
     rf"""
-    {_WHO}(?:{_ADVERB})*{_IS}(?:{_WORD}|, ){{0,6}}?(?:more |much more |far more |better |the most |greater |clearer |
+    {_WHO}(?:{_ADVERB}){{0,4}}{_IS}(?:{_WORD}|, ){{0,6}}?(?:more |much more |far more |better |the most |greater |
+        clearer |
         , )(?:{_WORD}|, ){{0,4}}?{_MERIT}(?:{_WORD}|, ){{0,12}}?(?:than|compared to|compared with|over) (?:the |
         that of |what )?{_OTHER}
-    {_WHO}(?:{_ADVERB})*(?:{_WORD}){{1,4}}?(?:a |an )?(?:more|better|clearer|stronger|far more|much more) (?:{_WORD}|
+    {_WHO}(?:{_ADVERB}){{0,4}}(?:{_WORD}){{1,4}}?(?:a |an )?(?:more|better|clearer|stronger|far more|
+        much more) (?:{_WORD}|
         , ){{0,6}}?(?:{_MERIT}|(?:answer|response|job|solution|summary|translation|closely|faithfully|accurately|
         precisely|fully|completely|effectively|thoroughly|correctly|directly) )(?:{_WORD}|, ){{0,12}}?than (?:the |
         that of |what )?{_OTHER}
-    ^(?:{_FILL}|[,:] )*compared (?:to|with) (?:the )?{_OTHER}, {_NAME}(?:{_ADVERB})*{_IS}(?:{_WORD}|, )
+    ^(?:{_FILL}|[,:] ){{0,5}}compared (?:to|with) (?:the )?{_OTHER}, {_NAME}(?:{_ADVERB}){{0,4}}{_IS}(?:{_WORD}|, )
         {{0,4}}?(?:more \w+|better|clearer|stronger|(?!weak|poor|less|short|small|low)\w+er)[ ]
-    {_WHO}(?:{_ADVERB})*{_IS}(?:{_ADVERB})*more {one_of(lexicon.MERITS)}
-    {_BEGIN}(?:{_FILL})*(?:the )?(?:{_ADVERB})*(?:(?:more |most |and |, )*{_MERIT}){{1,4}}(?:preferred|{NOUN}|one|
-        of the two|overall| )*(?:is|:|=|→|would be|-) (?:{_ADVERB})*{_NAME}(?=$|{_MARK}|be?cause)
+    {_WHO}(?:{_ADVERB}){{0,4}}{_IS}(?:{_ADVERB}){{0,4}}more {one_of(lexicon.MERITS)}
+    {_BEGIN}(?:{_FILL}){{0,4}}(?:the )?(?:{_ADVERB}){{0,4}}(?:(?:more |most |and |, )*{_MERIT}){{1,4}}(?:preferred|
+        {NOUN}|one|
+        of the two|overall| )*(?:is|:|=|→|would be|-) (?:{_ADVERB}){{0,4}}{_NAME}(?=$|{_MARK}|be?cause)
 """
 )
 _FAINT_OTHER = patterns(
     rf"""
-    {_WHO}(?:{_ADVERB})*{_IS}?(?:{_WORD}){{0,3}}?{one_of(lexicon.LOSES_TO)}(?:the |that of |what |anything in )*
+    {_WHO}(?:{_ADVERB}){{0,4}}{_IS}?(?:{_WORD}){{0,3}}?{one_of(lexicon.LOSES_TO)}(?:the |that of |what |anything in )*
         {_OTHER}
-    (?:don't|do not|doesn't|n't|not) (?:{_WORD}){{0,3}}?{_NAME}(?:is|was|to be|does|reads|works) (?:{_ADVERB})*
+    (?:don't|do not|doesn't|n't|not) (?:{_WORD}){{0,3}}?{_NAME}(?:is|was|to be|does|reads|works) (?:{_ADVERB}){{0,4}}
         as (?:{_WORD}){{1,4}}?as (?:the )?{_OTHER}
-    {_NAME}(?:is|was|does|comes)(?:n't| not| nowhere near| not nearly| nowhere close to being) (?:{_ADVERB})*
+    {_NAME}(?:is|was|does|comes)(?:n't| not| nowhere near| not nearly| nowhere close to being) (?:{_ADVERB}){{0,4}}
         as (?:{_WORD}){{1,4}}?as (?:the )?{_OTHER}
 """
 )
 _FAINT_LOST = patterns(
     rf"""
-    {_WHO}(?:{_ADVERB})*{_IS}(?:{_ADVERB})*(?:the )?(?:{_ADVERB})*{one_of(lexicon.WORSE)}{_AFTER}
-    {_WHO}(?:{_ADVERB})*(?:loses|lost|falls short|comes up short|(?:should|must|can|has to|
+    {_WHO}(?:{_ADVERB}){{0,4}}{_IS}(?:{_ADVERB}){{0,4}}(?:the )?(?:{_ADVERB}){{0,4}}{one_of(lexicon.WORSE)}{_AFTER}
+    {_WHO}(?:{_ADVERB}){{0,4}}(?:loses|lost|falls short|comes up short|(?:should|must|can|has to|
         deserves to) be (?:rejected|dismissed|ruled out|discarded|eliminated)|(?:can't|cannot|doesn't|does not|
         couldn't) (?:\w+ )?(?:compete|compare|measure up|match it|hold a candle|keep up|win|be (?:the )?(?:better|
         winner|best))|pales in comparison|is out|is ruled out|(?:comes|ranks|finishes|places|is) (?:in )?(?:second|
         last|lower)(?: place)?|lags behind|is no match)[ ]
     \b(?:don't|do not|wouldn't|would not|never|won't|shouldn't) (?:recommend |want to )?(?:go with|choose|pick|select|
         prefer|recommend|take|vote for) {_NAME}(?=$|[,;])
-    {_NAME}(?:is|does|are) (?:{_ADVERB})*(?:not|n't) (?:{_ADVERB})*better than [§¤¢][01] [,;-] (?:but |it's |it is |
+    {_NAME}(?:is|does|are) (?:{_ADVERB}){{0,4}}(?:not|n't) (?:{_ADVERB}){{0,4}}better than [§¤¢][01] [,;-] (?:but |
+        it's |it is |
         in fact |it |rather |if anything |on the contrary |{_ADVERB})*(?:worse|weaker|inferior)[ ]
     \b(?:rank|rate|place|put|mark) {_NAME}(?:last|lower|below|second|down)[ ]
-    {_BEGIN}(?:{_FILL})*(?:the )?(?:{_ADVERB})*{one_of(lexicon.WORSE)}(?:(?:preferred|{NOUN}|one|of the two|
-        overall) )*(?:is|:|=|→|would be|-) (?:{_ADVERB})*{_NAME}(?=$|{_MARK}|be?cause)
+    {_BEGIN}(?:{_FILL}){{0,4}}(?:the )?(?:{_ADVERB}){{0,4}}{one_of(lexicon.WORSE)}(?:(?:preferred|{NOUN}|one|of the two|
+        overall) )*(?:is|:|=|→|would be|-) (?:{_ADVERB}){{0,4}}{_NAME}(?=$|{_MARK}|be?cause)
 """
 )
 _TIE = re.compile(
@@ -274,6 +283,7 @@ _ALONE = re.compile(rf"{_NAME}")
 
 def lean(own: Sequence[Own], retracted: bool) -> tuple[int, int] | None:
     """What the judge's own sentences lean to, and its place; of a long text the first two and the last twelve count."""
+    own = [item for item in own if len(item.sentence.words) <= 300]  # the patterns' time grows with the length
     near = list(own) if len(own) <= 14 else [*own[:2], *own[-12:]]
     if any(gives_up(item.sentence.words) and not turns(item.sentence.words) for item in near[-2:]):
         return None
@@ -337,7 +347,7 @@ def _plain(words: str) -> str:
     words = re.sub(r"([§¤¢]([01])) (?:\( )?[§¤¢]\2 (?:\) )?", r"\1 ", words)
     words = re.sub(r"^(?:when )?(?:compared|in comparison|next|as opposed) (?:to|with) [§¤¢][01] , ", "", words)
     words = re.sub(r"^(?:edit|correction|update) : ", "", words.replace("would be happier ", "am happier "))
-    if re.match(rf"(?:{_FILL}|, )*(?:[§¤¢]|my |the (?!other)|it |if i )", words) and not re.search(
+    if re.match(rf"(?:{_FILL}|, ){{0,5}}(?:[§¤¢]|my |the (?!other)|it |if i )", words) and not re.search(
         r"\b(?:if|had|with|were|when|unless|but|should|suppose|assuming|provided|imagine|given) ",
         re.sub(r"\bif i (?:have|had) to .{0,20}?, ", "", words),
     ):
@@ -352,7 +362,7 @@ def _says_more(words: str) -> bool:
 
 
 def _leaning(item: Own, words: str, before: str, last: bool) -> _Leaning | None:
-    if "?" in item.sentence.end or (".." in item.sentence.end and not last) or _ORDER.match(words):
+    if len(words) > 300 or "?" in item.sentence.end or (".." in item.sentence.end and not last) or _ORDER.match(words):
         return None
     found: list[_Leaning] = []
     for pattern, kind, firm in _RULES:
