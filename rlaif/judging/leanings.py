@@ -283,7 +283,7 @@ _ALONE = re.compile(rf"{_NAME}")
 
 def lean(own: Sequence[Own], retracted: bool) -> tuple[int, int] | None:
     """What the judge's own sentences lean to, and its place; of a long text the first two and the last twelve count."""
-    own = [item for item in own if len(item.sentence.words) <= 300]  # the patterns' time grows with the length
+    own = [item for item in own if len(item.sentence.words) <= 240]  # the patterns' time grows with the length
     near = list(own) if len(own) <= 14 else [*own[:2], *own[-12:]]
     if any(gives_up(item.sentence.words) and not turns(item.sentence.words) for item in near[-2:]):
         return None
