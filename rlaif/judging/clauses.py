@@ -32,7 +32,9 @@ _NOUN_ELSEWHERE = (
 _RANKS = (("1", "one", "a", "first", "1st"), ("2", "two", "b", "second", "2nd"))
 _OTHER_RANKS = ("former", "latter")
 # Behind "the first", where it is a response: "the first time" and "the second paragraph" are none.
-_AFTER_ORDINAL = r"[*_]{0,2}(?:[ ]?[.,;:!)\n]|$|[ ](?i:is|was|wins|has|seems|looks|does|over|because|since|for)\b)"
+_AFTER_ORDINAL = (
+    r"[*_]{0,2}(?:[ ]?[.,;:!)\n]|$|[ ](?i:is|was|wins|has|seems|looks|does|over|because|since|for|better|more)\b)"
+)
 _TIES = r"(?:a[ ])?(?:tie|draw|tied|equal)"
 
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
@@ -84,6 +86,7 @@ class Names:
         alone: a whole text that is a name, or a tie.
         groups: those of `words` that hold a name, by its kind.
         letters: the labels are A and B.
+        first: which of the labels counts first (1 of "2" and "1"), None if they do not count.
     """
 
     words: re.Pattern[str]
@@ -91,6 +94,7 @@ class Names:
     alone: re.Pattern[str]
     groups: dict[str, tuple[str, ...]]
     letters: bool
+    first: int | None
 
     def marked(self, text: str, start: int, end: int) -> tuple[int, int] | None:
         """The response (or a tie, -1) that a piece of text names if it does nothing else, and the place of the name."""
@@ -140,7 +144,8 @@ def names_of(labels: tuple[str, ...]) -> Names:
         for i, rank in enumerate(ranks if counted else []):
             words = "|".join([*_RANKS[rank][3:], _OTHER_RANKS[rank]])
             forms.append(
-                rf"(?<=is |'s |th |or |to |ck |se |er |so |go )[Nn]umber (?P<{kind}u{i}>(?i:{_RANKS[rank][1]}|"
+                rf"(?:(?<=is |'s |th |or |to |ck |se |er |so |go )|(?<![^\n]))[Nn]umber "
+                rf"(?P<{kind}u{i}>(?i:{_RANKS[rank][1]}|"
                 rf"{_RANKS[rank][0]})){_END}"
             )
             forms.append(rf"(?<![^\W_])(?P<{kind}o{i}>(?i:{words}))[ _](?i:{_BETWEEN}(?:{NOUN}|one)){_END}")
@@ -175,6 +180,7 @@ def names_of(labels: tuple[str, ...]) -> Names:
             for kind, letters in (("formal", "fg"), ("noun", "x"), ("bare", "z"))
         },
         set(plain) == {"A", "B"},
+        ranks[0] if counted else None,
     )
 
 

@@ -83,7 +83,12 @@ _IS = (
     r"turns out|emerges as|stands out as|must be|has to be|should be|ought to be|deserves to be|i find|to be|as|would "
     r"be|strikes me as|qualifies as|represents|ranks as|can only be|counts as|gets|had) )"
 )
-_ADVERB = rf"(?:{_FILL}|\w+ly |the |a |an |my |also |both )"
+# Adverbs that deny what they stand at are none.
+_SINCERE = (
+    r"(?!(?:fals|wrong|superficial|seeming|ostensib|potential|rare|doubtful|suppos|alleg|apparent|possib|hard|scarce|"
+    r"mistaken|errone|on)\w*ly )"
+)
+_ADVERB = rf"(?:{_FILL}|{_SINCERE}\w+ly |the |a |an |my |also |both )"
 _ADJECTIVE = r"(?:(?!no |not |nothing |never |far |less |than )[a-z][a-z-]*[a-z](?<!n't) )"
 _I = (
     r"(?:(?:i|we|i'd|i'll|i'm|we'd|i've|me|gotta|gonna|imma|lemme|myself|myself i'd|vote|judge's|my vote|my verdict|my "
@@ -105,7 +110,9 @@ _NARROW = re.compile(
     r"terms)|on (?!\w+ and \w+ $|the whole|balance|all|every|account|this|both|my|substance)|at (?!answering|"
     r"addressing|all|the task|doing|meeting|following the (?:instruction|prompt|user))|regarding|with (?:regard|"
     r"respect)|when it comes|as far as|if|unless|when|to (?:a|some)|from (?:a|the)|stylistically|technically|"
-    r"superficially|than nothing|in \w+ only|for \w+ (?:readers|users|people)|says|claims?|according)\b|\w+wise )"
+    r"superficially|than (?:nothing|i|we|a|an|average|expected|usual|before|it)|left|known|suited to (?:another|other|"
+    r"a different)|or (?:the )?[§¤¢][01]|nothing|no (?!doubt|question|contest)|for (?:the )?(?:worst|wrong|attackers)|"
+    r"in (?:theory|a way)|in \w+ only|for \w+ (?:readers|users|people)|says|claims?|according)\b|\w+wise )"
 )
 _MERIT = rf"(?:{one_of(lexicon.MERITS, lexicon.VIRTUES)})"
 
@@ -115,7 +122,7 @@ _FIRM = patterns(
     {_I}(?:{_WORD}){{0,6}}?{one_of(lexicon.CHOOSES)}(?:{_ADVERB}|in favou?r of |with |to |of ){{0,4}}{_NAME}(?!'s |
         (?:and|
         or|nor) [§¤¢]|[§¤¢]|to be |to mean |as (?:a |an )|(?:as) (?:the )?(?:\w+ )?(?:worst?|worse|weaker|weakest|
-        loser|losing|inferior|poorer|less)|last |is |was |has |does |did )
+        loser|losing|inferior|poorer|less)|last |less |not |is |was |has |does |did )
     (?:^|{_MARK})(?:{_FILL}|i'm ){{0,5}}(?:(?:going|leaning|siding|sticking|voting|opting|settling|
         staying) (?:{_ADVERB}){{0,4}}
         (?:with|for|to|towards?|on)|(?:changing|switching|revising|moving|correcting) (?:(?:my|the) \w+ |
@@ -131,7 +138,8 @@ _FIRM = patterns(
     (?<!\S)§(?P<name>[01]) (?:{_ADVERB}){{0,4}}{_BETTER}{_AFTER}
     (?:give|award|hand|grant|giving|awarding|handing) {_NAME}(?:the|a|my|this) (?:{_WORD}){{0,2}}?(?:nod|edge|win|
         vote|prize|points?|preference|crown|advantage|victory|title|trophy|round|upper hand|one)[ ]
-    ^(?:my |the |final |overall )*(?:ranking|order|order of preference|preference order) [:=-] {_NAME}[,>] {_OTHER}$
+    ^(?:my |the |final |overall )*(?:ranking|order|order of preference|
+        preference order) (?:from )?(?:best (?:to worst |first )?)?[:=-] {_NAME}[,>] {_OTHER}$
     {_WHO}(?:{_ADVERB}){{0,4}}{one_of(lexicon.BEATS)}(?:{_ADVERB}){{0,4}}{_OTHER}
     {_WHO}(?:{_ADVERB}){{0,4}}(?:is|are) (?:{_ADVERB}){{0,4}}what (?:i|i'd|we'd|the user|they) (?:{_WORD}){{0,2}}
         (?:prefer|choose|
@@ -161,6 +169,7 @@ _FIRM = patterns(
         verdict|name) : {_NAME}$
     (?:it's|it is|it has to be|it must be|has to be|must be|it should be|it should have been) (?:{_FILL}){{0,4}}{_NAME}
         (?:{_FILL}|[,-] ){{0,5}}$
+    (?:it|which|therefore|thus) (?:{_ADVERB}){{0,3}}loses (?:out )?to {_NAME}
     ^not [§¤¢][01] (?:, )?(?:but )?{_NAME}$
     # "Response 1 is not the better one; Response 2 is."
     (?:not|isn't|n't|can't be|cannot be) (?:{_ADVERB}){{0,4}}(?:better|best|winner|stronger|superior)(?: {_WORD}
@@ -177,6 +186,8 @@ _IT_IS = re.compile(
 )
 _FAINT_NAME = patterns(
     rf"""
+    (?:i|we) (?:{_ADVERB}){{0,3}}(?:find|found|consider|think|judge) {_NAME}(?:is |
+        to be )?(?:{_ADVERB}){{0,4}}more {_MERIT}
     {_WHO}(?:{_ADVERB}){{0,4}}{_IS}(?:{_WORD}|, ){{0,6}}?(?:more |much more |far more |better |the most |greater |
         clearer |
         , )(?:{_WORD}|, ){{0,4}}?{_MERIT}(?:{_WORD}|, ){{0,12}}?(?:than|compared to|compared with|over) (?:the |
@@ -217,6 +228,8 @@ _FAINT_LOST = patterns(
     {_NAME}(?:is|does|are) (?:{_ADVERB}){{0,4}}(?:not|n't) (?:{_ADVERB}){{0,4}}better than [§¤¢][01] [,;-] (?:but |
         it's |it is |
         in fact |it |rather |if anything |on the contrary |{_ADVERB})*(?:worse|weaker|inferior)[ ]
+    {_NAME}(?:isn't|is not) (?:{_ADVERB}){{0,3}}better than [§¤¢][01] [,;-] (?:quite|just|on|exactly|it is|it's|
+        rather) (?:the )?(?:reverse|opposite|contrary|other way)[ ]
     \b(?:rank|rate|place|put|mark) {_NAME}(?:last|lower|below|second|down)[ ]
     {_BEGIN}(?:{_FILL}){{0,4}}(?:the )?(?:{_ADVERB}){{0,4}}{one_of(lexicon.WORSE)}(?:(?:preferred|{NOUN}|one|of the two|
         overall) )*(?:is|:|=|→|would be|-) (?:{_ADVERB}){{0,4}}{_NAME}(?=$|{_MARK}|be?cause)
@@ -248,7 +261,8 @@ _OTHERS_VERDICT = re.compile(
     r"choice|answer|label|winner|vote)"
 )
 _DENIAL = re.compile(
-    r"(?<!\S)(?:not|no|never|neither|nor|hardly|scarcely|cannot|nothing|\w+n't|disagree|doubt|refuse|unable|rather not|"
+    r"(?<!\S)(?:not|no|never|neither|nor|hardly|scarcely|rarely|seldom|least|opposite|nowhere|un|cannot|nothing|"
+    r"\w+n't|disagree|doubt|refuse|unable|rather not|"
     r"far from|anything but|wrong to) "
 )
 _ORDER = re.compile(
@@ -265,14 +279,17 @@ _SELF = re.compile(
     r"describes?|portrays?|styles?|hopes?|wishes|expects?|feels? (?:it|that)|would like|wants?|account|own words) "
 )
 _ASKED = re.compile(r"\b(?:user|prompt|question|request|instructions?|task) ")
-_OF_A_QUESTION = re.compile(r"\b(?:correct|right|proper) (?:answer|number|option|result|output) ")
+_OF_A_QUESTION = re.compile(
+    r"\b(?:correct|right|proper) (?:answer|number|option|result|output) (?=[:=→]|is |was |would |should |must )"
+)
 _CONTRARY = re.compile(
     r"(?:^|, |; )(?:but|however|yet|still|though|although|nevertheless|on the other hand|wait|hmm|hold on|"
     r"unfortunately) "
 )
 _TALK = re.compile(
-    r"(?:without a (?:doubt|question)|no (?:question|doubt|contest|hesitation)|can't go wrong|not even close|by no "
-    r"means|if anything|if i (?:have|had) to (?:choose|pick|decide)(?: one)?(?: ,)?|if forced to (?:choose|pick)|if "
+    r"(?:without a (?:doubt|question)|no (?:question|doubt|contest|hesitation)|can't go wrong|not even close|if "
+    r"anything|if i (?:really |absolutely )?(?:have to|had to|must|need to) (?:[^\s,;:]+ ){1,9}?[,:]|if i (?:have|"
+    r"had) to (?:choose|pick|decide)(?: one)?|if forced to (?:choose|pick)|if "
     r"pressed|if it were up to me|if this were a (?:contest|competition|race|match|duel|game)(?: ,)?|not surprisingly|"
     r"(?:judged )?on (?:its |their |the )?(?:own )?merits?(?: alone)?(?: ,)?|it's not close|no second thoughts) ?"
 )
@@ -319,7 +336,11 @@ def lean(own: Sequence[Own], retracted: bool) -> tuple[int, int] | None:
             else:
                 firm = found.verdict, place
             contrary = False
-        elif i == len(near) - 1 and (alone := _ALONE.fullmatch(words)) and (before.count(" ") <= 3 or retracted):
+        elif (
+            i == len(near) - 1
+            and (alone := _ALONE.fullmatch(words))
+            and ((before.count(" ") <= 3 and not _HAS_NAME.match(before)) or retracted)
+        ):
             firm = int(alone["name"]), _place(item.sentence, int(alone["name"]))
         elif _CONTRARY.search(words) and _HAS_NAME.search(words):
             contrary = True
@@ -353,6 +374,7 @@ def _plain(words: str) -> str:
     ):
         words = re.sub(r"\bwould be (?=(?:the|my) |[§¤¢][01] )", "is ", words)
     words, hypothetical = re.subn(r"\bif (?:it were up to me|this were a \w+) (?:, )?", "", words)
+    words = re.sub(r"\b(?:it'd be|it would be) (?=[§¤¢][01] )", "it is ", words)
     return _TALK.sub("", words.replace("would be ", "is ") if hypothetical else words)
 
 

@@ -62,7 +62,7 @@ CHOOSES = """
     here to|edge here to|vote to), award victory to, give preference to, call (it|this|this one) for, choose to go
     with, answer, reply, reply with, answer with, end up with, ending up with, switch(ing)? to, chang(e|ing)
     (it|this|that|my (answer|verdict|mind|vote|decision|choice|pick)) to, move to, revise (it|this|my \\w+) to,
-    submit, put .{0,10}on
+    submit
 """
 
 # What a response does that wins.
@@ -76,7 +76,9 @@ WINS = """
     here|victory|approval|blessing), comes? (out )?(ahead|on top|first|out on top|off better|out the winner), came
     (out )?(ahead|on top|first), carries the day, edges (it|ahead|this one), nudges ahead, pulls ahead, inches ahead,
     takes the cake, sweeps, has it, is where i land, does (the job|it) better, does the better job, did (the job|it)
-    better, best serves, better serves, serves .{0,24}better, tips the (scales?|balance)
+    better, best serves, better serves,
+    serves (the |this |that )?(user|asker|reader|task|prompt|request|purpose|question|needs?)( needs)?
+    (much |far )?better, tips the (scales?|balance)
 """
 
 # "Response 1 ... Response 2".
@@ -110,7 +112,8 @@ LOSES_TO = """
 
 # What a response is that is better, or is worse.
 BETTER = """
-    better, beter, bettr, bether, best, superior, preferable, preferred, stronger, strongest, winner, winning,
+    better, beter, bettr, bether, best, ((shorter|safer|clearer|fuller|stronger|more \\w+) and )better,
+    (a |the )nicer (job|answer|response), superior, preferable, preferred, stronger, strongest, winner, winning,
     victorious, favou?red, favou?rite, ((leagues|miles|streets|light
     years|way|well|far|clearly|slightly|just) )?ahead, on top, (my|our)
     (choice|choise|pick|preference|vote|winner|favou?rite|recommendation|selection|answer|verdict|decision|number
@@ -118,7 +121,7 @@ BETTER = """
     (right|correct|proper|clear|obvious|natural|only|wiser|smarter|safer|sensible) (choice|choise|pick|selection), to
     be preferred, to be favou?red, the one (that |which )?(i|i'd|i'll|we|we'd)
     (would |'d |'ll |will )?(prefer|choose|pick|select|take|recommend|go with|go for|vote
-    for|favou?r|keep|use|send|show|want|trust|rather have|pass on|hand in), the one to (choose|pick|go
+    for|favou?r|keep|use|send|show|want|trust|rather have|pass on|hand (in|to)|give to), the one to (choose|pick|go
     with|prefer|take|keep|beat), the one (that |which )?(best|better), the one (that |which )?(wins|comes out
     ahead|gets my vote|deserves to win|deserves the win), more good, more better, number one, the way to go
 """
@@ -210,7 +213,8 @@ TIES = """
 CONDITIONS = """
     if, unless, whether, about to, almost, nearly, came close to, going to say, see why, see how, understand why,
     would mean, means that, mean that, stand(s) for, had, were it, suppose, supposing, imagine, assuming, assume,
-    provided, in case, depending, depends, might, could, may, would have, would've, could've, should have, would be,
+    provided, in case, depending, depends, might, could, may, would have, i'd have, we'd have, wanted to, would've,
+    could've, should have, would be,
     maybe, perhaps, possibly, pretend, until, tempted, inclined to think, at first, at first glance, at first sight,
     initially, originally, first (impression|instinct|thought), on paper, on the face of it, hypothetically,
     theoretically, in theory, once, when, whenever, where, as long as, used to, earlier, previously, previous, before

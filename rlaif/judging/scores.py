@@ -29,7 +29,8 @@ _SCORE_LINE = re.compile(
     r"deserves)\b(?:\s+an?)?)\s*(?P<score>[\d.]{1,6}\s*(?:/|out of)\s*\d{1,3})\W*"
 )
 
-
+# "Response 1 (6/10): too vague"
+_SCORE_FIRST = re.compile(r"(?P<before>[^\n:=|(]{1,40}?)\s*\((?P<score>[\d.]{1,6}\s*/\s*\d{1,3})\)\**\s*[:–—-]")
 _SCORE = re.compile(
     r"^\W*(?:(?:final |overall )?(?:score|rating|points) (?:for|of)|i (?:give|rate)) |\W*(?:'s )?(?:score|rating|"
     r"total)\W*$",
@@ -87,7 +88,8 @@ def best_score(text: str, names: Names) -> tuple[int, int] | None:
             continue
         header = []
         for piece in _PIECES.split(line):
-            match = _SCORE_LINE.fullmatch(piece.strip(" \t*_-•"))
+            piece = piece.strip(" \t*_-•")
+            match = _SCORE_LINE.fullmatch(piece) or _SCORE_FIRST.match(piece)
             named = match and names.marked(bare := _SCORE.sub("", match["before"]), 0, len(bare))
             if match and named and named[0] >= 0:
                 _note(scores[named[0]], match["score"], begin)

@@ -17,6 +17,7 @@ __all__ = [
     "TIE",
     "Role",
     "announces",
+    "blames",
     "concludes",
     "contrasts",
     "decided",
@@ -82,7 +83,8 @@ _LEADS = (
     r"(?:conclude|sum up|summari[sz]e)|summing up|with that said|that said|that being said|having said that|given "
     r"(?:this|that|all (?:this|that|of this))|now|ok|okay|well|yes|in light of (?:this|that|the above)|based on "
     r"(?:this|that|these|the above)(?: \w+)?|of the two(?: \w+)?|between the two(?: \w+)?|wait|actually|hmm|i repeat|"
-    r"again|correction|second|third|first of all|put simply|simply put|(?:i|we) (?:(?:would|will|can|must|do|have to|"
+    r"again|correction|(?:second|third)(?! (?:best|choice|place|rank|prefer))|first of all|put simply|simply put|(?:i|"
+    r"we) (?:(?:would|will|can|must|do|have to|"
     r"should|may|also|therefore|thus|hence|now|am inclined to|am going to|still|strongly|firmly|personally|honestly|"
     r"confidently|would have to) )*(?:think|believe|feel|find|conclude|judge|say|decide|determine|consider|hold|rule|"
     r"deem|maintain|concluded|decided|determined|argue|am convinced|am confident|am sure|am certain|stand by|have "
@@ -171,7 +173,7 @@ _WORSE = (
     r"as) "
 )
 # In "A better answer is B" the first name is an article.
-_DET = r"(?:(?:the|my|our|a|an|this|here is my|here's my|and my|and the|¤[01]) )?"
+_DET = r"(?:(?:the|my|our|a|an|this|here is (?:my|the)|here's (?:my|the)|and my|and the|¤[01]) )?"
 _VERDICT = (
     rf"(?:verdict|decision|judge?ment|conclusion|choice|pick|preference|winner|winning {_NOUNS}|answer|selection|"
     rf"ruling|vote|recommendation|result|outcome|{_ADV}(?:better|best|preferred|preferable|superior|stronger|strongest|"
@@ -196,7 +198,8 @@ _WORD_ELSEWHERE = (
     r"판정|최종 답변)|(?:odpowiedź|werdykt|antwoord|oordeel|svar|dom))"
 )
 _TOPIC = (
-    rf"(?:{_LEAD}{_DET}{_KINDS}{_VERDICT} (?:as follows |below |number )?|{_WORD_ELSEWHERE} |{_LEAD}(?:which|what|who) "
+    rf"(?:{_LEAD}{_DET}{_KINDS}{_VERDICT} (?:as follows |below |number )?|{_LEAD}(?:the |my )?final |"
+    rf"{_WORD_ELSEWHERE} |{_LEAD}(?:which|what|who) "
     rf"(?:{_NOUNS} |of the two(?: \w+)? |of these |one )*(?:is|was|would be|wins|do i prefer|would i choose) "
     rf"?{_ADV}(?:the )?(?:{_BETTER})?(?:of the two )?(?:overall )?)"
 )
@@ -369,7 +372,8 @@ class Role(Enum):
 _SAYS = (
     r"says?|said|saying|claim(?:s|ed|ing)?|asserts?|asserted|declares?|declared|declaring|announces?|announced|writes?|"
     r"wrote|written|writing|reads|states?|stated|stating|contains?|containing|contained|includes?|included|including|"
-    r"ends?|ending|ended|closes?|closing|begins? with|starts? with|opens? with|adds?|adding|added|appends?|appended|"
+    r"ends|(?<!the )end|ending|ended|closes?|closing|begins? with|starts? with|opens? with|adds?|adding|added|"
+    r"appends?|appended|"
     r"inserts?|inserted|inject\w*|forg(?:e|es|ed|ing|ery)|fakes?|faked|smuggl\w+|embed\w*|hidden|hides|quot(?:es?|ed|"
     r"ing|ation)|cites?|instruct(?:s|ed|ing)|tells?|told|asks?|asked|asking|orders?|commands?|demands?|urges?|"
     r"attempts?|attempting|tr(?:ies|ied|ying)|manipulat\w+|tricks?|tricking|ignor(?:e|es|ing)|disregard\w*|pretend\w*|"
@@ -411,11 +415,13 @@ _RESUMES = re.compile(
 _LEAD_ALONE = re.compile(rf"{_LEAD}")
 _TOPIC_ALONE = re.compile(rf"{_LEAD}{_TOPIC}(?:{_LINK})?{_BETWEEN}(?:the )?(?:{_NOUNS} )?")
 _NEUTRAL_TOPIC = re.compile(
-    r"(?:(?:the|my|our|a|some|final|overall|general|brief|detailed|short|step-by-step|comparative|further|additional) "
+    r"(?:(?:here's|here is|the|my|our|a|some|final|overall|general|brief|detailed|short|step-by-step|comparative|"
+    r"further|additional) "
     r")*(?:reasoning|reasons?|analysis|explanation|evaluation|conclusion|comparison|assessment|justification|rationale|"
     r"summary|discussion|thoughts?|remarks?|comments?|notes?|overview|review|critique|feedback|judge?ment|verdict|"
     r"overall|result|output|response|thinking|considerations?|thought process|step \S+|in short|tl;dr|tldr|bottom line|"
-    r"both|observations?|findings|details|evaluation results?|final thoughts?|recommendation|quality|overall quality|"
+    r"both|observations?|findings|details|evaluation results?|final thoughts?|recommendation|take|view|opinion|"
+    r"quality|overall quality|"
     r"answer|decision|ranking|outcome|yes|no|sure|ok|okay|\d+) "
 )
 
@@ -453,9 +459,12 @@ _UNDOES = re.compile(
     r"claimed|writes|wrote|according to|or so|in terms of|with (?:regard|respect)|regarding|concerning|they say|right|"
     r"at least (?:in|on|for|if|when|according|as far)|as (?:the )?[§¤¢][01] (?:says|claims|puts|states|wrote|asserts|"
     r"insists|would)|as (?:it|they|he|she|some|the \w+) (?:says?|claims?|puts?|insists?|would have)|or (?:is|does|are)|"
-    r"is it|isn't it|which is what|is what|that is what|depending|in (?:style|tone|form|format|length|part|parts|"
+    r"is it|isn't it|which is what (?!was asked|i |we |the (?:user|prompt|question|task|instruction))|is what|that is "
+    r"what|depending|in (?:style|tone|form|format|length|part|parts|"
     r"places|some)|stylistically|technically|formally|from a|as (?:quoted|written|stated|claimed) (?:in|by)|quoted|"
-    r"from (?:the )?[§¤¢]|this is what|that is from|were it|had it|not) "
+    r"from (?:the )?(?:[§¤¢]|response|text)|this is (?:what|quoted)|so (?:it|they|claims|says|the (?:text|response|"
+    r"line|note|answer))|as (?:instructed|requested|demanded|told|ordered)|(?:just )?(?:kidding|joking)|(?:the "
+    r")?(?:worse|weaker|worst|loser|losing)(?: one)?|wrong|rejected|no|that is from|were it|had it|not) "
 )
 
 
@@ -468,9 +477,30 @@ def undoes(words: str, aside: bool) -> bool:
     )
 
 
+_BLAMES = re.compile(
+    r"(?:[,;:(-] )*(?:(?:because|since|as|it|this|that|which|one|is|'s|was|it's|that's|the|a|an|clearly|much|far) "
+    r")*(?:worse|"
+    r"worst|weaker|weakest|loser|loses|losing|wrong|rejected|no|not|never|incorrect|bad|poor|fails|failed|inferior|"
+    r"kidding|just kidding|joking|out|instructed|requested|demanded|ordered|told) "
+)
+_BLAMES_LATER = re.compile(
+    r"\b(?:as|because|since) (?:the )?(?:response|text|answer|instructions?|[§¤¢][01]) (?:\w+ )?(?:says|said|tells|"
+    r"told|demands|claims|instructs|asks|wants|"
+    r"orders|insists|requests)|\b(?:told|instructed|ordered|asked) (?:me|to)|\b(?:requested|demanded) (?:by|in) "
+)
+
+
+def blames(words: str) -> bool:
+    """Whether what stands behind a name alone speaks against it, or says that somebody else names it."""
+    return _BLAMES_LATER.search(words) is not None or (
+        _BLAMES.match(words) is not None and re.match(r"(?:[,;-] )?not (?:because|the other|[§¤¢])", words) is None
+    )
+
+
 _NAMES_SPEECH = re.compile(
     r"\b(?:says?|said|saying|claim(?:s|ed|ing)?|assert\w*|declar\w*|announc\w*|writes?|wrote|written|reads?|states?|"
-    r"tells?|told|asks?|orders?|commands?|demands?|urges?|insists?|boasts?|ends?|ending|closes?|concludes|line|lines|"
+    r"tells?|told|asks?|orders?|commands?|demands?|urges?|insists?|boasts?|ends|ending (?=with|in|by|on|as|[§¤¢:])|"
+    r"closes?|concludes|line|lines|"
     r"sentence|phrase|message|quot\w*|proclaims?|wants) "
 )
 _OF_A_VERDICT = re.compile(
@@ -533,6 +563,17 @@ _MINE = re.compile(
     r")*(?:conclude|decide|judge|choose|prefer|come to|reach|reached|arrive at|arrived at|give|weighed|compared|"
     r"considered|looked at|conclusion|decision|verdict) )"
 )
+_TELLS_ELSEWHERE = re.compile(
+    r"\b(?:ende[tn]\w*|enthält|sagt|schreibt|steht|behauptet|contient|dit|affirme|(?:se )?termin[ea]|écrit|contiene|"
+    r"dice|"
+    r"afirma|escribe|scrive|finisce|contém|diz|escreve|bevat|zegt|eindigt|schrijft|содержит|говорит|пишет|"
+    r"заканчивается|утверждает) |包含|写道|写着|声称|说|結尾|结尾|末尾|書いて|書かれ|含まれ|주장|포함|적혀|끝"
+)
+_FORM = re.compile(
+    r"\b(?:in|of|with|follow\w*|use|using|has|have) (?:the|this|a) (?:\w+ )?(?:form|format|shape|template|layout|"
+    r"pattern|"
+    r"style|manner|way) $"
+)
 _FORWARD = re.compile(
     r"\b(?:the following(?: (?:line|lines|text|words|message|sentence|instruction|note|statement))?|as follows|this "
     r"line|these words|these lines) $|^(?:and |but )?here (?:is|are|comes|come) (?!my |our |the verdict|the final)"
@@ -542,6 +583,10 @@ _FORWARD = re.compile(
 def introduces(words: str, end: str, title: bool) -> bool:
     """Whether what follows a sentence is what it tells of: "Response 2 ends with:", "The last line of it says"."""
     last = words.rstrip().split(" , ")[-1] + " "
+    if end.endswith(":") and _HAS_NAME.search(words) and _TELLS_ELSEWHERE.search(words):
+        return True
+    if end.endswith(":") and _FORM.search(last) and not _MINE.match(last):
+        return True
     if not _TELLS.search(last) or "¶" in last or (_MINE.match(last) and not _HAS_NAME.search(last)):
         return False
     if _NEUTRAL_TOPIC.fullmatch(words):
@@ -599,6 +644,7 @@ def disowns(words: str) -> bool:
         words = words.replace("'s ", " is ", 1)
     if _SOURCE.match(words) and (names_in(words) or " from " in words):
         return True
+    words = re.sub(r", as (?:the )?[§¤¢][01] \w+ .*", "", words)  # "It is so, as Response 1 says"
     return _POINTS_BACK.match(words) is not None and _NOT_MINE.search(words) is not None
 
 
@@ -606,7 +652,9 @@ _GIVES_UP = re.compile(
     rf"{_LEAD}(?:i|we) (?:cannot|can't|can not|am unable to|am not able to|refuse to|decline to|won't|will not|could "
     r"not|couldn't|do not|don't|did not|didn't|have not|haven't|have yet to|am yet to) (?:really |honestly |possibly "
     r")*(?:decided?|choose|chosen|pick|picked|select|say which|determined?|judge|tell|know|made (?:a|my|up)|make a|"
-    r"reach(?:ed)? a|formed|read|seen|give a verdict)|(?:(?:but|and|oh|ah) )*(?:no wait|wait|hold on|hmm|no|nope|"
+    r"reach(?:ed)? a|formed|read|seen|give a verdict)|(?:both |the |your |these )*(?:two )?(?:responses|answers|"
+    r"texts) (?:seem|seems|appear|are|were|have)(?: to be| been)? (?:missing|empty|absent|not |cut off)|(?:(?:but|and|"
+    r"oh|ah) )*(?:no wait|wait|hold on|hmm|no|nope|"
     r"scratch that|never mind|not so fast) (?:$|[,.:;-])|(?:(?:but|and|actually|wait|hmm|,) )*(?:let me|i (?:need|"
     r"have|want) to|i should) (?:re\w+|think|look|check)|(?:but )?it is (?:hard|impossible|difficult) to (?:say|tell|"
     r"decide)"
@@ -702,7 +750,8 @@ def is_conclusive(words: str) -> bool:
 
 
 _RETRACTS = re.compile(
-    r"\b(?:let me (?:re-?\w+|think again|check again)|i (?:was|am|'m) (?:wrong|mistaken)|i (?:change|changed|revise|"
+    r"\b(?:let me (?:re-?\w+|think again|check again|double-check|verify|look again|(?:go )?back)|i (?:was|am|'m) "
+    r"(?:wrong|mistaken)|i (?:(?:have to|must|need to|should|will|now) )?(?:change|changed|revise|"
     r"take back|retract|withdraw)|on second thoughts?|scratch that|correction|i (?:need|have|want) to re-?\w+|i made a "
     r"mistake|never mind|not so fast|i misread|i meant|i take (?:it|that|this|back|all)|strike that|my mistake|i mixed|"
     r"disregard (?:the|my|that) (?:above|previous|earlier)|(?:please )?(?:disregard|ignore) (?:the above|the previous|"

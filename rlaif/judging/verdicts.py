@@ -22,13 +22,16 @@ import re
 from typing import NamedTuple
 
 from rlaif.judging.clauses import Clause, Line, Names, Sentence, names_of, plain_letters, read_lines, spelled
+from rlaif.judging.elsewhere import decided_elsewhere
 from rlaif.judging.leanings import Own, lean
+from rlaif.judging.openings import opening_label, whole_label
 from rlaif.judging.own_words import HIDDEN, object_of, own_words, unwrapped, window
 from rlaif.judging.scores import best_score, table_verdict
 from rlaif.judging.statements import (
     TIE,
     Role,
     announces,
+    blames,
     concludes,
     contrasts,
     decided,
@@ -136,6 +139,8 @@ def _read(text: str, names: Names) -> tuple[int, int] | None:
         found = _from_lines(own, read_lines(own, names)) or table_verdict(own, names)
         if found is None and HIDDEN not in own:
             found = best_score(own, names)
+        if found is None:
+            found = whole_label(inner, names) or opening_label(own, names) or decided_elsewhere(own, names)
         if found is not None and found[0] != TIE and names.letters and _THIRD.search(own):
             return None  # a third label in use elsewhere, mostly for a tie
     return None if found is None or found[0] in (_NONE, _CLASH) else (found[0], found[1] + offset)
@@ -215,8 +220,20 @@ def _from_lines(text: str, lines: list[Line]) -> tuple[int, int] | None:
             return None
     if said is None or (said.verdict == _NONE and reader.retracted):
         found = lean(reader.own, reader.retracted)
-        return None if found is None or reader.turned(found[1]) else found
+        if found is not None:
+            return None if reader.turned(found[1]) else found
+        return None
     return said.verdict, said.place
+
+
+_CROSS = re.compile(r"[❌✗✘✖👎🚫⛔🗙]|^\s*(?:[-*] )?(?:\[ ?\]|\( ?\)|[☐○⬜!¬≠~])")
+_TURNING = re.compile(r"(?:but |oh |hmm |no |, )*(?:wait|hold on|actually|scratch|on second|on reflection|sorry) ")
+# A list that counts, behind which "2." is its next item, and what a number alone may be of.
+_ITEMS = re.compile(r"(?:^|[\n.!?:;]\s{0,3}|\*)[(]?1[.)]\**\s+\S")
+_UNITS = re.compile(
+    r"(?:^|\b)(?:score|rating|points?|grade|rank|e g|eg|no|nr|vs|step|page|item|points (?:\S+ )?and|figure|table|"
+    r"line) $"
+)
 
 
 class _Reader:
@@ -250,6 +267,7 @@ class _Reader:
         self._before = ""  # the sentence before
         self.own: list[Own] = []  # the sentences that are read, since the last that takes all back
         self.retracted = False
+        self._turning = False  # the sentence before is a change of mind
         self.closing: _Said | None = None  # the last sentence is a name and nothing more
 
     def read(self, line: Line) -> None:
@@ -313,6 +331,7 @@ class _Reader:
                 self._note(found, words)
             elif (
                 sentence.end[:1] in ("", ".", "!", ")")
+                and not self._crossed(found.place)
                 and not self._unfinished
                 and found.verdict not in self._told | self._told_on
             ):
@@ -325,6 +344,12 @@ class _Reader:
         if heading and len(words.split()) <= 7 and not reports(words):
             self._aspect = not heading_role(words)
         return False
+
+    def _crossed(self, place: int) -> bool:
+        """Whether the line of `place` is marked as no choice: "❌ 1", "[ ] 1", "not 1" by a sign."""
+        end = self._text.find("\n", place)
+        line = self._text[self._text.rfind("\n", 0, place) + 1 : end if end >= 0 else len(self._text)]
+        return _CROSS.search(line) is not None
 
     def _number_of(self, place: int) -> str | None:
         """The number of the list's item in which `place` is."""
@@ -347,11 +372,15 @@ class _Reader:
         if self.turned(found.place):
             return
         if found.verdict in self._told | self._told_on:
+            if revises(words) and any(said.verdict != found.verdict for said in [*self.bare, self.said] if said):
+                # A change of mind, or somebody else's words: no earlier one can be trusted.
+                self.bare, self.said = [], found._replace(verdict=_NONE)
             return
         clash = self.said is not None and self.said.verdict in (_CLASH, 1 - found.verdict) and found.verdict != TIE
-        if clash and not turns(words):
+        if clash and not turns(words) and not self._turning:
             found = found._replace(verdict=_CLASH)
         self.said = found
+        self._turning = False
         self.revised = revises(words)
 
     def turned(self, place: int) -> bool:
@@ -367,6 +396,7 @@ class _Reader:
         words, before = sentence.words, self._before
         self._named = names_in(before)
         self._before = words
+        self._turning = self._turning or retracts(before) or _TURNING.match(before) is not None
         self.closing = None
         if self.said is not None and disowns(words):
             self.said = None
@@ -388,7 +418,7 @@ class _Reader:
             named = _Said(int(name["name"][1]), clause.places[0], self._line)
             if words.endswith("is ") and denies(before) and names_in(before) == {1 - named.verdict}:
                 found = named
-            elif index and sentence.end == "." and not line.listed:
+            elif index and sentence.end in ("", ".", "!") and not line.listed:
                 self._closing(named, words, before)
         if found is not None:
             self._note(found, words)
@@ -402,7 +432,8 @@ class _Reader:
     def _closing(self, named: _Said, words: str, before: str) -> None:
         """A name alone that may be the last sentence; "2." may also be the next item of a list."""
         digit = words.startswith("¤") and self._text[named.place : named.place + 1].isdigit()
-        if not (digit and before.count(" ") > 3) and named.verdict not in self._told | self._told_on:
+        counts = digit and (_ITEMS.search(self._text, 0, named.place) or _UNITS.search(before))
+        if not counts and before.count(" ") > 0 and named.verdict not in self._told | self._told_on:
             self.closing = named
 
     def _begins_with_a_name(self, sentence: Sentence, line: Line) -> _Said | None:
@@ -419,8 +450,10 @@ class _Reader:
                 and re.match(r"(?:because|since|as|it|for|this|that|given|due|not) ", rest[0].words)
             )
         )
+        behind = sentence.words[len(name[0]) :] if rest else first.words[len(name[0]) :]
         if (
             not reasons
+            or blames(behind)
             or disowns("".join(clause.words for clause in rest))
             or (not rest and first.words.startswith("¤") and first.words.count(" ") == 1)
         ):
@@ -475,6 +508,8 @@ class _Reader:
                 teller |= names_in(words) or {0, 1}
             elif part is Role.RESUMES:
                 limited, teller = False, set()
+            if i and re.match(r"as (?:the )?[§¤][01] \w+ $", words) and found is None:
+                continue  # "it is in Ontario, as Response 1 says"
             self._hear(words, topic, speech=sign == ":" and i + 1 < len(clauses) and "¶" not in sentence.words)
         return found
 
@@ -517,4 +552,4 @@ def _takes_back(clause: Clause, found: _Said, impression: bool) -> bool:
     if found.verdict == TIE and is_fragment(words):
         return True
     name = is_name(words)
-    return name is not None and clause.before == "," and int(name["name"][1]) != found.verdict
+    return name is not None and clause.before in (",", "→") and int(name["name"][1]) != found.verdict
