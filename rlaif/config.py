@@ -60,12 +60,9 @@ def warn(message: str) -> None:
     """One line on stderr about something that a user should know and that ends nothing; main process only."""
     if os.environ.get("RANK", "0") != "0":
         return
-    line = f"warning: {_line(message)}"
-    if "tqdm" in sys.modules:
-        sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)  # beside a progress bar, and not into it
-        sys.stderr.flush()
-    else:
-        print(line, file=sys.stderr, flush=True)
+    bars = getattr(getattr(sys.modules.get("tqdm"), "tqdm", None), "_instances", ())
+    below = "\n" if any(not bar.disable for bar in bars) else ""  # a progress bar has not ended its line
+    print(f"{below}warning: {_line(message)}", file=sys.stderr, flush=True)
 
 
 def _line(message: str) -> str:

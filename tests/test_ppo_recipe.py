@@ -189,7 +189,7 @@ def test_it_writes_a_policy_that_answers_and_what_it_did(inputs, tmp_path):
     }  # fmt: skip
     assert train["unscored"] == {"rating": {}, "letters": {}}
     assert list(train["read"]) == ["rating"]
-    assert list(train["read"]["rating"]["methods"]) == ["logprobs"]
+    assert list(train["read"]["rating"]["methods"]) == ["function"]
     assert train["seconds"] > 0
     assert report["seconds"] > train["seconds"]
     assert train["peak_memory"] > 50 * 2**20

@@ -430,7 +430,7 @@ def test_a_row_broken_in_its_middle_is_asked_again_once(tmp_path: Path) -> None:
 
 def test_a_second_run_in_a_folder_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(40))
-    model, env = slow_judge(tmp_path, sleep="0.03")
+    model, env = slow_judge(tmp_path, sleep="0.15")
     arguments = ["judge", "--pairs", pairs, *model, "--output", tmp_path / "out"]
     first = start(arguments, **env)
     wait_until(lambda: len(asked(tmp_path / "asked")) > 2)
