@@ -110,7 +110,8 @@ _NARROW = re.compile(
     r"terms)|on (?!\w+ and \w+ $|the whole|balance|all|every|account|this|both|my|substance)|at (?!answering|"
     r"addressing|all|the task|doing|meeting|following the (?:instruction|prompt|user))|regarding|with (?:regard|"
     r"respect)|when it comes|as far as|if|unless|when|to (?:a|some)|from (?:a|the)|stylistically|technically|"
-    r"superficially|than (?:nothing|i|we|a|an|average|expected|usual|before|it)|left|known|suited to (?:another|other|"
+    r"superficially|than (?:nothing|i|we|a|an|average|expected|usual|before|it)|left|known|(?:the )?(?:prize|award|"
+    r"title|medal) for (?:the )?(?:worst|being)|suited to (?:another|other|"
     r"a different)|or (?:the )?[§¤¢][01]|nothing|no (?!doubt|question|contest)|for (?:the )?(?:worst|wrong|attackers)|"
     r"in (?:theory|a way)|in \w+ only|for \w+ (?:readers|users|people)|says|claims?|according)\b|\w+wise )"
 )
@@ -162,12 +163,13 @@ _FIRM = patterns(
     ^{_NAME}(?:[,-] )?(?:{_FILL}|[,-] ){{1,5}}$
     ^{_NAME}(?:[,-] )?(?:for sure|hands down|all the way|easily|no contest|any day|definitely|all day|obviously|
         clearly the|without a doubt)[ ]
-    (?:^|(?<=, ))(?:no|oops|sorry|edit) [,:] {_NAME}$
+    (?:^|(?<=, ))(?:no|oops|sorry|edit|scratch that|correction) [,:] {_NAME}$
     (?:→ |^→ ){_NAME}$
     ^(?:for|to) me (?:it's |it is |is |it be |, )*{_NAME}(?=[,;]|$|be)
     (?:wanted|asked for|want|need|needed|here is|here's) (?:only |just )?(?:the|a|my) (?:number|label|letter|answer|
         verdict|name) : {_NAME}$
-    (?:it's|it is|it has to be|it must be|has to be|must be|it should be|it should have been) (?:{_FILL}){{0,4}}{_NAME}
+    (?:it's|it is|it has to be|it must be|gotta be|got to be|has to be|must be|it should be|
+        it should have been) (?:{_FILL}){{0,4}}{_NAME}
         (?:{_FILL}|[,-] ){{0,5}}$
     (?:it|which|therefore|thus) (?:{_ADVERB}){{0,3}}loses (?:out )?to {_NAME}
     ^not [§¤¢][01] (?:, )?(?:but )?{_NAME}$
@@ -186,6 +188,11 @@ _IT_IS = re.compile(
 )
 _FAINT_NAME = patterns(
     rf"""
+    ^(?:{_FILL}|[,:] ){{0,5}}{_NAME}(?:{_ADVERB}){{0,3}}(?:provides|gives|offers|delivers) (?:a |
+        the )(?:{_ADVERB}){{0,3}}(?:more |and |, |{_MERIT}){{2,8}}(?:answer|
+        response|reply|solution) (?=$|[,;]|because|overall|to the (?:question|prompt|user)|and i)
+    {_WHO}(?:{_ADVERB}){{0,4}}{_IS}(?:{_ADVERB}){{0,4}}more (?:{_MERIT}(?:and |
+        , )(?:more )?){{1,3}}{one_of(lexicon.MERITS)}
     (?:i|we) (?:{_ADVERB}){{0,3}}(?:find|found|consider|think|judge) {_NAME}(?:is |
         to be )?(?:{_ADVERB}){{0,4}}more {_MERIT}
     {_WHO}(?:{_ADVERB}){{0,4}}{_IS}(?:{_WORD}|, ){{0,6}}?(?:more |much more |far more |better |the most |greater |
@@ -261,7 +268,7 @@ _OTHERS_VERDICT = re.compile(
     r"choice|answer|label|winner|vote)"
 )
 _DENIAL = re.compile(
-    r"(?<!\S)(?:not|no|never|neither|nor|hardly|scarcely|rarely|seldom|least|opposite|nowhere|un|cannot|nothing|"
+    r"(?<!\S)(?:not|no|never|neither|nor|hardly|scarcely|rarely|seldom|least|opposite|nowhere|un|half|falsely|wrongly|superficially|seemingly|ostensibly|potentially|doubtfully|cannot|nothing|"
     r"\w+n't|disagree|doubt|refuse|unable|rather not|"
     r"far from|anything but|wrong to) "
 )

@@ -144,7 +144,7 @@ VIRTUES = """
 
 # What a verdict is called.
 VERDICTS = """
-    verdict, decision, judge?ment, conclusion, choice, choise, pick, preference, winner, answer, anser, awnser,
+    verdict, decision, judge?ment, conclusion, choice, choise, pick, preference, winner, answer, ans, anser, awnser,
     anwser, winer, prefered, desicion, verdit, selection, vote, recommendation, result, outcome, final, overall,
     ruling, edge, nod, advantage, top pick, favou?rite, number, output, response, 1st, 1st place, first place,
     preferred, chosen, selected, win, point, call, finding, better, best, superior, lesser evil, lesser of two evils,

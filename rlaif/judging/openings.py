@@ -21,7 +21,7 @@ _BEFORE = (
 _OPENS = re.compile(
     rf"{_BEFORE}[*_`\"\[(]*"
     rf"\b(?P<label>[^\s.,:;!*_`\])\"–—-][^\n.,:;!*_`\])\"–—-]{{0,20}}?)"
-    r"[*_`\])\"]*(?P<sign>[.!,;…]+|\s+[-–—]+|[–—]|(?<=\]\]))[*_]*\s+(?P<reason>\S.*)",
+    r"[*_`\])\"]*(?P<sign>[.!,;:…]+|\s+[-–—]+|[–—]|(?<=\]\])|(?<=\w\)))[*_]*\s+(?P<reason>\S.*)",
     re.IGNORECASE | re.DOTALL,
 )
 _REASON = re.compile(
@@ -52,7 +52,7 @@ def opening_label(text: str, names: Names) -> tuple[int, int] | None:
         return None  # a list
     first = re.split(r"[.!?\n](?:\s|$)", reason, maxsplit=1)[0]
     formal = match["sign"] == ""
-    if (formal or match["sign"][0] in ".!…") and not _REASON.match(first):
+    if (formal or match["sign"][0] in ".!:…") and not _REASON.match(first):
         return None
     words = " ".join(re.findall(r"[\w'’-]+|[,;:]", first.casefold())) + " "
     if _CRITERION.match(first) or HIDDEN in first or reason[len(first) : len(first) + 1] == "?" or blames(words):

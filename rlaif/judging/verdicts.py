@@ -22,6 +22,7 @@ import re
 from typing import NamedTuple
 
 from rlaif.judging.clauses import Clause, Line, Names, Sentence, names_of, plain_letters, read_lines, spelled
+from rlaif.judging.contrast import praise_against_blame
 from rlaif.judging.elsewhere import decided_elsewhere
 from rlaif.judging.leanings import Own, lean
 from rlaif.judging.openings import opening_label, whole_label
@@ -141,6 +142,8 @@ def _read(text: str, names: Names) -> tuple[int, int] | None:
             found = best_score(own, names)
         if found is None:
             found = whole_label(inner, names) or opening_label(own, names) or decided_elsewhere(own, names)
+        if found is None and len(own) < 600:
+            found = praise_against_blame(read_lines(own, names))
         if found is not None and found[0] != TIE and names.letters and _THIRD.search(own):
             return None  # a third label in use elsewhere, mostly for a tie
     return None if found is None or found[0] in (_NONE, _CLASH) else (found[0], found[1] + offset)
@@ -202,7 +205,7 @@ def _from_lines(text: str, lines: list[Line]) -> tuple[int, int] | None:
     reader = _Reader(text)
     for line in lines:
         reader.read(line)
-    said, bare = reader.closing or reader.said, reader.bare
+    said, bare = reader.last_sentence() or reader.said, reader.bare
     first = next((name for name in bare if name.line == 0), None)
     last = next((name for name in bare if name.line == len(lines) - 1), None)
     if first is not None and len(lines) > 1 and lines[1].listed and not lines[1].after_blank:
@@ -432,9 +435,19 @@ class _Reader:
     def _closing(self, named: _Said, words: str, before: str) -> None:
         """A name alone that may be the last sentence; "2." may also be the next item of a list."""
         digit = words.startswith("¤") and self._text[named.place : named.place + 1].isdigit()
-        counts = digit and (_ITEMS.search(self._text, 0, named.place) or _UNITS.search(before))
-        if not counts and before.count(" ") > 0 and named.verdict not in self._told | self._told_on:
+        if (
+            not (digit and _UNITS.search(before))
+            and before.count(" ") > 0
+            and named.verdict not in self._told | self._told_on
+        ):
             self.closing = named
+
+    def last_sentence(self) -> _Said | None:
+        """The name that is the last sentence, unless it may be the next number of a list."""
+        if self.closing is None:
+            return None
+        digit = self._text[self.closing.place : self.closing.place + 1].isdigit()
+        return None if digit and _ITEMS.search(self._text, 0, self.closing.place) else self.closing
 
     def _begins_with_a_name(self, sentence: Sentence, line: Line) -> _Said | None:
         """ "2, because ...", "Response 2 (it is shorter)", "Response 2. It is ..."."""
@@ -476,7 +489,7 @@ class _Reader:
             if clause.aside:
                 self._topic = topic
                 if undoes(words, aside=True):
-                    found = None
+                    found, self._topic = None, False
                 continue
             said = self._said_in(clause, sign, topic, actor)
             if names_in(words):
