@@ -166,7 +166,7 @@ def names_of(labels: tuple[str, ...]) -> Names:
     words = re.compile(
         rf"(?P<hidden>{HIDDEN}+)|(?P<newline>\n)|(?P<formal>{formal})|(?P<number>{_NUMBER})|(?P<noun>{named('x')})|"
         rf"(?P<bare>{alone('z')})|(?P<tag></?(?i:{VERDICT_TAGS})>)|(?P<markup></?[A-Za-z][^<>\n]{{0,40}}>)|"
-        r"(?P<word>[^\W_]+(?:['’\-‑][^\W_]+)*)|(?P<possessive>['’]s\b)|(?P<arrow>[-=]+>+|[→⇒➜⟶➡]|<[-=]+|←)|"
+        r"(?P<word>[^\W_]+(?:['’\-‑][^\W_]+)*)|(?P<possessive>['’]s\b)|(?P<arrow>[-=]{1,8}>+|[→⇒➜⟶➡]|<[-=]+|←)|"
         r"(?P<ends>[.!?…]+(?!\w))|(?P<sign>[>≻]+|[<≺]+|[,;:()|=≈~/&+%]|-(?=\s)|[–—−])"
     )
     marks = r"[\s*_`\"'“”‘’()\[\]{}$.:=]*"

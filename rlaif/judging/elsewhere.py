@@ -230,7 +230,7 @@ def _patterns(index: int, labels: tuple[str, str]) -> dict[str, re.Pattern[str]]
 
 def decided_elsewhere(text: str, names: Names) -> tuple[int, int] | None:
     """What the judge's own words decide in another language, and the place; None where two sentences disagree."""
-    if names.first is None or len(text) > 6_000 or (text.isascii() and not _LIKELY.search(text)):
+    if names.first is None or len(text) > 6_000 or (text.replace(HIDDEN, "").isascii() and not _LIKELY.search(text)):
         return None
     if len(_ENGLISH.findall(text)) > 1:
         return None

@@ -203,7 +203,12 @@ class _Said(NamedTuple):
 def _from_lines(text: str, lines: list[Line]) -> tuple[int, int] | None:
     """The decision that a text's lines come to."""
     reader = _Reader(text)
-    for line in lines:
+    count, skipped = 0, len(lines)
+    while skipped and count < _MOST:
+        skipped -= 1
+        count += len(lines[skipped].sentences)
+    reader.skip(skipped)
+    for line in lines[skipped:]:
         reader.read(line)
     said, bare = reader.last_sentence() or reader.said, reader.bare
     first = next((name for name in bare if name.line == 0), None)
@@ -229,6 +234,7 @@ def _from_lines(text: str, lines: list[Line]) -> tuple[int, int] | None:
     return said.verdict, said.place
 
 
+_MOST = 900  # sentences that are read, from the end: the time is bounded
 _CROSS = re.compile(r"[❌✗✘✖👎🚫⛔🗙]|^\s*(?:[-*] )?(?:\[ ?\]|\( ?\)|[☐○⬜!¬≠~])")
 _TURNING = re.compile(r"(?:but |oh |hmm |no |, )*(?:wait|hold on|actually|scratch|on second|on reflection|sorry) ")
 # A list that counts, behind which "2." is its next item, and what a number alone may be of.
@@ -272,6 +278,10 @@ class _Reader:
         self.retracted = False
         self._turning = False  # the sentence before is a change of mind
         self.closing: _Said | None = None  # the last sentence is a name and nothing more
+
+    def skip(self, lines: int) -> None:
+        """Leaves out the first lines."""
+        self._line += lines
 
     def read(self, line: Line) -> None:
         """Takes the next line."""
@@ -480,7 +490,7 @@ class _Reader:
         limited = False  # what is said is of one aspect, or somebody's opinion
         teller: set[int] = set()  # it is what these say
         actor: str | None = None  # the response that the sentence is about
-        question = "?" in sentence.end
+        question, quotes = "?" in sentence.end, "¶" in sentence.words
         clauses = sentence.clauses
         for i, clause in enumerate(clauses):
             sign = clauses[i + 1].before if i + 1 < len(clauses) else sentence.end
@@ -523,7 +533,7 @@ class _Reader:
                 limited, teller = False, set()
             if i and re.match(r"as (?:the )?[§¤][01] \w+ $", words) and found is None:
                 continue  # "it is in Ontario, as Response 1 says"
-            self._hear(words, topic, speech=sign == ":" and i + 1 < len(clauses) and "¶" not in sentence.words)
+            self._hear(words, topic, speech=sign == ":" and i + 1 < len(clauses) and not quotes)
         return found
 
     def _said_in(self, clause: Clause, sign: str, topic: bool, actor: str | None) -> _Said | None:
