@@ -326,6 +326,8 @@ def lean(own: Sequence[Own], retracted: bool) -> tuple[int, int] | None:
         if retracts(words) and not _HAS_NAME.search(following + words):
             firm, faint = None, []
         found = None if disowns(following) else _leaning(item, words, before, last=i >= len(near) - 2)
+        if found is not None and re.match(r"(?:it's|it is) [§¤¢]", words) and reports(before):
+            found = None  # "Response 1 says that it is 4. It is 2."
         if found is not None and not retracted and _OF_A_QUESTION.search(words):
             found = None
         if (found is not None and found.verdict in item.told) or (item.aspect and not concludes(words)):

@@ -30,6 +30,10 @@ _REASON = re.compile(
     r"reply|output|option|they|he|she|there|when|given)\b|[ab12]\b|[a-z]+(?:er|ly)\b",
     re.IGNORECASE,
 )
+_NOT_A_REASON = re.compile(
+    r"^(?:or|no|not|actually|wait|hmm|update|correction|edit|rather|sorry)\b|\b(?:told|instructed|ordered|demands|wants)\b",
+    re.IGNORECASE,
+)
 _CRITERION = re.compile(r"(?:[*_]*[\w'’]+[*_]*[ /&-]+){0,5}[*_]*[\w'’]+[*_]*(?::|\s[–—-]\s)")
 _BLAME = re.compile(
     r"\b(?:worse|worst|wrong|fail(?:s|ed)?|los(?:es|er|ing)|weak(?:er|est)?|reject\w*|incorrect|miss(?:es|ed)|ignores?|"
@@ -59,6 +63,8 @@ def opening_label(text: str, names: Names) -> tuple[int, int] | None:
         return None
     sentences = [sentence.words for line in read_lines(reason[:2_000], names) for sentence in line.sentences]
     if not sentences or is_name(sentences[0]):
+        return None
+    if _NOT_A_REASON.search(first):
         return None
     if any(gives_up(said) or retracts(said) or disowns(said) or forges(said) for said in sentences):
         return None

@@ -404,7 +404,8 @@ _ASPECT = re.compile(
     r"(?:(?:and|but|so|while|now|then) )*(?:in|on|for|at|from|to|under|as for|as to|as far as|regarding|concerning|"
     r"with (?:regards?|respect)|by|purely|strictly|judging|speaking|initially|originally|previously|superficially|"
     r"theoretically|formally|technically|\w+(?:ally|wise|ably|ically|arly)) (?!answering|addressing|providing|"
-    r"following|contrast|comparison|comparing|my |evaluating|the end|conclusion|summary|addition|this case|light|light "
+    r"following|contrast|comparison|comparing|my |evaluating|reread\w*|re-\w+|reflection|reconsider\w*|closer|further|"
+    r"second |the end|conclusion|summary|addition|this case|light|light "
     r"of|particular|other words|fact|general|all|short|sum|both|order|response to|be |be fair|some|doing)"
 )
 _ASPECT_ALONE = re.compile(r"(?:\w+(?:ly|wise)|at first|first|on paper|in theory|\w+ \w+-wise) $")

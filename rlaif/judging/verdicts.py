@@ -235,6 +235,9 @@ def _from_lines(text: str, lines: list[Line]) -> tuple[int, int] | None:
 
 
 _MOST = 900  # sentences that are read, from the end: the time is bounded
+_EXAMPLE = re.compile(r"(?:^| )(?:e g|eg|for example|for instance) $")
+_UPDATE = re.compile(r"(?:update|edit|correction|amendment) ")
+_OF_A_CHOICE = re.compile(r"\b(?:better|best|winner|wins|prefer|verdict|choose|pick|which|honestly|choice|decision) ")
 _CROSS = re.compile(r"[❌✗✘✖👎🚫⛔🗙]|^\s*(?:[-*] )?(?:\[ ?\]|\( ?\)|[☐○⬜!¬≠~])")
 _TURNING = re.compile(r"(?:but |oh |hmm |no |, )*(?:wait|hold on|actually|scratch|on second|on reflection|sorry) ")
 # A list that counts, behind which "2." is its next item, and what a number alone may be of.
@@ -277,6 +280,8 @@ class _Reader:
         self.own: list[Own] = []  # the sentences that are read, since the last that takes all back
         self.retracted = False
         self._turning = False  # the sentence before is a change of mind
+        self._asked = False  # the sentence before is a question
+        self._ended = ""
         self.closing: _Said | None = None  # the last sentence is a name and nothing more
 
     def skip(self, lines: int) -> None:
@@ -306,6 +311,9 @@ class _Reader:
         if self._heading(line):
             return
         for i, sentence in enumerate(line.sentences):
+            if _EXAMPLE.search(self._before):
+                self._before, self.closing = sentence.words, None
+                continue
             self._sentence(sentence, line, i)
             self.own.append(Own(sentence, frozenset(self._told | self._told_on), self._aspect))
         last = line.sentences[-1]
@@ -409,6 +417,7 @@ class _Reader:
         words, before = sentence.words, self._before
         self._named = names_in(before)
         self._before = words
+        self._asked, self._ended = "?" in self._ended, sentence.end
         self._turning = self._turning or retracts(before) or _TURNING.match(before) is not None
         self.closing = None
         if self.said is not None and disowns(words):
@@ -416,6 +425,13 @@ class _Reader:
         if self.bare and disowns(words):
             self.bare = [name for name in self.bare if name.line < self._line - 2]
         found = self._decision(sentence)
+        if (
+            found is None
+            and self.said is not None
+            and _UPDATE.match(words)
+            and names_in(words) == {1 - self.said.verdict}
+        ):
+            found = self.said._replace(verdict=_NONE)
         if found is None and retracts(words):
             self.bare, self.own, self.retracted = [], [], True
             self.said = None if self.said is None else _Said(_NONE, self.said.place, self._line)
@@ -446,7 +462,7 @@ class _Reader:
         """A name alone that may be the last sentence; "2." may also be the next item of a list."""
         digit = words.startswith("¤") and self._text[named.place : named.place + 1].isdigit()
         if (
-            not (digit and _UNITS.search(before))
+            not (digit and (_UNITS.search(before) or (self._asked and not _OF_A_CHOICE.search(before))))
             and before.count(" ") > 0
             and named.verdict not in self._told | self._told_on
         ):
