@@ -14,6 +14,8 @@ order of the reading, and why:
      report of what a response says.
   5. The last decision counts, for a judge may think aloud. A label alone counts in the first and in the last line,
      unless it may be a heading ("**Response 1:**"). Two that contradict each other without a word are no verdict.
+  6. Only where nothing is found so far: a label with its reason behind it (openings.py), a decision in another language
+     (elsewhere.py), plain praise of one response against blame of the other (contrast.py).
 """
 
 from __future__ import annotations
