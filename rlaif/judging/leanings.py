@@ -79,9 +79,11 @@ _STOP = (
 )
 _IS = (
     r"(?:(?:is|was|'s|are|be|seems?|seems to be|looks|looks like|remains|appears|appears to be|comes across as|makes|"
-    r"feels|reads|proves|proves to be|does|did|do|performs?|performed|works|sounds|stays|fares|ends up|turns out to be|"
+    r"feels|reads|proves|proves to be|does|did|do|performs?|performed|works|sounds|stays|fares|ends up|"
+    r"turns out to be|"
     r"turns out|emerges as|stands out as|must be|has to be|should be|ought to be|deserves to be|i find|to be|as|would "
-    r"be|strikes me as|qualifies as|represents|ranks as|can only be|counts as|gets|had) )"
+    r"be|must be judged|has to be judged|strikes me as|qualifies as|represents|ranks as|can only be|counts as|gets|"
+    r"had) )"
 )
 # Adverbs that deny what they stand at are none.
 _SINCERE = (
@@ -134,17 +136,38 @@ _FIRM = patterns(
         feel|declare|prefer|want|like) {_NAME}(?:to be |as |being )*(?:{_BETTER}{_AFTER}|higher |first |
         more (?:than )?|above |over |ahead |best )
     # "B takes the cake", "the first one is way better"
-    {_WHO}(?:{_ADVERB}){{0,4}}(?:should |must |would |will |'d |is |was |has |'s )?{one_of(lexicon.WINS)}
+    {_WHO}(?:{_ADVERB}){{0,4}}(?:should |must |would |will |'d |is |was |has |'s )?(?:(?:therefore|thus|
+        thereby|hence|clearly|also) )?{one_of(lexicon.WINS)}
     {_WHO}(?:{_ADVERB}){{0,4}}{_IS}(?:{_ADVERB}|to me ){{0,4}}{_BETTER}{_AFTER}
     (?<!\S)§(?P<name>[01]) (?:{_ADVERB}){{0,4}}{_BETTER}{_AFTER}
     (?:give|award|hand|grant|giving|awarding|handing) {_NAME}(?:the|a|my|this) (?:{_WORD}){{0,2}}?(?:nod|edge|win|
         vote|prize|points?|preference|crown|advantage|victory|title|trophy|round|upper hand|one)[ ]
-    ^(?:my |the |final |overall )*(?:ranking|order|order of preference|
-        preference order) (?:from )?(?:best (?:to worst |first )?)?[:=-] {_NAME}[,>] {_OTHER}$
+    ^(?:my |the |final |overall )*(?:in |from )?(?:(?:ranking|order|order of preference|
+        preference order) (?:\( )?(?:from )?(?:best (?:to worst |first )?)?(?:\) )?|best (?:to worst|first) |
+        order of (?:quality|merit) )[:=-] {_NAME}(?:[,>] |, then |, followed by |then ){_OTHER}$
     {_WHO}(?:{_ADVERB}){{0,4}}{one_of(lexicon.BEATS)}(?:{_ADVERB}){{0,4}}{_OTHER}
     {_WHO}(?:{_ADVERB}){{0,4}}(?:is|are) (?:{_ADVERB}){{0,4}}what (?:i|i'd|we'd|the user|they) (?:{_WORD}){{0,2}}
         (?:prefer|choose|
         pick|want|take|go with)[ ]
+    # "B blows A out of the water", "B for the win", "style settles it: B", "I would send B's"
+    {_WHO}(?:{_ADVERB}){{0,4}}(?:blows|blew|knocks|leaves|eats|puts) {_OTHER}(?:right |clean |completely )?
+        (?:out of the (?:water|park)|away|into a cocked hat|in the dust|for breakfast|to shame|in the shade)[ ]
+    ^(?:{_FILL}|, ){{0,4}}{_NAME}(?:for the win|ftw)[ ](?=$|{_MARK})
+    (?:else|level|equal|even|tied|alike) (?:.{{0,60}} )?breaks (?:it|this) [:→-] {_NAME}$
+    (?:settles|decides|tips|swings|clinches|seals) (?:it|this|the (?:tie|matter|deal|deadlock|balance))[ ]
+        [:→-] {_NAME}$
+    ^(?:{_FILL}|, ){{0,4}}{_NAME}, please (?=$|[,;:-])
+    ^(?:{_FILL}|, ){{0,4}}{_NAME}by (?:a|an) (?:country|clear|long|good|fair|slim|big|huge|tiny) (?:mile|way|
+        margin|distance)[ ](?=$|[,;])
+    ^(?:i'm|i am) (?:{_FILL}){{0,3}}rolling with {_NAME}(?=$|[,;])
+    ^(?:{_FILL}|, ){{0,4}}(?:easy w for|w for|big w for|
+        my (?:sympathies|heart) (?:lie|lies|is) with|my leaning is (?:towards?|to)) {_NAME}(?=$|[,;])
+    (?:^|, )(?:{_FILL}){{0,3}}give me {_NAME}(?:any day|any time|every time|please|instead|, please)?[ ]?$
+    \b(?:i|i'd|i'll|we|we'd) (?:would |will |myself |personally |rather |therefore |still |happily |
+        gladly )*(?:use|send|keep|submit|publish|print|hand in|pick|take|choose|
+        go with) {_NAME}(?:'s )?(?:myself |instead |without edits |
+        to (?:the|my|a) (?:client|customer|user|friend|reader|patient|colleague) )?
+        (?=$|[,;] (?!but|if|though|except|with|were|had)|because|over [§¤¢]|rather|and (?:so|not|i) )
     # "my choice is therefore B", "edge: B"
     {_BEGIN}(?:{_FILL}|{_MARK}){{0,5}}{one_of(lexicon.OF_VERDICTS)}{{0,4}}{one_of(lexicon.VERDICTS)}
         (?:{one_of(lexicon.OF_VERDICTS)}|[,:=→-] ){{0,5}}{_NAME}(?={_STOP})
@@ -184,7 +207,9 @@ _IT_IS = re.compile(
     rf"is|and so is|and hence is|it was|is) (?:{_ADVERB}){{0,4}}{_BETTER}{_AFTER}|(?:^|\b(?:and|it|which|that|so it|"
     rf"thus|hence) )(?:{_ADVERB}){{0,4}}{one_of(lexicon.WINS)}|\b(?:i|we|i'd|i'll) (?:{_ADVERB}|would |will |must |do |"
     r"can )*(?:prefer|choose|pick|select|favou?r|take|vote for|go with|recommend) (?:it|this one|that one|that|"
-    r"this)(?= $| [,;-]| over| because| as| since))"
+    r"this)(?= $| [,;-]| over| because| as| since)|"
+    rf"\b(?:i|we) (?:{_ADVERB}|would |do )*(?:consider|find|judge|deem|think|call|rate) it (?:to be |as )?"
+    rf"(?:the |a ){_BETTER}{_AFTER}(?=$|[,;:-]|because |since |and |overall |by |for ))"
 )
 _FAINT_NAME = patterns(
     rf"""
@@ -224,6 +249,10 @@ _FAINT_OTHER = patterns(
 )
 _FAINT_LOST = patterns(
     rf"""
+    ^(?:{_FILL}|nah |nope |no |, ){{0,4}}{_NAME}(?:ain't|isn't|is not|'s not) (?:really |quite )?it (?=$|{_MARK})
+    \b(?:can't|cannot|can not|couldn't|could not) (?:{_ADVERB}){{0,2}}(?:recommend|prefer|choose|pick|put|place|rank|
+        rate) {_NAME}(?:over|above|ahead of) {_OTHER}[;,:-] (?:because |as |since |for )?(?:it's|it is)[ ]
+        (?:{_ADVERB}){{0,3}}(?:inferior|worse|weaker|poorer)[ ]
     {_WHO}(?:{_ADVERB}){{0,4}}{_IS}(?:{_ADVERB}){{0,4}}(?:the )?(?:{_ADVERB}){{0,4}}{one_of(lexicon.WORSE)}{_AFTER}
     {_WHO}(?:{_ADVERB}){{0,4}}(?:loses|lost|falls short|comes up short|(?:should|must|can|has to|
         deserves to) be (?:rejected|dismissed|ruled out|discarded|eliminated)|(?:can't|cannot|doesn't|does not|
@@ -294,7 +323,8 @@ _CONTRARY = re.compile(
     r"unfortunately) "
 )
 _TALK = re.compile(
-    r"(?:without a (?:doubt|question)|no (?:question|doubt|contest|hesitation)|can't go wrong|not even close|if "
+    r"(?:if only (?:just|barely)|"
+    r"without a (?:doubt|question)|no (?:question|doubt|contest|hesitation)|can't go wrong|not even close|if "
     r"anything|if i (?:really |absolutely )?(?:have to|had to|must|need to) (?:[^\s,;:]+ ){1,9}?[,:]|if i (?:have|"
     r"had) to (?:choose|pick|decide)(?: one)?|if forced to (?:choose|pick)|if "
     r"pressed|if it were up to me|if this were a (?:contest|competition|race|match|duel|game)(?: ,)?|not surprisingly|"
@@ -303,6 +333,25 @@ _TALK = re.compile(
 
 
 _ALONE = re.compile(rf"{_NAME}")
+_HEDGED_NAME = re.compile(
+    rf"(?:{_FILL}|, |maybe |perhaps |the |is ){{0,4}}{_NAME}(?:(?:the )?(?:better|best)(?: one| response)? "
+    r"(?:overall )?(?:than [§¤¢][01] )?)?"
+)
+_YES = re.compile(rf"(?:yes|yep|yeah) (?:{_FILL}|, ){{0,5}}(?:{_NAME}(?=$|[:;,(-] )|$)")
+
+
+def _affirmed(asked: Sentence, words: str, following: str, earlier: Sentence | None) -> _Leaning | None:
+    """Of "Probably Response 2? Yes", unless it answers another question."""
+    question, answer = _HEDGED_NAME.fullmatch(_plain(asked.words)), _YES.match(words)
+    if question is None or answer is None or "?" not in asked.end or answer["name"] not in (None, question["name"]):
+        return None
+    if re.match(r"(?:but|however|only|though|although|in|at least|yet) ", following):
+        return None
+    if earlier is not None and reports(earlier.words):
+        return None
+    if earlier is not None and "?" in earlier.end and not re.search(r"\b(?:better|best|prefer|wins) ", earlier.words):
+        return None
+    return _Leaning(int(question["name"]), True, 0)
 
 
 def lean(own: Sequence[Own], retracted: bool) -> tuple[int, int] | None:
@@ -328,12 +377,16 @@ def lean(own: Sequence[Own], retracted: bool) -> tuple[int, int] | None:
         found = None if disowns(following) else _leaning(item, words, before, last=i >= len(near) - 2)
         if found is not None and re.match(r"(?:it's|it is) [§¤¢]", words) and reports(before):
             found = None  # "Response 1 says that it is 4. It is 2."
+        asked = near[i - 1].sentence if i else None
+        if found is None and asked is not None and not disowns(following):
+            found = _affirmed(asked, words, following, near[i - 2].sentence if i > 1 else None)
         if found is not None and not retracted and _OF_A_QUESTION.search(words):
             found = None
         if (found is not None and found.verdict in item.told) or (item.aspect and not concludes(words)):
             found = None
         if found is not None:
-            place = _place(item.sentence, found.verdict)
+            named_here = _HAS_NAME.search(words) is not None
+            place = _place(item.sentence if named_here or asked is None else asked, found.verdict)
             if not found.firm:
                 faint.append((found.verdict, place))
             elif (
@@ -382,6 +435,16 @@ def _plain(words: str) -> str:
         re.sub(r"\bif i (?:have|had) to .{0,20}?, ", "", words),
     ):
         words = re.sub(r"\bwould be (?=(?:the|my) |[§¤¢][01] )", "is ", words)
+    if not re.match(
+        r"(?:and |but |so )*(?:if|unless|when|were|had|suppose|assuming|provided|as|in|on|for|with) ", words
+    ):
+        words = re.sub(r", and (?=my (?:preference|choice|verdict|pick|vote|decision) (?:is|goes) )", "; ", words)
+    words = re.sub(
+        r"\b(is|was|has) , (?:on balance|therefore|thus|in my view|to my mind|overall|all things considered|in the "
+        r"end|i think) , ",
+        r"\1 ",
+        words,
+    )
     words, hypothetical = re.subn(r"\bif (?:it were up to me|this were a \w+) (?:, )?", "", words)
     words = re.sub(r"\b(?:it'd be|it would be) (?=[§¤¢][01] )", "it is ", words)
     return _TALK.sub("", words.replace("would be ", "is ") if hypothetical else words)
@@ -432,6 +495,11 @@ def _of_it(words: str, before: str) -> list[_Leaning]:
         return []
     match = matches[-1]
     names = set(_HAS_NAME.findall(words[: match.start()]))
+    if compared := re.match(r"(?:than|to) [§¤¢]([01]) ", words[match.end() :]):
+        # "Response 1: it is better than Response 2."
+        words, other = words[: match.end()] + words[match.end() + compared.end() :], compared[1]
+        if other in names or (not names and other in _HAS_NAME.findall(before)):
+            return []
     if not names and not _HAS_NAME.search(words) and not re.match(r"(?:this|that|neither|both|they) ", words):
         names = set(_HAS_NAME.findall(before))
     if len(names) != 1 or len(set(_HAS_NAME.findall(words))) > 1 or not _holds(words, match, "name", True):

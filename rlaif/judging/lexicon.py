@@ -38,7 +38,9 @@ FILLERS = """
     hands down, without (a |any )?(doubt|question|hesitation), no (question|doubt|contest), beyond doubt, for sure,
     any day( of the week)?, every time, all the way, bottom line, conclusion, summary, tl;dr, tldr, verdict, here,
     this time, between the two, of the two, out of the two, more, most, only, then it is, it is, step \\S+, final,
-    subjectively( speaking)?, for these reasons, for (this|that) reason, that said, having said that, with that said,
+    subjectively( speaking)?, reluctantly, grudgingly, begrudgingly, barely, only just, by default, by elimination,
+    for these reasons,
+    for (this|that) reason, that said, having said that, with that said,
     given (this|that|all (this|that|of this)), based on (this|that|the above|these), as such, i think, i believe, i
     feel, i guess, i suppose, i reckon, i'd say, i would say, i find, i conclude, i mean, i say, meaning, remains,
     gotta say, have to say, must say, great question, sure, in comparison, as it stands, by a
@@ -68,7 +70,7 @@ CHOOSES = """
 # What a response does that wins.
 WINS = """
     ranks (first|1st|higher|top|highest), wins, won, deserves to win, deserves the win, prevails, triumphs, succeeds,
-    takes (it|this|this one|home|the|first), taking (it|home), (gets|gains|earns|has
+    takes (it|this|this one|home|the|first), taking (it|home), (gets|gains|earns|earned|has
     earned|receives|deserves|has|holds|wins|merits|takes|have|get) (my|the|an|a|this)
     ?((slight|small|narrow|clear|marginal|definite|overall|distinct|decisive|top|higher) )?(rating|score|better
     score|better rating|edge|nod|vote|win|prize|cake|crown|trophy|upper
@@ -78,7 +80,9 @@ WINS = """
     takes the cake, sweeps, has it, is where i land, does (the job|it) better, does the better job, did (the job|it)
     better, best serves, better serves,
     serves (the |this |that )?(user|asker|reader|task|prompt|request|purpose|question|needs?)( needs)?
-    (much |far )?better, tips the (scales?|balance)
+    (much |far )?better, tips the (scales?|balance), (served|helped|answered)
+    (the |this |that )?(user|asker|reader|task|prompt|request|purpose|question|needs?) (much |far )?better, done
+    (the job |it )?better, done the better job
 """
 
 # "Response 1 ... Response 2".
@@ -87,7 +91,8 @@ BEATS = """
     trumps, eclipses, exceeds, edges (out|past), wins (over|against|out over), has the (edge|advantage|upper hand)
     (over|on), has an edge over, wipes the floor with, (runs|does) (rings|circles) around, is
     (miles|leagues|streets|well|way|far) ahead of, is ahead of, is (head and shoulders|a cut|a notch|a class|a
-    step|heads and shoulders) above, is a step up from, is an improvement (on|over), improves (on|upon), (is|should
+    step|heads and shoulders) above, smokes, crushes, demolishes, thrashes, trounces, mops the floor with,
+    walks all over, is a step up from, is an improvement (on|over), improves (on|upon), (is|should
     be) preferred (to|over), (is|would be) preferable to, is to be preferred (to|over), wins out over, comes out ahead
     of, is superior to, comes before, puts to shame, takes it over, takes the win over, ranks (above|higher than|ahead
     of), scores higher than, is stronger than
@@ -211,7 +216,8 @@ TIES = """
 
 # What makes a statement somebody else's, or one that is not held.
 CONDITIONS = """
-    if, unless, whether, about to, almost, nearly, came close to, going to say, see why, see how, understand why,
+    if, unless, whether, about to, was going to, almost, nearly, came close to, going to say, see why, see how,
+    understand why,
     would mean, means that, mean that, stand(s) for, had, were it, suppose, supposing, imagine, assuming, assume,
     provided, in case, depending, depends, might, could, may, would have, i'd have, we'd have, wanted to, would've,
     could've, should have, would be,

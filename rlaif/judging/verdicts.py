@@ -15,7 +15,8 @@ order of the reading, and why:
   5. The last decision counts, for a judge may think aloud. A label alone counts in the first and in the last line,
      unless it may be a heading ("**Response 1:**"). Two that contradict each other without a word are no verdict.
   6. Only where nothing is found so far: a label with its reason behind it (openings.py), a decision in another language
-     (elsewhere.py), plain praise of one response against blame of the other (contrast.py).
+     (elsewhere.py), an element of XML (formats.py), plain praise of one response against blame of the
+     other (contrast.py).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import NamedTuple
 from rlaif.judging.clauses import Clause, Line, Names, Sentence, names_of, plain_letters, read_lines, spelled
 from rlaif.judging.contrast import praise_against_blame
 from rlaif.judging.elsewhere import decided_elsewhere
+from rlaif.judging.formats import ranked_list, verdict_element
 from rlaif.judging.leanings import Own, lean
 from rlaif.judging.openings import opening_label, whole_label
 from rlaif.judging.own_words import HIDDEN, object_of, own_words, unwrapped, window
@@ -139,11 +141,17 @@ def _read(text: str, names: Names) -> tuple[int, int] | None:
     found = _from_object(inner, names)
     if found is None:
         own = own_words(plain_letters(inner), names.quoted)
-        found = _from_lines(own, read_lines(own, names)) or table_verdict(own, names)
+        lines = read_lines(own, names)
+        found = _from_lines(own, lines) or table_verdict(own, names)
+        if ranked := ranked_list(lines):
+            earlier = _from_lines(own, lines[:-3])
+            found = ranked if earlier is None or earlier[0] == ranked[0] else None
         if found is None and HIDDEN not in own:
             found = best_score(own, names)
         if found is None:
             found = whole_label(inner, names) or opening_label(own, names) or decided_elsewhere(own, names)
+        if found is None:
+            found = verdict_element(inner, names)
         if found is None and len(own) < 600:
             found = praise_against_blame(read_lines(own, names))
         if found is not None and found[0] != TIE and names.letters and _THIRD.search(own):
@@ -238,6 +246,7 @@ def _from_lines(text: str, lines: list[Line]) -> tuple[int, int] | None:
 
 _MOST = 900  # sentences that are read, from the end: the time is bounded
 _EXAMPLE = re.compile(r"(?:^| )(?:e g|eg|for example|for instance) $")
+_NOT_BEST_FIRST = re.compile(r"[§¤¢][01] |\bworst (?:to|first) ")
 _UPDATE = re.compile(r"(?:update|edit|correction|amendment) ")
 _OF_A_CHOICE = re.compile(r"\b(?:better|best|winner|wins|prefer|verdict|choose|pick|which|honestly|choice|decision) ")
 _CROSS = re.compile(r"[❌✗✘✖👎🚫⛔🗙]|^\s*(?:[-*] )?(?:\[ ?\]|\( ?\)|[☐○⬜!¬≠~])")
@@ -348,7 +357,7 @@ class _Reader:
                 self._aspect = False
                 return True
             elif line.listed and (number := self._number_of(found.place)):
-                if "rank" in self._before and number == "1":
+                if number == "1" and "rank" in self._before and not _NOT_BEST_FIRST.search(self._before):
                     self._note(found, words)
             elif "¢" in words:
                 self._note(found, words)
