@@ -15,7 +15,7 @@ order of the reading, and why:
   5. The last decision counts, for a judge may think aloud. A label alone counts in the first and in the last line,
      unless it may be a heading ("**Response 1:**"). Two that contradict each other without a word are no verdict.
   6. Only where nothing is found so far: a label with its reason behind it (openings.py), a decision in another language
-     (elsewhere.py), an element of XML (formats.py), plain praise of one response against blame of the
+     (elsewhere.py), an element of XML (layouts.py), plain praise of one response against blame of the
      other (contrast.py).
 """
 
@@ -27,7 +27,7 @@ from typing import NamedTuple
 from rlaif.judging.clauses import Clause, Line, Names, Sentence, names_of, plain_letters, read_lines, spelled
 from rlaif.judging.contrast import praise_against_blame
 from rlaif.judging.elsewhere import decided_elsewhere
-from rlaif.judging.formats import ranked_list, verdict_element
+from rlaif.judging.layouts import ranked_list, verdict_element
 from rlaif.judging.leanings import Own, lean
 from rlaif.judging.openings import opening_label, whole_label
 from rlaif.judging.own_words import HIDDEN, object_of, own_words, unwrapped, window
