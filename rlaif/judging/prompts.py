@@ -94,11 +94,6 @@ class BaseTemplate(ABC):
         """
         return f"verdict-{content_hash(salt, self.hash, sorted(texts))[:8]}" if self.has_mark else None
 
-    @cached_property
-    def nested(self) -> bool:
-        """Whether a label begins another, as "1" begins "10"."""
-        return any(a != b and b.startswith(a) for a in self.labels for b in self.labels)
-
     @property
     def _placeholder(self) -> re.Pattern[str]:
         return re.compile(rf"\{{({'|'.join((*self.placeholders, 'mark'))})\}}")
