@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +256,19 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.005)
+
+
+def kill_with_children(process: subprocess.Popen[Any]) -> None:
+    """Kills a process and all that it started: it is held first, so that it starts no more meanwhile."""
+    import psutil
+
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGSTOP)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it ended by itself
+            child.kill()
+    process.kill()
 
 
 WORDS = ["<pad>", "<unk>", "<s>", "</s>", "a", "b", "c", "d"]  # ids 0, 1, ...

@@ -258,11 +258,13 @@ def lines_of(folder: Path) -> int:
     return sum(content.count(b'"key"') - content.count(b'"answered": false') for content in files)
 
 
-def seconds_until_stored(folder: Path, pairs: list[dict[str, Any]], latency: float, **options: Any) -> float:
+def seconds_until_stored(
+    folder: Path, pairs: list[dict[str, Any]], latency: float, timeout: int = 5, **options: Any
+) -> float:
     """Seconds from the first question until all but the first pair's are stored; the program is then killed."""
     source = write_rows(folder / "pairs.jsonl", pairs)
     wanted = len(pairs) - 1
-    settings = {"orders": "ab", "concurrency": 32, "timeout": 5}
+    settings = {"orders": "ab", "concurrency": 32, "timeout": timeout}
     with served(folder / "calls", latency=latency, **options) as server:
         running = start(command(server, source, folder / "out", **settings))
         try:
@@ -280,11 +282,11 @@ def seconds_until_stored(folder: Path, pairs: list[dict[str, Any]], latency: flo
 @pytest.mark.parametrize("kind", ["dropped for ever", "hang for ever"])
 def test_a_first_question_that_is_never_answered_holds_up_nobody(kind: str, tmp_path: Path) -> None:
     pairs = some_pairs(800)
-    without = seconds_until_stored(tmp_path / "without", pairs, 0.1)
-    with_it = seconds_until_stored(tmp_path / "with", pairs, 0.1, pin=[f"Question 0:={kind}"])
+    without = seconds_until_stored(tmp_path / "without", pairs, 0.1, 120)
+    with_it = seconds_until_stored(tmp_path / "with", pairs, 0.1, 120, pin=[f"Question 0:={kind}"])
     print(f"{kind}: {with_it:.2f} s, without it {without:.2f} s, ratio {with_it / without:.2f}")
-    # Less than the time of the one call that hangs: nobody waited for its end.
-    assert with_it < 1.2 * without + 2.0
+    # Far less than the 120 s that the one call hangs: nobody waited for its end.
+    assert with_it < without + 60
     calls = [line.split("\t") for line in (tmp_path / "with" / "calls").read_text().splitlines()]
     assert calls[0][4] == kind
 
