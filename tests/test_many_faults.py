@@ -373,7 +373,8 @@ def test_questions_on_which_the_server_fails_do_not_end_a_run(tmp_path: Path) ->
 def test_a_question_that_looks_like_a_refused_key_or_a_wrong_address_ends_nothing(kind: str, tmp_path: Path) -> None:
     """The first question of a run, or the only one of the next: a plain question is answered, so it is its own fault.
 
-    Where that gets the same, it is the key, the address or the limit of all: one line, after two questions.
+    Where that gets the same, it is the key, the address or the limit of all: one line, after two questions, or on
+    a slow machine after those that were sent before the first was answered.
     """
     source, output = write_rows(tmp_path / "pairs.jsonl", some_pairs(60)), tmp_path / "out"
     settings = {"orders": "ab", "concurrency": 16, "patience": 1}
@@ -388,7 +389,7 @@ def test_a_question_that_looks_like_a_refused_key_or_a_wrong_address_ends_nothin
             assert server.count() - before <= (60, 1)[run] + (8 if kind[0] == "4" else 1)
     with served(tmp_path / "all", pin=[f"={kind}"]) as server:
         refused(rlaif(*command(server, source, tmp_path / "none", **settings)), 1)
-        assert server.count() <= (100 if kind == "429 for ever" else 2)
+        assert server.count() <= (100 if kind == "429 for ever" else 16 + 2)
 
 
 def test_a_run_of_refused_questions_ends_nothing(tmp_path: Path) -> None:
