@@ -272,13 +272,18 @@ def test_processes_write_to_one_store_at_once(tmp_path: Path) -> None:
         assert store.find(content_hash("2", 399, 2)) is not None
 
 
-# A judge that is slow, notes what it was asked, and favours the longer response and the one shown first.
+# A judge that is slow, notes what it was asked, and favours the longer response and the one shown first. After three
+# answers it waits until the file GATE is there, if that is set.
 SLOW_JUDGE = """
 import os, time
+answered = []
 def judge(prompt, first, second):
     with open(os.environ["ASKED"], "ab", buffering=0) as asked:
         asked.write(repr((prompt, first, second)).encode() + b"\\n")
     time.sleep(float(os.environ.get("SLEEP", "0.004")))
+    answered.append(prompt)
+    while len(answered) > 3 and not os.path.exists(os.environ.get("GATE", __file__)):
+        time.sleep(0.01)
     return round(min(0.95, max(0.05, 0.55 + 0.01 * (len(first) - len(second)))), 3)
 """
 FINISHED = ["judgments.jsonl", "manifest.json", "replies", "report.json", "votes.jsonl"]
@@ -338,7 +343,7 @@ def judged_and_killed(
 def test_a_killed_run_asks_nothing_twice_and_ends_with_the_same_bytes(seed: int, tmp_path: Path) -> None:
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(60))
     model, whole = slow_judge(tmp_path, "whole", "0")
-    _, killed = slow_judge(tmp_path, "killed")
+    _, killed = slow_judge(tmp_path, "killed", "0.02")
 
     def arguments(output: Path) -> list[object]:
         return ["judge", "--pairs", pairs, *model, "--output", output]
@@ -369,7 +374,7 @@ def test_a_killed_run_asks_nothing_twice_and_ends_with_the_same_bytes(seed: int,
 
 
 def test_a_killed_api_run_buys_nothing_twice(server: Server, tmp_path: Path) -> None:
-    server.latency = 0.02
+    server.latency = 0.05
     server.answer = lambda body, number: "12"[len(body["messages"][-1]["content"]) % 2]
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(60))
 
@@ -430,16 +435,18 @@ def test_a_row_broken_in_its_middle_is_asked_again_once(tmp_path: Path) -> None:
 
 def test_a_second_run_in_a_folder_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(40))
-    model, env = slow_judge(tmp_path, sleep="0.15")
+    model, env = slow_judge(tmp_path)
     arguments = ["judge", "--pairs", pairs, *model, "--output", tmp_path / "out"]
-    first = start(arguments, **env)
-    wait_until(lambda: len(asked(tmp_path / "asked")) > 2)
+    gate = tmp_path / "gate"
+    first = start(arguments, **env, GATE=str(gate))
+    wait_until(lambda: len(asked(tmp_path / "asked")) == 4)
     files = listed(tmp_path / "out")
     for again in ([], ["--reread"]):
         line = refused(rlaif(*arguments, *again, **env), 1)
         assert f"{tmp_path / 'out'} is in use by another command (rlaif judge, process {first.pid} on " in line
     assert first.poll() is None
     assert listed(tmp_path / "out") == files
+    gate.touch()
     out, errors = first.communicate(timeout=60)
     assert first.returncode == 0, errors
     assert f"in {tmp_path / 'out'}" in out
@@ -616,7 +623,7 @@ def test_of_two_takers_of_a_dead_mark_one_wins(kind: str, tmp_path: Path) -> Non
 
 def test_an_interrupted_run_says_so_and_goes_on_with_the_same_command(tmp_path: Path) -> None:
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(10))
-    model, env = slow_judge(tmp_path, sleep="0.1")
+    model, env = slow_judge(tmp_path, sleep="0.4")
     arguments = ["judge", "--pairs", pairs, *model, "--output", tmp_path / "out"]
     first = start(arguments, **env)
     wait_until(lambda: len(asked(tmp_path / "asked")) > 3)
