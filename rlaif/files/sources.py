@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from rlaif.files.hub import load_split
 from rlaif.files.index import Index
 from rlaif.records import Judgment, Pair, Prompt, check_prompt
 
@@ -41,13 +42,18 @@ __all__ = [
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).encode
 
 
-def read_rows(source: str | Path, split: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_rows(
+    source: str | Path, split: str | None = None, config_name: str | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every row of `source` with the place it stands at ("pairs.jsonl:17"), in order.
 
     `source` is a .jsonl, .jsonl.gz or .parquet file, a .json file of one array, a folder that `Dataset.save_to_disk` or
-    a Hub clone left, or a Hub id. A `split` is needed where the source has several.
+    a Hub clone left, or a Hub id. A `split` is needed where the source has several, and a `config_name` where it has
+    several configs and no default.
     """
     path = Path(source)
+    if path.is_file() and config_name is not None:
+        raise ValueError(f"{path} is a file, which has no configs; expected no --config_name (got {config_name}).")
     if path.is_file() and path.suffix == ".json" and _begins_array(path):
         yield from _read_array(path)
     elif path.is_file() and path.name.endswith((".jsonl", ".json", ".jsonl.gz", ".json.gz")):
@@ -67,7 +73,7 @@ def read_rows(source: str | Path, split: str | None = None) -> Iterator[tuple[st
             "id."
         )
     else:
-        for at, row in enumerate(_load_dataset(str(source), split), 1):
+        for at, row in enumerate(load_split(str(source), split, config_name), 1):
             yield f"{source}:{at}", row
 
 
@@ -119,31 +125,6 @@ def _an_object(row: Any, where: str) -> dict[str, Any]:
     return row
 
 
-def _load_dataset(source: str, split: str | None) -> Any:
-    import datasets
-
-    folder = Path(source)
-    if not folder.exists() and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
-        raise ValueError(f"{source} does not exist; expected a .jsonl or .parquet file, a datasets folder or a Hub id.")
-    try:
-        if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
-            loaded = datasets.load_from_disk(source)
-        else:
-            loaded = datasets.load_dataset(source)
-    except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
-        raise ValueError(
-            f"{source} could not be read ({str(error).splitlines()[0][:160]}); expected a datasets folder or the id of "
-            "a dataset on the Hub that can be reached from here."
-        ) from None
-    if isinstance(loaded, datasets.DatasetDict):
-        if split is None and len(loaded) == 1:
-            split = next(iter(loaded))
-        if split not in loaded:
-            raise ValueError(f"{source} has the splits {', '.join(loaded)}; say which one with --split (got {split}).")
-        loaded = loaded[split]
-    return loaded
-
-
 def require(row: Mapping[str, Any], columns: Iterable[str], where: str) -> None:
     """A ValueError that names the first missing column and the ones that are there."""
     for column in columns:
@@ -156,18 +137,20 @@ def require(row: Mapping[str, Any], columns: Iterable[str], where: str) -> None:
             raise ValueError(f"{where}: {column} is null; expected a value. Remove the row or fill it in.")
 
 
-def read_prompts(source: str | Path, split: str | None = None) -> list[Prompt]:
+def read_prompts(source: str | Path, split: str | None = None, config_name: str | None = None) -> list[Prompt]:
     """The distinct prompts of `source` in order of appearance; a ValueError where strings and messages are mixed."""
     prompts: dict[str, Prompt] = {}
-    for row in read_prompt_rows(source, split):
+    for row in read_prompt_rows(source, split, config_name):
         prompts.setdefault(json.dumps(row["prompt"]), row["prompt"])
     return list(prompts.values())
 
 
-def read_prompt_rows(source: str | Path, split: str | None = None) -> Iterator[dict[str, Any]]:
+def read_prompt_rows(
+    source: str | Path, split: str | None = None, config_name: str | None = None
+) -> Iterator[dict[str, Any]]:
     """Every row of `source` with its prompt checked and its other columns; a ValueError where kinds are mixed."""
     kind, empty = OneKind(), True
-    for where, row in read_rows(source, split):
+    for where, row in read_rows(source, split, config_name):
         require(row, ["prompt"], where)
         prompt = _at(where, check_prompt, row["prompt"])
         kind.check(prompt, where)
@@ -177,19 +160,21 @@ def read_prompt_rows(source: str | Path, split: str | None = None) -> Iterator[d
         raise ValueError(f"{source} has no rows; expected at least one prompt.")
 
 
-def read_pairs(source: str | Path, split: str | None = None) -> list[Pair]:
+def read_pairs(source: str | Path, split: str | None = None, config_name: str | None = None) -> list[Pair]:
     """The pairs of `source` in order; columns that are not a pair's go to `extra`. Ids must be distinct."""
-    return list(stream_pairs(source, split))
+    return list(stream_pairs(source, split, config_name))
 
 
-def stream_pairs(source: str | Path, split: str | None = None, *, checked: bool = False) -> Iterator[Pair]:
+def stream_pairs(
+    source: str | Path, split: str | None = None, config_name: str | None = None, *, checked: bool = False
+) -> Iterator[Pair]:
     """`read_pairs`, one at a time: a source of any size in the same memory. `checked`: its ids are known to differ."""
     ids, empty = Ids(), True
     kind = OneKind()
     for name in ("pairs.jsonl", "judgments.jsonl"):  # the folder of `rlaif sample` or of `rlaif judge`
         if (Path(source) / name).is_file():
             source = Path(source) / name
-    for where, row in read_rows(source, split):
+    for where, row in read_rows(source, split, config_name):
         require(row, ["prompt", "response_a", "response_b"], where)
         pair = _at(where, Pair.from_row, row)
         kind.check(pair.prompt, where)
@@ -206,18 +191,20 @@ def stream_pairs(source: str | Path, split: str | None = None, *, checked: bool 
         raise ValueError(f"{source} has no rows; expected at least one pair.")
 
 
-def read_judgments(source: str | Path, split: str | None = None) -> list[Judgment]:
+def read_judgments(source: str | Path, split: str | None = None, config_name: str | None = None) -> list[Judgment]:
     """The judgments that `rlaif judge` wrote: its output folder, or any rows of pairs with a `z` column."""
-    return list(stream_judgments(source, split))
+    return list(stream_judgments(source, split, config_name))
 
 
-def stream_judgments(source: str | Path, split: str | None = None) -> Iterator[Judgment]:
+def stream_judgments(
+    source: str | Path, split: str | None = None, config_name: str | None = None
+) -> Iterator[Judgment]:
     """`read_judgments`, one at a time: a source of any size in the same memory. Ids must be distinct."""
     folder = Path(source)
     if (folder / "judgments.jsonl").is_file():
         source = folder / "judgments.jsonl"
     kind, ids, empty = OneKind(), Ids(), True
-    for where, row in read_rows(source, split):
+    for where, row in read_rows(source, split, config_name):
         require(row, ["prompt", "response_a", "response_b"], where)
         if "z" not in row:
             raise ValueError(f"{where} has no 'z'; expected judgments. Run `rlaif judge` on these pairs first.")

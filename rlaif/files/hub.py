@@ -1,0 +1,131 @@
+"""What the `datasets` library reads: a folder that `Dataset.save_to_disk` left, a clone of a Hub dataset, a Hub id.
+
+Such a dataset has configs (a Hub dataset's subsets, each with columns of its own), and each config has splits.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = ["load_split", "split_names"]
+
+_KINDS = "a .jsonl or .parquet file, a datasets folder or a Hub id"
+
+
+def load_split(source: str, split: str | None, config_name: str | None = None) -> Any:
+    """One split of a dataset, as a `datasets.Dataset`.
+
+    Args:
+        source: a folder or a Hub id.
+        split: needed where there are several.
+        config_name: needed where there are several without a default. Where the dataset declares no configs, a folder
+            of it, as nvidia/HelpSteer2 keeps `preference` and stanfordnlp/SHP its domains.
+
+    Raises:
+        ValueError: there is no such dataset, config or split; the message names the ones that there are.
+    """
+    import datasets
+
+    saved = _is_saved(source)
+    which = {} if saved else _which(source, config_name)
+    if saved and config_name is not None:
+        raise ValueError(
+            f"{source} was written by `save_to_disk` and has no configs; expected no --config_name (got {config_name})."
+        )
+    try:
+        with _quietly():
+            loaded = datasets.load_from_disk(source) if saved else datasets.load_dataset(source, **which)
+    except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise _unreadable(source, error) from None
+    except datasets.exceptions.DatasetGenerationError as error:
+        raise ValueError(
+            f"{source} cannot be read as one table ({_line(error.__cause__ or error)}); expected files with the same "
+            "columns. Say with --config_name which folder of it, or give one of its files."
+        ) from None
+    if isinstance(loaded, datasets.DatasetDict):
+        if split is None and len(loaded) == 1:
+            split = next(iter(loaded))
+        if split not in loaded:
+            raise ValueError(f"{source} has the splits {', '.join(loaded)}; say which one with --split (got {split}).")
+        loaded = loaded[split]
+    return loaded
+
+
+def split_names(source: str | Path, config_name: str | None = None) -> list[str]:
+    """The splits of a datasets folder or Hub id; none where it cannot be read, of which `load_split` says more."""
+    path = Path(source)
+    if (path / "dataset_dict.json").is_file():
+        return list(json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"])
+    if path.is_file() or (path / "state.json").is_file():
+        return []
+    import datasets
+
+    which = _which(str(source), config_name)
+    try:
+        return list(datasets.get_dataset_split_names(str(source), which.get("name"), data_dir=which.get("data_dir")))
+    except (OSError, ValueError):
+        return []
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what the library logs of an error that is raised as well, and without bars in a file or a pipe."""
+    import datasets
+
+    level, bars = datasets.logging.get_verbosity(), datasets.is_progress_bar_enabled()
+    datasets.logging.set_verbosity(logging.CRITICAL)
+    if bars and not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.logging.set_verbosity(level)
+        if bars:
+            datasets.enable_progress_bars()
+
+
+def _is_saved(source: str) -> bool:
+    return any((Path(source) / name).exists() for name in ("dataset_dict.json", "state.json"))
+
+
+def _which(source: str, config_name: str | None) -> dict[str, str]:
+    """What `load_dataset` takes for a config: its name, or the folder that stands for one."""
+    import datasets
+
+    if not Path(source).exists() and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
+        raise ValueError(f"{source} does not exist; expected {_KINDS}.")
+    try:
+        names = list(datasets.get_dataset_config_names(source))
+    except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise _unreadable(source, error) from None
+    if config_name is None:
+        if len(names) < 2 or datasets.get_dataset_default_config_name(source) is not None:
+            return {}
+        raise ValueError(
+            f"{source} has the configs {', '.join(names)} and no default; say which one with --config_name."
+        )
+    if config_name in names:
+        return {"name": config_name}
+    if names == ["default"] and (not Path(source).exists() or (Path(source) / config_name).is_dir()):
+        return {"data_dir": config_name}
+    raise ValueError(
+        f"{source} has the config{'s' * (len(names) > 1)} {', '.join(names)}; expected one of them as --config_name "
+        f"(got {config_name})."
+    )
+
+
+def _unreadable(source: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"{source} could not be read ({_line(error)}); expected a datasets folder or the id of a dataset on the Hub "
+        "that can be reached from here."
+    )
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
