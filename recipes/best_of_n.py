@@ -48,6 +48,7 @@ class DataConfig:
         default=None, metadata={"help": "Rows with a prompt: .jsonl, .parquet, a datasets folder or a Hub id."}
     )
     prompts_split: str | None = field(default=None, metadata={"help": "Their split, where they have several."})
+    prompts_config_name: str | None = field(default=None, metadata={"help": "Their config, where they have several."})
     limit: int | None = field(default=None, metadata={"help": "Use only the first so many distinct prompts."})
     n: int = field(default=16, metadata={"help": "Responses to each prompt, of which the best is kept."})
     rewards: list[str] = field(
@@ -142,7 +143,14 @@ def main() -> None:
             f"max_new_tokens is {data_config.max_new_tokens}, but the model reads {context} tokens in all, prompt "
             "included; expected less."
         )
-    source = policy_prompts(data_config.prompts, data_config.prompts_split, tokenizer, rendering, room)
+    source = policy_prompts(
+        data_config.prompts,
+        data_config.prompts_split,
+        tokenizer,
+        rendering,
+        room,
+        config_name=data_config.prompts_config_name,
+    )
     if line := report_too_long("prompts", source, room, "the model's context less max_new_tokens"):
         say(line)
     distinct = first_of_each(source.rows["prompt"])

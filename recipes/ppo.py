@@ -45,12 +45,14 @@ class DataConfig:
         default=None, metadata={"help": "Rows with a prompt: .jsonl, .parquet, a datasets folder or a Hub id."}
     )
     prompts_split: str | None = field(default=None, metadata={"help": "Their split, where they have several."})
+    prompts_config_name: str | None = field(default=None, metadata={"help": "Their config, where they have several."})
     rewards: list[str] = field(
         default_factory=list,
         metadata={"help": "reward_model=FOLDER, rating=JUDGE.yaml, pairwise=JUDGE.yaml, function=module:name."},
     )
     held_out: str | None = field(default=None, metadata={"help": "Prompts to watch over-optimization on."})
     held_out_split: str | None = field(default=None, metadata={"help": "Their split, where they have several."})
+    held_out_config_name: str | None = field(default=None, metadata={"help": "Their config, where they have several."})
     held_out_limit: int = field(default=256, metadata={"help": "Use only the first so many of them."})
     watch: list[str] = field(
         default_factory=list, metadata={"help": "Scores of held_out that are not trained on, named as in rewards."}
@@ -108,11 +110,24 @@ def main() -> None:
             f"max_completion_length is {args.max_completion_length}, but the model reads {context} tokens in all, "
             "prompt included; expected less."
         )
-    prompts = policy_prompts(data_config.prompts, data_config.prompts_split, tokenizer, rendering, room)
+    prompts = policy_prompts(
+        data_config.prompts,
+        data_config.prompts_split,
+        tokenizer,
+        rendering,
+        room,
+        config_name=data_config.prompts_config_name,
+    )
     held_out = None
     if data_config.held_out:
         held_out = policy_prompts(
-            data_config.held_out, data_config.held_out_split, tokenizer, rendering, room, data_config.held_out_limit
+            data_config.held_out,
+            data_config.held_out_split,
+            tokenizer,
+            rendering,
+            room,
+            data_config.held_out_limit,
+            data_config.held_out_config_name,
         )
     for name, rows in (("prompts", prompts), ("held_out", held_out)):
         if rows is not None and (

@@ -23,6 +23,7 @@ class DataConfig:
     dataset: str | None = field(
         default=None, metadata={"help": "Rows of prompt and completion, or preferences: a file, folder or Hub id."}
     )
+    config_name: str | None = field(default=None, metadata={"help": "Config of the dataset, where it has several."})
     train_split: str | None = field(default="train", metadata={"help": "Split to train on; a file has only one."})
     test_split: str | None = field(
         default="none", metadata={"help": "Split that the report measures on; 'none' for no measurement."}
@@ -58,8 +59,9 @@ def main() -> None:
     # ---- load
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
     rendering = Rendering.of(tokenizer)
-    train = load_demonstrations(data_config.dataset, data_config.train_split)
-    test = load_demonstrations(data_config.dataset, data_config.test_split) if data_config.test_split else None
+    dataset, config_name = data_config.dataset, data_config.config_name
+    train = load_demonstrations(dataset, data_config.train_split, config_name)
+    test = load_demonstrations(dataset, data_config.test_split, config_name) if data_config.test_split else None
     rows = demonstrations(train, tokenizer, rendering, args.max_length)
     test_rows = demonstrations(test, tokenizer, rendering, args.max_length) if test else None
     for split, data in ((data_config.train_split, rows), (data_config.test_split, test_rows)):
@@ -122,21 +124,21 @@ def main() -> None:
     say(f"wrote {args.output_dir} in {report['seconds']:.0f} s")
 
 
-def load_demonstrations(source: str, split: str | None) -> Any:
+def load_demonstrations(source: str, split: str | None, config_name: str | None = None) -> Any:
     """Rows of `prompt` and `completion`; a preference dataset gives its chosen responses."""
     import datasets
 
     from rlaif.files.sources import OneKind, read_rows, require
     from rlaif.records import check_prompt
 
-    _, first = next(iter(read_rows(source, split)), (None, None))
+    _, first = next(iter(read_rows(source, split, config_name)), (None, None))
     if first is None:
         raise ValueError(f"{source} has no rows; expected at least one.")
     if "chosen" in first and "completion" not in first:
-        return load_preferences(source, split or "train").rename_column("chosen", "completion")
+        return load_preferences(source, split or "train", config_name).rename_column("chosen", "completion")
     rows = []
     kind = OneKind()
-    for where, row in read_rows(source, split):
+    for where, row in read_rows(source, split, config_name):
         require(row, ["prompt", "completion"], where)
         try:
             prompt, completion = check_prompt(row["prompt"]), completion_text(row["completion"])

@@ -29,6 +29,7 @@ class DataConfig:
     """The preferences to learn from."""
 
     dataset: str | None = field(default=None, metadata={"help": "Preferences: a datasets folder, a file or a Hub id."})
+    config_name: str | None = field(default=None, metadata={"help": "Config of the dataset, where it has several."})
     train_split: str = field(default="train", metadata={"help": "Split to train on."})
     test_split: str | None = field(
         default="test", metadata={"help": "Split that the report measures on; 'none' for no measurement."}
@@ -68,8 +69,9 @@ def main() -> None:
     # ---- load
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
     rendering = Rendering.of(tokenizer)
-    train = load_preferences(data_config.dataset, data_config.train_split)
-    test = load_preferences(data_config.dataset, data_config.test_split) if data_config.test_split else None
+    dataset, config_name = data_config.dataset, data_config.config_name
+    train = load_preferences(dataset, data_config.train_split, config_name)
+    test = load_preferences(dataset, data_config.test_split, config_name) if data_config.test_split else None
     check_sides(train, args.preference_loss)
     pairs = reward_pairs(train, tokenizer, rendering, args.max_length)
     test_pairs = reward_pairs(test, tokenizer, rendering, args.max_length) if test else None

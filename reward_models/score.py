@@ -32,6 +32,7 @@ class ScoreConfig:
     input: str | None = field(default=None, metadata={"help": "Rows to score."})
     output: str | None = field(default=None, metadata={"help": "JSONL file to write."})
     split: str | None = field(default=None, metadata={"help": "Split of the input, where it has several."})
+    config_name: str | None = field(default=None, metadata={"help": "Config of the input, where it has several."})
     batch_tokens: int = field(default=16384, metadata={"help": "Tokens in a batch, padding included."})
 
     def __post_init__(self) -> None:
@@ -53,7 +54,7 @@ def main() -> None:
     rows, prompts, responses = [], [], []
     columns: tuple[str, ...] | None = None
     kind = OneKind()
-    for where, row in read_rows(settings.input, settings.split):
+    for where, row in read_rows(settings.input, settings.split, settings.config_name):
         columns = columns or shape(row, where)
         require(row, ["prompt", *columns], where)
         try:

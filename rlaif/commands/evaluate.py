@@ -74,6 +74,7 @@ class EvaluateConfig(JudgeConfig):
         default=None, metadata={"help": "Rows with a prompt: .jsonl, .parquet, a datasets folder or a Hub id."}
     )
     split: str | None = field(default=None, metadata={"help": "Split of the prompts, where they have several."})
+    config_name: str | None = field(default=None, metadata={"help": "Config of the prompts, where they have several."})
     limit: int | None = field(default=None, metadata={"help": "Use only the first so many distinct prompts."})
     policy_temperature: float = field(
         default=1.0,
@@ -103,6 +104,7 @@ class EvaluateConfig(JudgeConfig):
         default=None, metadata={"help": "Preference dataset that the reward model is measured on. Needs reward_model."}
     )
     preferences_split: str = field(default="test", metadata={"help": "Its held-out split."})
+    preferences_config_name: str | None = field(default=None, metadata={"help": "Its config, where it has several."})
     judgments: str | None = field(
         default=None, metadata={"help": "Folder that `rlaif judge` wrote, to hold the judge against gold or labels."}
     )
@@ -249,7 +251,7 @@ class _Plan:
             tokenizers=tokenizers,
             reference=reference,
             reference_path=reference_path,
-            prompts=read_prompts(config.prompts, config.split)[: config.limit],
+            prompts=read_prompts(config.prompts, config.split, config.config_name)[: config.limit],
             gold=gold,
             judgments=judgments,
             judge_settings=settings,
@@ -319,7 +321,7 @@ def _load_preferences(config: EvaluateConfig) -> Any:
         return None
     from rlaif.files.preferences import load_preferences
 
-    return load_preferences(config.preferences, config.preferences_split)
+    return load_preferences(config.preferences, config.preferences_split, config.preferences_config_name)
 
 
 def _load_reward_model(config: EvaluateConfig) -> RewardModel | None:

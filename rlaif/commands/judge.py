@@ -46,6 +46,7 @@ class JudgingConfig(JudgeConfig):
         metadata={"help": "Folder for replies/, judgments.jsonl, votes.jsonl, report.json and manifest.json."},
     )
     split: str | None = field(default=None, metadata={"help": "Split of the source, where it has several."})
+    config_name: str | None = field(default=None, metadata={"help": "Config of the source, where it has several."})
     limit: int | None = field(default=None, metadata={"help": "Judge only the first so many pairs."})
     by: str | None = field(
         default=None, metadata={"help": "A column of the source; the report then has numbers for each of its values."}
@@ -224,7 +225,7 @@ def column_of(pair: Pair, name: str) -> Any:
 
 def _pairs(config: JudgingConfig, checked: bool = True) -> Iterator[Pair]:
     assert config.pairs is not None
-    return islice(stream_pairs(config.pairs, config.split, checked=checked), config.limit)
+    return islice(stream_pairs(config.pairs, config.split, config.config_name, checked=checked), config.limit)
 
 
 def _check_source(config: JudgingConfig) -> int:

@@ -48,6 +48,7 @@ class SampleConfig:
         default=None, metadata={"help": "Folder for replies/, pairs.jsonl, report.json and manifest.json."}
     )
     split: str | None = field(default=None, metadata={"help": "Split of the source, where it has several."})
+    config_name: str | None = field(default=None, metadata={"help": "Config of the source, where it has several."})
     limit: int | None = field(default=None, metadata={"help": "Use only the first so many prompts."})
     samples: int = field(default=2, metadata={"help": "Responses to each prompt from each policy."})
     pairs_per_prompt: int = field(default=1, metadata={"help": "At most so many pairs of a prompt's responses."})
@@ -178,7 +179,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     names = _check(config)
     if config.limit is not None and config.limit < 1:
         raise UsageError(f"limit is {config.limit}; expected at least one prompt, or no limit.")
-    prompts = read_prompts(config.prompts, config.split)[: config.limit]
+    prompts = read_prompts(config.prompts, config.split, config.config_name)[: config.limit]
     with occupied(config.output, "rlaif sample"):
         policies, reasons = load_policies(config), Counter[str]()
         pairs, counts = sample_pairs(config, prompts, policies, reasons)

@@ -52,13 +52,14 @@ def preference_row(preference: Preference) -> dict[str, Any]:
     return row
 
 
-def load_preferences(source: str | Path, split: str) -> Any:
+def load_preferences(source: str | Path, split: str, config_name: str | None = None) -> Any:
     """A split of a preference dataset, checked and in one shape, as a `datasets.Dataset`.
 
     Args:
         source: a folder that `rlaif build` or `save_to_disk` wrote, a .jsonl or .parquet file (which is one split), or
             a Hub id. `chosen` and `rejected` may be texts, assistant turns, or whole conversations.
         split: "train", "validation" or "test".
+        config_name: of a datasets folder or Hub id that has several configs.
 
     Returns:
         Columns `id`, `prompt` (all strings or all messages), `chosen` and `rejected` (the responses' texts), `z`
@@ -70,7 +71,7 @@ def load_preferences(source: str | Path, split: str) -> Any:
     """
     import datasets
 
-    rows = _load(source, split)
+    rows = _load(source, split, config_name)
     shaped, empty = [], 0
     for at, row in enumerate(rows):
         for column in ("chosen", "rejected"):
@@ -97,16 +98,16 @@ def load_preferences(source: str | Path, split: str) -> Any:
     return datasets.Dataset.from_list(shaped)
 
 
-def _load(source: str | Path, split: str) -> list[dict[str, Any]]:
+def _load(source: str | Path, split: str, config_name: str | None) -> list[dict[str, Any]]:
     path = Path(source)
     if path.is_file():
-        return [row for _, row in read_rows(path)]
-    if there := parquet_splits(path / "data"):
+        return [row for _, row in read_rows(path, config_name=config_name)]
+    if config_name is None and (there := parquet_splits(path / "data")):
         if split not in there:
             raise ValueError(f"{source} has the splits {', '.join(there)}, not {split!r}; give it a larger share.")
         # Read as it is: `load_dataset` would copy it into a cache first.
         return [row for table in read_tables(there[split]) for row in table.to_pylist()]
-    return [row for _, row in read_rows(source, split)]
+    return [row for _, row in read_rows(source, split, config_name)]
 
 
 def _one_shape(row: Mapping[str, Any], at: int) -> dict[str, Any]:

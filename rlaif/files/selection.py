@@ -31,6 +31,7 @@ class BuildConfig:
     )
     output: str | None = field(default=None, metadata={"help": "Folder of the dataset."})
     split: str | None = field(default=None, metadata={"help": "Split of the source, where it has several."})
+    config_name: str | None = field(default=None, metadata={"help": "Config of the source, where it has several."})
     z_from: str = field(
         default="judge",
         metadata={
@@ -130,9 +131,9 @@ def judgments_of(config: BuildConfig) -> Iterator[Judgment]:
     """The judgments that a dataset is built from, one at a time: the judge's, or the pairs' own labels as such."""
     assert config.judgments is not None
     if config.z_from == "judge":
-        yield from stream_judgments(config.judgments, config.split)
+        yield from stream_judgments(config.judgments, config.split, config.config_name)
         return
-    for pair in stream_pairs(config.judgments, config.split):
+    for pair in stream_pairs(config.judgments, config.split, config.config_name):
         if pair.label:
             yield Judgment(pair=pair, z=label_value(pair.label), judge="label")
         else:

@@ -91,19 +91,26 @@ def demonstrations(rows: Any, tokenizer: Any, rendering: Rendering, max_length: 
 
 
 def policy_prompts(
-    source: str, split: str | None, tokenizer: Any, rendering: Rendering, max_length: int, limit: int | None = None
+    source: str,
+    split: str | None,
+    tokenizer: Any,
+    rendering: Rendering,
+    max_length: int,
+    limit: int | None = None,
+    config_name: str | None = None,
 ) -> Tokenized:
     """Rows of `source` that a policy is to answer: `prompt` and whatever other columns rewards may want.
 
     Args:
         max_length: of a prompt, in tokens: what the model's context leaves beside the longest response.
         limit: take only the first so many of the rows that are not too long.
+        split, config_name: needed where the source has several.
     """
     import datasets
 
     too_long = 0
     rows: list[dict[str, Any]] = []
-    for row in read_prompt_rows(source, split):
+    for row in read_prompt_rows(source, split, config_name):
         if len(rendering.encode_prompt(tokenizer, row["prompt"])) > max_length:
             too_long += 1
         elif limit is None or len(rows) < limit:
