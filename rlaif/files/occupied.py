@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -12,9 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["occupied"]
+__all__ = ["BOOKKEEPING", "LEFT", "WRITTEN_BY", "occupied"]
+
+WRITTEN_BY = ".written-by"  # whose output a folder is (`rlaif.files.ownership`)
+LEFT = re.compile(r"\.\d+\.partial$")  # what a killed process was writing (`whole_file`): NAME.PID.partial
 
 _MARK = ".in-use"
+BOOKKEEPING = re.compile(r"\.written-by|\.in-use(-\d+)?")  # names of ours that are no part of what a folder holds
 _BEAT = 15.0  # seconds between two signs of life
 _DEAD = 120.0  # seconds without one after which a process of another machine counts as gone
 
@@ -40,8 +45,9 @@ def occupied(folder: str | Path, what: str) -> Iterator[None]:
     path = Path(folder) / _MARK
     path.parent.mkdir(parents=True, exist_ok=True)
     _take(path, what)
-    for left in path.parent.glob("*.partial"):  # what a killed process was writing (`whole_file`)
-        left.unlink(missing_ok=True)
+    for left in path.parent.iterdir():
+        if LEFT.search(left.name) and left.is_file():
+            left.unlink(missing_ok=True)
     done = threading.Event()
     beat = threading.Thread(target=_beat, args=(path, done), daemon=True)
     beat.start()

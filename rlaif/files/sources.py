@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from rlaif.files.hub import load_split
 from rlaif.files.index import Index
+from rlaif.files.occupied import BOOKKEEPING
 from rlaif.records import Judgment, Pair, Prompt, check_prompt
 
 __all__ = [
@@ -344,12 +345,13 @@ def fingerprint(source: str | Path) -> str:
     """What identifies an input in a manifest: a hash of a file or of a folder's files, or the Hub id itself.
 
     Of a file over 64 MiB its size and its first and last MiB are read, so that 100 GB of weights take no longer than
-    100 MB; weights that were trained further differ in both.
+    100 MB; weights that were trained further differ in both. The marks of whose folder it is are no part of it.
     """
     path = Path(source)
     if not path.exists():
         return str(source)
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    inside = (p for p in path.rglob("*") if p.is_file() and not BOOKKEEPING.fullmatch(p.name))
+    files = [path] if path.is_file() else sorted(inside)
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.relative_to(path).as_posix().encode() if path.is_dir() else b"")
