@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import byte_tokenizer
+from support import byte_tokenizer, tiny_llama
 
-from rlaif.models.rendering import Rendering, as_messages, padding_token
+from rlaif.models.rendering import Rendering, Unrenderable, as_messages, padding_token, stop_ids
 from rlaif.records import Prompt
 
 CHAT, PLAIN = byte_tokenizer(chat=True), byte_tokenizer(chat=False)
@@ -136,3 +136,31 @@ def test_another_rendering_than_the_saved_one_is_refused() -> None:
     grown.add_special_tokens({"additional_special_tokens": ["<|tool|>"]})
     with pytest.raises(ValueError, match=r"rendering tokenizer_hash .* Restore the tokenizer files"):
         Rendering.of(grown).check(saved, "runs/rm")
+
+
+def test_an_assumed_rendering_is_the_templates_own_text_and_no_more() -> None:
+    rendering = Rendering.assumed(CHAT)
+    encoded = rendering.encode(CHAT, "What is up?", "The sky.")
+    whole = [{"role": "user", "content": "What is up?"}, {"role": "assistant", "content": "The sky."}]
+    assert encoded.ids == CHAT(CHAT.apply_chat_template(whole, tokenize=False), add_special_tokens=False)["input_ids"]
+    assert CHAT.decode(encoded.prompt_ids).endswith("<|assistant|>\n")
+    assert rendering.row()["kind"] == "template"
+    with pytest.raises(ValueError, match="no chat template"):
+        Rendering.assumed(PLAIN)
+
+
+def test_what_a_template_refuses_has_its_words() -> None:
+    tokenizer = byte_tokenizer(chat=True)
+    tokenizer.chat_template = "{{ raise_exception('System role\n not supported') }}"
+    with pytest.raises(Unrenderable, match="refuses the conversation: System role not supported"):
+        Rendering.of(tokenizer).encode(tokenizer, "Hi", "Hello")
+    tokenizer.chat_template = "{{ messages[0]['content'].nothing() }}"
+    with pytest.raises(Unrenderable, match="nothing"):
+        Rendering.of(tokenizer).encode_prompt(tokenizer, "Hi")
+
+
+@pytest.mark.parametrize(("known", "want"), [(None, []), (7, [7]), ([7, 9], [7, 9]), ([7, "eos", 9], [7, 9])])
+def test_generation_stops_at_the_eos_and_at_all_of_the_models_own(known: Any, want: list[int]) -> None:
+    model, eos = tiny_llama(), CHAT.eos_token_id
+    model.generation_config.eos_token_id = [eos if t == "eos" else t for t in known] if type(known) is list else known
+    assert stop_ids(model, CHAT) == [eos, *want]

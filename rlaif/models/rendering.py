@@ -4,10 +4,11 @@ A reward model that is scored in another format than it was trained in gives oth
 correlation of 0.77 on a small model). So the format is a value, `Rendering`: chosen once from the tokenizer, used by
 every program, written into the checkpoint (`rlaif.json`) and compared when that is loaded.
 
-    kind    for                                     tokens
-    chat    a tokenizer with a chat template        the template's own text of prompt + response
-    plain   a decoder without one                   prompt + response, with the prompt's messages joined by newlines
-    pair    an encoder (CLS/SEP, no EOS)            [CLS] prompt [SEP] response [SEP], with segment ids
+    kind      for                                     tokens
+    chat      a tokenizer with a chat template        the template's own text of prompt + response
+    plain     a decoder without one                   prompt + response, with the prompt's messages joined by newlines
+    pair      an encoder (CLS/SEP, no EOS)            [CLS] prompt [SEP] response [SEP], with segment ids
+    template  a reward model of unknown rendering     the template's own text, with nothing added and nothing cut
 
 Decoders always end in EOS: it is the token that a reward model's score is read from, so it must be there and must not
 be the padding token (see `padding_token`).
@@ -17,15 +18,22 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from rlaif.records import Message, Prompt
 
-__all__ = ["Encoded", "Rendering", "as_messages", "padding_token"]
+__all__ = ["Encoded", "Rendering", "Unrenderable", "as_messages", "padding_token", "stop_ids"]
 
-Kind = Literal["chat", "plain", "pair"]
+Kind = Literal["chat", "plain", "pair", "template"]
+
+
+class Unrenderable(ValueError):  # noqa: N818 - it says what the conversation is
+    """A conversation that cannot become tokens: the chat template refuses it. The text has the template's own words.
+
+    It is the row's fault, not the run's: programs leave the row out and count it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,16 @@ def padding_token(tokenizer: Any) -> str:
     return str(tokenizer.convert_ids_to_tokens(0 if tokenizer.eos_token_id != 0 else 1))
 
 
+def stop_ids(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens at which generation stops: the tokenizer's EOS, then every other one of the model's own.
+
+    A model whose turns end in another token than its documents (Gemma's, Phi's) names both in generation_config.json.
+    """
+    known = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ids = [tokenizer.eos_token_id, *(known if isinstance(known, list | tuple) else [known])]
+    return list(dict.fromkeys(int(token) for token in ids if token is not None))
+
+
 @dataclass(frozen=True, slots=True)
 class Rendering:
     """How conversations become tokens. `tokenizer_hash` and `template_hash` tell one tokenizer from another."""
@@ -102,6 +120,17 @@ class Rendering:
             eos_token=tokenizer.eos_token,
         )
 
+    @classmethod
+    def assumed(cls, tokenizer: Any) -> Rendering:
+        """The rendering to assume of a reward model that does not name its own: its chat template's, whole."""
+        if not tokenizer.chat_template:
+            raise ValueError(
+                "the tokenizer has no chat template, so the format that the model reads is unknown; set "
+                "`chat_template` to the one that it was trained with."
+            )
+        template_hash = _sha(str(tokenizer.chat_template))
+        return cls("template", template_hash, _sha(_fingerprint(tokenizer)), tokenizer.eos_token)
+
     def row(self) -> dict[str, Any]:
         """What `rlaif.json` keeps."""
         return dataclasses.asdict(self)
@@ -118,8 +147,8 @@ class Rendering:
 
     def encode_prompt(self, tokenizer: Any, prompt: Prompt) -> list[int]:
         """The tokens that a policy is given to go on from: shape (P,)."""
-        if self.kind == "chat":
-            text = tokenizer.apply_chat_template(as_messages(prompt), add_generation_prompt=True, tokenize=False)
+        if self.kind in ("chat", "template"):
+            text = _written(tokenizer, as_messages(prompt), add_generation_prompt=True)
             return list(tokenizer(text, add_special_tokens=False)["input_ids"])
         return list(tokenizer(self.plain_prompt(prompt))["input_ids"])
 
@@ -135,6 +164,12 @@ class Rendering:
             segments = list(both.get("token_type_ids") or [0] * len(ids))
             border = len(tokenizer(self.plain_prompt(prompt))["input_ids"])
             return Encoded(ids[:border], ids[border:], segments)
+        if self.kind == "template":
+            whole = _written(tokenizer, [*as_messages(prompt), {"role": "assistant", "content": response}])
+            ids = list(tokenizer(whole, add_special_tokens=False)["input_ids"])
+            start = self.encode_prompt(tokenizer, prompt)
+            border = next((i for i, (a, b) in enumerate(zip(ids, start, strict=False)) if a != b), len(start))
+            return Encoded(ids[:border], ids[border:])
         prompt_ids = self.encode_prompt(tokenizer, prompt)
         tail = response if self.kind == "plain" else self._chat_tail(tokenizer, prompt, response)
         response_ids = list(tokenizer(tail, add_special_tokens=False)["input_ids"])
@@ -154,13 +189,22 @@ class Rendering:
     def _chat_tail(self, tokenizer: Any, prompt: Prompt, response: str) -> str:
         """What the chat template writes after the generation prompt: the response and the end of the turn."""
         messages = as_messages(prompt)
-        start = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        whole = tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": response}], tokenize=False)
+        start = _written(tokenizer, messages, add_generation_prompt=True)
+        whole = _written(tokenizer, [*messages, {"role": "assistant", "content": response}])
         if whole.startswith(start):
             return str(whole[len(start) :])
         # Some templates render the generation prompt and the finished turn differently (an empty "thinking" block):
         # go on from what the policy will see, so take the response as it is and end it.
         return response + str(tokenizer.eos_token)
+
+
+def _written(tokenizer: Any, messages: Sequence[Message], **kwargs: Any) -> str:
+    """The chat template's text of `messages`; an `Unrenderable` with its own words where it refuses them."""
+    try:
+        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, **kwargs))
+    except Exception as error:  # a template is a program of others: what it raises is of any class
+        words = " ".join(str(error).split())[:200] or type(error).__name__
+        raise Unrenderable(f"the chat template refuses the conversation: {words}") from None
 
 
 def _sha(text: str) -> str:
