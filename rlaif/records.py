@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 __all__ = [
+    "BEYOND_TEXT",
     "ORDERS",
     "Judgment",
     "Label",
@@ -34,13 +35,17 @@ __all__ = [
     "Rating",
     "Response",
     "Vote",
+    "check_messages",
     "check_probability",
     "check_prompt",
+    "check_text",
     "complement",
     "content_hash",
     "label_value",
     "last_user_text",
     "prompt_hash",
+    "says_nothing",
+    "shown",
     "uniform_hash",
 ]
 
@@ -100,30 +105,99 @@ def label_value(label: str | None) -> float | None:
 
 
 def check_prompt(prompt: Any) -> Prompt:
-    """`prompt` itself if it is a non-empty string or a non-empty list of {"role", "content"}; else a ValueError."""
+    """`prompt` itself if it is a non-empty string or a non-empty list of {"role", "content"}; else a ValueError.
+
+    Content may be a list of text parts, which are joined. What text cannot carry (a tool call, an image) is refused by
+    its name.
+    """
     if isinstance(prompt, str):
         if not prompt.strip():
             raise ValueError("prompt is empty; expected text or a list of messages. Remove the row or fill it in.")
-        return _check_text(prompt, "prompt")
-    if isinstance(prompt, list) and prompt:
-        for message in prompt:
-            if not (
-                isinstance(message, Mapping)
-                and isinstance(message.get("role"), str)
-                and isinstance(message.get("content"), str)
-            ):
-                raise ValueError(
-                    f"prompt holds {str(message)[:80]!r}; expected messages like "
-                    '{"role": "user", "content": "..."}. Flatten tool calls and images to text first.'
-                )
-        return [{"role": m["role"], "content": _check_text(m["content"], "prompt")} for m in prompt]
-    raise ValueError(
-        f"prompt is {type(prompt).__name__} {str(prompt)[:60]!r}; expected a string or a list of "
-        '{"role": ..., "content": ...} messages.'
+        return check_text(prompt, "prompt")
+    found = check_messages(prompt, "prompt")
+    if not any(message["content"].strip() for message in found):
+        raise ValueError("prompt is empty; expected a message that says something. Remove the row or fill it in.")
+    return found
+
+
+def check_messages(value: Any, name: str) -> list[Message]:
+    """`value` as messages of role and content, called `name` in the ValueError where it is none; see `check_prompt`."""
+    if not isinstance(value, list) or not value:
+        raise ValueError(
+            f'{name} is {shown(value)}; expected a string or a list of {{"role": ..., "content": ...}} messages.'
+        )
+    return [_message(message, name) for message in value]
+
+
+# Of a message and of a part of its content: what says something that its text does not.
+BEYOND_TEXT = (
+    *("tools", "tool_calls", "function_call", "tool_call_id", "reasoning_content", "reasoning", "thinking"),
+    *("image", "images", "image_url", "input_image", "video", "videos", "audio", "audios", "input_audio", "documents"),
+)
+
+
+def says_nothing(value: Any) -> bool:
+    """Whether a column or field holds nothing: null, an empty text, list or object, or one of these written as text."""
+    return (
+        value is None or value is False or value in ([], {}) or (isinstance(value, str) and value.strip() in _NOTHING)
     )
 
 
-def _check_text(text: str, name: str) -> str:
+_NOTHING = ("", "[]", "{}", "null")
+
+
+def _message(message: Any, name: str) -> Message:
+    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+        raise ValueError(f'{name} holds {shown(message)}; expected messages like {{"role": "user", "content": "..."}}.')
+    for field_name in BEYOND_TEXT:
+        if not says_nothing(message.get(field_name)):
+            raise ValueError(
+                f"{name} holds a message with {field_name}, which its text does not say; expected role and content "
+                "alone. Write it into the text, or leave the row out."
+            )
+    return {"role": check_text(message["role"], name), "content": _content(message.get("content"), name)}
+
+
+def _content(content: Any, name: str) -> str:
+    """The text of a message: itself, or its text parts, joined."""
+    if isinstance(content, str):
+        return check_text(content, name)
+    if not isinstance(content, list) or not content:
+        raise ValueError(
+            f"{name} holds a message whose content is {shown(content)}; expected text, or a list of text parts."
+        )
+    for part in content:
+        beyond = next((k for k in BEYOND_TEXT if isinstance(part, Mapping) and not says_nothing(part.get(k))), None)
+        if beyond or not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
+            found = beyond or (part.get("type") if isinstance(part, Mapping) else None)
+            what = found if isinstance(found, str) else shown(part)
+            raise ValueError(
+                f"{name} holds a message with a part that is no text ({what:.40}); expected text parts alone. Leave "
+                "the row out, or describe the part in words."
+            )
+    return check_text("".join(part["text"] for part in content), name)
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: as JSON has it, at most 60 characters, on one line and valid Unicode."""
+    if isinstance(value, str):
+        text = json.dumps(value[:60], ensure_ascii=False)
+    elif value is None or isinstance(value, bool | int | float):
+        try:
+            text = json.dumps(value)
+        except ValueError:  # a whole number of thousands of digits
+            text = "a very large number"
+    else:
+        kind = "a list" if isinstance(value, list | tuple) else "an object" if isinstance(value, Mapping) else "a value"
+        try:
+            text = f"{kind}, {json.dumps(value, ensure_ascii=False, default=str)}"
+        except (ValueError, TypeError, RecursionError):
+            text = kind
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_text(text: str, name: str) -> str:
     """`text` itself; a ValueError where it is none: no tokenizer, file or endpoint takes half of a surrogate pair."""
     try:
         text.encode()
@@ -166,7 +240,7 @@ class Pair:
                 raise ValueError(
                     f"{name} is {type(getattr(self, name)).__name__}; expected the response's text as a string."
                 )
-            _check_text(getattr(self, name), name)
+            check_text(getattr(self, name), name)
         if self.label not in (None, "a", "b", "tie"):
             raise ValueError(f'label is {self.label!r}; expected "a", "b", "tie" or null (the better response).')
         if not self.id:

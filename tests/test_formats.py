@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 from support import refused, rlaif, rows_of, write_rows
 
 from rlaif.commands.convert import ConvertConfig, convert
+from rlaif.files.conversations import conversation
 from rlaif.files.sources import fingerprint
 from rlaif.formats.base import Tally
 from rlaif.formats.files import read_source, write_output
 from rlaif.formats.known import FORMATS, detect, read_benchmark
-from rlaif.formats.texts import conversation
 from rlaif.records import Judgment, Message, Pair
 
 Row = dict[str, Any]

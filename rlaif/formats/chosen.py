@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from rlaif.files.conversations import other_columns, sides_of, with_answer
 from rlaif.files.preferences import preference_row
 from rlaif.formats.base import Format, Row, Tally, beside, compared, judged, number, preferred, rest, said
-from rlaif.formats.texts import asked, from_transcript, one_text, opening, to_transcript, two_sides, with_answer
+from rlaif.formats.texts import from_transcript, one_text, opening, to_transcript
 from rlaif.records import Judgment, Label, Pair, Preference, Prompt, check_probability
 
 __all__ = ["HH", "TRL", "Argilla", "Preferences", "RewardBench", "Skywork", "UltraFeedback"]
@@ -56,8 +57,8 @@ class TRL(Format):
     general = True
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        prompt, *sides = two_sides(row.get("prompt"), row["chosen"], row["rejected"])
-        yield judged(prompt, (sides[0], sides[1]), 1.0, beside(row, ("prompt", "chosen", "rejected")))
+        prompt, *sides = sides_of(row)
+        yield judged(prompt, (sides[0], sides[1]), 1.0, beside(other_columns(row), ()))
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         pair = preferred(judgment).pair
@@ -67,9 +68,7 @@ class TRL(Format):
         yield rest(judgment, {"prompt": pair.prompt, **sides})
 
     def prompt(self, row: Row) -> Prompt:
-        if row.get("prompt") is not None:
-            return super().prompt(row)
-        return two_sides(None, row["chosen"], row["rejected"])[0]
+        return sides_of(row)[0]
 
 
 class Preferences(Format):
@@ -86,7 +85,7 @@ class Preferences(Format):
         return super().fits(row) and "response_a" not in row
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        prompt, *sides = two_sides(row["prompt"], row["chosen"], row["rejected"])
+        prompt, *sides = sides_of(row)
         z = check_probability(row["z"])
         if z is None or z <= 0.5:
             raise ValueError(f"z is {z}; expected P(chosen is preferred) in (0.5, 1].")
@@ -131,9 +130,9 @@ class UltraFeedback(Format):
     has = ("score_chosen", "score_rejected")
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        prompt, *sides = two_sides(row["prompt"], row["chosen"], row["rejected"])
+        prompt, *sides = sides_of(row)
         z, reason = _by_scores(row["score_chosen"], row["score_rejected"])
-        extra = beside(row, ("prompt", "chosen", "rejected", "messages"))
+        extra = beside(other_columns(row), ("messages",))
         if row["prompt"] != opening(prompt):
             extra["source_prompt"] = row["prompt"]
         yield judged(prompt, (sides[0], sides[1]), z, extra, reason=reason, judge="gpt-4")
@@ -160,14 +159,14 @@ class Skywork(Format):
         return set(row) == {"chosen", "rejected", "source"}
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        prompt, *sides = two_sides(None, row["chosen"], row["rejected"])
+        prompt, *sides = sides_of({side: row[side] for side in self.needs})
         yield judged(prompt, (sides[0], sides[1]), 1.0, beside(row, ("chosen", "rejected")))
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         yield rest(judgment, _conversations(preferred(judgment)))
 
     def prompt(self, row: Row) -> Prompt:
-        return two_sides(None, row["chosen"], row["rejected"])[0]
+        return sides_of({side: row[side] for side in self.needs})[0]
 
 
 class HH(Format):
@@ -184,7 +183,7 @@ class HH(Format):
         return super().fits(row) and all(str(row[side]).startswith("\n\nHuman:") for side in self.needs)
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        prompt, *sides = two_sides(None, *(from_transcript(row[side], side) for side in self.needs))
+        prompt, *sides = sides_of({side: from_transcript(row[side], side) for side in self.needs})
         yield judged(prompt, (sides[0], sides[1]), 1.0, beside(row, self.needs), people=True)
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
@@ -249,11 +248,11 @@ class Argilla(Format):
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
         ratings, models = _found(self._RATINGS, row), _found(self._MODELS, row)
-        prompt, *sides = two_sides(asked(row), row["chosen"], row["rejected"])
+        prompt, *sides = sides_of(row)
         z, reason = _by_scores(*(row[name] for name in ratings)) if ratings else (1.0, None)
         if row.get("status") == "tie":
             z, reason = 0.5, None
-        extra = beside(row, ("prompt", "chosen", "rejected", *ratings, *models))
+        extra = beside(other_columns(row), (*ratings, *models))
         extra |= dict(zip(self._RATINGS[0], (row[name] for name in ratings), strict=False))
         yield judged(
             prompt,
@@ -274,7 +273,7 @@ class Argilla(Format):
         yield rest(judgment, own | _scores(better, *self._RATINGS[0]))
 
     def prompt(self, row: Row) -> Prompt:
-        return two_sides(asked(row), row["chosen"], row["rejected"])[0]
+        return sides_of(row)[0]
 
 
 def _found(spellings: Iterable[tuple[str, str]], row: Row) -> tuple[str, ...]:

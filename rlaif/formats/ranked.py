@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
+from rlaif.files.conversations import conversation, messages, prompt_of, response_text
 from rlaif.formats.base import (
     Format,
     LeftOut,
@@ -26,7 +27,7 @@ from rlaif.formats.base import (
     said,
     side,
 )
-from rlaif.formats.texts import answer, asked, conversation, from_transcript, messages, one_text, to_transcript
+from rlaif.formats.texts import from_transcript, one_text, to_transcript
 from rlaif.records import Judgment, Prompt, check_prompt, prompt_hash
 
 __all__ = ["KTO", "Distilabel", "NeMo", "Nectar"]
@@ -125,7 +126,7 @@ class NeMo(Format):
         completions = _ranked(row["completions"], "completions", ("rank", "completion"))
         return _pairs(
             self.prompt(row),
-            [answer(c["completion"], f"completions[{at}]") for at, c in enumerate(completions)],
+            [response_text(c["completion"], f"completions[{at}]") for at, c in enumerate(completions)],
             [-float(c["rank"]) for c in completions],
             "rank",
             beside(row, self.needs),
@@ -203,10 +204,7 @@ class Distilabel(Format):
         yield rest(judgment, own, used=("rating_1", "rating_2", "rationale_1", "rationale_2"))
 
     def prompt(self, row: Row) -> Prompt:
-        found = row["messages"] if isinstance(row.get("messages"), list) else asked(row)
-        if found is None:
-            raise ValueError(f"the row has no 'instruction'; got the columns {', '.join(row)}.")
-        return check_prompt(found)
+        return prompt_of(row)
 
 
 class KTO(Format):
@@ -235,7 +233,9 @@ class KTO(Format):
                     if not isinstance(row["label"], bool):
                         raise ValueError(f"label is {row['label']!r}; expected true or false.")
                     # What no pair can be made of is found here, where its place is known.
-                    prompt = judged(row["prompt"], (answer(row["completion"], "completion"), ""), 1.0, {}).pair.prompt
+                    prompt = judged(
+                        row["prompt"], (response_text(row["completion"], "completion"), ""), 1.0, {}
+                    ).pair.prompt
                 if prompt is not None:
                     tally.kind.check(prompt, where)
                     values = prompt_hash(prompt), json.dumps(row, default=str)
@@ -258,7 +258,7 @@ class KTO(Format):
             extra = {k: v for k, v in first.items() if k in second and second[k] == v}
             extra |= {f"{k}_1": v for k, v in first.items() if k not in extra}
             extra |= {f"{k}_2": v for k, v in second.items() if k not in extra}
-            sides = (answer(one["completion"], "completion"), answer(other["completion"], "completion"))
+            sides = (response_text(one["completion"], "completion"), response_text(other["completion"], "completion"))
             yield judged(one["prompt"], sides, 1.0, extra)
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:

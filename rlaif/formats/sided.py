@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
+from rlaif.files.conversations import conversation, messages
 from rlaif.formats.base import (
     Format,
     LeftOut,
@@ -23,7 +24,7 @@ from rlaif.formats.base import (
     side,
     turned,
 )
-from rlaif.formats.texts import conversation, from_helpsteer2, messages, one_text, to_helpsteer2
+from rlaif.formats.texts import from_helpsteer2, one_text, to_helpsteer2
 from rlaif.records import Judgment, Prompt, check_prompt, label_value
 
 __all__ = ["AlpacaEval", "HelpSteer2", "HelpSteer2Ratings", "HelpSteer3", "JudgeBench", "LLMBar", "Pairs"]

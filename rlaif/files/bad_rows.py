@@ -1,0 +1,104 @@
+"""Rows that cannot be used: a run stops at the first one, or leaves them out and says which.
+
+    bad = BadRows("skip")
+    for where, row in read_rows(source, bad=bad):
+        with bad.at(where):
+            use(row)                      # a ValueError in here is of this row
+    bad.write("runs/mine")                # bad_rows.jsonl, and one warning
+
+Every program that reads rows has `--on_bad_row stop|skip`; "stop" is the default. With "skip" the report's ledger
+counts them as "bad rows", and `bad_rows.jsonl` beside the output has the place and the reason of each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+from rlaif.config import warn
+
+__all__ = ["BAD_ROWS", "POLICIES", "BadRows", "on_bad_row"]
+
+POLICIES = ("stop", "skip")
+BAD_ROWS = "bad rows"  # what a ledger calls them
+
+
+def on_bad_row() -> Any:
+    """The setting, as a field of a program's dataclass: `on_bad_row: str = on_bad_row()`."""
+    return field(
+        default="stop",
+        metadata={
+            "help": "'stop' ends the run at a row that cannot be used; 'skip' leaves such rows out, counts them in the "
+            "report's ledger, and lists them in bad_rows.jsonl beside the output.",
+            "choices": list(POLICIES),
+        },
+    )
+
+
+class BadRows:
+    """The rows of a source, or of several, that could not be used.
+
+    Attributes:
+        skip: whether they are left out; else the first one ends the run.
+        rows: their places and reasons, in the order of reading: each is a line of `bad_rows.jsonl`.
+    """
+
+    def __init__(self, policy: str = "stop") -> None:
+        if policy not in POLICIES:
+            raise ValueError(f"on_bad_row is {policy}; expected {' or '.join(POLICIES)}.")
+        self.skip = policy == "skip"
+        self.rows: list[dict[str, str]] = []
+        self._places: set[str] = set()
+
+    @contextmanager
+    def at(self, where: str) -> Iterator[None]:
+        """Puts the row's place before a ValueError, or counts the row: once, however often it is read."""
+        try:
+            yield
+        except ValueError as error:
+            if not self.skip:
+                raise ValueError(f"{where}: {error}") from None
+            if where not in self._places:
+                self._places.add(where)
+                self.rows.append({"place": where, "reason": str(error)})
+
+    def __contains__(self, where: str) -> bool:
+        """Whether the row at this place was left out: a source that is read again leaves out the same ones."""
+        return where in self._places
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """For a ledger's `left_out`: how many there were, under "bad rows"; empty where there were none."""
+        return Counter({BAD_ROWS: len(self.rows)} if self.rows else {})
+
+    @property
+    def first(self) -> str:
+        """The first one, as a message says it; "" where there was none."""
+        return f"{self.rows[0]['place']}: {self.rows[0]['reason']}" if self.rows else ""
+
+    def ledger(self, read: int, used: int, left_out: Mapping[str, int]) -> dict[str, Any]:
+        """A report's ledger of `read` usable rows: what is said of them, and the bad rows beside them."""
+        return {"read": read + len(self), "used": used, "left_out": {**left_out, **self.left_out}}
+
+    def write(self, output: str | Path) -> None:
+        """Writes the rows beside an output, a folder or a file, and warns of them; removes what an earlier run left.
+
+        A folder has `bad_rows.jsonl`; a file `scored.jsonl` has `scored.jsonl.bad_rows.jsonl`.
+        """
+        from rlaif.files.sources import write_jsonl
+
+        output = Path(output)
+        path = output / "bad_rows.jsonl" if output.is_dir() else output.with_name(f"{output.name}.bad_rows.jsonl")
+        if not self.rows:
+            path.unlink(missing_ok=True)
+            return
+        write_jsonl(path, self.rows)
+        many = "row" if len(self) == 1 else "rows"
+        warn(f"left out {len(self)} {many} that cannot be used, listed in {path}; the first: {self.first}")

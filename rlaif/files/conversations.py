@@ -1,0 +1,319 @@
+"""What a row says: its prompt, its responses and its system turn, read alike by every program.
+
+The prompt of a row, by the first of these that it has:
+
+    1. where two responses are whole conversations, what both begin with; a `prompt` column beside them must agree: a
+       text is one of the user's turns, or holds all turns in order; messages are the same
+    2. `prompt`: a text, or messages
+    3. `messages`, `conversations` or `conversation`: messages, without the assistant's last turn, which is a response
+    4. `instruction`, and `input` after an empty line where that is not empty
+    5. `question`, or `input` alone
+
+A `system`, `system_prompt` or `system_message` column is the system turn in front of it: the first that is not null. A
+row that has such a column has messages for its prompt, also where the turn is empty. A conversation that begins with
+that turn already stays as it is; with another one the row is refused.
+
+Messages are {"role", "content"} or ShareGPT's {"from", "value"}; a response is a text, one assistant message or a whole
+conversation that ends with one. What text cannot carry (tools, tool calls, images, ...) is refused by its name wherever
+it stands, in a column or a message. All other columns say nothing about the prompt and are carried along.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rlaif.records import Message, Prompt, check_messages, check_prompt, check_text, says_nothing, shown
+
+__all__ = [
+    "BEYOND_TEXT",
+    "SCORES",
+    "SYSTEM",
+    "by_scores",
+    "check_meaning",
+    "conversation",
+    "finite_number",
+    "messages",
+    "other_columns",
+    "prompt_columns",
+    "prompt_of",
+    "response_text",
+    "sides_of",
+    "turns_of",
+    "with_answer",
+    "with_system",
+]
+
+SYSTEM = ("system", "system_prompt", "system_message")
+TURNS = ("messages", "conversations", "conversation")
+# Pairs of columns that hold what somebody gave the chosen and the rejected response.
+SCORES = (
+    ("score_chosen", "score_rejected"),
+    ("chosen_score", "rejected_score"),
+    ("chosen_rating", "rejected_rating"),
+    ("rating_chosen", "rating_rejected"),
+    ("chosen-rating", "rejected-rating"),
+)
+# Columns that say something of a row that text cannot carry.
+BEYOND_TEXT = (
+    *("tools", "functions", "tool_calls", "function_call", "documents"),
+    *("image", "images", "video", "videos", "audio", "audios"),
+)
+_SPEAKERS = {"human": "user", "user": "user", "system": "system"}
+_SPEAKERS |= dict.fromkeys(("gpt", "chatgpt", "bing", "bard", "model", "assistant"), "assistant")
+
+
+def messages(value: Any, name: str) -> list[Message]:
+    """`value` as messages, called `name` in a ValueError; also ShareGPT's {"from", "value"}, and one message alone."""
+    turns = [value] if isinstance(value, Mapping) else value
+    if not isinstance(turns, list):
+        raise ValueError(f"{name} is {shown(value)}; expected a list of messages.")
+    return check_messages([_from_sharegpt(turn, name) for turn in turns], name)
+
+
+def _from_sharegpt(turn: Any, name: str) -> Any:
+    if not isinstance(turn, Mapping) or turn.get("role") is not None or not isinstance(turn.get("from"), str):
+        return turn
+    if turn["from"] not in _SPEAKERS:
+        raise ValueError(
+            f"{name} holds a turn from {shown(turn['from'])}; expected human, gpt or system. Write it into another "
+            "turn's text, or leave the row out."
+        )
+    return {**turn, "role": _SPEAKERS[turn["from"]], "content": turn.get("value")}
+
+
+def turns_of(value: Any, name: str) -> list[Message]:
+    """A response as what stands before it and the response itself, the last turn: a text, a message or a whole
+    conversation. A ValueError where the last turn is not the assistant's."""
+    if isinstance(value, str):
+        return [{"role": "assistant", "content": check_text(value, name)}]
+    if value is None or not isinstance(value, list | Mapping):
+        raise ValueError(f"{name} is {shown(value)}; expected text or a list of messages.")
+    found = messages(value, name)
+    if found[-1]["role"] != "assistant":
+        raise ValueError(f"{name} ends with the role {shown(found[-1]['role'])}; expected an assistant turn.")
+    return found
+
+
+def response_text(value: Any, name: str) -> str:
+    """The text of a response that stands alone: itself, or its one assistant message."""
+    turns = turns_of(value, name)
+    if len(turns) > 1:
+        raise ValueError(
+            f"{name} holds the roles {', '.join(turn['role'] for turn in turns)}; expected one assistant message. Put "
+            "the turns before it into the prompt."
+        )
+    return turns[0]["content"]
+
+
+def conversation(prompt: Prompt) -> list[Message]:
+    """A prompt as messages: a string is what the user said."""
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+
+
+def with_answer(prompt: Prompt, response: str) -> list[Message]:
+    """The whole conversation, response included."""
+    return [*conversation(prompt), {"role": "assistant", "content": response}]
+
+
+def system_of(row: Mapping[str, Any]) -> str | None:
+    """The row's system turn by its own column, "" for an empty one; None where it has no such column."""
+    there = [name for name in SYSTEM if name in row]
+    if not there:
+        return None
+    said = {name: row[name] for name in there if row[name] is not None}
+    for name, value in said.items():
+        if not isinstance(value, str):
+            raise ValueError(f"{name} is {shown(value)}; expected the text of the system turn, or null.")
+        check_text(value, name)
+    texts = {value for value in said.values() if value.strip()}
+    if len(texts) > 1:
+        raise ValueError(f"the row has two system turns, in {' and '.join(said)}; expected one. Remove a column.")
+    return next(iter(texts), "")
+
+
+def with_system(prompt: Prompt, row: Mapping[str, Any]) -> Prompt:
+    """`prompt` behind the system turn of the row's own column; itself where the row has none."""
+    system = system_of(row)
+    if system is None:
+        return prompt
+    turns = conversation(prompt)
+    if not system.strip():
+        return turns
+    if turns[0]["role"] != "system":
+        return [{"role": "system", "content": system}, *turns]
+    if turns[0]["content"].strip() != system.strip():
+        raise ValueError(
+            f"the system turn is {shown(system)} in its column and {shown(turns[0]['content'])} in the conversation; "
+            "expected one. Remove the wrong one."
+        )
+    return turns
+
+
+def prompt_of(row: Mapping[str, Any]) -> Prompt:
+    """The prompt of a row that stands for itself (2 to 5 above), behind its system turn; a ValueError without one."""
+    check_meaning(row)
+    return with_system(_asked(row), row)
+
+
+def prompt_columns(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns that `prompt_of` makes the row's prompt of, the system turn's among them."""
+    return (*_asking(row), *(name for name in SYSTEM if name in row))
+
+
+def other_columns(row: Mapping[str, Any], names: Sequence[str] = ("chosen", "rejected")) -> dict[str, Any]:
+    """The columns that `sides_of` makes nothing of, by the source's names."""
+    whole = any(isinstance(row.get(name), list) and len(row[name]) > 1 for name in names)
+    used = {*names, *SYSTEM, *(("prompt",) if whole else _asking(row))}
+    return {name: value for name, value in row.items() if name not in used}
+
+
+def _asking(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns of the row's prompt, without the system turn's; none where it has none."""
+    names = ("prompt", *TURNS, "instruction", "question", "input")
+    first = next((name for name in names if row.get(name) is not None), None)
+    if first == "instruction" and row.get("input") is not None:
+        return "instruction", "input"
+    return () if first is None else (first,)
+
+
+def _asked(row: Mapping[str, Any]) -> Prompt:
+    names = _asking(row)
+    if not names:
+        if "prompt" in row:
+            raise ValueError("prompt is null; expected a value. Remove the row or fill it in.")
+        raise ValueError(
+            f"the row has no 'prompt'; expected prompt, messages, conversations, instruction or question, got "
+            f"{_names(row)}. Rename or add the column."
+        )
+    value = row[names[0]]
+    if names[0] in TURNS:
+        turns = messages(value, names[0])
+        turns = turns[:-1] if turns[-1]["role"] == "assistant" else turns
+        if not turns:
+            raise ValueError(f"{names[0]} holds no turn but the assistant's; expected what it answers.")
+        return check_prompt(turns)
+    if names == ("instruction", "input") and row["input"] != "":
+        parts = [row[name] for name in names]
+        if not all(isinstance(part, str) for part in parts):
+            raise ValueError(f"instruction and input are {shown(parts)}; expected two texts.")
+        return check_prompt("\n\n".join(part for part in parts if part.strip()))
+    if isinstance(value, str):
+        return check_prompt(value)
+    if names[0] != "prompt":
+        raise ValueError(f"{names[0]} is {shown(value)}; expected text.")
+    return check_prompt(messages(value, "prompt"))
+
+
+def sides_of(row: Mapping[str, Any], names: Sequence[str] = ("chosen", "rejected")) -> tuple[Prompt, str, str]:
+    """The prompt and the two responses of a row.
+
+    Args:
+        row: its columns.
+        names: the columns of the responses.
+
+    Raises:
+        ValueError: a column is missing or says something else than another one; what text cannot carry.
+    """
+    check_meaning(row)
+    before: list[list[Message]] = []
+    texts: list[str] = []
+    for name in names:
+        if row.get(name) is None:
+            missing = f"{name} is null" if name in row else f"the row has no '{name}'"
+            raise ValueError(f"{missing}; expected a prompt with {' and '.join(names)}, got {_names(row)}.")
+        *turns, last = turns_of(row[name], name)
+        texts.append(last["content"])
+        if turns:
+            before.append(turns)
+    first, second = texts
+    if not before:
+        return with_system(_asked(row), row), first, second
+    if before[0] != before[-1]:
+        raise ValueError(
+            f"{' and '.join(names)} begin with different conversations; expected two responses to one prompt. Remove "
+            "the row."
+        )
+    turns = _agreeing(before[0], row.get("prompt"), names[0])
+    return with_system(check_prompt(turns), row), first, second
+
+
+def _agreeing(turns: list[Message], prompt: Any, name: str) -> list[Message]:
+    """`turns`, which a response begins with, where a `prompt` column says the same; with its system turn, if that is
+    the only one."""
+    if prompt is None:
+        return turns
+    if isinstance(prompt, str):
+        if any(turn["role"] == "user" and _words(turn["content"]) == _words(prompt) for turn in turns):
+            return turns
+        spoken = [turn for turn in turns if turn["role"] != "system"]
+        if _is_marked_up(prompt, turns) or _is_marked_up(prompt, spoken):
+            return turns
+    else:
+        asked = messages(prompt, "prompt")
+        systems = [one[0] for one in (asked, turns) if one[0]["role"] == "system"]
+        bare = [one[1:] if one[0]["role"] == "system" else one for one in (asked, turns)]
+        if bare[0] == bare[1] and all(system == systems[0] for system in systems):
+            return [*systems[:1], *bare[1]]
+    raise ValueError(
+        f"prompt is {shown(prompt)}, which {name}, a whole conversation, does not begin with; expected the same prompt "
+        "in both. Remove the wrong one."
+    )
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
+
+
+_MARKUP = re.compile(r"<[^<>]*>|\[/?\w+\]|\b(user|human|assistant|model|system|prompt|response)\b", re.IGNORECASE)
+
+
+def _is_marked_up(text: str, turns: Sequence[Message]) -> bool:
+    """Whether a text holds all turns in order and, beside them, nothing but a template's markup."""
+    rest, left = _words(text), []
+    for turn in turns:
+        before, found, rest = rest.partition(_words(turn["content"])) if turn["content"].strip() else ("", " ", rest)
+        if not found:
+            return False
+        left.append(before)
+    return re.search(r"\w", _MARKUP.sub("", " ".join([*left, rest]))) is None
+
+
+def check_meaning(row: Mapping[str, Any], used: Iterable[str] = ()) -> None:
+    """A ValueError for a column that says what text cannot carry (tools, images), but for those that are `used`."""
+    for name in BEYOND_TEXT:
+        if name in row and name not in used and not says_nothing(row[name]):
+            raise ValueError(
+                f"the row has {name} ({shown(row[name])}), which text cannot carry; expected a conversation of texts. "
+                "Leave the row out, write it into the prompt, or rename a column that means something else."
+            )
+
+
+def by_scores(row: Mapping[str, Any]) -> tuple[float | None, str | None]:
+    """P(chosen is preferred) by the row's scores of both, and the reason where there is none.
+
+    1 where it has no scores or the chosen one's is higher, 0.5 where they are equal, None where they contradict it.
+    """
+    for names in SCORES:
+        if all(name in row for name in names):
+            first, second = (finite_number(row[name]) for name in names)
+            if first is not None and second is not None and first <= second:
+                return (0.5, None) if first == second else (None, "chosen has the lower score")
+    return 1.0, None
+
+
+def finite_number(value: Any) -> float | None:
+    """A score as a number, also where it was written as text; None where it is none."""
+    if isinstance(value, bool):
+        return None
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _names(row: Mapping[str, Any]) -> str:
+    return ", ".join(str(name) for name in row).encode("utf-8", "replace").decode()
