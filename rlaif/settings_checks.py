@@ -1,0 +1,122 @@
+"""Numbers in settings: what each of them can be, wherever it comes from, whichever library has named it.
+
+A number that is NaN or infinite is none, and most settings have a range: a negative beta learns the opposite, a
+temperature that is NaN draws anything. Here it is refused by name when it is read, before anything is loaded. A
+setting's own default is right whatever the range: it stands for "not used" in places.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+__all__ = ["check_number", "check_settings"]
+
+LARGEST = 2**31 - 1  # of a whole number: beyond it libraries overflow, each in its own way
+_SEEDS = 2**32 - 1  # NumPy's
+
+
+class _Range(NamedTuple):
+    """Numbers from `low` to `high`; an open end is left out. `words` say it in errors."""
+
+    words: str
+    low: float
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` is within."""
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return above and below
+
+
+_ABOVE_0 = _Range("a number above 0", 0.0, low_open=True)
+_FROM_0 = _Range("0 or more", 0.0)
+_FROM_1 = _Range("at least 1", 1.0)
+_SHARE = _Range("a number in [0, 1]", 0.0, 1.0)
+_MASS = _Range("a number in (0, 1]", 0.0, 1.0, low_open=True)
+_DECAY = _Range("a number in [0, 1)", 0.0, 1.0, high_open=True)
+_TEMPERATURE = _Range("0 (greedy) or more", 0.0)
+_SECONDS = _Range("a number of seconds above 0", 0.0, low_open=True)
+_SEED = _Range(f"a whole number from 0 to {_SEEDS:,}", 0, _SEEDS)
+_PORT = _Range("a port from 1 to 65,535", 1, 65_535)
+
+_RANGES: dict[str, _Range] = {
+    **dict.fromkeys(("learning_rate", "learning_rate_full", "learning_rate_lora", "critic_learning_rate"), _ABOVE_0),
+    **dict.fromkeys(("beta", "kl_target", "adam_epsilon", "num_train_epochs", "discopop_tau", "lora_alpha"), _ABOVE_0),
+    **dict.fromkeys(("repetition_penalty", "epsilon", "epsilon_high", "reward_clip", "value_clip"), _ABOVE_0),
+    **dict.fromkeys(("kl_coef", "kl_gain", "value_coef", "missing_eos_penalty", "critic_warmup_steps"), _FROM_0),
+    **dict.fromkeys(("weight_decay", "max_grad_norm", "warmup_steps", "eval_delay", "dataloader_num_workers"), _FROM_0),
+    **dict.fromkeys(("center_rewards_coefficient", "router_aux_loss_coef", "neftune_noise_alpha"), _FROM_0),
+    **dict.fromkeys(("logging_steps", "eval_steps", "save_steps", "price_input", "price_output", "examples"), _FROM_0),
+    **dict.fromkeys(("warmup_ratio", "gamma", "gae_lambda", "ld_alpha", "min_p", "top_entropy_quantile"), _SHARE),
+    **dict.fromkeys(("coverage", "similarity"), _SHARE),
+    **dict.fromkeys(("top_p", "policy_top_p", "vllm_gpu_memory_utilization"), _MASS),
+    **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor"), _DECAY),
+    **dict.fromkeys(("temperature", "policy_temperature"), _TEMPERATURE),
+    **dict.fromkeys(("patience", "timeout", "vllm_server_timeout", "ddp_timeout"), _SECONDS),
+    **dict.fromkeys(("seed", "data_seed"), _SEED),
+    **dict.fromkeys(("vllm_server_port", "vllm_group_port"), _PORT),
+    **dict.fromkeys(("lora_r", "per_device_train_batch_size", "per_device_eval_batch_size", "limit", "n"), _FROM_1),
+    **dict.fromkeys(("gradient_accumulation_steps", "max_length", "max_completion_length", "max_new_tokens"), _FROM_1),
+    **dict.fromkeys(("batch_tokens", "score_batch_size", "num_generations", "num_iterations"), _FROM_1),
+    **dict.fromkeys(("steps_per_generation", "generation_batch_size", "held_out_limit", "bootstrap_samples"), _FROM_1),
+    **dict.fromkeys(("precompute_ref_batch_size", "dataloader_prefetch_factor", "eval_accumulation_steps"), _FROM_1),
+    **dict.fromkeys(("torch_empty_cache_steps", "save_total_limit", "vllm_tensor_parallel_size"), _FROM_1),
+}
+
+
+def check_settings(values: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> None:
+    """A ValueError that names the first setting whose number is none that it can have.
+
+    Args:
+        values: settings by name: numbers, lists and mappings of them, or anything else, which is let through.
+        defaults: what each is where nothing was given.
+    """
+    for name, value in values.items():
+        if defaults is None or name not in defaults or not _same(value, defaults[name]):
+            check_number(name, value)
+
+
+def check_number(name: str, value: Any) -> None:
+    """A ValueError unless `value`, where it is a number, is one that the setting `name` can have."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            _check_finite(f"{name}: {key}", part, "a number")
+    elif isinstance(value, list | tuple):
+        _check_finite(name, value, "numbers")
+    elif _is_number(value):
+        within = _RANGES.get(name)
+        _check_finite(name, value, within.words if within else "a number")
+        if name == "max_steps":
+            if value != -1 and value < 1:
+                raise ValueError(f"max_steps is {value}; expected at least 1, or -1 for all of num_train_epochs.")
+        elif within and not within.holds(value):
+            raise ValueError(f"{name} is {value}; expected {within.words}.")
+        elif isinstance(value, int) and abs(value) > LARGEST and within is not _SEED:
+            raise ValueError(f"{name} is {value:,}; expected at most {LARGEST:,}.")
+
+
+def _check_finite(name: str, value: Any, wanted: str) -> None:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            _check_finite(f"{name}: {key}", part, wanted)
+    elif isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        for part in value:
+            _check_finite(name, part, wanted)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > 2**63:  # as a float it may be none
+            raise ValueError(f"{name} is a whole number of more than 18 digits; expected at most {LARGEST:,}.")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} is {value}; expected {wanted}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _same(value: Any, default: Any) -> bool:
+    return type(value) is type(default) and bool(value == default)
