@@ -24,9 +24,9 @@ from typing import IO, Any, overload
 from rlaif.commands.build import build as build_dataset
 from rlaif.commands.judge import JudgeReport, column_of, write_judgments
 from rlaif.commands.sample import SampleConfig, sample_pairs
-from rlaif.files.occupied import occupied
+from rlaif.files.ownership import claim_store
 from rlaif.files.selection import BuildConfig
-from rlaif.files.sources import read_prompts, stream_pairs, write_jsonl
+from rlaif.files.sources import read_prompts, stream_pairs
 from rlaif.files.store import Store
 from rlaif.files.votes import refuse_older
 from rlaif.judging.ask import answers
@@ -205,12 +205,12 @@ def rate(
 
 @contextmanager
 def _in_use(store: str | Path | None, what: str) -> Iterator[None]:
-    """Marks a folder as in use, where there is one."""
+    """Makes a folder the store of what is asked, where there is one."""
     if store is None:
         yield
         return
     refuse_older(store)
-    with occupied(store, what):
+    with claim_store(store, what):
         yield
 
 
@@ -239,15 +239,16 @@ def build(
     """
     if known := settings.keys() - {f.name for f in dataclasses.fields(BuildConfig)}:
         raise ValueError(f"{min(known)!r} is not a setting of rlaif.build; `rlaif build --help` lists them.")
+    source: str | None
+    given: Iterable[Judgment] | None = None
     if isinstance(judgments, str | Path):
         source = str(judgments)
     elif isinstance(judgments, Judgments) and judgments.folder is not None:
         source = str(judgments.folder)
     else:
-        source = str(Path(output) / "judgments.jsonl")
-        if is_main():
-            write_jsonl(source, (judgment.row() for judgment in judgments))
-    report = build_dataset(BuildConfig(judgments=source, output=str(output), **settings)) if is_main() else {}
+        source, given = None, judgments
+    config = BuildConfig(judgments=source, output=str(output), **settings)
+    report = build_dataset(config, given) if is_main() else {}
     wait_for_everyone()
     return report
 

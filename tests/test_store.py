@@ -632,7 +632,7 @@ def test_an_interrupted_run_says_so_and_goes_on_with_the_same_command(tmp_path: 
     assert first.returncode == 4, errors
     lines = [line for line in errors.splitlines() if line and "%|" not in line]
     assert lines == ["error: interrupted; what was stored is kept, and the same command goes on from there."]
-    assert listed(tmp_path / "out") == ["replies"]
+    assert listed(tmp_path / "out") == [".written-by", "replies"]
     kept = set(stored(tmp_path / "out"))
     assert 3 <= len(kept) < 20
     done = rlaif(*arguments, **{**env, "SLEEP": "0"})

@@ -5,23 +5,35 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rlaif.config import UsageError
 from rlaif.files.manifest import elapsed, write_manifest
+from rlaif.files.ownership import claim
 from rlaif.files.preferences import FLIPPED, preference_row, preference_schema
 from rlaif.files.selection import BuildConfig, flip, is_flipped, judgments_of, select, split_for
 from rlaif.files.shards import SPLITS, Shards
-from rlaif.files.sources import write_json
-from rlaif.records import Preference
+from rlaif.files.sources import write_json, write_jsonl
+from rlaif.files.swap import put_in_place, staging
+from rlaif.records import Judgment, Preference
 
 __all__ = ["build"]
 
 
-def build(config: BuildConfig) -> dict[str, Any]:
-    """Runs `rlaif build`; writes the dataset, report.json and manifest.json and returns the report."""
+def build(config: BuildConfig, judgments: Iterable[Judgment] | None = None) -> dict[str, Any]:
+    """Runs `rlaif build`; writes the dataset, report.json and manifest.json and returns the report.
+
+    Args:
+        config: its settings.
+        judgments: from memory, for `config.judgments`; the output keeps them as judgments.jsonl.
+
+    Raises:
+        ValueError: a setting, a row, or an output that is not `rlaif build`'s own.
+    """
+    if judgments is not None and config.output:
+        config = dataclasses.replace(config, judgments=str(Path(config.output) / "judgments.jsonl"))
     if not config.judgments or not config.output:
         raise UsageError("judgments and output must be set; expected --judgments SOURCE --output FOLDER.")
     if not (config.validation >= 0.0 and config.test >= 0.0 and config.validation + config.test < 1.0):
@@ -38,6 +50,21 @@ def build(config: BuildConfig) -> dict[str, Any]:
             f"flip_rate is {config.flip_rate}; expected a share in [0, 0.5]: at 0.5 a verdict says nothing, above it "
             "the opposite."
         )
+    reads = [] if judgments is not None else [_file_of(config)]
+    with claim(config.output, "rlaif build", reads):
+        if judgments is not None:
+            write_jsonl(config.judgments, (judgment.row() for judgment in judgments))
+        return _build(config)
+
+
+def _file_of(config: BuildConfig) -> Path:
+    """What is read of `config.judgments`: of a folder that `rlaif judge` wrote, one file."""
+    source = Path(str(config.judgments))
+    judged = source / "judgments.jsonl"
+    return judged if config.z_from == "judge" and judged.is_file() else source
+
+
+def _build(config: BuildConfig) -> dict[str, Any]:
     left_out: Counter[str] = Counter()
     judgments = judgments_of(config)
     selected = select(
@@ -50,14 +77,25 @@ def build(config: BuildConfig) -> dict[str, Any]:
     first = next(selected, None)
     if first is None:
         raise ValueError(f"no preference is left of {left_out.total()} judgments ({dict(left_out)}); nothing written.")
-    folder = Path(config.output)
+    folder = Path(str(config.output))
+    # Everything is written before anything is replaced: a full disk leaves the earlier dataset as it was.
+    with staging(folder, ".building") as staged:
+        report = _write(config, staged, first, selected, left_out)
+        put_in_place(staged, folder)
+    return report
+
+
+def _write(
+    config: BuildConfig, folder: Path, first: Preference, others: Iterable[Preference], left_out: Counter[str]
+) -> dict[str, Any]:
+    """Writes the dataset, its card, report and manifest to an empty folder; the report."""
     confidence, flipped = 0.0, 0
     # A dataset with noise that was converted and is built again brings the column: turned round twice is as judged.
     carried = config.z_from == "judge" and FLIPPED in first.extra
     noisy = carried or config.flip_rate > 0.0
     schema = preference_schema(conversational=isinstance(first.prompt, list), flipped=noisy)
     with Shards(folder / "data", schema) as shards:
-        for preference in itertools.chain([first], selected):
+        for preference in itertools.chain([first], others):
             turned = is_flipped(preference, config) != (carried and bool(preference.extra.get(FLIPPED)))
             row = preference_row(preference) | ({FLIPPED: turned} if noisy else {})
             shards.add(split_for(preference, config), row)
@@ -77,7 +115,8 @@ def build(config: BuildConfig) -> dict[str, Any]:
     }
     (folder / "README.md").write_text(_card(first, report), encoding="utf-8")
     write_json(folder / "report.json", report)
-    write_manifest(folder, "rlaif build", dataclasses.asdict(config), [config.judgments])
+    inputs = dict.fromkeys([str(config.judgments), str(_file_of(config))])
+    write_manifest(folder, "rlaif build", dataclasses.asdict(config), inputs)
     return report
 
 

@@ -34,7 +34,7 @@ from rlaif.assess.truth import GoldReward, load_gold
 from rlaif.assess.wins import mean_and_error, win_rate_by_judge, win_rate_by_reward
 from rlaif.config import UsageError, named_values
 from rlaif.files.manifest import elapsed
-from rlaif.files.occupied import occupied
+from rlaif.files.ownership import claim
 from rlaif.files.sources import read_judgments, read_prompts, write_jsonl
 from rlaif.judging.pairwise import Pairwise, judge_pairs
 from rlaif.judging.sampling import Completion, Sampling, complete, local_policy
@@ -143,7 +143,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             model is loaded is checked before.
     """
     plan = _Plan.of(config)
-    with occupied(plan.output, "rlaif evaluate"):
+    with claim(plan.output, "rlaif evaluate", plan.reads):
         sampled = _sample_policies(plan)
         judgments = _judge_policies(plan, sampled)
         report = _measure(plan, sampled, judgments) if is_main() else {}
@@ -211,6 +211,13 @@ class _Plan:
     preferences: Any
     seconds: dict[str, float]
     too_long: int = 0
+
+    @property
+    def reads(self) -> list[str]:
+        """The files, folders and Hub ids that are read."""
+        sources = (self.config.reward_model, self.config.preferences, self.config.judgments)
+        named = [str(self.config.prompts), *self.policies.values(), self.reference_path, *filter(None, sources)]
+        return list(dict.fromkeys(named))
 
     @property
     def baseline(self) -> str:
@@ -600,10 +607,6 @@ def _write(
         for index, prompt in enumerate(plan.prompts[: config.examples])
     ]
     write_report(plan.output, report, examples)
-    inputs = [str(config.prompts), *plan.policies.values(), plan.reference_path]
-    inputs += [source for source in (config.reward_model, config.preferences, config.judgments) if source]
     judge = plan.judge.about if plan.judge else {}  # as it was asked, defaults and its file filled in
     served = served_by(plan.judge.models.values()) if plan.judge else {}
-    write_manifest(
-        plan.output, "rlaif evaluate", {**dataclasses.asdict(config), **judge}, dict.fromkeys(inputs), **served
-    )
+    write_manifest(plan.output, "rlaif evaluate", {**dataclasses.asdict(config), **judge}, plan.reads, **served)

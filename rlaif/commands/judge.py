@@ -18,7 +18,7 @@ from typing import Any
 from rlaif.assess.agreement import JudgeNumbers
 from rlaif.config import GateError, UsageError, warn
 from rlaif.files.manifest import elapsed, write_manifest
-from rlaif.files.occupied import occupied
+from rlaif.files.ownership import claim
 from rlaif.files.sources import stream_pairs, whole_file, write_json, write_row
 from rlaif.files.store import Store
 from rlaif.files.votes import refuse_older
@@ -132,7 +132,7 @@ def write_judgments(
     """
     folder, counts, numbers = Path(folder), Counts(), JudgeReport(by)
     refuse_older(folder)
-    with occupied(folder, "rlaif judge"), Store(folder) as store:
+    with claim(folder, "rlaif judge", inputs), Store(folder) as store:
         comparisons = answers(
             method, pairs, store, total=total, label="judging", ask=ask, counts=counts, everyone=False
         )

@@ -20,7 +20,7 @@ from typing import Any
 
 from rlaif.config import UsageError, looks_like_key, warn
 from rlaif.files.manifest import elapsed, write_manifest
-from rlaif.files.occupied import occupied
+from rlaif.files.ownership import claim
 from rlaif.files.sources import read_prompts, write_json, write_jsonl
 from rlaif.judging.sampling import Completion, Sampling, api_policy, complete, local_policy
 from rlaif.judging.values import parse_body
@@ -180,7 +180,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     if config.limit is not None and config.limit < 1:
         raise UsageError(f"limit is {config.limit}; expected at least one prompt, or no limit.")
     prompts = read_prompts(config.prompts, config.split, config.config_name)[: config.limit]
-    with occupied(config.output, "rlaif sample"):
+    with claim(config.output, "rlaif sample", [config.prompts, *names]):
         policies, reasons = load_policies(config), Counter[str]()
         pairs, counts = sample_pairs(config, prompts, policies, reasons)
         if not is_main():

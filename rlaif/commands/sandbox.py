@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rlaif.files.ownership import claim
 from rlaif.files.sources import write_jsonl
 from rlaif.sandbox.world import demonstrations, prompts
 
@@ -41,4 +42,5 @@ def write_sandbox(config: SandboxConfig) -> dict[Path, int]:
         folder / "evaluation.jsonl": [{"prompt": prompt} for prompt in asked[config.prompts :]],
         folder / "demonstrations.jsonl": shown[: config.demonstrations],
     }
-    return {path: write_jsonl(path, rows) for path, rows in files.items()}
+    with claim(folder, "rlaif sandbox"):
+        return {path: write_jsonl(path, rows) for path, rows in files.items()}

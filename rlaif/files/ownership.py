@@ -1,6 +1,6 @@
 """What a command may write into: a new or empty folder, its own earlier output, or nothing.
 
-A command's own output is known by the `command` of its manifest.json or, where a run was killed before it wrote one, by
+A command's own output is known by the `command` of its manifest.json or, as long as there is none (a run was killed), by
 a hidden mark that it left when it began. Everything else belongs to somebody else, and a command that is refused has
 changed nothing: it has not even made the folder.
 """
@@ -70,6 +70,7 @@ def claim(
         with occupied(path, command):
             _note(path, command)
             yield
+            _forget(path, command)
     except BaseException:
         if empty:
             _undo(path, new)
@@ -213,6 +214,18 @@ def _note(path: Path, command: str) -> None:
     commands = [str(other) for other in found] if isinstance(found, list) else []
     if command not in commands:
         write_json(path / MARK, {"commands": [*commands, command]})
+
+
+def _forget(path: Path, command: str) -> None:
+    """Takes `command` from the folder's mark once its manifest says the same."""
+    if _object(path / MANIFEST).get("command") != command:
+        return
+    found = _object(path / MARK).get("commands", [])
+    others = [str(other) for other in found if other != command] if isinstance(found, list) else []
+    if others:
+        write_json(path / MARK, {"commands": others})
+    else:
+        (path / MARK).unlink(missing_ok=True)
 
 
 def _undo(path: Path, new: list[Path]) -> None:

@@ -1,17 +1,19 @@
 """Parquet shards, written as the rows come: a dataset of any size in the memory of one row group.
 
 A split is `train-00000-of-00003.parquet` and so on, the names that `datasets` and the Hub know. A folder of shards is
-written beside its place and moved there whole, so that a killed run leaves the old one or the new one, never half.
+written beside its place and changes places with what is there, so that a kill at any moment leaves the old one or the
+new one, never half and never none.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+
+from rlaif.files.swap import replace_folder
 
 __all__ = ["SHARD_BYTES", "SPLITS", "Shards", "in_order", "parquet_splits", "read_tables"]
 
@@ -81,9 +83,8 @@ class Shards:
         for split, files in self._files.items():
             for at, file in enumerate(files):
                 file.rename(file.with_name(f"{split}-{at:05d}-of-{len(files):05d}.parquet"))
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-        os.replace(self._partial, self.folder)
+        replace_folder(self._partial, self.folder)
+        shutil.rmtree(self._partial, ignore_errors=True)  # now the shards that were there before
         self.rows = in_order(self.rows)
 
     def __enter__(self) -> Shards:
