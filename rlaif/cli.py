@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -120,21 +121,18 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 
 def main() -> None:
     """The `rlaif` program."""
+    run(_command)
+
+
+def _command() -> None:
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(_USAGE, end="")
-        return
-    if arguments[0] == "--version":
+    elif arguments[0] == "--version":
         print(__version__)
-        return
-
-    def command() -> None:
-        if arguments[0] not in COMMANDS:
-            import difflib
-
-            close = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(COMMANDS)}."
-            raise UsageError(f"{arguments[0]!r} is not a command; {hint}")
+    elif arguments[0] in COMMANDS:
         COMMANDS[arguments[0]](arguments[1:])
-
-    run(command)
+    else:
+        close = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(COMMANDS)}."
+        raise UsageError(f"{arguments[0]!r} is not a command; {hint}")

@@ -7,18 +7,19 @@ missing or is no mapping is one clear line, and numbers that YAML reads as text 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
-import errno
 import importlib
-import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
+from rlaif.errors.lines import GateError, UsageError, fail, warn
+from rlaif.errors.program import run
 from rlaif.secrets import CREDENTIAL, keep_secret, looks_like_key, redacted
+from rlaif.settings_checks import check_settings
 
 __all__ = [
     "CREDENTIAL",
@@ -35,72 +36,6 @@ __all__ = [
     "run",
     "warn",
 ]
-
-
-# A full disk, a folder that may not be written, a file where a folder should be: a user's to mend, not a bug to trace.
-_FILE_TROUBLE = {errno.ENOENT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
-_FILE_TROUBLE |= {errno.ENOSPC, errno.EDQUOT}
-
-
-class GateError(ValueError):
-    """What was asked for is done and written, and it is not good enough to go on with."""
-
-
-class UsageError(ValueError):
-    """What was asked for does not fit the program: an unknown command or setting, or a value that it cannot have."""
-
-
-def fail(message: str, status: int = 1) -> NoReturn:
-    """Ends the program with one line on stderr and the exit status that `run` lists."""
-    print(f"error: {_line(message)}", file=sys.stderr, flush=True)
-    raise SystemExit(status)
-
-
-def warn(message: str) -> None:
-    """One line on stderr about something that a user should know and that ends nothing; main process only."""
-    if os.environ.get("RANK", "0") != "0":
-        return
-    bars = getattr(getattr(sys.modules.get("tqdm"), "tqdm", None), "_instances", ())
-    below = "\n" if any(not bar.disable for bar in bars) else ""  # a progress bar has not ended its line
-    print(f"{below}warning: {_line(message)}", file=sys.stderr, flush=True)
-
-
-def _line(message: str) -> str:
-    """A message on one line that any terminal can be sent, without keys."""
-    return redacted(" ".join(message.encode("utf-8", "replace").decode().split()))
-
-
-def run(main: Callable[[], None]) -> None:
-    """Runs a program: a user's mistake (ValueError) ends it in one line, anything else in a traceback.
-
-    Exit status:
-        0: it did what it was asked.
-        1: an error, in the data, a model, a file or a folder; also a bug, with its traceback.
-        2: usage (UsageError): a command, a setting or a --config that does not fit; no work was begun.
-        3: a gate failed (GateError): everything is written, and is not good enough to go on with.
-        4: stopped on purpose (Ctrl-C): what was stored is kept, and the same command goes on from there.
-
-    RLAIF_TRACEBACK=1 in the environment shows the traceback of a ValueError too: some come from libraries. No key is
-    shown in either.
-    """
-    sys.excepthook = _show_traceback
-    try:
-        main()
-    except ValueError as error:
-        if os.environ.get("RLAIF_TRACEBACK"):
-            raise
-        fail(str(error), 2 if isinstance(error, UsageError) else 3 if isinstance(error, GateError) else 1)
-    except OSError as error:
-        if error.errno not in _FILE_TROUBLE:
-            raise
-        fail(f"{error.strerror}: {error.filename or 'while writing'}; what was stored is kept.")
-    except KeyboardInterrupt:
-        fail("interrupted; what was stored is kept, and the same command goes on from there.", 4)
-
-
-def _show_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """A bug's traceback, without keys."""
-    print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr, flush=True)
 
 
 def import_function(name: str) -> Callable[..., Any]:
@@ -166,13 +101,30 @@ def _parse(
             raise ValueError("--config has no value; expected the path of a YAML file.")
         _check_config(args[at], known, {action.dest: action for action in parser._actions})
     parser.error = _complain(known)
+    _check_numbers(parser, types)
     parsed, rest = _split(parser.parse_args_and_config(args=args, return_remaining_strings=True))
     for word in rest:
         if word.startswith("-"):
             raise ValueError(_unknown(word, known))
     if rest:
         raise ValueError(f"got {rest[0]!r} without an option before it; expected --name value.")
+    for settings, kind in zip(parsed, types, strict=True):  # what a dataclass has read from a text: a mapping as JSON
+        own = {field.name: field.default for field in dataclasses.fields(kind)}
+        check_settings({name: value for name, value in vars(settings).items() if name in own}, own)
     return parsed
+
+
+def _check_numbers(parser: Any, types: tuple[Any, ...]) -> None:
+    """Has `parser` refuse numbers that settings cannot have, before a dataclass computes with them."""
+    defaults = {field.name: field.default for kind in types for field in dataclasses.fields(kind)}
+    inner = parser.parse_known_args
+
+    def parse_known_args(*args: Any, **kwargs: Any) -> Any:
+        namespace, rest = inner(*args, **kwargs)
+        check_settings(vars(namespace), defaults)
+        return namespace, rest
+
+    parser.parse_known_args = parse_known_args
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

@@ -18,6 +18,8 @@ FLOORS = {
     "rlaif/config.py": 0,
     "rlaif/metrics.py": 0,
     "rlaif/secrets.py": 0,
+    "rlaif/settings_checks.py": 0,
+    "rlaif/errors/": 0,
     "rlaif/files/": 1,
     "rlaif/models/": 2,
     "rlaif/judging/": 3,
