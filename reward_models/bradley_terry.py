@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -45,26 +46,36 @@ class DataConfig:
 
 def main() -> None:
     training.quiet_libraries()
+    from rlaif.training.models import ModelConfig, base_model
+    from rlaif.training.trainers import SoftRewardConfig
+
+    # ---- parse
+    data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftRewardConfig, description=__doc__)
+    settings = {**asdict(data_config), **asdict(model_config)}
+    reads = [data_config.dataset, model_config.model, base_model(model_config.model)]
+    with training.output_folder("reward_models/bradley_terry.py", args, settings, reads) as start:
+        fit(data_config, model_config, args, start)
+
+
+def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> None:
+    """Trains from the beginning, or on from the checkpoint `start`, and writes `args.output_dir`."""
     from transformers import set_seed
 
     from rlaif.assess.length import longer
     from rlaif.files.manifest import elapsed, write_manifest
     from rlaif.files.sources import fingerprint, write_json
-    from rlaif.models.loading import load_tokenizer, quiet
+    from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
     from rlaif.models.reward_model import RewardModel, RewardModelCard
     from rlaif.training.baselines import BagOfWords
     from rlaif.training.data import check_sides, report_too_long, reward_pairs
     from rlaif.training.measure import preference_report
-    from rlaif.training.models import ModelConfig, load_reward_backbone, lora
-    from rlaif.training.trainers import SoftRewardConfig, SoftRewardTrainer
+    from rlaif.training.models import load_reward_backbone, lora, modules_of
+    from rlaif.training.saving import put_in_place, save
+    from rlaif.training.trainers import SoftRewardTrainer
 
     say = print if is_main() else lambda *_: None
-
-    # ---- parse
-    data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftRewardConfig, description=__doc__)
-    start = training.resume_point(args.resume_from_checkpoint, args.output_dir)
 
     # ---- load
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
@@ -79,23 +90,22 @@ def main() -> None:
         if rows is not None and (line := report_too_long(split, rows, args.max_length)):
             say(line)
     set_seed(args.seed)  # the new head is random
-    model, new_modules = load_reward_backbone(model_config, tokenizer)
+    model, new = load_reward_backbone(model_config, tokenizer)
+    say(f"new, random until trained: {', '.join(new)}" if new else "no weight is new: training goes on")
     trainer = SoftRewardTrainer(
         model,
         args,
         train_dataset=pairs.rows,
         eval_dataset=test_pairs.rows if test_pairs else None,
         processing_class=tokenizer,
-        peft_config=lora(model_config, new_modules),
+        peft_config=lora(model_config, modules_of(new)),
     )
 
     # ---- train
     outcome = trainer.train(resume_from_checkpoint=start)
 
     # ---- save
-    with quiet():
-        trainer.save_model()
-        trainer.save_state()
+    folder = save(trainer)
     card = RewardModelCard(
         rendering=rendering.row(),
         max_length=args.max_length,
@@ -114,7 +124,7 @@ def main() -> None:
     training.leave_process_group()
     if not is_main():
         return  # one process measures
-    card.write(args.output_dir)
+    card.write(folder)
 
     # ---- reload: the model that others will load must be the one that was trained
     sample = (test or train).select(range(min(CHECKED, len(test or train))))
@@ -124,19 +134,20 @@ def main() -> None:
     log_history = trainer.state.log_history
     del trainer, model, trained
     gc.collect()
-    reward_model = RewardModel.load(args.output_dir)
+    reward_model = RewardModel.load(folder)
     after = reward_model.score(prompts, responses)
     if before is not None and not np.array_equal(before, after, equal_nan=True):
         raise ValueError(
-            f"the reward model in {args.output_dir} does not score as it did when it was trained (largest difference "
-            f"{np.nanmax(np.abs(before - after)):.2e} on {len(before)} responses); expected equal bits. Do not use it."
+            f"the reward model that was saved does not score as it did when it was trained (largest difference "
+            f"{np.nanmax(np.abs(before - after)):.2e} on {len(before)} responses); expected equal bits. "
+            f"{args.output_dir} is left as it was."
         )
 
     # ---- report
     anchor = train.shuffle(seed=args.seed).select(range(min(ZEROED, len(train))))
     zero_2N = reward_model.score([*anchor["prompt"]] * 2, [*anchor["chosen"], *anchor["rejected"]])
     card = RewardModelCard(**{**asdict(card), "zero": float(np.nanmean(zero_2N))})
-    card.write(args.output_dir)
+    card.write(folder)
     report = {
         "train": {
             "pairs": len(pairs),
@@ -145,6 +156,7 @@ def main() -> None:
             "loss": outcome.training_loss,
             "preference_loss": args.preference_loss,
             "label_smoothing": args.label_smoothing,
+            "new_weights": new,
             "processes": process_count(),
         },
         "reload": {"responses": len(after), "bit_identical": None if sharded else True},
@@ -164,13 +176,14 @@ def main() -> None:
             },
         )
     report["seconds"] = round(elapsed(), 1)
-    write_json(f"{args.output_dir}/report.json", report)
+    write_json(folder / "report.json", report)
     write_manifest(
-        args.output_dir,
+        folder,
         "reward_models/bradley_terry.py",
         {**asdict(data_config), **asdict(model_config), **args.to_dict()},
         [data_config.dataset, model_config.model],
     )
+    put_in_place(folder, args.output_dir)
     losses = [row["loss"] for row in log_history if "loss" in row]
     say(
         f"trained on {len(pairs)} pairs, {outcome.global_step} steps; loss {losses[0]:.3f} -> {losses[-1]:.3f}"

@@ -1,6 +1,9 @@
 """Loading language models and tokenizers, the same way for the judge, the sampler, the evaluation and the trainers.
 
-A model is a Hub id or a folder; a folder that holds a LoRA adapter loads its base model and the adapter on top.
+A model is a Hub id or a folder; a folder that holds a LoRA adapter loads its base model and the adapter on top. What
+loads is whole: a weight that is missing, of another shape or no number, and a tokenizer that does not fit are one line
+(rlaif.models.weights, rlaif.models.tokenizer_checks). Code of a model's own repository runs where `trust_remote_code`
+says so, and nobody is asked about it on standard input.
 """
 
 from __future__ import annotations
@@ -8,19 +11,25 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rlaif.models.adapters import adapter_config, compare_keys
 from rlaif.models.parallel import process_state
 from rlaif.models.rendering import padding_token
+from rlaif.models.tokenizer_checks import check_embeddings, check_faithful
+from rlaif.models.weights import check_files, check_finite, check_loaded
 
 __all__ = [
     "adapter_config",
+    "check_language_model",
     "device",
     "keep_backward",
     "load_causal_lm",
+    "load_config",
+    "load_pretrained",
     "load_tokenizer",
     "model_fingerprint",
     "quantization",
@@ -31,7 +40,7 @@ __all__ = [
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 # What a run writes beside a model: when, where and how long. The same model trained again has others.
 _RECORDS = {"manifest.json", "report.json", "trainer_state.json", "training_args.bin"}
-_MODEL_FILES = {".bin", ".jinja", ".json", ".model", ".safetensors", ".txt"}
+_MODEL_FILES = {".bin", ".jinja", ".json", ".model", ".py", ".safetensors", ".txt"}
 
 
 @contextmanager
@@ -58,11 +67,13 @@ def device() -> Any:
     return process_state().device
 
 
-def load_tokenizer(model: str | Path, revision: str | None = None) -> Any:
+def load_tokenizer(model: str | Path, revision: str | None = None, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a model folder or Hub id, with a padding token that is not its EOS.
 
     Raises:
-        ValueError: there is none. Nothing is guessed: another model's tokenizer gives nonsense without an error.
+        ValueError: there is none, it splits text otherwise than the one that was saved, or it has tokens that the model
+            beside it has no embeddings for. Nothing is guessed: another model's tokenizer gives nonsense without an
+            error.
     """
     from transformers import AutoTokenizer
 
@@ -74,11 +85,90 @@ def load_tokenizer(model: str | Path, revision: str | None = None) -> Any:
         )
     with quiet():
         try:
-            tokenizer = AutoTokenizer.from_pretrained(str(model), revision=revision)
-        except (OSError, ValueError) as error:
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(model), revision=revision, trust_remote_code=trust_remote_code
+            )
+        except ImportError:
+            raise
+        except Exception as error:
             raise ValueError(_unreadable("tokenizer", model, error)) from None
+        check_faithful(tokenizer, model, revision)
+        rows = _embeddings(model, revision, trust_remote_code)
     tokenizer.pad_token = padding_token(tokenizer)
+    if rows is not None:
+        check_embeddings(tokenizer, rows, model)
     return tokenizer
+
+
+def _embeddings(model: str | Path, revision: str | None, trust_remote_code: bool) -> int | None:
+    """The number of embeddings of a model, by its config; None where that is not at hand."""
+    adapter = adapter_config(model, revision)
+    if adapter:
+        model, revision = adapter["base_model_name_or_path"], adapter.get("revision")
+    elif Path(model).is_dir() and not (Path(model) / "config.json").is_file():
+        return None
+    try:
+        config = load_config(model, revision, trust_remote_code)
+    except ValueError:
+        if adapter:
+            return None  # its base model is out of reach, which is no matter until that is loaded
+        raise
+    rows = getattr(config.get_text_config(), "vocab_size", None)
+    return rows if isinstance(rows, int) else None
+
+
+def load_config(model: str | Path, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+    """The config of a model's folder or Hub id (of an adapter, give its base model); a ValueError if there is none."""
+    from transformers import AutoConfig
+
+    with quiet():
+        try:
+            return AutoConfig.from_pretrained(str(model), revision=revision, trust_remote_code=trust_remote_code)
+        except ImportError:
+            raise
+        except Exception as error:
+            raise ValueError(_unreadable("model", model, error)) from None
+
+
+def load_pretrained(
+    auto: Any,
+    model: str | Path,
+    what: str,
+    *,
+    may_be_new: Callable[[Any, str], bool] = lambda loaded, key: False,
+    trust_remote_code: bool = False,
+    **kwargs: Any,
+) -> tuple[Any, list[str]]:
+    """A model that is no adapter, and the names of its weights that are new: random, for want of any in its files.
+
+    Args:
+        auto: a class of transformers with `from_pretrained`.
+        model: folder or Hub id.
+        what: names the kind of model in errors.
+        may_be_new: of a loaded model and the name of one of its weights, whether that is meant to be new.
+        trust_remote_code: whether code of the model's repository may run.
+        kwargs: as `from_pretrained` takes them.
+
+    Raises:
+        ValueError: a file of weights is broken, or the weights are not those of the model's config.
+    """
+    import torch
+
+    check_files(model)
+    with quiet():
+        try:
+            loaded, info = auto.from_pretrained(
+                str(model),
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that `check_loaded` can name the weight
+                **kwargs,
+            )
+        except (ImportError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise ValueError(_unreadable(what, model, error)) from None
+    return loaded, check_loaded(loaded, info, model, lambda key: may_be_new(loaded, key))
 
 
 def quantization(load_in_4bit: bool, compute_dtype: Any = None) -> Any:
@@ -127,20 +217,6 @@ def keep_backward(model: Any) -> Any:
     return model
 
 
-def adapter_config(model: str | Path, revision: str | None = None) -> dict[str, Any] | None:
-    """The adapter_config.json of a folder or Hub id: its `base_model_name_or_path` and `revision`; None of no adapter.
-
-    transformers would take the base model's main branch, whatever `revision` the adapter was trained on.
-    """
-    from transformers.utils import find_adapter_config_file
-
-    path = find_adapter_config_file(str(model), revision=revision)
-    if path is None:
-        return None
-    config: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-    return config
-
-
 def load_causal_lm(
     model: str | Path,
     *,
@@ -148,6 +224,7 @@ def load_causal_lm(
     load_in_4bit: bool = False,
     device_map: str | None = None,
     revision: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Any:
     """A causal LM in evaluation mode on this process's device.
 
@@ -158,31 +235,73 @@ def load_causal_lm(
         device_map: "auto" spreads a model too large for one device over all of them.
         revision: branch, tag or commit of `model` on the Hub; of an adapter's folder, of its base model's where the
             adapter names none.
+        trust_remote_code: whether code of the model's repository may run.
+
+    Raises:
+        ValueError: there is no such model, or its weights are not whole.
     """
     from transformers import AutoModelForCausalLM
 
     if dtype not in _DTYPES:
         raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(_DTYPES)}.")
-    own: dict[str, Any] = {"revision": revision}
+    base: str | Path = model
+    base_revision = revision
     if adapter := adapter_config(model, revision):
+        base = adapter["base_model_name_or_path"]
         # What transformers is told as the revision of an adapter, it takes for its base model's.
-        base = adapter.get("revision") or (revision if Path(model).is_dir() else None)
-        own = {"revision": base, "adapter_kwargs": {"revision": revision}}
+        base_revision = adapter.get("revision") or (revision if Path(model).is_dir() else None)
     config = quantization(load_in_4bit)
     where = device()
     if device_map is None and config is not None:
         device_map = {"": where}  # type: ignore[assignment]
-    with quiet(), whole():
-        try:
-            loaded = AutoModelForCausalLM.from_pretrained(
-                str(model), dtype=dtype, quantization_config=config, device_map=device_map, **own
-            )
-        except (OSError, ValueError) as error:
-            raise ValueError(_unreadable("causal language model", model, error)) from None
+    with whole():
+        loaded, _ = load_pretrained(
+            AutoModelForCausalLM,
+            base,
+            "causal language model",
+            trust_remote_code=trust_remote_code,
+            revision=base_revision,
+            dtype=dtype,
+            quantization_config=config,
+            device_map=device_map,
+        )
+        check_language_model(loaded, base)
+        if adapter:
+            _put_on(loaded, model, revision)
     if device_map is None:
         loaded = loaded.to(where)
+    check_finite(loaded, model)
     # A layer of a width that the other kernel cannot take would fail with it.
     return (keep_backward(loaded) if config is not None else loaded).eval()
+
+
+def check_language_model(model: Any, source: str | Path) -> None:
+    """A ValueError for a classifier that loads as a language model, its head left out and its embeddings for one."""
+    named = getattr(model.config, "architectures", None) or []
+    if named and all("Classification" in name or "RewardModel" in name for name in named):
+        raise ValueError(
+            f"{source} is a {named[0]}, which gives scores and no text; expected a causal language model. A reward "
+            "model goes to --reward_model, or to --rewards as reward_model=FOLDER."
+        )
+
+
+def _put_on(model: Any, adapter: str | Path, revision: str | None) -> None:
+    """Puts an adapter into a transformers model; a ValueError unless it fits."""
+    check_files(adapter)
+    with quiet():
+        try:
+            info = model.load_adapter(str(adapter), adapter_kwargs={"revision": revision} if revision else None)
+        except ImportError:
+            raise
+        except Exception as error:
+            said = " ".join(str(error).split())
+            if "ignore_mismatched_sizes" in said:
+                said = "its weights have other shapes than the base model's layers"
+            raise ValueError(
+                f"the adapter {adapter} could not be put on its base model ({said:.200}); expected one that PEFT "
+                "wrote, for this base model (base_model_name_or_path in adapter_config.json)."
+            ) from None
+    compare_keys(dict.fromkeys(info.unexpected_keys), info.missing_keys, adapter, set())
 
 
 def model_fingerprint(model: str | Path, revision: str | None = None) -> str:
@@ -198,7 +317,10 @@ def model_fingerprint(model: str | Path, revision: str | None = None) -> str:
     digest = hashlib.sha256()
     for file in sorted(p for p in path.iterdir() if p.suffix in _MODEL_FILES and p.name not in _RECORDS):
         if file.name == "tokenizer_config.json":
-            config = json.loads(file.read_text(encoding="utf-8"))
+            try:
+                config = json.loads(file.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise ValueError(f"{file} is no JSON ({error}); copy the tokenizer's files again.") from None
             if config.pop("local_files_only", None) is not None:  # whether the process that saved it was offline
                 digest.update(json.dumps(config).encode())
                 continue
@@ -212,8 +334,13 @@ def model_fingerprint(model: str | Path, revision: str | None = None) -> str:
 
 
 def _unreadable(what: str, model: str | Path, error: Exception) -> str:
-    first = " ".join(str(error).split())[:200]
+    said = " ".join(str(error).split())
+    if "custom code" in said or "trust_remote_code" in said:
+        return (
+            f"{model} needs code of its own repository to be loaded, which is not run unasked; read that code, and "
+            "then say --trust_remote_code true, or take a model of an architecture that transformers has."
+        )
     return (
-        f"no {what} could be loaded from {model} ({first}); expected a folder written by `save_pretrained` or the id "
-        "of a model on the Hub that can be reached from here."
+        f"no {what} could be loaded from {model} ({said[:200]}); expected a folder written by `save_pretrained` or the "
+        "id of a model on the Hub that can be reached from here."
     )

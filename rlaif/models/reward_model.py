@@ -10,12 +10,16 @@ tokenizer beside it.
     rewards_N = scores_N - reward_model.zero                 # 0: an average response of the training data
 
 A Bradley-Terry model is known up to a constant: only differences were trained. `zero` fixes that constant.
+
+A reward model that was trained elsewhere has no `rlaif.json`. A one-label classifier among them scores all the same, in
+a rendering that is assumed, and `assumed` says which (rlaif.models.foreign).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +56,7 @@ class RewardModelCard:
         temperature: P(chosen) = sigmoid(delta / temperature); None where the model has not been calibrated.
         training_data: source, fingerprint and number of pairs.
         version: of this format.
+        assumed: of a model without `rlaif.json`, in words, which rendering is taken; never written.
     """
 
     rendering: dict[str, Any]
@@ -63,30 +68,107 @@ class RewardModelCard:
     temperature: float | None = None
     training_data: dict[str, Any] = field(default_factory=dict)
     version: int = VERSION
+    assumed: str | None = None
 
     @classmethod
-    def read(cls, folder: str | Path) -> RewardModelCard:
-        """The card of a reward model's folder or Hub id; a ValueError if there is none or it is of a later version."""
-        path = Path(folder) / METADATA
+    def read(cls, folder: str | Path, trust_remote_code: bool = False) -> RewardModelCard:
+        """The card of a reward model's folder or Hub id; of one that was trained elsewhere, what is assumed of it.
+
+        Raises:
+            ValueError: it is no reward model, or one with several labels; its card is broken or of a later version.
+        """
+        path: Path | None = Path(folder) / METADATA
         if not Path(folder).exists():
             path = _from_hub(str(folder))
-        if not path.is_file():
+        if path is None or not path.is_file():
+            return cls._assumed(folder, trust_remote_code)
+        try:
+            row = json.loads(path.read_text(encoding="utf-8"))
+            version = row.get("version")
+        except (ValueError, AttributeError):
+            raise ValueError(f"{path} is no JSON object; restore the file that was written with the model.") from None
+        if version != VERSION:
             raise ValueError(
-                f"{folder} has no {METADATA}, so the format that it was trained in is unknown; expected a folder that "
-                "reward_models/bradley_terry.py wrote."
+                f"{path} is of version {version}; this rlaif reads version {VERSION}. Update rlaif, or train the "
+                "reward model again."
             )
-        row = json.loads(path.read_text(encoding="utf-8"))
-        if row.get("version") != VERSION:
+        names = {f.name for f in dataclasses.fields(cls)} - {"assumed"}
+        try:
+            card = cls(**{name: value for name, value in row.items() if name in names})
+        except TypeError:
             raise ValueError(
-                f"{path} is of version {row.get('version')!r}; this rlaif reads version {VERSION}. Update rlaif, or "
-                "train the reward model again."
+                f"{path} has no rendering, max_length or base_model; restore the file that was written with the model."
+            ) from None
+        card._check(path)
+        return card
+
+    def _check(self, path: Path) -> None:
+        """A ValueError unless the numbers are numbers: a score is a number less `zero`, over `temperature`."""
+
+        def number(value: Any) -> bool:
+            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+        wrong = {
+            "rendering": ("a mapping", isinstance(self.rendering, dict)),
+            "max_length": ("a whole number above 0", type(self.max_length) is int and self.max_length > 0),
+            "zero": ("a finite number or null", self.zero is None or number(self.zero)),
+            "temperature": (
+                "a finite number above 0 or null",
+                self.temperature is None or (number(self.temperature) and self.temperature > 0),
+            ),
+        }
+        for name, (wanted, right) in wrong.items():
+            if not right:
+                raise ValueError(
+                    f"{path} has the {name} {getattr(self, name)!s:.60}; expected {wanted}. Restore the file that was "
+                    "written with the model."
+                )
+
+    @classmethod
+    def _assumed(cls, folder: str | Path, trust_remote_code: bool) -> RewardModelCard:
+        """What is assumed of a one-label classifier without a card."""
+        from rlaif.models.foreign import assumed_rendering, check_one_label, longest
+        from rlaif.models.loading import adapter_config, load_config, load_tokenizer
+
+        if adapter_config(folder):
+            raise ValueError(
+                f"{folder} is an adapter without {METADATA}, so the format that it was trained in is unknown; expected "
+                "what reward_models/bradley_terry.py wrote, or a whole reward model."
             )
-        names = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in row.items() if name in names})
+        if Path(folder).is_dir() and not (Path(folder) / "config.json").is_file():
+            raise ValueError(
+                f"{folder} has no {METADATA} and no config.json, so it holds no reward model; expected a folder that "
+                "reward_models/bradley_terry.py wrote, or a sequence classifier with one label."
+            )
+        config = load_config(folder, trust_remote_code=trust_remote_code)
+        check_one_label(config, folder)
+        tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+        rendering, words = assumed_rendering(tokenizer, folder)
+        return cls(
+            rendering=rendering.row(),
+            max_length=longest(config, tokenizer),
+            base_model=str(folder),
+            dtype="auto",
+            assumed=words,
+        )
+
+    def reader(self, folder: str | Path, trust_remote_code: bool = False) -> tuple[Any, Rendering]:
+        """The tokenizer in `folder` and the rendering; a ValueError unless it is the one that was trained with."""
+        from rlaif.models.foreign import assumed_rendering
+        from rlaif.models.loading import load_tokenizer
+
+        tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+        if self.assumed:
+            return tokenizer, assumed_rendering(tokenizer, folder)[0]
+        rendering = Rendering.of(tokenizer)
+        rendering.check(self.rendering, str(folder))
+        return tokenizer, rendering
 
     def write(self, folder: str | Path) -> None:
         """Writes `rlaif.json`, whole or not at all."""
-        write_json(Path(folder) / METADATA, dataclasses.asdict(self))
+        row = dataclasses.asdict(self)
+        del row["assumed"]
+        write_json(Path(folder) / METADATA, row)
 
 
 @dataclass
@@ -99,6 +181,7 @@ class RewardModel:
         rendering: how a conversation becomes its tokens.
         card: the content of its `rlaif.json`.
         unscored: how many conversations the last `score` left unscored (NaN): longer than `card.max_length`.
+        distinct: how many different ones it scored; one that is there several times is scored once.
     """
 
     model: Any
@@ -106,6 +189,7 @@ class RewardModel:
     rendering: Rendering
     card: RewardModelCard
     unscored: int = 0
+    distinct: int = 0
 
     def __post_init__(self) -> None:
         _align(self.model)
@@ -118,27 +202,31 @@ class RewardModel:
         dtype: str | None = None,
         load_in_4bit: bool | None = None,
         device_map: str | None = None,
+        trust_remote_code: bool = False,
     ) -> RewardModel:
         """A reward model from its folder or Hub id, on this process's device.
 
         Args:
-            path: what reward_models/bradley_terry.py wrote; an adapter's folder loads its base model and head too.
+            path: what reward_models/bradley_terry.py wrote; an adapter's folder loads its base model and head too. Or
+                a one-label classifier that was trained elsewhere: its rendering is then assumed (`assumed`).
             dtype: "float32", "bfloat16" or "float16"; None: as it was measured. Others change the scores.
             load_in_4bit: whether to quantize the base model; None: as it was trained.
             device_map: "auto" spreads a model too large for one device.
+            trust_remote_code: whether code of the model's repository may run.
 
         Raises:
-            ValueError: no `rlaif.json`, no tokenizer, a tokenizer that is not the one trained with, no model.
+            ValueError: it is no reward model or one of several labels; no tokenizer, or not the one trained with; its
+                weights are not whole.
         """
-        from rlaif.models.loading import load_tokenizer
-
-        card = RewardModelCard.read(path)
-        tokenizer = load_tokenizer(path)
-        rendering = Rendering.of(tokenizer)
-        rendering.check(card.rendering, str(path))
+        card = RewardModelCard.read(path, trust_remote_code)
+        tokenizer, rendering = card.reader(path, trust_remote_code)
         dtype = card.dtype if dtype is None else dtype
         load_in_4bit = card.load_in_4bit if load_in_4bit is None else load_in_4bit
-        model = _load_model(path, dtype, load_in_4bit, device_map)
+        model = _load_model(path, dtype, load_in_4bit, device_map, trust_remote_code)
+        if card.assumed:
+            from rlaif.models.foreign import padding_of
+
+            tokenizer.pad_token = padding_of(model.config, tokenizer)
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
         return cls(model.eval(), tokenizer, rendering, card)
 
@@ -147,13 +235,19 @@ class RewardModel:
         """What to subtract from a score so that 0 is an average response of the training data; 0 where unknown."""
         return self.card.zero or 0.0
 
+    @property
+    def assumed(self) -> str | None:
+        """Which rendering is assumed, in words, of a model that does not name its own; None of one that does."""
+        return self.card.assumed
+
     def score(
         self, prompts: Sequence[Prompt], responses: Sequence[str], *, tokens: int = 16384, progress: bool = False
     ) -> NDArray[np.float64]:
         """The raw score of each response to its prompt: (N,), NaN where prompt and response exceed `max_length`.
 
-        Deterministic: batches follow from the lengths alone, so equal calls give equal bits. (A response among other
-        neighbours is padded differently, which moves a float32 score by about 1e-7.)
+        A conversation that is there several times is scored once (`distinct` counts them), so that equal ones have
+        equal scores. Deterministic: batches follow from the lengths alone, so equal calls give equal bits. (A response
+        among other neighbours is padded differently, which moves a float32 score by about 1e-7.)
 
         Args:
             prompts, responses: N each.
@@ -173,8 +267,13 @@ class RewardModel:
                 for prompt, response in zip(prompts, responses, strict=True)
             ]
         scores_N = np.full(len(encoded), np.nan)
-        fits = [i for i, conversation in enumerate(encoded) if len(conversation) <= self.card.max_length]
-        self.unscored = len(encoded) - len(fits)
+        alike: dict[Any, list[int]] = {}  # the places of each conversation
+        for i, conversation in enumerate(encoded):
+            if len(conversation) <= self.card.max_length:
+                alike.setdefault((*conversation.ids, None, *(conversation.segments or ())), []).append(i)
+        fits = [places[0] for places in alike.values()]
+        self.unscored = len(encoded) - sum(map(len, alike.values()))
+        self.distinct = len(fits)
         pad = self.tokenizer.pad_token_id
 
         def run(batch: Sequence[int]) -> list[float]:
@@ -189,6 +288,11 @@ class RewardModel:
             tensors = {name: torch.tensor(value, device=self.model.device) for name, value in inputs.items()}
             with torch.inference_mode():
                 logits_B1 = self.model(**tensors, use_cache=False).logits
+            if logits_B1.shape != (len(batch), 1):
+                raise ValueError(
+                    f"the reward model gave {tuple(logits_B1.shape)} numbers for {len(batch)} responses; expected one "
+                    "for each."
+                )
             scores_B = logits_B1.squeeze(-1).float().cpu()
             if not scores_B.isfinite().all():
                 at = batch[int((~scores_B.isfinite()).nonzero()[0])]
@@ -204,6 +308,8 @@ class RewardModel:
                 batch = [fits[i] for i in plan]
                 scores_N[batch] = split_on_oom(run, batch)
                 bar.update(len(batch))
+        for first, *others in alike.values():
+            scores_N[others] = scores_N[first]
         return scores_N
 
     def probabilities(
@@ -232,44 +338,64 @@ def _align(model: Any) -> None:
             weight.data = weight.data.clone()
 
 
-def _load_model(path: str | Path, dtype: str, load_in_4bit: bool, device_map: str | None) -> Any:
+def _load_model(
+    path: str | Path, dtype: str, load_in_4bit: bool, device_map: str | None, trust_remote_code: bool
+) -> Any:
     """The checkpoint at `path`; an adapter is put on its base model, with its own head."""
-    from peft import PeftModel
+    from peft.utils import load_peft_weights
     from transformers import AutoModelForSequenceClassification
 
-    from rlaif.models.loading import adapter_config, device, keep_backward, quantization, quiet, whole
+    from rlaif.models.adapters import adapter_config, put_adapter
+    from rlaif.models.loading import device, keep_backward, load_pretrained, quantization, quiet, whole
+    from rlaif.models.weights import check_files, check_finite
 
     adapter = adapter_config(path)
-    base, revision = (adapter["base_model_name_or_path"], adapter.get("revision")) if adapter else (str(path), None)
+    base, revision, brought = str(path), None, set()
+    if adapter:
+        base, revision = adapter["base_model_name_or_path"], adapter.get("revision")
+        check_files(path)
+        brought = {name.removeprefix("base_model.model.") for name in load_peft_weights(str(path), device="cpu")}
     config = quantization(load_in_4bit)
     if config is not None:
         config.llm_int8_skip_modules = HEADS
     where = device_map if device_map is not None else ({"": device()} if config is not None else None)
-    with quiet(), whole():
-        try:
-            model = AutoModelForSequenceClassification.from_pretrained(
-                base, revision=revision, num_labels=1, dtype=dtype, quantization_config=config, device_map=where
-            )
-        except (OSError, ValueError) as error:
-            first = " ".join(str(error).split())[:200]
-            raise ValueError(
-                f"no reward model could be loaded from {base} ({first}); expected a one-label sequence-classification "
-                "checkpoint, or the base model of an adapter."
-            ) from None
+    with whole():
+        model, _ = load_pretrained(
+            AutoModelForSequenceClassification,
+            base,
+            "reward model",
+            may_be_new=lambda _, key: key in brought,
+            trust_remote_code=trust_remote_code,
+            revision=revision,
+            num_labels=1,
+            dtype=dtype,
+            quantization_config=config,
+            device_map=where,
+        )
         if adapter:
-            model = PeftModel.from_pretrained(model, str(path))
+            with quiet():
+                model = put_adapter(model, path)
     # A reward model scores alike alone and as an adapter on a policy that is trained.
-    return keep_backward(model) if where is not None else model.to(device())
+    model = keep_backward(model) if where is not None else model.to(device())
+    check_finite(model, path)
+    return model
 
 
-def _from_hub(model: str) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+def _from_hub(model: str) -> Path | None:
+    """The card of a Hub model; None where the repository has none."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(model, METADATA))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
-        raise ValueError(
-            f"{model} is neither a folder nor a Hub model with a {METADATA} that can be reached from here; expected "
-            "what reward_models/bradley_terry.py wrote."
-        ) from None
+    except LocalEntryNotFoundError:
+        if isinstance(try_to_load_from_cache(model, "config.json"), str):
+            return None  # offline, and what is there of the model has no card
+    except EntryNotFoundError:
+        return None
+    except (HfHubHTTPError, HFValidationError, OSError):
+        pass
+    raise ValueError(
+        f"{model} is neither a folder nor a Hub model that can be reached from here; expected what "
+        "reward_models/bradley_terry.py wrote, or a sequence classifier with one label."
+    )

@@ -9,6 +9,7 @@ import torch
 from transformers.trainer_callback import ProgressCallback
 
 from rlaif.models.parallel import on_cpu, process_count
+from rlaif.training.saving import WholeCheckpoints
 
 __all__ = ["Defaults", "Shared", "is_peft"]
 
@@ -28,13 +29,15 @@ class Defaults:
         default=False, metadata={"help": "Several processes: look for weights without a gradient (experts, say)."}
     )
 
+    # ModelConfig has it, for everything that is loaded.
+    trust_remote_code: bool = field(default=False, init=False)
+
     # Settings that act on a path which is not taken here: name -> (the only value, what to do instead).
     refused: ClassVar[dict[str, tuple[Any, str]]] = {
         "model_init_kwargs": (None, "Use --model_revision, --dtype, --attn_implementation and --load_in_4bit."),
         "chat_template_path": (None, "Save the tokenizer with the template, so that scoring and generation use it."),
         "eos_token": (None, "Set it in the tokenizer's own config, so that scoring and generation use it."),
         "pad_token": (None, "A padding token that is not the EOS is chosen by rlaif.models.rendering."),
-        "trust_remote_code": (False, "Models with their own code are not loaded."),
         "dataset_num_proc": (None, "Tokenization runs in one process."),
     }
 
@@ -60,11 +63,10 @@ def _cuda_has_bf16() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-class Shared:
-    """What all trainers do alike: a quiet bar, and adapters in float32. Stands before one of TRL's trainers."""
+class Shared(WholeCheckpoints):
+    """What all trainers do alike: a quiet bar, whole checkpoints, adapters in float32. Before one of TRL's trainers."""
 
     model: Any
-    args: Any
     add_callback: Any
     remove_callback: Any
     _signature_columns: Any

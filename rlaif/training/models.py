@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rlaif.models.loading import device, keep_backward, quantization, quiet
+from rlaif.models.adapters import adapter_config, put_adapter
+from rlaif.models.loading import (
+    check_language_model,
+    device,
+    keep_backward,
+    load_config,
+    load_pretrained,
+    quantization,
+    quiet,
+)
 from rlaif.models.reward_model import HEADS
+from rlaif.models.weights import check_finite, is_head
 
 __all__ = [
     "ModelConfig",
@@ -19,6 +28,7 @@ __all__ = [
     "load_policy",
     "load_reward_backbone",
     "lora",
+    "modules_of",
 ]
 
 
@@ -45,6 +55,10 @@ class ModelConfig:
     load_in_4bit: bool = field(
         default=False, metadata={"help": "QLoRA (2305.14314): quantize the frozen weights to 4-bit NormalFloat."}
     )
+    trust_remote_code: bool = field(
+        default=False,
+        metadata={"help": "Run the code that the models' repositories hold; without it a model that needs it fails."},
+    )
 
     def __post_init__(self) -> None:
         if not self.model:
@@ -60,24 +74,15 @@ def is_adapter(model: str | Path) -> bool:
 
 def base_model(model: str | Path) -> str:
     """The folder or Hub id of the weights under an adapter; of any other model, itself."""
-    if not is_adapter(model):
-        return str(model)
-    return str(json.loads((Path(model) / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"])
+    adapter = adapter_config(model) if is_adapter(model) else None
+    return str(adapter["base_model_name_or_path"]) if adapter else str(model)
 
 
 def context_length(config: ModelConfig, tokenizer: Any) -> int:
     """The longest sequence that the model reads, in tokens, known from its config alone."""
-    from transformers import AutoConfig
-
     assert config.model is not None
     base = base_model(config.model)
-    try:
-        text = AutoConfig.from_pretrained(base, revision=config.model_revision).get_text_config()
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"no model could be found at {base} ({' '.join(str(error).split())[:200]}); expected a folder written by "
-            "`save_pretrained` or the id of a Hub model that can be reached from here."
-        ) from None
+    text = load_config(base, config.model_revision, config.trust_remote_code).get_text_config()
     return int(getattr(text, "max_position_embeddings", None) or tokenizer.model_max_length)
 
 
@@ -86,30 +91,34 @@ def load_policy(config: ModelConfig, tokenizer: Any, trainable: bool = True) -> 
 
     An adapter's folder gives, with `lora`, a PeftModel whose adapter is trained on (so that what is saved fits the
     same base model), else the base model with the adapter merged into it.
+
+    Raises:
+        ValueError: there is no such model, or its weights are not whole.
     """
     from transformers import AutoModelForCausalLM
 
     folder = config.model
     assert folder is not None
-    if not is_adapter(folder):
-        model = _from_pretrained(AutoModelForCausalLM, config, "causal language model")
-    else:
-        from peft import PeftConfig, PeftModel
-
-        adapter = PeftConfig.from_pretrained(folder)
-        config = replace(config, model=adapter.base_model_name_or_path, model_revision=adapter.revision)
-        model = _from_pretrained(AutoModelForCausalLM, config, "causal language model")
-        model = PeftModel.from_pretrained(model, folder, is_trainable=config.lora and trainable)
-        if not config.lora:
-            model = model.merge_and_unload()
+    adapter = adapter_config(folder) if is_adapter(folder) else None
+    if adapter:
+        config = replace(config, model=adapter["base_model_name_or_path"], model_revision=adapter.get("revision"))
+    model, _ = _from_pretrained(AutoModelForCausalLM, config, "causal language model")
+    check_language_model(model, str(config.model))
+    if adapter:
+        with quiet():
+            model = put_adapter(model, folder, trainable=config.lora and trainable)
+            if not config.lora:
+                model = model.merge_and_unload()
+    check_finite(model, folder)
     align_special_tokens(model, tokenizer)
     return model
 
 
 def load_reward_backbone(config: ModelConfig, tokenizer: Any) -> tuple[Any, list[str]]:
-    """A one-label sequence-classification model, and the names of its modules that are new, not from the checkpoint.
+    """A one-label sequence-classification model, and the names of its weights that are new, not from the checkpoint.
 
-    The new ones are the head and, on some encoders, a pooler: random until trained, so an adapter has to hold them.
+    The new ones are the head and, on some encoders, a pooler: random until trained, so an adapter has to hold their
+    modules (`modules_of`). Any other that the checkpoint lacks is a ValueError.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -119,15 +128,21 @@ def load_reward_backbone(config: ModelConfig, tokenizer: Any) -> tuple[Any, list
             f"{config.model} is a LoRA adapter; a reward model starts from a whole model. Give its base model, or "
             "merge it first (PeftModel.merge_and_unload, then save_pretrained)."
         )
-    model, info = _from_pretrained(
+    model, new = _from_pretrained(
         AutoModelForSequenceClassification,
         config,
         "sequence-classification model",
+        may_be_new=is_head,
         num_labels=1,
-        output_loading_info=True,
     )
+    check_finite(model, config.model)
     align_special_tokens(model, tokenizer)
-    return model, sorted({key.rpartition(".")[0] for key in info["missing_keys"]})
+    return model, new
+
+
+def modules_of(weights: list[str]) -> list[str]:
+    """The names of the modules that weights belong to, sorted, each once."""
+    return sorted({name.rpartition(".")[0] for name in weights})
 
 
 def lora(config: ModelConfig, new_modules: list[str] | None = None) -> Any:
@@ -165,7 +180,7 @@ def align_special_tokens(model: Any, tokenizer: Any) -> None:
                 setattr(config, name, value)
 
 
-def _from_pretrained(auto: Any, config: ModelConfig, what: str, **kwargs: Any) -> Any:
+def _from_pretrained(auto: Any, config: ModelConfig, what: str, **kwargs: Any) -> tuple[Any, list[str]]:
     quantized = quantization(config.load_in_4bit)
     if quantized is not None:
         if "num_labels" in kwargs:
@@ -173,13 +188,14 @@ def _from_pretrained(auto: Any, config: ModelConfig, what: str, **kwargs: Any) -
         kwargs |= {"quantization_config": quantized, "device_map": {"": device()}}
     if config.attn_implementation:
         kwargs["attn_implementation"] = config.attn_implementation
-    with quiet():
-        try:
-            loaded = auto.from_pretrained(config.model, revision=config.model_revision, dtype=config.dtype, **kwargs)
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"no {what} could be loaded from {config.model} ({' '.join(str(error).split())[:200]}); expected a "
-                "folder written by `save_pretrained` or the id of a Hub model that can be reached from here."
-            ) from None
-    keep_backward(loaded[0] if kwargs.get("output_loading_info") else loaded)
-    return loaded
+    assert config.model is not None
+    loaded, new = load_pretrained(
+        auto,
+        config.model,
+        what,
+        trust_remote_code=config.trust_remote_code,
+        revision=config.model_revision,
+        dtype=config.dtype,
+        **kwargs,
+    )
+    return keep_backward(loaded), new

@@ -1,0 +1,106 @@
+"""LoRA adapters on their base models: which base an adapter stands on, and that it fits it.
+
+PEFT puts what fits onto the base model and goes on: a weight that the adapter lacks stays as it was made, one that has
+no place is dropped. Here both are one line.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlaif.models.weights import check_files, holds_whole_model, some
+
+__all__ = ["adapter_config", "check_adapter", "put_adapter"]
+
+
+def adapter_config(model: str | Path, revision: str | None = None) -> dict[str, Any] | None:
+    """The adapter_config.json of a folder or Hub id: its `base_model_name_or_path` and `revision`; None of no adapter.
+
+    transformers would take the base model's main branch, whatever `revision` the adapter was trained on.
+
+    Raises:
+        ValueError: it is no JSON, names no base model, or stands beside a whole model: which of them is meant?
+    """
+    from transformers.utils import find_adapter_config_file
+
+    path = find_adapter_config_file(str(model), revision=revision)
+    if path is None:
+        return None
+    try:
+        config = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}); expected what PEFT writes. Copy it again.") from None
+    if not isinstance(config, dict) or not isinstance(config.get("base_model_name_or_path"), str):
+        raise ValueError(f"{path} names no base model (base_model_name_or_path); expected what PEFT writes.")
+    if holds_whole_model(model):
+        raise ValueError(
+            f"{model} holds a whole model and an adapter (adapter_config.json) too, of which only one can be meant; "
+            "move the files of the other away."
+        )
+    return config
+
+
+def put_adapter(
+    model: Any, adapter: str | Path, *, revision: str | None = None, trainable: bool = False, **kwargs: Any
+) -> Any:
+    """The PeftModel of a base model with the adapter that a folder or Hub id holds.
+
+    Raises:
+        ValueError: the adapter does not fit: it is for other layers or shapes, or lacks weights or has others.
+    """
+    from peft import PeftModel
+
+    check_files(adapter)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Found missing adapter keys")  # said in `check_adapter`
+            adapted = PeftModel.from_pretrained(
+                model, str(adapter), is_trainable=trainable, revision=revision, **kwargs
+            )
+    except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
+        raise _unfit(adapter, error) from None
+    check_adapter(adapted, adapter, revision)
+    return adapted
+
+
+def check_adapter(adapted: Any, adapter: str | Path, revision: str | None = None) -> None:
+    """A ValueError unless the weights that an adapter's file holds are those that the PeftModel `adapted` has of it."""
+    from peft.utils import get_peft_model_state_dict, load_peft_weights
+
+    saved = load_peft_weights(str(adapter), device="cpu", **({"revision": revision} if revision else {}))
+    wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    own = {name.replace(".base_layer.", ".") for name, _ in adapted.named_parameters()}  # a resized embedding
+    compare_keys(saved, wanted, adapter, own)
+
+
+def compare_keys(saved: Mapping[str, Any], wanted: Iterable[str], adapter: str | Path, own: set[str]) -> None:
+    """A ValueError for weights that an adapter's file lacks or that have no place; `own` are the base model's names."""
+    wanted = set(wanted)
+    if missing := wanted - saved.keys():
+        raise ValueError(
+            f"the adapter {adapter} has no {some(missing)}, which its adapter_config.json asks for: it would be as if "
+            "untrained. Expected all of its weights; copy it again, or give an adapter of this kind of model."
+        )
+    if left := saved.keys() - wanted - own:
+        raise ValueError(
+            f"the adapter {adapter} holds {some(left)}, for which the base model with this adapter has no place: it "
+            "would be left out. Give the base model that it was trained on, as a model of the same kind."
+        )
+
+
+def _unfit(adapter: str | Path, error: Exception) -> ValueError:
+    said = " ".join(str(error).split())
+    if "size mismatch" in said:
+        first = said[said.index("size mismatch") :].split(". ")[0]
+        return ValueError(
+            f"the adapter {adapter} does not fit its base model ({first:.200}); give the one it was trained on "
+            "(base_model_name_or_path in adapter_config.json)."
+        )
+    return ValueError(
+        f"the adapter {adapter} could not be put on its base model ({said:.200}); expected one that PEFT wrote, for "
+        "layers that the base model has."
+    )

@@ -1,0 +1,66 @@
+"""Reward models that were trained elsewhere: what is known of them without an `rlaif.json`, and what is assumed.
+
+Taken is what scores as its model card says: a sequence classifier with one label. Of a decoder (Skywork's, say) the
+conversation is rendered in its own chat template, as it stands; an encoder without one (OpenAssistant's DeBERTa) reads
+the pair of prompt and response. The longest conversation, the precision and the padding are those of its config. What
+its mean is, and whether its differences are log-odds, is not known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from rlaif.models.rendering import Rendering
+
+__all__ = ["assumed_rendering", "check_one_label", "longest", "padding_of"]
+
+_LONGEST = 1 << 20  # tokenizers say 10 ** 30 where they do not know
+
+
+def check_one_label(config: Any, model: str | Path) -> None:
+    """A ValueError unless a model, by its config, is a sequence classifier with one label."""
+    named = (getattr(config, "architectures", None) or ["model of no known architecture"])[0]
+    custom = "AutoModelForSequenceClassification" in (getattr(config, "auto_map", None) or {})
+    whose = f"{model} has no rlaif.json and is a {named}"
+    wanted = "expected what reward_models/bradley_terry.py wrote, or a sequence classifier with one label"
+    if not custom and "Classification" not in named and "Reward" not in named:
+        raise ValueError(f"{whose}, which gives no score; {wanted}.")
+    labels = int(config.num_labels)
+    if labels != 1:
+        raise ValueError(f"{whose} with {labels} labels, of which none is the reward; {wanted}.")
+    if not custom and not named.endswith("ForSequenceClassification"):
+        raise ValueError(f"{whose} with {labels} label, which transformers does not know; {wanted}.")
+
+
+def assumed_rendering(tokenizer: Any, model: str | Path) -> tuple[Rendering, str]:
+    """The rendering to assume of a reward model that names none, and in words what is assumed."""
+    if not tokenizer.chat_template and tokenizer.cls_token and tokenizer.sep_token:
+        pair = dataclasses.replace(Rendering.of(tokenizer), kind="pair")
+        return pair, "a pair of prompt and response, as its encoder takes two texts (it has no rlaif.json)"
+    try:
+        return Rendering.assumed(tokenizer), "its own chat template (it has no rlaif.json)"
+    except ValueError as error:
+        raise ValueError(
+            f"{model} has no rlaif.json, so the format that it was trained in is unknown, and {error} Or give what "
+            "reward_models/bradley_terry.py wrote."
+        ) from None
+
+
+def longest(config: Any, tokenizer: Any) -> int:
+    """The longest conversation that a model reads, in tokens, by its config and its tokenizer."""
+    known = [getattr(config.get_text_config(), "max_position_embeddings", None), tokenizer.model_max_length]
+    lengths = [int(length) for length in known if isinstance(length, int | float) and 0 < length < _LONGEST]
+    return min(lengths, default=_LONGEST)
+
+
+def padding_of(config: Any, tokenizer: Any) -> str:
+    """The token to pad with: the config's own, where it names one.
+
+    A decoder's score is read at the last token that is not the config's padding. Where that is the end-of-text token,
+    the score was trained on the token before it; another padding would read another score.
+    """
+    index = getattr(config.get_text_config(), "pad_token_id", None)
+    token = tokenizer.convert_ids_to_tokens(index) if isinstance(index, int) and 0 <= index < len(tokenizer) else None
+    return str(token or tokenizer.pad_token)
