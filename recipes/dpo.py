@@ -43,22 +43,32 @@ class DataConfig:
 
 def main() -> None:
     training.quiet_libraries()
+    from rlaif.training.models import ModelConfig, base_model
+    from rlaif.training.trainers import SoftDPOConfig
+
+    # ---- parse
+    data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftDPOConfig, description=__doc__)
+    settings = {**asdict(data_config), **asdict(model_config)}
+    reads = [data_config.dataset, model_config.model, base_model(model_config.model)]
+    with training.output_folder("recipes/dpo.py", args, settings, reads) as start:
+        fit(data_config, model_config, args, start)
+
+
+def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> None:
+    """Trains from the beginning, or on from the checkpoint `start`, and writes `args.output_dir`."""
     from transformers import set_seed
 
     from rlaif.files.manifest import elapsed, write_manifest
     from rlaif.files.sources import write_json
-    from rlaif.models.loading import load_tokenizer, quiet
+    from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
     from rlaif.training.data import check_sides, dpo_pairs, on_disk, report_too_long
-    from rlaif.training.models import ModelConfig, is_adapter, load_policy, lora
-    from rlaif.training.trainers import SoftDPOConfig, SoftDPOTrainer
+    from rlaif.training.models import is_adapter, load_policy, lora
+    from rlaif.training.saving import put_in_place, save
+    from rlaif.training.trainers import SoftDPOTrainer
 
     say = print if is_main() else lambda *_: None
-
-    # ---- parse
-    data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftDPOConfig, description=__doc__)
-    start = training.resume_point(args.resume_from_checkpoint, args.output_dir)
 
     # ---- load
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
@@ -92,9 +102,7 @@ def main() -> None:
     held_out = trainer.evaluate() if test_pairs else {}
 
     # ---- save
-    with quiet():
-        trainer.save_model()
-        trainer.save_state()
+    folder = save(trainer)
     training.leave_process_group()
     if not is_main():
         return
@@ -121,13 +129,14 @@ def main() -> None:
         },
         "seconds": round(elapsed(), 1),
     }
-    write_json(f"{args.output_dir}/report.json", report)
+    write_json(folder / "report.json", report)
     write_manifest(
-        args.output_dir,
+        folder,
         "recipes/dpo.py",
         {**asdict(data_config), **asdict(model_config), **args.to_dict()},
         [data_config.dataset, model_config.model],
     )
+    put_in_place(folder, args.output_dir)
     say(f"trained on {len(pairs)} pairs, {outcome.global_step} steps; mean loss {outcome.training_loss:.3f}")
     if test_pairs:
         say(

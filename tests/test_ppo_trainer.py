@@ -701,7 +701,6 @@ UPSTREAM = {
     "_get_train_sampler": ["dataset"],
     "evaluate": ["eval_dataset", "ignore_keys", "metric_key_prefix"],
     "_save": ["output_dir", "state_dict"],
-    "_save_checkpoint": ["model", "trial"],
     "_load_from_checkpoint": ["resume_from_checkpoint", "model"],
     "_load_optimizer_and_scheduler": ["checkpoint"],
 }
@@ -720,6 +719,7 @@ def test_what_is_overridden_still_has_the_signatures_it_was_written_for():
         assert names(getattr(GRPOTrainer, name)) == parameters, name
         if name != "evaluate":  # takes anything, and answers the held-out prompts
             assert names(getattr(PPOTrainer, name)) == parameters, name
+    assert names(GRPOTrainer._save_checkpoint) == names(PPOTrainer._save_checkpoint) == ["model", "trial"]
     upstream = inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
     assert list(upstream)[1:5] == names(PPOTrainer._get_per_token_logps_and_entropies)[:4] == SCORING
     assert {"images", "batch_size"} & set(upstream) == {"batch_size"}

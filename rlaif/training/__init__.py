@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["leave_process_group", "quiet_libraries", "resume_point"]
+__all__ = ["leave_process_group", "output_folder", "quiet_libraries", "resume_point"]
 
 
 def quiet_libraries() -> None:
@@ -25,35 +27,67 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+@contextmanager
+def output_folder(
+    command: str, args: Any, settings: Mapping[str, Any], reads: Iterable[str | None]
+) -> Iterator[str | None]:
+    """Makes `args.output_dir` the output of a program for the block; gives the checkpoint to go on from, or None.
+
+    Args:
+        command: the program, as its manifest says it.
+        args: its Trainer's settings.
+        settings: all others that decide what is trained.
+        reads: datasets and models.
+
+    Raises:
+        ValueError: the folder is not this program's to write into; no whole checkpoint; one of another run.
+    """
+    from rlaif.files.ownership import claim
+    from rlaif.models.parallel import is_main, wait_for_everyone
+    from rlaif.training.saving import check_same_run, mend, run_settings
+
+    sources = list(dict.fromkeys(source for source in reads if source))
+    wanted = args.resume_from_checkpoint
+    resuming = wanted is not None and wanted.lower() not in {"", "false", "none"}
+    with claim(args.output_dir, command, sources, setting="output_dir", resuming=resuming):
+        if is_main():
+            mend(args.output_dir)
+        wait_for_everyone()
+        start = resume_point(wanted, args.output_dir)
+        if start or getattr(args.save_strategy, "value", args.save_strategy) != "no":
+            args.run_settings = run_settings({**settings, **args.to_dict()}, sources)
+        if start:
+            check_same_run(start, args.run_settings)
+        try:
+            yield start
+        finally:
+            if is_main():
+                mend(args.output_dir)
+
+
 def resume_point(value: str | None, output_dir: str) -> str | None:
     """The checkpoint that `--resume_from_checkpoint` means: for "true" the newest one in `output_dir` that is whole.
 
     The Trainer writes trainer_state.json last, so a checkpoint without it is one that a kill has cut short.
     """
+    from rlaif.training.saving import checkpoints_in, is_whole
+
     if value is None or value.lower() in {"", "false", "none"}:
         return None
     if value.lower() not in {"true", "last"}:
-        if not (Path(value) / "trainer_state.json").is_file():
+        if not is_whole(Path(value)):
             raise ValueError(
-                f"resume_from_checkpoint is {value}, which holds no trainer_state.json; expected a whole checkpoint "
-                "(OUTPUT_DIR/checkpoint-N), or true for the newest."
+                f"resume_from_checkpoint is {value}, which holds no trainer_state.json that is whole; expected a whole "
+                "checkpoint (OUTPUT_DIR/checkpoint-N), or true for the newest."
             )
         return value
-    whole = [path for path in Path(output_dir).glob("checkpoint-*") if _is_json(path / "trainer_state.json")]
+    whole = [path for path in checkpoints_in(output_dir) if is_whole(path)]
     if not whole:
         raise ValueError(
             f"resume_from_checkpoint is {value}, but {output_dir} holds no whole checkpoint; expected one that a run "
             "with --save_strategy steps wrote. Start without it."
         )
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2])))
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 _groups: list[object] = []

@@ -13,7 +13,7 @@ learned from several times, DDP, FSDP and DeepSpeed. Overridden is what makes it
     evaluate                              the held-out prompts (rlaif.assess.overoptimization)
     create_optimizer                      the critic's own learning rate
     _get_train_sampler                    an order of the prompts that follows from the epoch, also after a resume
-    _save, _save_checkpoint, _load_...    the critic beside the policy; KL coefficient, normalizer, held-out checks
+    _save, _save_beside, _load_...        the critic beside the policy; KL coefficient, normalizer, held-out checks
 
 The loss of an optimizer step is a sum over its tokens, in all processes and micro-batches, over the number of tokens
 that a step of this rollout has on average ("dapo" in TRL's words): neither the number of processes nor the size of a
@@ -612,21 +612,17 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         if critic and PREFIX_CHECKPOINT_DIR in folder.name:
             save_critic(folder, critic)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        if self.args.should_save:
-            # Before the rest: Trainer writes trainer_state.json last, and a folder with it is whole.
-            folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(
-                folder / STATE_FILE,
-                {
-                    "kl_controller": self.kl_controller.state(),
-                    "normalizer": self.normalizer.state(),
-                    "samples": self.samples,
-                    "checks": [check.row() for check in self.checks],
-                },
-            )
-        super()._save_checkpoint(model, trial)
+    def _save_beside(self, folder: Path) -> None:
+        super()._save_beside(folder)
+        write_json(
+            folder / STATE_FILE,
+            {
+                "kl_controller": self.kl_controller.state(),
+                "normalizer": self.normalizer.state(),
+                "samples": self.samples,
+                "checks": [check.row() for check in self.checks],
+            },
+        )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         with quiet():  # says that the critic is missing from the policy's file

@@ -1,0 +1,241 @@
+"""A trained model takes the place of an earlier one whole; a checkpoint is whole or not there.
+
+What a run writes stands in a hidden folder of its output until all of it is there: weights, tokenizer, report and
+manifest. Then it is moved into place, and of an earlier run's model goes what the new one does not have: an adapter's
+config beside full weights, shards beside one file, another tokenizer's added tokens would all change what is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from rlaif.files.room import names_place
+from rlaif.files.sources import fingerprint, write_json
+
+__all__ = [
+    "WholeCheckpoints",
+    "check_same_run",
+    "checkpoints_in",
+    "is_whole",
+    "mend",
+    "put_in_place",
+    "run_settings",
+    "save",
+]
+
+STAGED = ".saving"
+RUN_FILE = "run.json"
+# Without these nothing is loaded: gone first, and put in place last.
+_ENTRIES = ("manifest.json", "adapter_config.json", "config.json")
+# What a model's folder may hold that a loader, or a reader of the run, goes by.
+_OF_A_MODEL = (
+    *_ENTRIES,
+    *("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "generation_config.json"),
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model"),
+    *("chat_template.*", "additional_chat_templates", "preprocessor_config.json", "processor_config.json"),
+    *("rlaif.json", "trainer_state.json", "README.md", "global_step*", "latest", "zero_to_fp32.py"),
+    *("report.json", "report.md", "checks.jsonl", "over_optimization.png", "bad_rows.jsonl"),
+)
+_CHECKPOINT = re.compile(r"checkpoint-\d+")
+_EARLIER = ".{}.earlier"
+_STALE = ".stale.json"  # in STAGED: the checkpoints of an earlier run, which go with its model
+
+
+def save(trainer: Any) -> Path:
+    """Writes the model, its tokenizer and the trainer's state to a hidden folder of the output, and returns that.
+
+    Called in all processes. `put_in_place` moves it, with what else was written there, to where it is loaded from.
+
+    Raises:
+        OSError: no room; names the output folder, where nothing was changed.
+        ValueError: the launcher's settings leave no weights to save.
+    """
+    from rlaif.models.loading import quiet
+
+    staged = Path(trainer.args.output_dir) / STAGED
+    main = trainer.args.should_save
+    if main:
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir(parents=True)
+    trainer.accelerator.wait_for_everyone()
+    with quiet(), names_place(trainer.args.output_dir):
+        trainer.save_model(str(staged), _internal_call=True)
+        if main:
+            trainer.state.save_to_json(str(staged / "trainer_state.json"))
+            write_json(staged / _STALE, {"checkpoints": [path.name for path in trainer.earlier]})
+    if main and not any(_weights(staged)):
+        raise ValueError(
+            "no weights were saved: this launcher keeps them spread over its processes; expected whole ones "
+            "(fsdp_state_dict_type FULL_STATE_DICT, zero3_save_16bit_model true). The checkpoints hold the parts."
+        )
+    return staged
+
+
+def _weights(folder: Path) -> Iterator[Path]:
+    for pattern in ("*.safetensors", "*.bin", "global_step*"):
+        yield from (path for path in folder.glob(pattern) if path.name != "training_args.bin")
+
+
+def put_in_place(staged: Path, folder: str | Path) -> None:
+    """Moves what `save` and a program wrote into the output, for the whole model that an earlier run left there.
+
+    A kill in between leaves a folder that nothing is loaded from, not one of two models.
+    """
+    folder = Path(folder)
+    stale = json.loads((staged / _STALE).read_text(encoding="utf-8"))["checkpoints"]
+    (staged / _STALE).unlink()
+    new = {path.name for path in staged.iterdir()}
+    old = [path for path in folder.iterdir() if any(fnmatchcase(path.name, known) for known in _OF_A_MODEL)]
+    aside = staged.with_name(f"{STAGED}-earlier")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    for path in sorted(old, key=lambda path: (path.name not in _ENTRIES, path.name)):
+        os.rename(path, aside / path.name)
+    for name in sorted(new, key=lambda name: (name in _ENTRIES, name == "manifest.json", name)):
+        os.replace(staged / name, folder / name)
+    for path in (aside, staged, *(folder / name for name in stale)):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+# Checkpoints ----------------------------------------------------------------------------------------------------------
+
+
+class WholeCheckpoints:
+    """Checkpoints that are whole or not there, and of this run alone. Stands before one of TRL's trainers."""
+
+    args: Any
+    state: Any
+    accelerator: Any
+    _get_output_dir: Any
+    earlier: tuple[Path, ...] = ()  # the checkpoints that another run left in the output
+
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Trains; the first whole checkpoint of a run that starts anew replaces those of an earlier one."""
+        if not resume_from_checkpoint:
+            self.earlier = tuple(checkpoints_in(self.args.output_dir))
+        with names_place(self.args.output_dir):
+            return super().train(resume_from_checkpoint, *args, **kwargs)  # type: ignore[misc]
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        main = self.args.should_save
+        with _whole(folder) if main else nullcontext():
+            self.accelerator.wait_for_everyone()  # others write into the folder too
+            with names_place(folder):
+                if main:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    self._save_beside(folder)
+                super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        for stale in self.earlier if main else ():
+            if stale != folder:
+                shutil.rmtree(stale, ignore_errors=True)
+        self.earlier = ()
+
+    def _save_beside(self, folder: Path) -> None:
+        """Writes what a checkpoint holds besides the library's files, before those."""
+        if settings := getattr(self.args, "run_settings", None):
+            write_json(folder / RUN_FILE, settings)
+
+
+def checkpoints_in(folder: str | Path) -> Iterator[Path]:
+    """The checkpoints in an output folder, whole or not."""
+    for path in Path(folder).glob("checkpoint-*"):
+        if _CHECKPOINT.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            yield path
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """What the block writes to `folder` stays if all of it is written; else what was there before."""
+    earlier = folder.with_name(_EARLIER.format(folder.name))
+    if folder.exists():
+        shutil.rmtree(earlier, ignore_errors=True)
+        os.rename(folder, earlier)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if earlier.exists():
+            os.rename(earlier, folder)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)
+
+
+def mend(folder: str | Path) -> None:
+    """Removes what a killed run had begun to save in its output, and puts back what it had set aside for that."""
+    folder = Path(folder)
+    for name in (STAGED, f"{STAGED}-earlier"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for earlier in folder.glob(_EARLIER.format("checkpoint-*")):
+        place = folder / earlier.name.removeprefix(".").removesuffix(".earlier")
+        if is_whole(place):
+            shutil.rmtree(earlier, ignore_errors=True)
+        else:
+            shutil.rmtree(place, ignore_errors=True)
+            os.rename(earlier, place)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end: the Trainer writes trainer_state.json last."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+# What makes a run that run: with another value of one of these it is another.
+_DECIDING = (
+    *("model", "model_revision", "dtype", "lora", "lora_r", "lora_alpha", "lora_target_modules", "load_in_4bit"),
+    *("dataset", "train_split", "prompts", "prompts_split", "rewards", "reward_weights", "n", "limit"),
+    *("seed", "data_seed", "learning_rate", "optim", "lr_scheduler_type", "warmup_ratio", "warmup_steps"),
+    *("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "bf16", "fp16"),
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "max_length", "max_completion_length"),
+    *("preference_loss", "label_smoothing", "beta", "loss_type", "kl_coef", "num_ppo_epochs", "num_iterations"),
+    *("gamma", "lam", "cliprange", "vf_coef", "temperature", "top_p"),
+)
+
+
+def run_settings(settings: Mapping[str, Any], reads: Iterable[str | None]) -> dict[str, Any]:
+    """What decides the outcome of a run, as its checkpoints keep it: settings, and fingerprints of what was read."""
+    deciding = {name: settings[name] for name in _DECIDING if name in settings}
+    read = {str(source): _content(Path(str(source))) for source in reads if source}
+    return {"settings": json.loads(json.dumps(deciding, default=str)), "read": read}
+
+
+def _content(source: Path) -> str:
+    """The fingerprint of a source's rows or weights: a dataset that was built again from the same is the same."""
+    data = source / "data"
+    return fingerprint(data if data.is_dir() and any(data.glob("*.parquet")) else source)
+
+
+def check_same_run(checkpoint: str | Path, now: Mapping[str, Any]) -> None:
+    """Refuses to go on from a checkpoint with other settings or other data than its run had.
+
+    Args:
+        checkpoint: its folder; of one without run.json (an earlier version's) nothing is known.
+        now: `run_settings` of this run.
+
+    Raises:
+        ValueError: names the first setting, or the source, that differs.
+    """
+    try:
+        then = json.loads((Path(checkpoint) / RUN_FILE).read_text(encoding="utf-8"))
+        settings, read = dict(then["settings"]), dict(then["read"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    says = "expected the same run, or an output_dir of its own and no --resume_from_checkpoint."
+    for name, value in now["settings"].items():
+        if name in settings and settings[name] != value:
+            raise ValueError(f"{checkpoint} is of a run with {name} {settings[name]}; here it is {value}; {says}")
+    for source, content in now["read"].items():
+        if source in read and read[source] != content:
+            raise ValueError(f"{source} was written anew since {checkpoint} was saved; {says}")
