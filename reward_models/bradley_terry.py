@@ -71,7 +71,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.training.baselines import BagOfWords
     from rlaif.training.data import check_sides, report_too_long, reward_pairs
     from rlaif.training.measure import preference_report
-    from rlaif.training.models import load_reward_backbone, lora
+    from rlaif.training.models import load_reward_backbone, lora, modules_of
     from rlaif.training.saving import put_in_place, save
     from rlaif.training.trainers import SoftRewardTrainer
 
@@ -90,14 +90,15 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         if rows is not None and (line := report_too_long(split, rows, args.max_length)):
             say(line)
     set_seed(args.seed)  # the new head is random
-    model, new_modules = load_reward_backbone(model_config, tokenizer)
+    model, new = load_reward_backbone(model_config, tokenizer)
+    say(f"new, random until trained: {', '.join(new)}" if new else "no weight is new: training goes on")
     trainer = SoftRewardTrainer(
         model,
         args,
         train_dataset=pairs.rows,
         eval_dataset=test_pairs.rows if test_pairs else None,
         processing_class=tokenizer,
-        peft_config=lora(model_config, new_modules),
+        peft_config=lora(model_config, modules_of(new)),
     )
 
     # ---- train
@@ -155,6 +156,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             "loss": outcome.training_loss,
             "preference_loss": args.preference_loss,
             "label_smoothing": args.label_smoothing,
+            "new_weights": new,
             "processes": process_count(),
         },
         "reload": {"responses": len(after), "bit_identical": None if sharded else True},
