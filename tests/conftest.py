@@ -22,6 +22,7 @@ import pytest
 from hub import Hub
 from hypothesis import HealthCheck, settings
 from support import Server, byte_tokenizer, save_model, tiny_llama
+from support.world import make_world
 
 # A job in the background may have been told to ignore interrupts, and what it starts with it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -53,3 +54,9 @@ def server() -> Iterator[Server]:
 def hub() -> Iterator[Hub]:
     with Hub() as hub:
         yield hub
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of inputs that are right: rows, judgments, a dataset, a policy, a reward model (`support.world`)."""
+    return make_world(tmp_path_factory.mktemp("world"))

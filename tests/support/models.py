@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from support.tokenizers import WORDS
+from support.tokenizers import WORDS, byte_tokenizer
 
 
 def tiny_llama(seed: int = 0, context: int = 2048) -> Any:
@@ -53,6 +53,24 @@ def save_model(folder: Path, model: Any, tokenizer: Any) -> Path:
     with quiet():
         model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def tiny_reward_model(folder: Path, seed: int = 3, **card: Any) -> Path:
+    """The folder of a random reward model, as reward_models/bradley_terry.py leaves one."""
+    import torch
+    from transformers import LlamaForSequenceClassification
+
+    from rlaif.models.rendering import Rendering
+    from rlaif.models.reward_model import RewardModelCard
+
+    config = tiny_llama().config
+    config.num_labels = 1
+    torch.manual_seed(seed)
+    tokenizer = byte_tokenizer(chat=True)
+    save_model(folder, LlamaForSequenceClassification(config), tokenizer)
+    known: dict[str, Any] = {"max_length": 512, "base_model": "model", "zero": 0.0}
+    RewardModelCard(rendering=Rendering.of(tokenizer).row(), **{**known, **card}).write(folder)
     return folder
 
 

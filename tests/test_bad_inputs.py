@@ -1,0 +1,36 @@
+"""Bad inputs: every command and program refuses them in one line, and changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.bad import Bad, check_folder, check_line, files, folders, lay_out, models, run_here, settings, snapshot
+
+BAD: dict[str, Bad] = {}
+for part in (files, settings, models, folders):
+    for case, bad in part.table().items():
+        assert case not in BAD, case
+        BAD[case] = bad
+
+
+PENDING = set((Path(files.__file__).parent / "pending.txt").read_text(encoding="utf-8").splitlines())
+
+
+def cases() -> list[object]:
+    late = pytest.mark.xfail(strict=True, reason="not refused as it must be yet")
+    return [pytest.param(name, marks=late if name in PENDING else (), id=name) for name in BAD]
+
+
+@pytest.mark.parametrize("name", cases())
+def test_a_bad_input_is_one_line(
+    name: str, world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "RLAIF_TRACEBACK"):
+        monkeypatch.delenv(variable, raising=False)
+    bad = BAD[name]
+    lay_out(bad, tmp_path, world)
+    before = snapshot(tmp_path)
+    status = run_here(bad.argv(world), tmp_path)
+    check_line(capfd.readouterr().err, status, bad)
+    check_folder(before, tmp_path)
