@@ -48,6 +48,7 @@ def main() -> None:
 
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftDPOConfig, description=__doc__)
+    args.trust_remote_code = model_config.trust_remote_code
     settings = {**asdict(data_config), **asdict(model_config)}
     reads = [data_config.dataset, model_config.model, base_model(model_config.model)]
     with training.output_folder("recipes/dpo.py", args, settings, reads) as start:
@@ -71,7 +72,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     say = print if is_main() else lambda *_: None
 
     # ---- load
-    tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
+    tokenizer = load_tokenizer(model_config.model, model_config.model_revision, model_config.trust_remote_code)
     rendering = Rendering.of(tokenizer)
     dataset, config_name = data_config.dataset, data_config.config_name
     train = load_preferences(dataset, data_config.train_split, config_name)

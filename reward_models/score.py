@@ -9,14 +9,16 @@
 
 Rewards are raw scores minus the model's zero point, so 0 is an average response of its training data. A conversation
 that is longer than the model was trained for gets null, and is counted. Input may be JSONL, Parquet, a `datasets`
-folder or a Hub id.
+folder or a Hub id. Beside the output stands its manifest (scored.jsonl.manifest.json); only a file that has this
+program's is written anew.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rlaif import config, metrics, training
@@ -33,6 +35,9 @@ class ScoreConfig:
     output: str | None = field(default=None, metadata={"help": "JSONL file to write."})
     split: str | None = field(default=None, metadata={"help": "Split of the input, where it has several."})
     config_name: str | None = field(default=None, metadata={"help": "Config of the input, where it has several."})
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "Run the code that the reward model's repository holds."}
+    )
     batch_tokens: int = field(default=16384, metadata={"help": "Tokens in a batch, padding included."})
 
     def __post_init__(self) -> None:
@@ -43,12 +48,31 @@ class ScoreConfig:
 
 def main() -> None:
     training.quiet_libraries()
-    from rlaif.files.sources import OneKind, read_rows, require, write_jsonl
-    from rlaif.models.reward_model import RewardModel
-    from rlaif.records import check_prompt
+    from rlaif.files.manifest import write_manifest
+    from rlaif.files.ownership import claim_file
 
     # ---- parse
     (settings,) = config.parse(ScoreConfig, description=__doc__)
+    reads, output = [settings.input, settings.reward_model], Path(settings.output)
+    with claim_file(output, "reward_models/score.py", reads):
+        report = score(settings)
+        name = f"{output.name}.manifest.json"
+        write_manifest(output.parent, "reward_models/score.py", asdict(settings), reads, name=name, report=report)
+
+    # ---- report
+    print(
+        f"scored {report['scored']} of {report['responses']} responses in {report['rows']} rows, "
+        f"{report['too_long']} too long (null); wrote {settings.output}"
+    )
+    if report["assumed"]:
+        print(f"the rendering is assumed to be {report['assumed']}")
+
+
+def score(settings: Any) -> dict[str, Any]:
+    """Writes the scored rows to `settings.output`; the counts, and the rendering where it is assumed."""
+    from rlaif.files.sources import OneKind, read_rows, require, write_jsonl
+    from rlaif.models.reward_model import RewardModel
+    from rlaif.records import check_prompt
 
     # ---- load
     rows, prompts, responses = [], [], []
@@ -66,7 +90,7 @@ def main() -> None:
         rows.append(row)
     if columns is None:
         raise ValueError(f"{settings.input} has no rows; expected at least one.")
-    reward_model = RewardModel.load(settings.reward_model)
+    reward_model = RewardModel.load(settings.reward_model, trust_remote_code=settings.trust_remote_code)
 
     # ---- score
     scores = reward_model.score(
@@ -87,11 +111,13 @@ def main() -> None:
         ),
     )
 
-    # ---- report
-    print(
-        f"scored {scores.size - reward_model.unscored} of {scores.size} responses in {len(rows)} rows, "
-        f"{reward_model.unscored} too long (null); wrote {settings.output}"
-    )
+    return {
+        "rows": len(rows),
+        "responses": scores.size,
+        "scored": scores.size - reward_model.unscored,
+        "too_long": reward_model.unscored,
+        "assumed": reward_model.assumed,
+    }
 
 
 def shape(row: Mapping[str, Any], where: str) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from rlaif.assess.agreement import assess_judgments, truth_name
 from rlaif.assess.rewards import assess_reward_model
 from rlaif.assess.truth import GoldReward, load_gold
 from rlaif.assess.wins import mean_and_error, win_rate_by_judge, win_rate_by_reward
-from rlaif.config import UsageError, named_values
+from rlaif.config import UsageError, named_values, warn
 from rlaif.files.manifest import elapsed
 from rlaif.files.ownership import claim
 from rlaif.files.sources import read_judgments, read_prompts, write_jsonl
@@ -179,6 +179,9 @@ def _measure(plan: _Plan, sampled: dict[str, _Sampled], judgments: dict[str, lis
         report["comparisons"] = [
             _comparison(plan, name, other, sampled) for other, name in itertools.combinations(trained, 2)
         ]
+    if reward_model is not None and reward_model.assumed:
+        report["reward_rendering_assumed"] = reward_model.assumed
+        warn(f"the reward model {config.reward_model}: the rendering is assumed to be {reward_model.assumed}.")
     if plan.judgments:
         report["judge"] = assess_judgments(
             plan.judgments, plan.gold, samples=config.bootstrap_samples, seed=config.seed
@@ -220,6 +223,15 @@ class _Plan:
         return list(dict.fromkeys(named))
 
     @property
+    def loading(self) -> dict[str, Any]:
+        """How policies and the reference are loaded."""
+        return {
+            "dtype": self.config.dtype,
+            "load_in_4bit": self.config.load_in_4bit,
+            "trust_remote_code": bool(self.config.trust_remote_code),
+        }
+
+    @property
     def baseline(self) -> str:
         return next(iter(self.policies))
 
@@ -243,10 +255,14 @@ class _Plan:
         if config.reward_model:
             from rlaif.models.reward_model import RewardModelCard
 
-            RewardModelCard.read(config.reward_model)  # a wrong path is known now, not after an hour of sampling
+            RewardModelCard.read(
+                config.reward_model, bool(config.trust_remote_code)
+            )  # a wrong path is known now, not after an hour of sampling
         reference = config.reference or next(iter(policies))
         reference_path = policies.get(reference, reference)
-        tokenizers = {path: _load_tokenizer(path) for path in {*policies.values(), reference_path}}
+        tokenizers = {
+            path: _load_tokenizer(path, bool(config.trust_remote_code)) for path in {*policies.values(), reference_path}
+        }
         settings = judge_settings(config) if _has_judge(config) else None
         judge = load_judge(settings) if settings else None
         if judge:
@@ -314,10 +330,10 @@ def _seconds(name: str, folder: str) -> float:
     )
 
 
-def _load_tokenizer(path: str) -> Any:
+def _load_tokenizer(path: str, trust_remote_code: bool) -> Any:
     from rlaif.models.loading import load_tokenizer
 
-    tokenizer = load_tokenizer(path)
+    tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
     if Rendering.of(tokenizer).kind == "pair":
         raise ValueError(f"{path} has an encoder's tokenizer (no EOS); expected a causal language model as policy.")
     return tokenizer
@@ -336,7 +352,7 @@ def _load_reward_model(config: EvaluateConfig) -> RewardModel | None:
         return None
     from rlaif.models.reward_model import RewardModel
 
-    return RewardModel.load(config.reward_model)
+    return RewardModel.load(config.reward_model, trust_remote_code=bool(config.trust_remote_code))
 
 
 # Responses and KL -----------------------------------------------------------------------------------------------------
@@ -353,7 +369,7 @@ def _sample_policies(plan: _Plan) -> dict[str, _Sampled]:
     completions: dict[str, list[Completion]] = {}
     for name, path in plan.policies.items():
         sampling = Sampling(
-            local_policy(path, batch_tokens=config.batch_tokens, dtype=config.dtype, load_in_4bit=config.load_in_4bit),
+            local_policy(path, batch_tokens=config.batch_tokens, **plan.loading),
             samples=1,
             max_new_tokens=config.max_new_tokens,
             temperature=config.policy_temperature,
@@ -382,10 +398,10 @@ def _sample_policies(plan: _Plan) -> dict[str, _Sampled]:
             kl, missing = np.zeros(len(rows)), None  # by definition; two forward passes would say the same
         else:
             if reference is None:
-                reference = load_causal_lm(plan.reference_path, dtype=config.dtype, load_in_4bit=config.load_in_4bit)
+                reference = load_causal_lm(plan.reference_path, **plan.loading)
             encoded = _encode(plan, name, texts, ended)
             retokenized = sum(len(e.response_ids) != n for e, n in zip(encoded, tokens, strict=True))
-            policy = load_causal_lm(path, dtype=config.dtype, load_in_4bit=config.load_in_4bit)
+            policy = load_causal_lm(path, **plan.loading)
             kl, missing = _kl(plan, name, policy, reference, encoded)
             del policy
         sampled[name] = _Sampled(texts, tokens, ended, kl, missing, retokenized)

@@ -61,6 +61,9 @@ class SampleConfig:
     batch_tokens: int = field(
         default=32768, metadata={"help": "local: tokens generated at once, prompts and responses."}
     )
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "Run the code that a local policy's repository holds."}
+    )
     base_url: str | None = field(
         default=None,
         metadata={"help": "An OpenAI-compatible endpoint (vLLM, say) that serves the policies, ending in /v1."},
@@ -236,7 +239,13 @@ def load_policies(config: SampleConfig) -> dict[str, Model]:
             for name in _check(config)
         }
     return {
-        name: local_policy(name, batch_tokens=config.batch_tokens, dtype=config.dtype, load_in_4bit=config.load_in_4bit)
+        name: local_policy(
+            name,
+            batch_tokens=config.batch_tokens,
+            dtype=config.dtype,
+            load_in_4bit=config.load_in_4bit,
+            trust_remote_code=config.trust_remote_code,
+        )
         for name in _check(config)
     }
 

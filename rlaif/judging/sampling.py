@@ -103,11 +103,25 @@ class Sampling:
         return [Completion.of(reply) for reply in replies]
 
 
-def local_policy(model: str, *, batch_tokens: int = 32768, dtype: str = "auto", load_in_4bit: bool = False) -> Model:
+def local_policy(
+    model: str,
+    *,
+    batch_tokens: int = 32768,
+    dtype: str = "auto",
+    load_in_4bit: bool = False,
+    trust_remote_code: bool = False,
+) -> Model:
     """A local policy: folder or Hub id, prompts and responses of at most `batch_tokens` in one batch."""
     from rlaif.models.local import LocalModel
 
-    return LocalModel(model, rendering="policy", dtype=dtype, load_in_4bit=load_in_4bit, tokens=batch_tokens)
+    return LocalModel(
+        model,
+        rendering="policy",
+        dtype=dtype,
+        load_in_4bit=load_in_4bit,
+        tokens=batch_tokens,
+        trust_remote_code=trust_remote_code,
+    )
 
 
 def api_policy(

@@ -99,6 +99,13 @@ class JudgeConfig:
             "help": "local: tokens in one forward pass, padding included; fewer if memory runs out. Default: 16384."
         },
     )
+    trust_remote_code: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Local models: run the code that a model's repository holds. Default: false; a model that needs it "
+            "fails."
+        },
+    )
     base_url: str | None = field(
         default=None, metadata={"help": "api: the endpoint's address, ending in /v1. Default: OpenAI's own."}
     )
@@ -178,7 +185,7 @@ class ModelSettings:
         name: folder or Hub id (local), the endpoint's name for it (api), or "package.module:function" (function); in
             Python also the function itself.
         kind: "local", "api" or "function".
-        revision, dtype, load_in_4bit, device_map, tokens: local; as in `LocalModel`.
+        revision, dtype, load_in_4bit, device_map, tokens, trust_remote_code: local; as in `LocalModel`.
         base_url, served_as, api_key_env, concurrency, max_retries, timeout, patience: api; as in `Endpoint` and
             `ApiModel`.
         logprobs: api; "auto" or "never".
@@ -193,6 +200,7 @@ class ModelSettings:
     load_in_4bit: bool = False
     device_map: str | None = None
     tokens: int = 16384
+    trust_remote_code: bool = False
     base_url: str | None = None
     served_as: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
@@ -269,6 +277,7 @@ _FLAT_MODEL = {
     "judge_load_in_4bit": "load_in_4bit",
     "judge_device_map": "device_map",
     "judge_tokens": "tokens",
+    "trust_remote_code": "trust_remote_code",
     **{name: name for name in ("base_url", "served_as", "api_key_env", "concurrency", "max_retries", "timeout")},
     "patience": "patience",
     "logprobs": "logprobs",
@@ -515,6 +524,7 @@ def model_of(settings: ModelSettings) -> Model:
         load_in_4bit=settings.load_in_4bit,
         device_map=settings.device_map,
         tokens=settings.tokens,
+        trust_remote_code=settings.trust_remote_code,
     )
 
 

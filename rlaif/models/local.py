@@ -60,7 +60,7 @@ class LocalModel(RoundModel):
             "judge" is for questions: the chat template where there is one, else the messages' texts; a system message
             that the chat template does not take opens the user's instead, and a template that knows `enable_thinking`
             (Qwen3's) is told False unless `chat_template_kwargs` say otherwise: the next token is then the verdict.
-        revision, dtype, load_in_4bit, device_map: as in `load_causal_lm`.
+        revision, dtype, load_in_4bit, device_map, trust_remote_code: as in `load_causal_lm`.
         tokens: tokens in one batch, padding and what is written included.
     """
 
@@ -76,11 +76,13 @@ class LocalModel(RoundModel):
         load_in_4bit: bool = False,
         device_map: str | None = None,
         tokens: int = 16384,
+        trust_remote_code: bool = False,
     ) -> None:
         self.name = model
         self.rendering = rendering
         self.tokens = tokens
         self._revision = revision
+        self._trusted = trust_remote_code
         self._identity = {
             "kind": "local",
             "model": model_fingerprint(model, revision),
@@ -95,6 +97,7 @@ class LocalModel(RoundModel):
             dtype=dtype,
             load_in_4bit=load_in_4bit,
             device_map=device_map,
+            trust_remote_code=trust_remote_code,
         )
         self._ids: dict[str, list[int]] = {}
         self._texts: dict[str, str] = {}
@@ -108,7 +111,7 @@ class LocalModel(RoundModel):
     @cached_property
     def tokenizer(self) -> Any:
         """The model's tokenizer."""
-        return load_tokenizer(self.name, self._revision)
+        return load_tokenizer(self.name, self._revision, self._trusted)
 
     @cached_property
     def model(self) -> Any:

@@ -289,9 +289,9 @@ class RewardModel:
             with torch.inference_mode():
                 logits_B1 = self.model(**tensors, use_cache=False).logits
             if logits_B1.shape != (len(batch), 1):
+                shape = " x ".join(map(str, logits_B1.shape))
                 raise ValueError(
-                    f"the reward model gave {tuple(logits_B1.shape)} numbers for {len(batch)} responses; expected one "
-                    "for each."
+                    f"the reward model gave {shape} numbers for {len(batch)} responses; expected one for each."
                 )
             scores_B = logits_B1.squeeze(-1).float().cpu()
             if not scores_B.isfinite().all():

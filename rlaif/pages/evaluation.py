@@ -95,6 +95,8 @@ def _opening(report: Report) -> str:
         "Brackets hold 95 % intervals: bootstrap over prompts or pairs (over prompts, so that two policies are "
         "compared in pairs), ± 1.96 standard errors for means. Every response is in `responses.jsonl`.",
     ]
+    if assumed := report.get("reward_rendering_assumed"):
+        lines.append(f"The reward model's rendering is assumed to be {assumed}.")
     if left_out:
         what = "1 prompt was left out: it is" if left_out == 1 else f"{left_out:,} prompts were left out: they are"
         lines.append(f"{what} too long for one of the policies.")

@@ -104,7 +104,9 @@ def _load_critic(
     if args.critic == "reward_model":
         from rlaif.models.rendering import Rendering
 
-        reward_model = RewardModel.load(reward_models[0], dtype=config.dtype, load_in_4bit=False)
+        reward_model = RewardModel.load(
+            reward_models[0], dtype=config.dtype, load_in_4bit=False, trust_remote_code=config.trust_remote_code
+        )
         if reward_model.rendering != Rendering.of(tokenizer):
             raise ValueError(
                 f"{reward_models[0]} has another tokenizer or rendering than {config.model}, so it cannot value the "

@@ -86,8 +86,7 @@ def shared_reward_model(policy: Any, base: str, load_in_4bit: bool, dtype: str, 
     Raises:
         ValueError: the reward model is no adapter, or one of other weights.
     """
-    from rlaif.models.loading import load_tokenizer, quiet
-    from rlaif.models.rendering import Rendering
+    from rlaif.models.loading import quiet
 
     card = RewardModelCard.read(path)
     file = Path(path) / "adapter_config.json"
@@ -104,9 +103,7 @@ def shared_reward_model(policy: Any, base: str, load_in_4bit: bool, dtype: str, 
             f"(load_in_4bit {load_in_4bit}, {dtype}), on which it would score differently. Train both on the same base "
             "model in the same precision, or set --share_backbone false."
         )
-    tokenizer = load_tokenizer(path)
-    rendering = Rendering.of(tokenizer)
-    rendering.check(card.rendering, str(path))
+    tokenizer, rendering = card.reader(path)
     with quiet():
         scorer = _AdapterScorer(policy, path)
     return RewardModel(scorer, tokenizer, rendering, card)
@@ -134,8 +131,8 @@ class _AdapterScorer(torch.nn.Module):
         name = next((name for name in heads if name.endswith("score.weight")), None)
         if name is None or len(heads) > 1:
             raise ValueError(
-                f"{path} holds the trained modules {sorted(heads)} beside its adapter; a decoder's `score.weight` "
-                "alone can be put on the policy's weights. Set --share_backbone false."
+                f"{path} holds the trained modules {', '.join(sorted(heads)) or 'none'} beside its adapter; a "
+                "decoder's `score.weight` alone can be put on the policy's weights. Set --share_backbone false."
             )
         config.modules_to_save = config.exclude_modules = None
         config.task_type = "CAUSAL_LM"
@@ -149,7 +146,7 @@ class _AdapterScorer(torch.nn.Module):
         missing = [n for n in outcome.missing_keys if f".{REWARD}." in n]
         if missing or outcome.unexpected_keys:
             raise ValueError(
-                f"{path}'s adapter does not fit the policy: {[*missing, *outcome.unexpected_keys][:3]}. Set "
+                f"{path}'s adapter does not fit the policy: {', '.join([*missing, *outcome.unexpected_keys][:3])}. Set "
                 "--share_backbone false."
             )
         for name_, weight in policy.named_parameters():
