@@ -33,8 +33,10 @@ and checks.jsonl; judges' replies.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from rlaif import config, training
+from rlaif.errors.words import shown
 
 
 @dataclass
@@ -65,43 +67,55 @@ class DataConfig:
             raise ValueError("rewards is empty; expected --rewards reward_model=FOLDER, say.")
         if bool(self.held_out) != bool(self.watch):
             raise ValueError(
-                f"held_out is {self.held_out!r} and watch {self.watch}; expected both or neither: prompts, and a score "
-                "that is not trained on."
+                f"held_out is {shown(self.held_out)} and watch {shown(self.watch)}; expected both or neither: "
+                "prompts, and a score that is not trained on."
             )
 
 
 def main() -> None:
     training.quiet_libraries()
+    from rlaif.training.models import ModelConfig, base_model
+    from rlaif.training.ppo.config import PPOConfig
+
+    # ---- parse
+    data_config, model_config, args = config.parse(DataConfig, ModelConfig, PPOConfig, description=__doc__)
+    args.trust_remote_code = model_config.trust_remote_code
+    if bool(data_config.held_out) != (args.eval_strategy != "no"):
+        raise ValueError(
+            f"held_out is {shown(data_config.held_out)} and eval_strategy {str(args.eval_strategy.value)!r}; expected "
+            "both or neither: --held_out FILE --eval_strategy steps --eval_steps 50, say."
+        )
+    settings = {**asdict(data_config), **asdict(model_config)}
+    scored_by = [word.removeprefix("reward_model=") for word in data_config.rewards if word.startswith("reward_model=")]
+    reads = [data_config.prompts, data_config.held_out, model_config.model, base_model(model_config.model), *scored_by]
+    with training.output_folder("recipes/ppo.py", args, settings, reads) as start:
+        fit(data_config, model_config, args, start)
+
+
+def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> None:
+    """Trains from the beginning, or on from the checkpoint `start`, and writes `args.output_dir`."""
     from transformers import set_seed
 
     from rlaif.assess.overoptimization import assess_checks
     from rlaif.files.manifest import elapsed, write_manifest
     from rlaif.files.sources import write_json, write_jsonl
-    from rlaif.judging.rewards import check_rewards, load_rewards, too_long_to_score
-    from rlaif.models.loading import load_tokenizer, quiet
+    from rlaif.judging.rewards import check_rewards, load_rewards, rendering_assumed, too_long_to_score
+    from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
     from rlaif.pages.training import watch_line, write_watch
     from rlaif.training.data import policy_prompts, report_too_long
     from rlaif.training.footprint import peak_memory, weights_held
-    from rlaif.training.models import ModelConfig, context_length
-    from rlaif.training.ppo.config import PPOConfig
+    from rlaif.training.models import context_length
     from rlaif.training.ppo.models import check_models, load_models
     from rlaif.training.ppo.trainer import PPOTrainer
+    from rlaif.training.saving import put_in_place, save
 
     say = print if is_main() else lambda *_: None
 
-    # ---- parse
-    data_config, model_config, args = config.parse(DataConfig, ModelConfig, PPOConfig, description=__doc__)
-    start = training.resume_point(args.resume_from_checkpoint, args.output_dir)
-    if bool(data_config.held_out) != (args.eval_strategy != "no"):
-        raise ValueError(
-            f"held_out is {data_config.held_out!r} and eval_strategy {str(args.eval_strategy.value)!r}; expected both "
-            "or neither: --held_out FILE --eval_strategy steps --eval_steps 50, say."
-        )
-
     # ---- load
-    tokenizer = load_tokenizer(model_config.model, model_config.model_revision)
+    trusted = model_config.trust_remote_code
+    tokenizer = load_tokenizer(model_config.model, model_config.model_revision, model_config.trust_remote_code)
     rendering = Rendering.of(tokenizer)
     context = context_length(model_config, tokenizer)
     room = context - args.max_completion_length
@@ -143,19 +157,21 @@ def main() -> None:
     args.check_data(len(prompts), len(data_config.rewards))
     reward_models = [
         spec.value
-        for spec in check_rewards(data_config.rewards, prompts.rows.column_names)
+        for spec in check_rewards(data_config.rewards, prompts.rows.column_names, trusted)
         if spec.kind == "reward_model"
     ]
     if held_out:
-        check_rewards(data_config.watch, held_out.rows.column_names)
+        check_rewards(data_config.watch, held_out.rows.column_names, trusted)
         args.eval_on_start = start is None
     check_models(model_config, args, reward_models)
     set_seed(args.seed)
     models = load_models(model_config, args, tokenizer, reward_models)
     shared = {reward_models[0]: models.reward_model} if models.reward_model else {}
-    rewards = load_rewards(data_config.rewards, args.output_dir, ready=shared)
+    rewards = load_rewards(data_config.rewards, args.output_dir, ready=shared, trust_remote_code=trusted)
     for reward in rewards:
         if line := too_long_to_score(reward, prompts.rows["prompt"], args.max_completion_length):
+            say(line)
+        if line := rendering_assumed(reward):
             say(line)
     trainer = PPOTrainer(
         models.policy,
@@ -163,7 +179,7 @@ def main() -> None:
         rewards=rewards,
         train_dataset=prompts.rows,
         held_out=held_out.rows if held_out else None,
-        watched=load_rewards(data_config.watch, args.output_dir) if held_out else [],
+        watched=load_rewards(data_config.watch, args.output_dir, trust_remote_code=trusted) if held_out else [],
         reference=models.reference,
         critic=models.critic,
         processing_class=tokenizer,
@@ -175,16 +191,14 @@ def main() -> None:
         trainer.evaluate()
 
     # ---- save
-    with quiet():
-        trainer.save_model()
-        trainer.save_state()
+    folder = save(trainer)
     training.leave_process_group()
     if not is_main():
         return
 
     # ---- report
-    last = next((row for row in reversed(trainer.state.log_history) if "reward" in row), {})
-    report = {
+    last: dict[str, Any] = next((row for row in reversed(trainer.state.log_history) if "reward" in row), {})
+    report: dict[str, Any] = {
         "train": {
             "prompts": len(prompts),
             "too_long": prompts.too_long,
@@ -194,6 +208,7 @@ def main() -> None:
             "seconds": round(outcome.metrics["train_runtime"], 2),
             "last": {name: last.get(name) for name in ("reward", "kl", "kl_coef", "entropy", "length", "no_eos")},
             "unscored": {reward.__name__: dict(reward.unscored_reasons) for reward in rewards},
+            "rendering_assumed": [line for reward in rewards if (line := rendering_assumed(reward))],
             "read": {reward.__name__: read for reward in rewards if (read := reward.how_read())},
             "peak_memory": peak_memory(),
             "weights": weights_held(trainer, rewards),
@@ -202,18 +217,20 @@ def main() -> None:
         "over_optimization": assess_checks(trainer.checks) if held_out else None,
         "seconds": round(elapsed(), 1),
     }
-    write_json(f"{args.output_dir}/report.json", report)
+    write_json(folder / "report.json", report)
+    if held_out:
+        write_jsonl(folder / "checks.jsonl", (check.row() for check in trainer.checks))
+        write_watch(folder, report["over_optimization"])
     write_manifest(
-        args.output_dir,
+        folder,
         "recipes/ppo.py",
         {**asdict(data_config), **asdict(model_config), **args.to_dict()},
         [data_config.prompts, model_config.model, *reward_models],
     )
+    put_in_place(folder, args.output_dir)
     named = ", ".join(f"{name} {last[name]:.3f}" for name in ("reward", "kl", "length") if last.get(name) is not None)
     say(f"{trainer.samples} responses, {outcome.global_step} steps; last logged: {named or 'nothing'}")
     if held_out:
-        write_jsonl(f"{args.output_dir}/checks.jsonl", (check.row() for check in trainer.checks))
-        write_watch(args.output_dir, report["over_optimization"])
         say(watch_line(report["over_optimization"]))
     say(f"wrote {args.output_dir} in {report['seconds']:.0f} s")
 

@@ -18,6 +18,8 @@ from typing import Any, NoReturn
 
 from rlaif.errors.lines import GateError, UsageError, fail, warn
 from rlaif.errors.program import run
+from rlaif.errors.theirs import what_it_raised
+from rlaif.errors.words import kind_of, shown
 from rlaif.secrets import CREDENTIAL, keep_secret, looks_like_key, redacted
 from rlaif.settings_checks import check_settings
 
@@ -45,13 +47,17 @@ def import_function(name: str) -> Callable[..., Any]:
     if not attribute:
         raise ValueError(f"{name!r} names no function; expected 'package.module:function'.")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        found: Any = importlib.import_module(module)
     except ImportError as error:
         raise ValueError(f"{name!r} cannot be imported ({error}); is {module} installed or on PYTHONPATH?") from None
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{name!r} cannot be imported ({what_it_raised(error)}); mend {module}.") from error
+    try:
+        found = getattr(found, attribute)
     except AttributeError:
         raise ValueError(f"{name!r}: {module} has no {attribute!r}.") from None
     if not callable(found):
-        raise ValueError(f"{name!r} is a {type(found).__name__}; expected a function.")
+        raise ValueError(f"{name!r} is {kind_of(found)}; expected a function.")
     return found  # type: ignore[no-any-return]
 
 
@@ -161,8 +167,7 @@ def read_mapping(path: str | Path, called: str) -> dict[str, Any]:
         why = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
         raise ValueError(f"{called} cannot be read ({why}); expected `name: value` lines.") from None
     if not isinstance(content, dict):
-        kind = {"NoneType": "nothing", "str": "a text"}.get(type(content).__name__, f"a {type(content).__name__}")
-        raise ValueError(f"{called} holds {kind}; expected `name: value` lines.")
+        raise ValueError(f"{called} holds {kind_of(content)}; expected `name: value` lines.")
     _check_size(content, called)
     return content
 
@@ -250,11 +255,13 @@ def _check_value(path: str, key: str, value: Any, action: Any) -> None:
         return
     if action.choices and value not in action.choices:
         bare = f" (YAML reads a bare yes, no, on or off as {value}: quote it)" if isinstance(value, bool) else ""
-        raise ValueError(f"{path}: {key} is {value!r}; expected one of {', '.join(map(str, action.choices))}{bare}.")
+        raise ValueError(
+            f"{path}: {key} is {shown(value)}; expected one of {', '.join(map(str, action.choices))}{bare}."
+        )
     wanted = {int: "a whole number", float: "a number", str: "text in quotes"}.get(action.type)
     right = {int: int, float: int | float, str: str}.get(action.type, object)
     if wanted and not isinstance(value, str) and (isinstance(value, bool) or not isinstance(value, right)):
-        raise ValueError(f"{path}: {key} is {value!r}; expected {wanted}.")
+        raise ValueError(f"{path}: {key} is {shown(value)}; expected {wanted}.")
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:

@@ -42,7 +42,8 @@ def _array(*values: ArrayLike) -> tuple[Array, ...]:
     arrays = tuple(np.asarray(v, dtype=np.float64) for v in values)
     for array in arrays:
         if array.ndim != 1 or array.shape != arrays[0].shape:
-            raise ValueError(f"expected arrays of one axis and equal length, got shapes {[a.shape for a in arrays]}.")
+            shapes = " and ".join("x".join(map(str, a.shape)) for a in arrays)
+            raise ValueError(f"expected arrays of one axis and equal length, got {shapes}.")
         if np.isnan(array).any():
             raise ValueError("got NaN; leave unjudged pairs out (and count them) before measuring.")
     return arrays

@@ -20,6 +20,7 @@ from rlaif.ablations.schedule import Failure
 from rlaif.ablations.stages import Plan, Stage
 from rlaif.ablations.study import Line, Outcome, closest
 from rlaif.ablations.table import Missing, Row, row_of
+from rlaif.errors.words import shown
 
 __all__ = ["collect", "missing_metric", "missing_points", "samples_of"]
 
@@ -126,7 +127,7 @@ def _as_number(value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _NoNumberError(f"{value!r:.40} is no number")
+        raise _NoNumberError(f"{shown(value, 40)} is no number")
     return float(value) if math.isfinite(value) else None
 
 
@@ -150,9 +151,8 @@ def missing_points(stage: Stage, line: Line) -> str | None:
     try:
         entries = number_at(_report(stage), line.points)
         if not isinstance(entries, list) or not entries:
-            return (
-                f"line {line.name}: {line.points!r} in the report of {stage.name} is {entries!r:.40}; expected a list."
-            )
+            found = shown(entries, 40)
+            return f"line {line.name}: {line.points!r} in the report of {stage.name} is {found}; expected a list."
         for axis in (line.x, line.y):
             _as_number(number_at(entries[0], axis))
     except (KeyError, _NoNumberError) as error:

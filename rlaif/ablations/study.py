@@ -58,6 +58,7 @@ from typing import Any
 
 from rlaif.assess.scaling import FORMS
 from rlaif.config import read_mapping
+from rlaif.errors.words import kind_of, shown
 
 __all__ = ["Cell", "Curve", "Line", "Outcome", "StageSpec", "Study", "closest", "load_study", "read_yaml"]
 
@@ -265,7 +266,7 @@ def _mapping(content: Mapping[str, Any], key: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise ValueError(f"{key} is a {type(value).__name__}, {value!r:.60}; expected a mapping, `name: ...`.")
+        raise ValueError(f"{key} is {kind_of(value)}, {shown(value)}; expected a mapping, `name: ...`.")
     return dict(value)
 
 
@@ -292,7 +293,7 @@ def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 def _seeds(value: Any) -> list[int]:
     if not isinstance(value, list) or not value or not all(type(seed) is int for seed in value):
-        raise ValueError(f"seeds is {value!r}; expected a list of whole numbers, [0, 1, 2, 3, 4].")
+        raise ValueError(f"seeds is {shown(value)}; expected a list of whole numbers, [0, 1, 2, 3, 4].")
     if len(set(value)) < len(value):
         raise ValueError(f"seeds is {value}; expected distinct ones: a seed twice is one run counted twice.")
     return list(value)
@@ -356,7 +357,7 @@ def _levels(factor: str, value: Any, stages: Mapping[str, StageSpec]) -> dict[An
     """The levels of a factor, each with what it sets."""
     if not isinstance(value, Mapping) or not value:
         raise ValueError(
-            f"factor {factor} is {value!r:.60}; expected its levels, `hard: {{dpo.preference_loss: hard}}`, or the "
+            f"factor {factor} is {shown(value)}; expected its levels, `hard: {{dpo.preference_loss: hard}}`, or the "
             "values of a setting, `dpo.beta: [0.1, 0.3]`."
         )
     lists = [key for key, levels in value.items() if isinstance(levels, list)]
@@ -366,7 +367,7 @@ def _levels(factor: str, value: Any, stages: Mapping[str, StageSpec]) -> dict[An
         setting, values = lists[0], value[lists[0]]
         if not values or any(isinstance(item, list | dict) for item in values):
             raise ValueError(
-                f"factor {factor} has {setting}: {values!r:.60}; expected plain values, or levels with a name each: "
+                f"factor {factor} has {setting}: {shown(values)}; expected plain values, or levels with a name each: "
                 f"`both: {{{setting}: [a, b]}}`."
             )
         if len(set(values)) < len(values):
@@ -382,7 +383,7 @@ def _levels(factor: str, value: Any, stages: Mapping[str, StageSpec]) -> dict[An
 
 def _check_overrides(where: str, sets: Any, stages: Mapping[str, StageSpec]) -> None:
     if not isinstance(sets, Mapping):
-        raise ValueError(f"{where} is {sets!r:.60}; expected what it sets, {{stage.setting: value}}.")
+        raise ValueError(f"{where} is {shown(sets)}; expected what it sets, {{stage.setting: value}}.")
     for key, value in sets.items():
         stage, dot, setting = str(key).partition(".")
         if not dot or not setting:
@@ -541,7 +542,7 @@ def _line(
     _check_coordinates(where, line.cells, cells)
     mine = [cell for cell in cells if line.cells.items() <= cell.coordinates.items()]
     if not mine:
-        raise ValueError(f"{where} has the cells {dict(line.cells)}, which no cell is; expected one at least.")
+        raise ValueError(f"{where} has the cells {shown(dict(line.cells))}, which no cell is; expected one at least.")
     if line.by is not None and not all(line.by in cell.coordinates for cell in mine):
         raise ValueError(f"{where} is split by {line.by!r}; {closest(line.by, mine[0].coordinates)}")
     if line.fit is not None and (line.fit not in FORMS or line.points is None):

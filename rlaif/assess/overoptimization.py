@@ -182,8 +182,8 @@ def _check_alike(checks: Sequence[Check]) -> None:
             )
         if set(check.scores) != set(first.scores):
             raise ValueError(
-                f"the check at step {check.step} has the scores {sorted(check.scores)}, the first "
-                f"{sorted(first.scores)}; expected the same at every check."
+                f"the check at step {check.step} has the scores {', '.join(sorted(check.scores))}, the first "
+                f"{', '.join(sorted(first.scores))}; expected the same at every check."
             )
 
 

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 
 from rlaif.config import import_function
+from rlaif.errors.theirs import check_two_texts, naming
+from rlaif.errors.words import shown
 from rlaif.records import Pair, Prompt, label_value, last_user_text
 
 __all__ = ["GoldReward", "load_gold", "truth_of"]
@@ -21,20 +23,24 @@ def load_gold(name: str) -> GoldReward:
     """The gold reward `module:function`, checked at every call: it must return a finite number.
 
     Raises:
-        ValueError: the name has another form, or cannot be imported; later, from the function itself, that it returned
-            something other than a finite number.
+        ValueError: the name has another form, cannot be imported, or takes something else than two texts; later, from
+            the function itself, that it failed or returned something other than a finite number.
     """
     try:
         function = import_function(name)
     except ValueError as error:
         raise ValueError(f"gold: {error}") from None
 
+    check_two_texts(function, f"gold {name!r}")
+
     def gold(prompt: Prompt, response: str) -> float:
-        value = function(prompt, response)
+        with naming(f"gold {name!r}, asked of the prompt {last_user_text(prompt)[:60]!r},"):
+            value = function(prompt, response)
+        value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy or PyTorch
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(
-                f"gold {name!r} returned {value!r} for the prompt {last_user_text(prompt)[:60]!r}; expected a finite "
-                "float. Mend the function, or leave such prompts out."
+                f"gold {name!r} returned {shown(value)} for the prompt {last_user_text(prompt)[:60]!r}; expected a "
+                "finite float. Mend the function, or leave such prompts out."
             )
         return float(value)
 

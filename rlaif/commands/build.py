@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import UsageError
+from rlaif.errors.words import counted
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.ownership import claim
 from rlaif.files.preferences import FLIPPED, preference_row, preference_schema
@@ -76,7 +77,9 @@ def _build(config: BuildConfig) -> dict[str, Any]:
     )
     first = next(selected, None)
     if first is None:
-        raise ValueError(f"no preference is left of {left_out.total()} judgments ({dict(left_out)}); nothing written.")
+        raise ValueError(
+            f"no preference is left of {left_out.total()} judgments ({counted(left_out)}); nothing written."
+        )
     folder = Path(str(config.output))
     # Everything is written before anything is replaced: a full disk leaves the earlier dataset as it was.
     with staging(folder, ".building") as staged:

@@ -8,6 +8,7 @@ import sys
 from typing import NoReturn
 
 from rlaif.errors.launcher import left_to_a_watcher
+from rlaif.errors.words import plain
 from rlaif.secrets import redacted
 
 __all__ = ["GateError", "UsageError", "fail", "one_line", "warn"]
@@ -48,8 +49,8 @@ def warn(message: str) -> None:
 
 def one_line(message: str) -> str:
     """A message on one line that any terminal can be sent, without keys."""
-    plain = "".join(sign if sign.isprintable() else " " for sign in message.encode("utf-8", "replace").decode())
-    return redacted(" ".join(plain.split()))
+    printed = "".join(sign if sign.isprintable() else " " for sign in message.encode("utf-8", "replace").decode())
+    return redacted(plain(" ".join(printed.split())))
 
 
 def _end_bars(for_good: bool = False) -> str:

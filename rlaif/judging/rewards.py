@@ -37,6 +37,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from rlaif.config import import_function, warn
+from rlaif.errors.theirs import naming
+from rlaif.errors.words import shown
 from rlaif.files.store import Store
 from rlaif.judging.pairwise import Annotation, Pairwise, judge_here
 from rlaif.judging.prompts import BaseTemplate, prompt_text
@@ -59,6 +61,7 @@ __all__ = [
     "completion_text",
     "load_rewards",
     "parse_rewards",
+    "rendering_assumed",
     "too_long_to_score",
 ]
 
@@ -144,12 +147,15 @@ def parse_rewards(specs: Sequence[str]) -> list[RewardSpec]:
     return parsed
 
 
-def check_rewards(specs: Sequence[str], columns: Collection[str] | None = None) -> list[RewardSpec]:
+def check_rewards(
+    specs: Sequence[str], columns: Collection[str] | None = None, trust_remote_code: bool = False
+) -> list[RewardSpec]:
     """The rewards that `specs` name, after all that can be known of them before a model is loaded.
 
     Args:
         specs: "kind=value" each.
         columns: the dataset's, if known.
+        trust_remote_code: whether code of reward models' repositories may run.
 
     Raises:
         ValueError: a reward that could not be loaded, or not be computed, and why.
@@ -157,7 +163,7 @@ def check_rewards(specs: Sequence[str], columns: Collection[str] | None = None) 
     parsed = parse_rewards(specs)
     for spec in parsed:
         try:
-            _KINDS[spec.kind].check(spec.value, columns)
+            _KINDS[spec.kind].check(spec.value, columns, trust_remote_code)
         except ValueError as error:
             raise ValueError(f"reward {spec}: {error}") from None
     return parsed
@@ -169,6 +175,7 @@ def load_rewards(
     *,
     columns: Collection[str] | None = None,
     ready: Mapping[str, RewardModel] | None = None,
+    trust_remote_code: bool = False,
 ) -> list[Reward]:
     """The rewards that `specs` name, checked (see `check_rewards`) and ready; reward models are on their device.
 
@@ -178,14 +185,22 @@ def load_rewards(
         columns: the dataset's, if known.
         ready: reward models that are loaded already, by the folder that names them in `specs`: an adapter, say, on the
             policy's own backbone.
+        trust_remote_code: whether code of reward models' repositories may run; a judge's YAML says it of its own.
     """
     ready, replies = ready or {}, Replies(folder)
     return [
         RewardModelReward(ready[spec.value], spec.name)
         if spec.kind == "reward_model" and spec.value in ready
-        else _KINDS[spec.kind].load(spec.value, spec.name, replies)
-        for spec in check_rewards(specs, columns)
+        else _KINDS[spec.kind].load(spec.value, spec.name, replies, trust_remote_code)
+        for spec in check_rewards(specs, columns, trust_remote_code)
     ]
+
+
+def rendering_assumed(reward: Any) -> str | None:
+    """The line that says which rendering is assumed of a reward model without `rlaif.json`; None of other rewards."""
+    if not isinstance(reward, RewardModelReward) or not reward.model.assumed:
+        return None
+    return f"{reward.__name__}: the rendering is assumed to be {reward.model.assumed}"
 
 
 def too_long_to_score(reward: Any, prompts: Sequence[Prompt], response_tokens: int) -> str | None:
@@ -209,7 +224,7 @@ def completion_text(completion: Any) -> str:
         return completion
     if isinstance(completion, list) and all(isinstance(m, Mapping) for m in completion):
         return "".join(m["content"] for m in completion if isinstance(m.get("content"), str))
-    raise ValueError(f"a completion is {completion!r:.80}; expected text or a list of messages.")
+    raise ValueError(f"a completion is {shown(completion)}; expected text or a list of messages.")
 
 
 # Rewards --------------------------------------------------------------------------------------------------------------
@@ -225,12 +240,12 @@ class _Reward(ABC):
 
     @classmethod
     @abstractmethod
-    def check(cls, value: str, columns: Collection[str] | None) -> None:
+    def check(cls, value: str, columns: Collection[str] | None, trust_remote_code: bool = False) -> None:
         """A ValueError for what can be known, cheaply, to make the reward named by `value` impossible."""
 
     @classmethod
     @abstractmethod
-    def load(cls, value: str, name: str, replies: Replies) -> Self:
+    def load(cls, value: str, name: str, replies: Replies, trust_remote_code: bool = False) -> Self:
         """The reward named by `value`."""
 
     def __call__(self, prompts: list[Prompt], completions: list[Any], **columns: Any) -> list[float | None]:
@@ -268,17 +283,13 @@ class RewardModelReward(_Reward):
         self.tokens = tokens
 
     @classmethod
-    def check(cls, value: str, columns: Collection[str] | None) -> None:
-        """The folder, its `rlaif.json`, and the rendering of its tokenizer."""
-        from rlaif.models.loading import load_tokenizer
-        from rlaif.models.rendering import Rendering
-
-        card = RewardModelCard.read(value)
-        Rendering.of(load_tokenizer(value)).check(card.rendering, value)
+    def check(cls, value: str, columns: Collection[str] | None, trust_remote_code: bool = False) -> None:
+        """The folder, its `rlaif.json` (or what is assumed without one), and the rendering of its tokenizer."""
+        RewardModelCard.read(value, trust_remote_code).reader(value, trust_remote_code)
 
     @classmethod
-    def load(cls, value: str, name: str, replies: Replies) -> Self:
-        return cls(RewardModel.load(value), name)
+    def load(cls, value: str, name: str, replies: Replies, trust_remote_code: bool = False) -> Self:
+        return cls(RewardModel.load(value, trust_remote_code=trust_remote_code), name)
 
     def _score(
         self, prompts: list[Prompt], completions: list[Any], columns: Mapping[str, Any]
@@ -364,11 +375,11 @@ class RatingReward(_JudgeReward):
         self.method: RatingMethod = method
 
     @classmethod
-    def check(cls, value: str, columns: Collection[str] | None) -> None:
+    def check(cls, value: str, columns: Collection[str] | None, trust_remote_code: bool = False) -> None:
         load_rater(value).check()
 
     @classmethod
-    def load(cls, value: str, name: str, replies: Replies) -> Self:
+    def load(cls, value: str, name: str, replies: Replies, trust_remote_code: bool = False) -> Self:
         return cls(load_rater(value), name, replies)
 
     def _score(
@@ -401,7 +412,7 @@ class PairwiseReward(_JudgeReward):
         self.method: Pairwise = method
 
     @classmethod
-    def check(cls, value: str, columns: Collection[str] | None) -> None:
+    def check(cls, value: str, columns: Collection[str] | None, trust_remote_code: bool = False) -> None:
         if columns is not None and REFERENCE not in columns:
             raise ValueError(
                 f"the dataset has no column {REFERENCE!r} to compare completions with; it has {', '.join(columns)}. "
@@ -410,7 +421,7 @@ class PairwiseReward(_JudgeReward):
         load_judge(value).check()
 
     @classmethod
-    def load(cls, value: str, name: str, replies: Replies) -> Self:
+    def load(cls, value: str, name: str, replies: Replies, trust_remote_code: bool = False) -> Self:
         return cls(load_judge(value), name, replies)
 
     def _score(
@@ -460,12 +471,12 @@ class FunctionReward(_Reward):
         self._takes = None if takes_all else set(parameters)
 
     @classmethod
-    def check(cls, value: str, columns: Collection[str] | None) -> None:
+    def check(cls, value: str, columns: Collection[str] | None, trust_remote_code: bool = False) -> None:
         """The function can be imported, and be called in one of the two ways."""
         _parameters(import_function(value), value)
 
     @classmethod
-    def load(cls, value: str, name: str, replies: Replies) -> Self:
+    def load(cls, value: str, name: str, replies: Replies, trust_remote_code: bool = False) -> Self:
         return cls(import_function(value), name, value)
 
     def _score(
@@ -473,19 +484,21 @@ class FunctionReward(_Reward):
     ) -> list[tuple[float | None, str]]:
         if self._batched:
             named = {name: value for name, value in columns.items() if self._takes is None or name in self._takes}
-            values = self.function(prompts=prompts, completions=completions, **named)
-            if inspect.isawaitable(values):
-                values = asyncio.run(_awaited(values))
+            with naming(f"the reward function {self.source!r}"):
+                values = self.function(prompts=prompts, completions=completions, **named)
+                if inspect.isawaitable(values):
+                    values = asyncio.run(_awaited(values))
             values = values.tolist() if hasattr(values, "tolist") else values  # an array's or a tensor's numbers
             if not isinstance(values, list | tuple) or len(values) != len(completions):
-                got = f"{len(values)} rewards" if isinstance(values, list | tuple) else f"{values!r:.60}"
+                got = f"{len(values)} rewards" if isinstance(values, list | tuple) else shown(values)
                 raise ValueError(
                     f"the reward function {self.source!r} returned {got} for {len(completions)} completions (the first "
                     f"to the prompt {_beginning(prompts)}); expected a list with one number each. Mend the function."
                 )
         else:
             texts = map(completion_text, completions)
-            values = [self.function(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+            with naming(f"the reward function {self.source!r}"):
+                values = [self.function(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
         return [self._checked(value, prompt) for value, prompt in zip(values, prompts, strict=True)]
 
     def _checked(self, value: Any, prompt: Prompt) -> tuple[float | None, str]:
@@ -494,7 +507,7 @@ class FunctionReward(_Reward):
             return None, "the function returned None"
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
             raise ValueError(
-                f"the reward function {self.source!r} returned {value!r:.60} for the prompt {_beginning([prompt])}; "
+                f"the reward function {self.source!r} returned {shown(value)} for the prompt {_beginning([prompt])}; "
                 "expected a finite number, or None for a completion that cannot be scored. Mend the function, or leave "
                 "such prompts out."
             )

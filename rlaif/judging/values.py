@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rlaif.config import CREDENTIAL, UsageError, keep_secret, looks_like_key, redacted
+from rlaif.errors import words
+from rlaif.errors.words import kind_of
 from rlaif.judging.prompts import parse_scale
 from rlaif.models.access import ADDRESS, check_headers
 from rlaif.secrets import keep_if_key
@@ -114,7 +116,7 @@ def checked_value(name: str, value: Any, where: str) -> Any:
             quote = _BARE if isinstance(value, bool) else ": quote it" if isinstance(value, int | float) else ""
             raise UsageError(f"{where}: {name} is {shown(name, value)}; expected text{quote}.")
         check_text(name, value, where)
-    elif name == "load_in_4bit":
+    elif name in ("load_in_4bit", "trust_remote_code"):
         if not isinstance(value, bool):
             raise UsageError(f"{where}: {name} is {shown(name, value)}; expected true or false.")
     elif name == "scale":
@@ -237,7 +239,7 @@ def _not_json(value: Any, depth: int = 0) -> str | None:
         return None if value.isascii() or value.encode("utf-8", "ignore").decode() == value else "half a character"
     if value is None or type(value) in (bool, int, float):
         return None
-    return f"it holds {'bytes' if isinstance(value, bytes) else 'a ' + type(value).__name__}"
+    return f"it holds {kind_of(value)}"
 
 
 def secrets_in(value: Any) -> list[str]:
@@ -266,11 +268,11 @@ def without_keys(value: Any) -> Any:
 def shown(name: str, value: Any) -> str:
     """A value as an error shows it: not a header's, which may be a key, and nothing else that looks like one."""
     if name == "extra_headers":
-        return f"a {type(value).__name__}"
+        return kind_of(value)
     try:
-        return f"{redacted(repr(without_keys(value))):.80}"
+        return redacted(words.shown(without_keys(value), 80))
     except RecursionError:
-        return f"a {type(value).__name__} that holds itself"
+        return f"{kind_of(value)} that holds itself"
 
 
 def unknown_setting(where: str, name: str, known: list[str]) -> str:

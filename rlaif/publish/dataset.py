@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
+from rlaif.errors.words import counted, kind_of, shown
 from rlaif.files.preferences import FLIPPED
 from rlaif.files.shards import SHARD_BYTES, Shards, parquet_splits, read_tables
 from rlaif.files.sources import write_json
@@ -202,7 +203,7 @@ def _write_default(
                 shown = {name: value for name, value in kept[0].items() if name not in _LEFT_OUT}
                 published.example = shown | {n: public_name(shown[n], names) for n in _NAMED if n in shown}
         if not shards.rows:
-            raise ValueError(f"the checks leave no row ({dict(published.left_out)}); nothing to publish.")
+            raise ValueError(f"the checks leave no row ({counted(published.left_out)}); nothing to publish.")
     published.rows["default"] = shards.rows
 
 
@@ -369,14 +370,14 @@ def _preferences(splits: Mapping[str, list[Path]]) -> Iterator[tuple[str, Any, l
 
 def _check_row(row: Mapping[str, Any]) -> None:
     if not isinstance(row["id"], str):
-        raise ValueError(f"id is {row['id']!r}; expected text. Build the dataset with `rlaif build`.")
+        raise ValueError(f"id is {shown(row['id'])}; expected text. Build the dataset with `rlaif build`.")
     check_prompt(row["prompt"])
     for side in ("chosen", "rejected"):
         turns = row[side]
         if isinstance(turns, list) and (len(turns) != 1 or not isinstance(turns[0].get("content"), str)):
             raise ValueError(f"{side} holds {len(turns)} messages; expected one assistant turn, the prompt apart.")
         if not isinstance(turns, str | list):
-            raise ValueError(f"{side} is {type(turns).__name__}; expected a response.")
+            raise ValueError(f"{side} is {kind_of(turns)}; expected a response.")
     z = check_probability(row["z"])
     if z is None or z <= 0.5:
         raise ValueError(f"z is {z}; expected P(chosen is preferred), in (0.5, 1]. Build it with `rlaif build`.")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
+from rlaif.errors.words import kind_of
 from rlaif.files.sources import fingerprint
 
 __all__ = ["Origin", "Step", "bare_names", "public_name", "read_json", "trace"]
@@ -65,7 +66,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); expected what a command of rlaif wrote.") from None
     if not isinstance(value, dict):
-        raise ValueError(f"{path} holds a {type(value).__name__}; expected a JSON object.")
+        raise ValueError(f"{path} holds {kind_of(value)}; expected a JSON object.")
     return value
 
 
