@@ -1,7 +1,7 @@
 """What a command may write into: a new or empty folder, its own earlier output, or nothing.
 
-A command's own output is known by the `command` of its manifest.json or, as long as there is none (a run was killed), by
-a hidden mark that it left when it began. Everything else belongs to somebody else, and a command that is refused has
+A command's own output is known by the `command` of its manifest.json or, as long as there is none (a run was killed),
+by a hidden mark that it left when it began. Everything else belongs to somebody else, and a command that is refused has
 changed nothing: it has not even made the folder.
 """
 
@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from rlaif.files.occupied import LEFT, WRITTEN_BY, occupied
+from rlaif.files.room import names_place
 from rlaif.files.sources import fingerprint, write_json
 
 __all__ = ["check_file", "check_output", "check_place", "claim", "claim_file", "claim_store", "commands_of"]
@@ -65,15 +66,18 @@ def claim(
     path = Path(folder)
     check_output(path, command, reads, setting=setting, resuming=resuming)
     new = [place for place in (path, *path.parents) if not place.exists()]
-    empty = bool(new) or not any(path.iterdir())
+    empty, marked = bool(new) or not any(path.iterdir()), True
     try:
-        with occupied(path, command):
+        with names_place(path), occupied(path, command):
+            marked = (path / MARK).exists()
             _note(path, command)
             yield
             _forget(path, command)
     except BaseException:
         if empty:
             _undo(path, new)
+        elif not marked:
+            _forget(path, command)
         raise
 
 
@@ -301,7 +305,7 @@ def check_file(
                 f"{setting} is {path}, which is within {read}, which is read; expected a file elsewhere. Nothing was "
                 "changed."
             )
-    manifest = path.with_name(f"{path.name}.manifest.json")
+    manifest = _manifest_of(path)
     about = _object(manifest)
     own = about.get("command") == command or command in _object(_file_mark(path)).get("commands", [])  # type: ignore[operator]
     for there in (path, manifest):
@@ -332,17 +336,35 @@ def claim_file(
     path = Path(path)
     check_file(path, command, reads, setting=setting)
     new = [place for place in path.parents if not place.exists()]
+    before = _state(path)
     mark = _file_mark(path)
     try:
-        write_json(mark, {"commands": [command]})
-        yield
+        with names_place(path):
+            write_json(mark, {"commands": [command]})
+            yield
     except BaseException:
-        mark.unlink(missing_ok=True)
+        if _state(path) == before:
+            mark.unlink(missing_ok=True)
         for place in new:
             with contextlib.suppress(OSError):
                 place.rmdir()
         raise
-    mark.unlink(missing_ok=True)
+    manifest = _manifest_of(path)
+    if (about := _object(manifest)).get("command") == command:
+        write_json(manifest, {**about, "wrote": fingerprint(path)})
+        mark.unlink(missing_ok=True)
+
+
+def _manifest_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.manifest.json")
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What tells a file from one that was put in its place."""
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_ino, status.st_mtime_ns
+    return None
 
 
 def _file_mark(path: Path) -> Path:
