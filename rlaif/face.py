@@ -24,7 +24,9 @@ from typing import IO, Any, overload
 from rlaif.commands.build import build as build_dataset
 from rlaif.commands.judge import JudgeReport, column_of, write_judgments
 from rlaif.commands.sample import SampleConfig, sample_pairs
+from rlaif.errors.words import kind_of, shown
 from rlaif.files.ownership import claim_store
+from rlaif.files.pairs import pair_of
 from rlaif.files.selection import BuildConfig
 from rlaif.files.sources import read_prompts, stream_pairs
 from rlaif.files.store import Store
@@ -173,9 +175,9 @@ def _pairs(rows: Iterable[Pair | Mapping[str, Any]]) -> list[Pair]:
     pairs: dict[str, Pair] = {}
     for at, row in enumerate(rows):
         if not isinstance(row, Pair | Mapping):
-            raise ValueError(f"pair {at} is {type(row).__name__} {row!r:.40}; expected a Pair or a dict.")
+            raise ValueError(f"pair {at} is {kind_of(row)} ({shown(row, 40)}); expected a Pair or a dict.")
         try:
-            pair = row if isinstance(row, Pair) else Pair.from_row(row)
+            pair = row if isinstance(row, Pair) else pair_of(row)
         except ValueError as error:
             raise ValueError(f"pair {at}: {error}") from None
         if pair.id in pairs:
@@ -222,7 +224,7 @@ def _response(row: Response | Mapping[str, Any] | tuple[Prompt, str], at: int) -
             raise ValueError(f"response {at} has {', '.join(row)}; expected `prompt` and `response`.")
         row = row["prompt"], row["response"]
     if not isinstance(row, tuple) or len(row) != 2 or not isinstance(row[1], str):
-        raise ValueError(f"response {at} is {row!r:.60}; expected (prompt, text), or a dict of them.")
+        raise ValueError(f"response {at} is {shown(row)}; expected (prompt, text), or a dict of them.")
     return Response(check_prompt(row[0]), row[1])
 
 

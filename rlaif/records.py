@@ -22,6 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rlaif.errors.words import shown
+
 __all__ = [
     "BEYOND_TEXT",
     "ORDERS",
@@ -87,9 +89,9 @@ def check_probability(z: float | None, name: str = "z") -> float | None:
     """`z` to 9 decimals; a ValueError unless it is None or a number in [0, 1] (NaN is not)."""
     if z is None:
         return None
-    if isinstance(z, bool) or not isinstance(z, int | float) or math.isnan(z) or not 0.0 <= z <= 1.0:
+    if isinstance(z, bool) or not isinstance(z, int | float) or not 0.0 <= z <= 1.0:  # NaN is in no interval
         raise ValueError(
-            f"{name} is {z!r}; expected a probability in [0, 1]. Convert other scales before they get here "
+            f"{name} is {shown(z)}; expected a probability in [0, 1]. Convert other scales before they get here "
             "(and write null, not a number, where there is no judgment)."
         )
     return round(float(z), _DECIMALS)
@@ -178,25 +180,6 @@ def _content(content: Any, name: str) -> str:
     return check_text("".join(part["text"] for part in content), name)
 
 
-def shown(value: Any) -> str:
-    """A value as a message shows it: as JSON has it, at most 60 characters, on one line and valid Unicode."""
-    if isinstance(value, str):
-        text = json.dumps(value[:60], ensure_ascii=False)
-    elif value is None or isinstance(value, bool | int | float):
-        try:
-            text = json.dumps(value)
-        except ValueError:  # a whole number of thousands of digits
-            text = "a very large number"
-    else:
-        kind = "a list" if isinstance(value, list | tuple) else "an object" if isinstance(value, Mapping) else "a value"
-        try:
-            text = f"{kind}, {json.dumps(value, ensure_ascii=False, default=str)}"
-        except (ValueError, TypeError, RecursionError):
-            text = kind
-    text = text.encode("utf-8", "replace").decode()
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def check_text(text: str, name: str) -> str:
     """`text` itself; a ValueError where it is none: no tokenizer, file or endpoint takes half of a surrogate pair."""
     try:
@@ -237,24 +220,15 @@ class Pair:
         object.__setattr__(self, "prompt", check_prompt(self.prompt))
         for name in ("response_a", "response_b"):
             if not isinstance(getattr(self, name), str):
-                raise ValueError(
-                    f"{name} is {type(getattr(self, name)).__name__}; expected the response's text as a string."
-                )
+                raise ValueError(f"{name} is {shown(getattr(self, name))}; expected the response's text.")
             check_text(getattr(self, name), name)
         if self.label not in (None, "a", "b", "tie"):
-            raise ValueError(f'label is {self.label!r}; expected "a", "b", "tie" or null (the better response).')
+            raise ValueError(f'label is {shown(self.label)}; expected "a", "b", "tie" or null (the better response).')
+        for name in ("id", "model_a", "model_b"):
+            if not isinstance(getattr(self, name), str) and (name == "id" or getattr(self, name) is not None):
+                raise ValueError(f"{name} is {shown(getattr(self, name))}; expected text.")
         if not self.id:
             object.__setattr__(self, "id", content_hash(self.prompt, self.response_a, self.response_b)[:16])
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Pair:
-        """The pair of one row: its own columns, the others as `extra`; null is as good as none."""
-        for name in ("prompt", "response_a", "response_b"):
-            if row.get(name) is None:
-                raise ValueError(f"there is no {name}; expected prompt, response_a, response_b, got {', '.join(row)}.")
-        own = {name: row[name] for name in _PAIR_FIELDS if row.get(name) is not None}
-        own["id"] = str(own.get("id", ""))
-        return cls(**own, extra={name: value for name, value in row.items() if name not in _PAIR_FIELDS})
 
     def swap(self) -> Pair:
         """The same pair with its responses exchanged; `pair.swap().swap() == pair`."""

@@ -14,6 +14,7 @@ import pytest
 from support import ROOT, Server, completion, rlaif_env, rows_of, some_pairs, write_rows
 
 import rlaif
+from rlaif.files.pairs import pair_of
 
 PAIRS = [{**row, "id": f"p{i}", "subset": i % 2} for i, row in enumerate(some_pairs(8))]
 
@@ -40,7 +41,7 @@ def test_in_memory_and_kept_are_the_same(tmp_path: Path) -> None:
     memory = rlaif.judge(PAIRS, longer, by="subset")
     kept = rlaif.judge(PAIRS, longer, store=tmp_path / "kept", by="subset")
     read = rlaif.judge(source, longer, store=tmp_path / "read")
-    objects = rlaif.judge([rlaif.Pair.from_row(row) for row in PAIRS], longer)
+    objects = rlaif.judge([pair_of(row) for row in PAIRS], longer)
     assert list(memory) == list(kept) == list(read) == list(objects)
     assert [j.pair.id for j in memory] == [row["id"] for row in PAIRS]
     assert memory[0].pair.extra == {"subset": 0}
@@ -217,6 +218,7 @@ def test_a_folder_of_an_earlier_version_is_not_paid_for_again(tmp_path: Path) ->
 TWO_PROCESSES = """
 import json, sys
 import rlaif
+from rlaif.files.pairs import pair_of
 from rlaif.models.parallel import process_index
 
 pairs = [{"id": str(i), "prompt": f"p{i}", "response_a": "a" * (i % 5 + 1), "response_b": "bbb"} for i in range(39)]
@@ -288,10 +290,10 @@ def test_ratings() -> None:
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        ([{"prompt": "p", "response_a": "a"}], "pair 0: there is no response_b; expected prompt, response_a"),
+        ([{"prompt": "p", "response_a": "a"}], "pair 0: the row has no 'response_b'; expected a prompt"),
         ([{**PAIRS[0]}, {**PAIRS[1], "id": "p0"}], "pair 1 has id 'p0', which an earlier one has already"),
-        ([{**PAIRS[0], "label": "x"}], "pair 0: label is 'x'"),
-        (["p"], "pair 0 is str 'p'; expected a Pair or a dict"),
+        ([{**PAIRS[0], "label": "x"}], "pair 0: label is .x"),
+        (["p"], "pair 0 is a text .'p'.; expected a Pair or a dict"),
     ],
 )
 def test_pairs_that_are_none(pairs: list[dict[str, Any]], message: str) -> None:

@@ -286,7 +286,7 @@ def test_the_real_program(chat_model: Path, tmp_path: Path) -> None:
 
     mixed = write_rows(tmp_path / "mixed.jsonl", [{"prompt": "p"}, {"prompt": [{"role": "user", "content": "q"}]}])
     line = refused(rlaif("sample", "--prompts", mixed, "--policy", chat_model, "--output", tmp_path / "no"))
-    assert f"the prompt at {mixed}:2 is messages, but the one at {mixed}:1 is a string" in line
+    assert f"{mixed}:2: the prompt is messages, but the one at {mixed}:1 is a string" in line
 
 
 @pytest.fixture(autouse=True, scope="module")

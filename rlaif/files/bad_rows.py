@@ -64,7 +64,8 @@ class BadRows:
                 raise ValueError(f"{where}: {error}") from None
             if where not in self._places:
                 self._places.add(where)
-                self.rows.append({"place": where, "reason": str(error)})
+                reason = str(error).encode("utf-8", "replace").decode()
+                self.rows.append({"place": where, "reason": reason})
 
     def __contains__(self, where: str) -> bool:
         """Whether the row at this place was left out: a source that is read again leaves out the same ones."""

@@ -25,7 +25,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rlaif.records import Message, Prompt, check_messages, check_prompt, check_text, says_nothing, shown
+from rlaif.errors.words import shown
+from rlaif.records import Message, Prompt, check_messages, check_prompt, check_text, says_nothing
 
 __all__ = [
     "BEYOND_TEXT",

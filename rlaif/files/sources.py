@@ -1,30 +1,37 @@
-"""Reading and writing rows: JSONL, Parquet, a `datasets` folder or a Hub id, all through `read_rows`.
+"""Reading prompts, pairs and judgments from rows (`rlaif.files.rows`), and writing rows and reports.
 
 A row that cannot be used is an error that names its place, never a silent gap.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import math
 import os
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-from rlaif.files.hub import load_split
+from rlaif.errors.words import shown
+from rlaif.files.bad_rows import BadRows
+from rlaif.files.conversations import SYSTEM, prompt_columns, prompt_of
 from rlaif.files.index import Index
 from rlaif.files.occupied import BOOKKEEPING
-from rlaif.records import Judgment, Pair, Prompt, check_prompt
+from rlaif.files.pairs import SIDES, judgment_of, pair_of
+from rlaif.files.rows import read_rows, require
+from rlaif.records import Judgment, Pair, Prompt
 
 __all__ = [
+    "DistinctPrompts",
     "Ids",
     "OneKind",
+    "distinct_prompts",
     "fingerprint",
+    "pairs_file",
+    "placed_prompt_rows",
     "read_judgments",
     "read_pairs",
     "read_prompt_rows",
@@ -39,215 +46,157 @@ __all__ = [
     "write_row",
 ]
 
+Made = TypeVar("Made")
 # Sources carry columns of any type through; what JSON has no word for (dates, decimals) is written as text.
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).encode
 
 
-def read_rows(
-    source: str | Path, split: str | None = None, config_name: str | None = None
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every row of `source` with the place it stands at ("pairs.jsonl:17"), in order.
-
-    `source` is a .jsonl, .jsonl.gz or .parquet file, a .json file of one array, a folder that `Dataset.save_to_disk` or
-    a Hub clone left, or a Hub id. A `split` is needed where the source has several, and a `config_name` where it has
-    several configs and no default.
-    """
-    path = Path(source)
-    if path.is_file() and config_name is not None:
-        raise ValueError(f"{path} is a file, which has no configs; expected no --config_name (got {config_name}).")
-    if path.is_file() and path.suffix == ".json" and _begins_array(path):
-        yield from _read_array(path)
-    elif path.is_file() and path.name.endswith((".jsonl", ".json", ".jsonl.gz", ".json.gz")):
-        yield from _read_jsonl(path)
-    elif path.is_file() and path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        at = 0
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                for row in batch.to_pylist():
-                    at += 1
-                    yield f"{path}:{at}", row
-    elif path.is_file():
-        raise ValueError(
-            f"{path} ends in {path.suffix!r}; expected .jsonl, .jsonl.gz, .json, .parquet, a datasets folder or a Hub "
-            "id."
-        )
-    else:
-        for at, row in enumerate(load_split(str(source), split, config_name), 1):
-            yield f"{source}:{at}", row
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-        for number, line in enumerate(_whole_lines(lines, path), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"{path}:{number} is not UTF-8 (byte {line[error.start]:#x} at column {error.start + 1}); expected "
-                    "UTF-8 text. Convert the file, with iconv for example."
-                ) from None
-            except json.JSONDecodeError as error:
-                raise ValueError(
-                    f"{path}:{number} is not JSON ({error.msg} at column {error.colno}); expected one JSON object a "
-                    "line. Mend or remove that line."
-                ) from None
-            yield f"{path}:{number}", _an_object(row, f"{path}:{number}")
-
-
-def _whole_lines(lines: Iterable[bytes], path: Path) -> Iterator[bytes]:
-    try:
-        yield from lines
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be unpacked ({error}); expected gzipped lines of JSON, whole.") from None
-
-
-def _begins_array(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
-
-
-def _read_array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of one JSON array, which is held whole: such files are small."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); expected one array of objects.") from None
-    for at, row in enumerate(rows, 1):
-        yield f"{path}:{at}", _an_object(row, f"{path}:{at}")
-
-
-def _an_object(row: Any, where: str) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise ValueError(f"{where} holds a {type(row).__name__}; expected one JSON object a line.")
-    return row
-
-
-def require(row: Mapping[str, Any], columns: Iterable[str], where: str) -> None:
-    """A ValueError that names the first missing column and the ones that are there."""
-    for column in columns:
-        if column not in row:
-            raise ValueError(
-                f"{where} has no {column!r}; expected the columns {', '.join(columns)}, got {', '.join(row)}. "
-                "Rename or add the column."
-            )
-        if row[column] is None:
-            raise ValueError(f"{where}: {column} is null; expected a value. Remove the row or fill it in.")
-
-
-def read_prompts(source: str | Path, split: str | None = None, config_name: str | None = None) -> list[Prompt]:
+def read_prompts(
+    source: str | Path, split: str | None = None, config_name: str | None = None, bad: BadRows | None = None
+) -> list[Prompt]:
     """The distinct prompts of `source` in order of appearance; a ValueError where strings and messages are mixed."""
-    prompts: dict[str, Prompt] = {}
-    for row in read_prompt_rows(source, split, config_name):
-        prompts.setdefault(json.dumps(row["prompt"]), row["prompt"])
-    return list(prompts.values())
+    return [row["prompt"] for row in distinct_prompts(read_prompt_rows(source, split, config_name, bad)).rows]
 
 
 def read_prompt_rows(
-    source: str | Path, split: str | None = None, config_name: str | None = None
+    source: str | Path, split: str | None = None, config_name: str | None = None, bad: BadRows | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Every row of `source` with its prompt checked and its other columns; a ValueError where kinds are mixed."""
-    kind, empty = OneKind(), True
-    for where, row in read_rows(source, split, config_name):
-        require(row, ["prompt"], where)
-        prompt = _at(where, check_prompt, row["prompt"])
-        kind.check(prompt, where)
-        empty = False
-        yield {**row, "prompt": prompt}
-    if empty:
-        raise ValueError(f"{source} has no rows; expected at least one prompt.")
+    """Every row of `source` as its prompt (`rlaif.files.conversations.prompt_of`) and its other columns.
+
+    Raises:
+        ValueError: a row has no prompt, or is of another kind (a string, messages) than the first; no row is left.
+    """
+    for _, row in placed_prompt_rows(source, split, config_name, bad):
+        yield row
 
 
-def read_pairs(source: str | Path, split: str | None = None, config_name: str | None = None) -> list[Pair]:
+def placed_prompt_rows(
+    source: str | Path, split: str | None = None, config_name: str | None = None, bad: BadRows | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`read_prompt_rows`, each with its place."""
+
+    def prompt_row(row: dict[str, Any]) -> tuple[Prompt, dict[str, Any]]:
+        prompt, used = prompt_of(row), prompt_columns(row)
+        return prompt, {"prompt": prompt, **{name: value for name, value in row.items() if name not in used}}
+
+    yield from _usable(source, split, config_name, bad or BadRows(), prompt_row, "prompt")
+
+
+@dataclass(frozen=True)
+class DistinctPrompts:
+    """Rows with distinct prompts, the first of each; what was left out for that.
+
+    `repeated` counts the rows whose prompt stood before, `differing` those of them that say something else of it in
+    their other columns, which are not kept.
+    """
+
+    rows: list[dict[str, Any]]
+    repeated: int = 0
+    differing: int = 0
+
+
+def distinct_prompts(rows: Iterable[dict[str, Any]]) -> DistinctPrompts:
+    """The first row of each prompt, in order."""
+    first: dict[str, dict[str, Any]] = {}
+    repeated = differing = 0
+    for row in rows:
+        before = first.setdefault(json.dumps(row["prompt"]), row)
+        repeated += before is not row
+        differing += before is not row and before != row
+    return DistinctPrompts(list(first.values()), repeated, differing)
+
+
+def read_pairs(
+    source: str | Path, split: str | None = None, config_name: str | None = None, bad: BadRows | None = None
+) -> list[Pair]:
     """The pairs of `source` in order; columns that are not a pair's go to `extra`. Ids must be distinct."""
-    return list(stream_pairs(source, split, config_name))
+    return list(stream_pairs(source, split, config_name, bad))
 
 
 def stream_pairs(
-    source: str | Path, split: str | None = None, config_name: str | None = None, *, checked: bool = False
+    source: str | Path,
+    split: str | None = None,
+    config_name: str | None = None,
+    bad: BadRows | None = None,
+    *,
+    checked: bool = False,
 ) -> Iterator[Pair]:
     """`read_pairs`, one at a time: a source of any size in the same memory. `checked`: its ids are known to differ."""
-    ids, empty = Ids(), True
-    kind = OneKind()
-    for name in ("pairs.jsonl", "judgments.jsonl"):  # the folder of `rlaif sample` or of `rlaif judge`
-        if (Path(source) / name).is_file():
-            source = Path(source) / name
-    for where, row in read_rows(source, split, config_name):
-        require(row, ["prompt", "response_a", "response_b"], where)
-        pair = _at(where, Pair.from_row, row)
-        kind.check(pair.prompt, where)
-        if not checked:
-            _check_writable(row, where)
-        if not checked and (before := ids.repeats(pair.id)) is not None:
+
+    def pair(row: dict[str, Any]) -> tuple[Prompt, Pair]:
+        found = pair_of(row)
+        if not checked and (before := ids.repeats(found.id)) is not None:
             raise ValueError(
-                f"{where} has id {pair.id!r}, which row {before} has already; expected distinct ids. Remove the "
+                f"the id is {shown(found.id)}, which row {before} has already; expected distinct ids. Remove the "
                 "repeated row or give it its own id."
             )
-        empty = False
-        yield pair
-    if empty:
-        raise ValueError(f"{source} has no rows; expected at least one pair.")
+        return found.prompt, found
+
+    ids = Ids()
+    for _, found in _usable(pairs_file(source), split, config_name, bad or BadRows(), pair, "pair"):
+        yield found
 
 
-def read_judgments(source: str | Path, split: str | None = None, config_name: str | None = None) -> list[Judgment]:
+def pairs_file(source: str | Path) -> str | Path:
+    """The file of pairs in the folder of `rlaif sample` or of `rlaif judge`; any other source itself."""
+    return next((p for name in ("pairs.jsonl", "judgments.jsonl") if (p := Path(source) / name).is_file()), source)
+
+
+def read_judgments(
+    source: str | Path, split: str | None = None, config_name: str | None = None, bad: BadRows | None = None
+) -> list[Judgment]:
     """The judgments that `rlaif judge` wrote: its output folder, or any rows of pairs with a `z` column."""
-    return list(stream_judgments(source, split, config_name))
+    return list(stream_judgments(source, split, config_name, bad))
 
 
 def stream_judgments(
-    source: str | Path, split: str | None = None, config_name: str | None = None
+    source: str | Path, split: str | None = None, config_name: str | None = None, bad: BadRows | None = None
 ) -> Iterator[Judgment]:
     """`read_judgments`, one at a time: a source of any size in the same memory. Ids must be distinct."""
-    folder = Path(source)
-    if (folder / "judgments.jsonl").is_file():
-        source = folder / "judgments.jsonl"
-    kind, ids, empty = OneKind(), Ids(), True
-    for where, row in read_rows(source, split, config_name):
-        require(row, ["prompt", "response_a", "response_b"], where)
-        if "z" not in row:
-            raise ValueError(f"{where} has no 'z'; expected judgments. Run `rlaif judge` on these pairs first.")
-        if row["z"] is None:
-            row = {**row, "reason": row.get("reason") or "z is null in the source"}
-        identity = "" if row.get("id") is None else str(row["id"])
-        judgment = _at(where, Judgment.from_row, {**row, "id": identity})
-        kind.check(judgment.pair.prompt, where)
-        if (before := ids.repeats(judgment.pair.id)) is not None:
+    if (Path(source) / "judgments.jsonl").is_file():
+        source = Path(source) / "judgments.jsonl"
+
+    def judgment(row: dict[str, Any]) -> tuple[Prompt, Judgment]:
+        if "z" not in row and all(name in row for name in SIDES):
+            label = ", or take its labels with --z_from label" if row.get("label") is not None else ""
+            raise ValueError(f"the row has no 'z'; expected judgments. Run `rlaif judge` on these pairs first{label}.")
+        found = judgment_of(row)
+        if (before := ids.repeats(found.pair.id)) is not None:
             raise ValueError(
-                f"{where} has id {judgment.pair.id!r}, which row {before} has already; expected distinct ids. Where "
-                "two judges judged one pair, give each judgment an id of its own, or build them apart."
+                f"the id is {shown(found.pair.id)}, which row {before} has already; expected distinct ids. Where two "
+                "judges judged one pair, give each judgment an id of its own, or build them apart."
             )
-        empty = False
-        yield judgment
+        return found.pair.prompt, found
+
+    ids = Ids()
+    for _, found in _usable(source, split, config_name, bad or BadRows(), judgment, "judgment"):
+        yield found
+
+
+def _usable(
+    source: str | Path,
+    split: str | None,
+    config_name: str | None,
+    bad: BadRows,
+    made: Callable[[dict[str, Any]], tuple[Prompt, Made]],
+    what: str,
+) -> Iterator[tuple[str, Made]]:
+    """What is `made` of each row, with its place; rows that `bad` has left out before are left out again."""
+    kind, empty = OneKind(), True
+    for where, row in read_rows(source, split, config_name, bad):
+        if where in bad:
+            continue
+        found: list[Made] = []
+        with bad.at(where):
+            prompt, one = made(row)
+            kind.check(prompt, where, row)
+            found.append(one)
+        if found:
+            empty = False
+            yield where, found[0]
     if empty:
-        raise ValueError(f"{source} has no rows; expected at least one judgment.")
-
-
-def _check_writable(row: Mapping[str, Any], where: str) -> None:
-    """A ValueError for a row that could be judged and not be written: half of a character in any column, say."""
-    try:
-        try:
-            _ENCODE(row).encode()
-        except UnicodeEncodeError:
-            raise
-        except ValueError:
-            _ENCODE(_finite(row)).encode()  # a NaN is written as null
-    except (UnicodeEncodeError, RecursionError) as error:
-        bad = next((name for name, value in row.items() if not _is_writable({name: value})), "a column")
-        raise ValueError(
-            f"{where}: {bad!a} cannot be written ({type(error).__name__}), as half of a character or very deep nesting "
-            "cannot; remove it or the row."
-        ) from None
-
-
-def _is_writable(row: Mapping[str, Any]) -> bool:
-    try:
-        _ENCODE(_finite(row)).encode()
-    except (ValueError, RecursionError):
-        return False
-    return True
+        why = f" {len(bad)} are left out; the first: {bad.first}" if len(bad) else ""
+        raise ValueError(f"{source} has no {'usable ' if why else ''}rows; expected at least one {what}.{why}")
 
 
 class Ids:
@@ -269,22 +218,18 @@ class OneKind:
     def __init__(self) -> None:
         self.first: tuple[bool, str] | None = None
 
-    def check(self, prompt: Prompt, where: str) -> None:
+    def check(self, prompt: Prompt, where: str, row: Mapping[str, Any] | None = None) -> None:
+        """A ValueError, without the row's own place, where its prompt is of another kind than the first one's."""
         self.first = self.first or (isinstance(prompt, str), where)
         if isinstance(prompt, str) != self.first[0]:
             kinds = ("a string", "messages") if self.first[0] else ("messages", "a string")
+            do = "Write every prompt as a list of messages."
+            if row is not None and any(name in row for name in SYSTEM):
+                do = "Give every row its system column, null where there is none, or write every prompt as messages."
             raise ValueError(
-                f"the prompt at {where} is {kinds[1]}, but the one at {self.first[1]} is {kinds[0]}; expected one kind "
-                "in a file. Write every prompt as a list of messages."
+                f"the prompt is {kinds[1]}, but the one at {self.first[1]} is {kinds[0]}; expected one kind in a "
+                f"file. {do}"
             )
-
-
-def _at(where: str, function: Any, *args: Any) -> Any:
-    """`function(*args)`, with the row's place put before its ValueError."""
-    try:
-        return function(*args)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
 
 
 def _finite(value: Any) -> Any:
