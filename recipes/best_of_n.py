@@ -38,6 +38,7 @@ from typing import Any
 from rlaif import config, training
 
 SCORED_AT_ONCE = 256  # responses handed to a reward in one call; a reward model makes batches of its own from them
+WEIGHTS = ("config.json", "adapter_config.json")  # a folder with one of them holds a policy
 
 
 @dataclass
@@ -107,6 +108,34 @@ class DataConfig:
 
 def main() -> None:
     training.quiet_libraries()
+    from rlaif.models.parallel import wait_for_everyone
+    from rlaif.training.models import ModelConfig, base_model
+    from rlaif.training.trainers import CompletionConfig
+
+    # Before TRL's settings are made: the tie between processes that comes with them waits half an hour at most, and
+    # where a run is resumed all that is left to sample may be one process's.
+    wait_for_everyone()
+
+    # ---- parse
+    data_config, model_config, args = config.parse(DataConfig, ModelConfig, CompletionConfig, description=__doc__)
+    args.trust_remote_code = model_config.trust_remote_code
+    check_training(data_config.sft, model_config, args)
+    settings = {**asdict(data_config), **asdict(model_config)}
+    named = [*data_config.rewards, *data_config.watch]
+    scored_by = [word.removeprefix("reward_model=") for word in named if word.startswith("reward_model=")]
+    model = model_config.model
+    reads = [data_config.prompts, data_config.candidates, model, base_model(model), *scored_by]
+    if not data_config.sft and any((Path(args.output_dir) / name).exists() for name in WEIGHTS):
+        raise ValueError(
+            f"output_dir is {args.output_dir}, which holds the policy that an earlier run trained, and this one trains "
+            "none; expected --sft true, or a folder of its own. Nothing was changed."
+        )
+    with training.output_folder("recipes/best_of_n.py", args, settings, reads) as start:
+        fit(data_config, model_config, args, start)
+
+
+def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> None:
+    """Samples, chooses and, with `sft`, trains from the beginning or on from the checkpoint `start`."""
     import datasets
     import numpy as np
     from transformers import set_seed
@@ -114,27 +143,20 @@ def main() -> None:
     from rlaif.assess.best_of_n import assess_best_of_n
     from rlaif.files.manifest import elapsed, write_manifest
     from rlaif.files.sources import write_json, write_jsonl
-    from rlaif.judging.rewards import check_rewards, load_rewards
+    from rlaif.judging.rewards import check_rewards, load_rewards, rendering_assumed
     from rlaif.judging.sampling import Sampling, complete, local_policy
-    from rlaif.models.loading import load_tokenizer, quiet
-    from rlaif.models.parallel import is_main, process_count, wait_for_everyone
+    from rlaif.models.loading import load_tokenizer
+    from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
     from rlaif.training.data import demonstrations, policy_prompts, report_too_long
-    from rlaif.training.models import ModelConfig, context_length, is_adapter, load_policy, lora
-    from rlaif.training.trainers import CompletionConfig, CompletionTrainer
+    from rlaif.training.models import context_length, is_adapter, load_policy, lora
+    from rlaif.training.saving import put_in_place, save
+    from rlaif.training.trainers import CompletionTrainer
 
     say = print if is_main() else lambda *_: None
-    # Before TRL's settings are made: the tie between processes that comes with them waits half an hour at most, and
-    # where a run is resumed all that is left to sample may be one process's.
-    wait_for_everyone()
-
-    # ---- parse
-    data_config, model_config, args = config.parse(DataConfig, ModelConfig, CompletionConfig, description=__doc__)
-    check_training(data_config.sft, model_config, args)
-    start = training.resume_point(args.resume_from_checkpoint, args.output_dir)
 
     # ---- load
-    tokenizer = load_tokenizer(model_config.model)
+    tokenizer = load_tokenizer(model_config.model, trust_remote_code=model_config.trust_remote_code)
     rendering = Rendering.of(tokenizer)
     context = context_length(model_config, tokenizer)
     room = context - data_config.max_new_tokens
@@ -156,13 +178,15 @@ def main() -> None:
     distinct = first_of_each(source.rows["prompt"])
     rows = source.rows.select(distinct[: data_config.limit])
     prompts, n = list(rows["prompt"]), data_config.n
-    named = check_rewards(data_config.rewards, rows.column_names)
-    watched = check_rewards(data_config.watch, rows.column_names) if data_config.watch else []
+    trusted = model_config.trust_remote_code
+    named = check_rewards(data_config.rewards, rows.column_names, trusted)
+    watched = check_rewards(data_config.watch, rows.column_names, trusted) if data_config.watch else []
     policy = local_policy(
         model_config.model,
         batch_tokens=data_config.batch_tokens,
         dtype=data_config.policy_dtype,
         load_in_4bit=data_config.policy_load_in_4bit,
+        trust_remote_code=trusted,
     )
     sampling = Sampling(policy, n, data_config.max_new_tokens, data_config.temperature, data_config.top_p, args.seed)
 
@@ -174,8 +198,11 @@ def main() -> None:
     del policy, sampling  # and the policy's weights
 
     # ---- choose
-    scorers = load_rewards(data_config.rewards, args.output_dir)
-    scorers += load_rewards(data_config.watch, args.output_dir) if watched else []
+    scorers = load_rewards(data_config.rewards, args.output_dir, trust_remote_code=trusted)
+    scorers += load_rewards(data_config.watch, args.output_dir, trust_remote_code=trusted) if watched else []
+    assumed = [line for scorer in scorers if (line := rendering_assumed(scorer))]
+    for line in assumed:
+        say(line)
     values_KPN, reasons_K = score(scorers, rows, responses_PN)
     del scorers  # and theirs
     k = len(named)
@@ -220,7 +247,7 @@ def main() -> None:
         say(f"left out {len(rows) - len(best)} of {len(rows)} prompts: none of their responses could be scored")
 
     # ---- train
-    train = None
+    train, folder = None, Path(args.output_dir)
     if data_config.sft:
         # What was cut off has no end, and training would put one there.
         whole = [{"prompt": row["prompt"], "completion": row["completion"]} for row in best if row["complete"]]
@@ -253,15 +280,13 @@ def main() -> None:
         }
 
         # ---- save
-        with quiet():
-            trainer.save_model()
-            trainer.save_state()
+        folder = save(trainer)
     training.leave_process_group()
     if not is_main():
         return
 
     # ---- report
-    report = {
+    report: dict[str, Any] = {
         "n": n,
         "prompts": len(best),
         "left_out": len(rows) - len(best),
@@ -270,16 +295,17 @@ def main() -> None:
         "responses": rewards_PN.size,
         "scored": int(scored_PN.sum()),
         "unscored": unscored,
+        "rendering_assumed": assumed,
         "by_n": by_n,
         "train": train,
         "processes": process_count(),
         "seconds": round(elapsed(), 1),
     }
-    write_json(f"{args.output_dir}/report.json", report)
+    write_json(folder / "report.json", report)
     trained_with = {**asdict(model_config), **args.to_dict()}
     reward_models = [spec.value for spec in (*named, *watched) if spec.kind == "reward_model"]
     write_manifest(
-        args.output_dir,
+        folder,
         "recipes/best_of_n.py",
         {
             **asdict(data_config),
@@ -287,6 +313,8 @@ def main() -> None:
         },
         [*filter(None, [data_config.prompts, model_config.model, data_config.candidates]), *reward_models],
     )
+    if train:
+        put_in_place(folder, args.output_dir)
     say(summary(by_n))
     if train:
         say(f"trained on {train['prompts']} best responses, {train['steps']} steps; mean loss {train['loss']:.3f}")
