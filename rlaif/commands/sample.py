@@ -303,6 +303,12 @@ def _check(config: SampleConfig) -> list[str]:
 
 def _check_endpoint(config: SampleConfig, names: Sequence[str], base_url: str) -> None:
     """A UsageError for an address, a name or a number with which no endpoint could be asked, and for a key in them."""
+    for name, unused in (("dtype", "auto"), ("load_in_4bit", False), ("trust_remote_code", False)):
+        if (value := getattr(config, name)) != unused:
+            raise UsageError(
+                f"{name} is {str(value).lower()}, but base_url says that an endpoint loads the policy; leave it out, or "
+                "leave out base_url."
+            )
     if not 1 <= config.concurrency <= 10_000:
         raise UsageError(f"concurrency is {config.concurrency}; expected a number of calls from 1 to 10,000.")
     if not 0.0 < config.patience <= 1e7:

@@ -8,7 +8,10 @@ from typing import Any, ClassVar
 import torch
 from transformers.trainer_callback import ProgressCallback
 
+from rlaif.errors.words import shown
 from rlaif.models.parallel import on_cpu, process_count
+from rlaif.training.finite import Finite
+from rlaif.training.libraries import check_training
 from rlaif.training.saving import WholeCheckpoints
 
 __all__ = ["Defaults", "Shared", "is_peft"]
@@ -29,6 +32,9 @@ class Defaults:
         default=False, metadata={"help": "Several processes: look for weights without a gradient (experts, say)."}
     )
 
+    # It would leave a loss that is NaN out of the logs: here such a loss ends the run (rlaif.training.finite).
+    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "A loss that is NaN ends the run: false."})
+
     # ModelConfig has it, for everything that is loaded.
     trust_remote_code: bool = field(default=False, init=False)
 
@@ -38,6 +44,7 @@ class Defaults:
         "chat_template_path": (None, "Save the tokenizer with the template, so that scoring and generation use it."),
         "eos_token": (None, "Set it in the tokenizer's own config, so that scoring and generation use it."),
         "pad_token": (None, "A padding token that is not the EOS is chosen by rlaif.models.rendering."),
+        "logging_nan_inf_filter": (False, "A loss that is NaN or infinite ends the run."),
         "dataset_num_proc": (None, "Tokenization runs in one process."),
     }
 
@@ -47,7 +54,8 @@ class Defaults:
         for name, (only, instead) in self.refused.items():
             value = getattr(self, name, only)
             if value != only:
-                raise ValueError(f"{name} is {value!r}; this program takes only {only!r}. {instead}")
+                raise ValueError(f"{name} is {shown(value)}; this program takes only {shown(only)}. {instead}")
+        check_training(self)
         self.use_cpu = self.use_cpu or on_cpu()  # type: ignore[has-type]
         # TRL's default is bf16 everywhere, which a CPU refuses.
         if self.bf16 is None:  # type: ignore[has-type]
@@ -63,7 +71,7 @@ def _cuda_has_bf16() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-class Shared(WholeCheckpoints):
+class Shared(Finite, WholeCheckpoints):
     """What all trainers do alike: a quiet bar, whole checkpoints, adapters in float32. Before one of TRL's trainers."""
 
     model: Any

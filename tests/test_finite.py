@@ -1,0 +1,92 @@
+"""A run that diverges ends in one line, and leaves no model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support import save_model, tiny_llama
+from support.bad import run_here
+from support.programs import ROOT
+from support.tokenizers import byte_tokenizer
+
+from rlaif.models.weights import not_finite
+
+PREFERENCES = ["--dataset", "@dataset", "--train_split", "train"]
+PROGRAMS: dict[str, list[str]] = {
+    "recipes/sft.py": PREFERENCES,
+    "recipes/dpo.py": [*PREFERENCES, "--test_split", "none", "--beta", "0.1"],
+    "reward_models/bradley_terry.py": [*PREFERENCES, "--test_split", "none"],
+    "recipes/ppo.py": [
+        *("--prompts", "@prompts.jsonl", "--rewards", "function=rlaif.sandbox:gold_reward", "--num_iterations", "1"),
+        *("--max_completion_length", "4", "--critic", "none"),
+    ],
+}
+QUICK = ["--output_dir", "out", "--per_device_train_batch_size", "2", "--report_to", "none", "--use_cpu", "true"]
+QUICK += ["--lr_scheduler_type", "constant", "--warmup_steps", "0", "--save_strategy", "no"]
+
+
+def run(program: str, world: Path, folder: Path, *more: str) -> int:
+    words = [word.replace("@", f"{world}/") for word in PROGRAMS[program]]
+    return run_here([str(ROOT / program), "--model", f"{world}/model", *words, *QUICK, *more], folder)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    ("rate", "steps", "line"),
+    [
+        (
+            "1e30",
+            "3",
+            r"(the loss is|the policy's probabilities are) .* in step [23] of 3; expected (a )?finite number",
+        ),
+        ("3e39", "1", r"after step 1 of 1 NaN or infinity is in .*(weight|model).*; expected finite numbers"),
+    ],
+)
+def test_a_run_that_diverges_fails_and_leaves_no_model(
+    program: str, rate: str, steps: str, line: str, world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status = run(program, world, tmp_path, "--learning_rate", rate, "--max_steps", steps)
+    said = capfd.readouterr().err
+    (error,) = [row for row in said.splitlines() if row.startswith("error: ")]
+    assert status == 1
+    assert re.search(line, error), error
+    assert f"lower learning_rate ({float(rate):g})" in error
+    assert not list((tmp_path / "out").glob("*.safetensors"))
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_checkpoint_of_weights_that_are_nan_is_not_saved(
+    world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--learning_rate", "3e39", "--max_steps", "2", "--save_strategy", "steps", "--save_steps", "1"]
+    assert run("recipes/sft.py", world, tmp_path, *words) == 1
+    assert "after step 1 of 2 NaN or infinity is in" in capfd.readouterr().err
+    assert not list(tmp_path.glob("out/checkpoint-*"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_what_is_not_finite_is_found_and_large_numbers_are_not(value: float, dtype: Any) -> None:
+    model = tiny_llama().to(dtype)
+    with torch.no_grad():
+        model.lm_head.weight.fill_(torch.finfo(dtype).max)  # whose sum is infinite
+    assert not_finite(model) == []
+    with torch.no_grad():
+        model.model.norm.weight[3] = value
+        model.lm_head.weight[0, 0] = value
+    assert not_finite(model) == ["model.norm.weight", "lm_head.weight"]
+
+
+def test_a_model_that_is_not_finite_is_not_published(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = tiny_llama()
+    with torch.no_grad():
+        model.lm_head.weight[0, 0] = float("nan")
+    save_model(tmp_path / "policy", model, byte_tokenizer(chat=True))
+    words = ["--policy", "policy", "--output", "public", "--license", "apache-2.0"]
+    assert run_here(["rlaif", "publish", *words], tmp_path) == 1
+    assert "lm_head.weight in policy has weights that are NaN or infinite" in capfd.readouterr().err
+    assert not [path for path in (tmp_path / "public").glob("*") if not path.name.startswith(".")]
