@@ -5,16 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.bad import Bad, check_folder, check_line, files, folders, lay_out, models, run_here, settings, snapshot
-
-BAD: dict[str, Bad] = {}
-for part in (files, settings, models, folders):
-    for case, bad in part.table().items():
-        assert case not in BAD, case
-        BAD[case] = bad
-
-
-PENDING = set((Path(files.__file__).parent / "pending.txt").read_text(encoding="utf-8").splitlines())
+from support.bad import check_folder, check_line, lay_out, run_here, snapshot
+from support.bad.table import BAD, PENDING
 
 
 def cases() -> list[object]:
