@@ -18,22 +18,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rlaif.models.spelling import Spelling, Unrenderable, text_ids
+from rlaif.models.templates import left_out, start_ids, turn_ids, whole_ids
 from rlaif.records import Message, Prompt
 
 __all__ = ["Encoded", "Rendering", "Unrenderable", "as_messages", "padding_token", "stop_ids"]
 
 Kind = Literal["chat", "plain", "pair", "template"]
-
-
-class Unrenderable(ValueError):  # noqa: N818 - it says what the conversation is
-    """A conversation that cannot become tokens: the chat template refuses it. The text has the template's own words.
-
-    It is the row's fault, not the run's: programs leave the row out and count it.
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +84,21 @@ def stop_ids(model: Any, tokenizer: Any) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """How conversations become tokens. `tokenizer_hash` and `template_hash` tell one tokenizer from another."""
+    """How conversations become tokens. `tokenizer_hash` and `template_hash` tell one tokenizer from another.
+
+    Attributes:
+        kind, template_hash, tokenizer_hash, eos_token: see the module's docstring.
+        spelled: what becomes of text that spells an added token: "text", ordinary pieces. Models trained before this
+            was said have no such entry in `rlaif.json`; they are scored so too.
+        appended: the tokens that the tokenizer would append to a plain prompt, which are left off; None where none.
+    """
 
     kind: Kind
     template_hash: str | None
     tokenizer_hash: str
     eos_token: str | None
+    spelled: str = "text"
+    appended: str | None = None
 
     @classmethod
     def of(cls, tokenizer: Any) -> Rendering:
@@ -113,11 +117,13 @@ class Rendering:
                 "the tokenizer has no chat template, no EOS and no SEP token, so the end of a response cannot be "
                 "marked; set `eos_token` in its tokenizer_config.json."
             )
+        appended = Spelling.of(tokenizer).around[1] if kind == "plain" else []
         return cls(
             kind=kind,
             template_hash=_sha(str(template)) if template else None,
             tokenizer_hash=_sha(_fingerprint(tokenizer)),
             eos_token=tokenizer.eos_token,
+            appended=" ".join(map(str, tokenizer.convert_ids_to_tokens(appended))) or None,
         )
 
     @classmethod
@@ -144,67 +150,84 @@ class Rendering:
                     f"{source} was trained with rendering {name} = {want!r}, but its tokenizer now gives {got!r}; "
                     "scores would not be comparable. Restore the tokenizer files that were saved with it."
                 )
+        if self.appended and "appended" not in saved:
+            raise ValueError(
+                f"{source} was trained on prompts that end in {self.appended}, which its tokenizer appends and which "
+                "is left off by now; scores would not be comparable. Train it again."
+            )
 
     def encode_prompt(self, tokenizer: Any, prompt: Prompt) -> list[int]:
-        """The tokens that a policy is given to go on from: shape (P,)."""
-        if self.kind in ("chat", "template"):
-            text = _written(tokenizer, as_messages(prompt), add_generation_prompt=True)
-            return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-        return list(tokenizer(self.plain_prompt(prompt))["input_ids"])
+        """The tokens that a policy is given to go on from: shape (P,). They never end in what the tokenizer appends.
 
-    def encode(self, tokenizer: Any, prompt: Prompt, response: str) -> Encoded:
+        Raises:
+            Unrenderable: the chat template refuses the prompt.
+        """
+        if self.kind in ("chat", "template"):
+            return start_ids(tokenizer, as_messages(prompt))
+        return text_ids(tokenizer, self.plain_prompt(prompt), begins=True)
+
+    def encode(self, tokenizer: Any, prompt: Prompt, response: str, stops: Collection[int] = ()) -> Encoded:
         """The tokens of a prompt and its response: `prompt_ids` (P,), `response_ids` (R,), ending in EOS.
 
         The response's tokens follow the prompt's exactly as they would in generation: they are encoded apart, so that
         no token straddles the border and the policy is trained on the prefix that it is later given.
+
+        Args:
+            tokenizer: whose rendering this is.
+            prompt, response: text, from which no control token comes.
+            stops: of a policy, where its generation stops (`stop_ids`). The response then ends in the first of them
+                that the template writes, as one that was generated does: a Gemma's in <end_of_turn>, without the EOS
+                that comes later, if ever. A reward model has none: it reads its score at the EOS.
+
+        Raises:
+            Unrenderable: the chat template refuses the conversation.
         """
         if self.kind == "pair":
-            both = tokenizer(self.plain_prompt(prompt), response)
-            ids: list[int] = list(both["input_ids"])
-            segments = list(both.get("token_type_ids") or [0] * len(ids))
-            border = len(tokenizer(self.plain_prompt(prompt))["input_ids"])
-            return Encoded(ids[:border], ids[border:], segments)
+            return self._encode_pair(tokenizer, self.plain_prompt(prompt), response)
         if self.kind == "template":
-            whole = _written(tokenizer, [*as_messages(prompt), {"role": "assistant", "content": response}])
-            ids = list(tokenizer(whole, add_special_tokens=False)["input_ids"])
-            start = self.encode_prompt(tokenizer, prompt)
+            turn: Message = {"role": "assistant", "content": response}
+            ids, start = whole_ids(tokenizer, [*as_messages(prompt), turn]), self.encode_prompt(tokenizer, prompt)
             border = next((i for i, (a, b) in enumerate(zip(ids, start, strict=False)) if a != b), len(start))
             return Encoded(ids[:border], ids[border:])
-        prompt_ids = self.encode_prompt(tokenizer, prompt)
-        tail = response if self.kind == "plain" else self._chat_tail(tokenizer, prompt, response)
-        response_ids = list(tokenizer(tail, add_special_tokens=False)["input_ids"])
         eos = tokenizer.eos_token_id
-        if eos in response_ids and self.kind == "chat":
-            # A template may write more after the end of the turn (a newline, say): the sequence ends where
-            # generation would have stopped.
+        if self.kind == "plain":
+            return Encoded(self.encode_prompt(tokenizer, prompt), [*text_ids(tokenizer, response), eos])
+        prompt_ids, response_ids = turn_ids(tokenizer, as_messages(prompt), response)
+        # A template may write more after the end of the turn (a newline, say): the sequence ends where generation
+        # would have stopped. Of all that is here, no stop comes of the response: it is text.
+        ends = Spelling.of(tokenizer).control.intersection(stops)
+        stop = next((at for at, token in enumerate(response_ids) if token in ends), None)
+        if stop is not None:
+            return Encoded(prompt_ids, response_ids[: stop + 1])
+        if eos in response_ids:
             response_ids = response_ids[: len(response_ids) - response_ids[::-1].index(eos)]
         if not response_ids or response_ids[-1] != eos:
             response_ids.append(eos)
         return Encoded(prompt_ids, response_ids)
 
+    def _encode_pair(self, tokenizer: Any, prompt: str, response: str) -> Encoded:
+        spelling = Spelling.of(tokenizer)
+        if spelling.found(prompt) or spelling.found(response):
+            ids, segments = spelling.encode_pair(prompt, response)
+            if "token_type_ids" not in tokenizer.model_input_names:
+                segments = [0] * len(ids)
+        else:
+            both = tokenizer(prompt, response)
+            ids = list(both["input_ids"])
+            segments = list(both.get("token_type_ids") or [0] * len(ids))
+        border = len(text_ids(tokenizer, prompt, begins=True)) + len(spelling.around[1])
+        return Encoded(ids[:border], ids[border:], segments)
+
     def plain_prompt(self, prompt: Prompt) -> str:
         """A prompt as text, for tokenizers without a chat template: contents one under the other."""
         return prompt if isinstance(prompt, str) else "\n".join(m["content"] for m in prompt)
 
-    def _chat_tail(self, tokenizer: Any, prompt: Prompt, response: str) -> str:
-        """What the chat template writes after the generation prompt: the response and the end of the turn."""
-        messages = as_messages(prompt)
-        start = _written(tokenizer, messages, add_generation_prompt=True)
-        whole = _written(tokenizer, [*messages, {"role": "assistant", "content": response}])
-        if whole.startswith(start):
-            return str(whole[len(start) :])
-        # Some templates render the generation prompt and the finished turn differently (an empty "thinking" block):
-        # go on from what the policy will see, so take the response as it is and end it.
-        return response + str(tokenizer.eos_token)
-
-
-def _written(tokenizer: Any, messages: Sequence[Message], **kwargs: Any) -> str:
-    """The chat template's text of `messages`; an `Unrenderable` with its own words where it refuses them."""
-    try:
-        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, **kwargs))
-    except Exception as error:  # a template is a program of others: what it raises is of any class
-        words = " ".join(str(error).split())[:200] or type(error).__name__
-        raise Unrenderable(f"the chat template refuses the conversation: {words}") from None
+    def left_out(self, tokenizer: Any, prompt: Prompt) -> list[str]:
+        """The roles of a prompt's turns that the chat template leaves out without a word: ["system"], say."""
+        if self.kind not in ("chat", "template"):
+            return []
+        roles = [message["role"] for message in as_messages(prompt)]
+        return [roles[at] for at in left_out(tokenizer, roles)]
 
 
 def _sha(text: str) -> str:
