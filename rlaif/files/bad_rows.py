@@ -71,6 +71,9 @@ class BadRows:
         """Whether the row at this place was left out: a source that is read again leaves out the same ones."""
         return where in self._places
 
+    def __bool__(self) -> bool:
+        return True  # `bad or BadRows()` stays itself where there was no bad row yet
+
     def __len__(self) -> int:
         return len(self.rows)
 
