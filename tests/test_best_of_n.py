@@ -519,7 +519,7 @@ BAD_SETTINGS = [
     ({"model_revision": "v2"}, r"model_revision is 'v2', but responses are sampled from the newest; expected none"),
     ({"sft": True, "eval_strategy": "epoch"}, r"eval_strategy is 'epoch', but no prompts are held out here"),
     ({"sft": True, "resume_from_checkpoint": "true"}, r"out holds no whole checkpoint"),
-    ({"sft": True, "packing": True}, r"packing is True; this program takes only False\."),
+    ({"sft": True, "packing": True}, r"packing is true; this program takes only false\."),
     ({"max_new_token": 4}, r"'max_new_token' is not a setting of this program; did you mean 'max_new_tokens'\?"),
 ]
 

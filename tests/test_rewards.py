@@ -316,7 +316,7 @@ def test_what_is_no_number_is_refused(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "got"), [([1.0], "1 rewards"), ([1.0] * 4, "4 rewards"), (0.5, "0.5"), (None, "None")]
+    ("values", "got"), [([1.0], "1 rewards"), ([1.0] * 4, "4 rewards"), (0.5, "0.5"), (None, "null")]
 )
 def test_the_wrong_number_of_rewards_is_refused(values: Any, got: str) -> None:
     reward = FunctionReward(lambda prompts, completions: values, "f", "module:f")
@@ -383,7 +383,7 @@ BAD: list[tuple[str | Callable[[Path, Path], str], str]] = [
     ),
     ("function=nowhere:f", r"'nowhere:f' cannot be imported"),
     ("function=math", r"'math' names no function"),
-    ("function=math:pi", r"is a float; expected a function"),
+    ("function=math:pi", r"is a number; expected a function"),
     (
         f"function={__name__}:two",
         r"takes \(prompt: .*\) -> .*too many positional.*expected \(prompt, response\), or TRL's",

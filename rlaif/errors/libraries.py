@@ -47,6 +47,8 @@ _ASKED_FOR = {
 
 # Library's words (a regular expression), and ours; \1 is what the expression's group found.
 _SAYS = [
+    (r"didn't pass an `eval_dataset`",
+     "eval_strategy measures on held-out rows, and there are none; give --test_split, or leave it out"),
     (r"CUDA out of memory|CUBLAS_STATUS_ALLOC_FAILED|out of memory",
      "the device has too little memory for this; take a smaller batch, shorter texts, a smaller model, --lora true or "
      "--gradient_checkpointing true"),
@@ -119,7 +121,7 @@ def _not_installed(error: ImportError) -> str | None:
     said = _text(error)
     if name in {"rlaif", "recipes", "reward_models"}:
         return None
-    if isinstance(error, ModuleNotFoundError) and name:
+    if isinstance(error, ModuleNotFoundError) and name.isidentifier():
         why = f"; {_ASKED_FOR[name]}" if name in _ASKED_FOR else ""
         return f"the package {name} is not installed{why}. Install it (pip install {name.replace('_', '-')})."
     for package, why in _ASKED_FOR.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = ["counted", "kind_of", "plain", "shown"]
@@ -53,7 +53,8 @@ def kind_of(value: Any) -> str:
 
 
 # What libraries put into their messages, and what it means.
-_PYTHON = [
+_PYTHON: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
+    (re.compile(r"\b[A-Z]\w*(?:Strategy|Type|Names|Mode)\.([A-Z][A-Z_]*)\b"), lambda found: found[1].lower()),
     (re.compile(r"\bnp\.(?:float|int|uint|bool|str)\w*\(([^()]*)\)"), r"\1"),
     (re.compile(r"\b(?:Pure)?(?:Posix|Windows)?Path\('([^']*)'\)"), r"\1"),
     (re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>"), r"\1"),

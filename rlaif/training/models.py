@@ -18,6 +18,7 @@ from rlaif.models.loading import (
 )
 from rlaif.models.reward_model import HEADS
 from rlaif.models.weights import check_finite, is_head
+from rlaif.training.libraries import check_attention, check_four_bit
 
 __all__ = [
     "ModelConfig",
@@ -65,6 +66,8 @@ class ModelConfig:
             raise ValueError("model is missing; expected the folder or Hub id of the model to start from (--model).")
         if self.load_in_4bit and not self.lora:
             raise ValueError("load_in_4bit is set without lora; 4-bit weights cannot be trained. Add --lora true.")
+        check_attention(self.attn_implementation)
+        check_four_bit(self.load_in_4bit)
 
 
 def is_adapter(model: str | Path) -> bool:
