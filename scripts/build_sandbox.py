@@ -549,8 +549,8 @@ def save(
 
 
 def load(folder: Path, device: torch.device) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     for key in ("is_local", "local_files_only"):  # facts of this loading, which saving would write down
         tokenizer.init_kwargs.pop(key, None)
     return model.to(device).eval(), tokenizer

@@ -25,15 +25,17 @@ def main() -> None:
 
     # PPOTrainer seeds torch, but not NumPy, which it draws its minibatches with.
     set_seed(settings["seed"])
-    tokenizer = AutoTokenizer.from_pretrained(settings["policy"], padding_side="left")
+    tokenizer = AutoTokenizer.from_pretrained(settings["policy"], padding_side="left", trust_remote_code=False)
     lines = Path(settings["prompts"]).read_text(encoding="utf-8").splitlines()
     rows = [{"input_ids": prompt_ids(tokenizer, json.loads(line)["prompt"])} for line in lines]
 
     def reward_model() -> Any:
-        return AutoModelForSequenceClassification.from_pretrained(settings["reward_model"], num_labels=1)
+        return AutoModelForSequenceClassification.from_pretrained(
+            settings["reward_model"], num_labels=1, trust_remote_code=False
+        )
 
     def policy() -> Any:
-        return AutoModelForCausalLM.from_pretrained(settings["policy"])
+        return AutoModelForCausalLM.from_pretrained(settings["policy"], trust_remote_code=False)
 
     models = {"policy": policy(), "reference": policy(), "value": reward_model(), "reward": reward_model()}
     trainer = PPOTrainer(
