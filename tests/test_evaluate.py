@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
+from support import word_tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from rlaif.assess.agreement import assess_judgments
 from rlaif.assess.calibration import against, reliability, wilson
@@ -38,20 +40,11 @@ TEMPLATE = (
 # Models and gold rewards of these tests' own -------------------------------------------------------------------------
 
 
-def tiny_tokenizer(extra: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    vocabulary = ["<pad>", "</s>", "<unk>", "<user>", "<assistant>", *WORDS, *extra]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.add_special_tokens(["<pad>", "</s>", "<unk>", "<user>", "<assistant>"])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        chat_template=TEMPLATE,
-    )
+def tiny_tokenizer(extra: tuple[str, ...] = ()) -> Any:
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    roles = ["<user>", "<assistant>"]
+    words = [*special.values(), *roles, *WORDS, *extra]
+    return word_tokenizer(TEMPLATE, words, extra_special_tokens=roles, **special)
 
 
 def tiny_config(vocabulary: int, positions: int = 64) -> LlamaConfig:

@@ -18,7 +18,17 @@ import yaml
 from hub import Hub, card_trouble
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ROOT, byte_tokenizer, rlaif, rlaif_env, save_model, some_pairs, tiny_llama, write_rows
+from support import (
+    ROOT,
+    byte_tokenizer,
+    rlaif,
+    rlaif_env,
+    save_model,
+    some_pairs,
+    tiny_llama,
+    word_tokenizer,
+    write_rows,
+)
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from rlaif.commands.build import build
@@ -189,22 +199,11 @@ def plain_reward(tmp_path_factory):
 @pytest.fixture(scope="module")
 def encoder_reward(tmp_path_factory):
     """An encoder: prompt and response are two segments."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from tokenizers.processors import BertProcessing
-    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+    from transformers import BertConfig, BertForSequenceClassification
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "What", "is", "the", "capital", "of", "France?", "Paris.", "The"]
-    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    raw.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )
+    special = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), words, strict=False))
+    tokenizer = word_tokenizer(False, words, **special)
     torch.manual_seed(0)
     shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     model = BertForSequenceClassification(BertConfig(vocab_size=len(words), num_labels=1, **shape))

@@ -16,7 +16,7 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from support import Server, byte_tokenizer, completion, save_model, tiny_llama
+from support import Server, byte_tokenizer, completion, save_model, tiny_llama, word_tokenizer
 
 from rlaif.files.store import Store
 from rlaif.judging.prompts import TEMPLATES, RatingTemplate, load_rating_template, rating_template
@@ -319,12 +319,8 @@ def test_a_judge_certain_of_ten(chat_model: Path, tmp_path: Path) -> None:
 
 
 def test_numbers_that_a_tokenizer_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    raw = Tokenizer(models.WordLevel({"<unk>": 0, "</s>": 1, "1": 2, "2": 3}, unk_token="<unk>"))
-    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", eos_token="</s>", pad_token="<unk>")
+    special = {"unk_token": "<unk>", "eos_token": "</s>", "pad_token": "<unk>"}
+    tokenizer = word_tokenizer(False, ["<unk>", "</s>", "1", "2"], **special)
     judge = local(save_model(tmp_path / "m", tiny_llama(), tokenizer))
     with pytest.raises(ValueError, match=r"the labels '3' and '4' become the tokens \[0\] and \[0\]"):
         judge.check()

@@ -13,11 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from support import byte_tokenizer, save_model
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Split
-from tokenizers.processors import BertProcessing
+from support import byte_tokenizer, save_model, word_tokenizer
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -26,7 +22,6 @@ from transformers import (
     BertForMaskedLM,
     LlamaConfig,
     LlamaForCausalLM,
-    PreTrainedTokenizerFast,
 )
 
 from rlaif import config
@@ -260,20 +255,10 @@ def test_a_reward_model_reloads_bit_for_bit(kind, extra, chat_model, preferences
 def test_an_encoder_without_a_pooler_reloads_bit_for_bit(lora, preferences, tmp_path, monkeypatch, capsys):
     """The pooler is new, like the head: an adapter that left it out would meet another random one on reload."""
     letters = list("abcdefghijklmnopqrstuvwxyz0123456789? ")
-    vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters])}
-    raw = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
-    raw.pre_tokenizer = Split("", "isolated")
-    raw.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    tokenizer = word_tokenizer(False, [*special.values(), *letters], letters=True, **special)
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    encoder = BertForMaskedLM(BertConfig(vocab_size=len(vocabulary), **shape))
+    encoder = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **shape))
     save_model(tmp_path / "encoder", encoder, tokenizer)
     out = tmp_path / "reward_model"
     settings = SETTINGS | {"model": tmp_path / "encoder", "dataset": preferences, "output_dir": out, "lora": lora}

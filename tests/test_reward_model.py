@@ -9,8 +9,7 @@ import pytest
 import torch
 from hub import Hub
 from peft import LoraConfig, get_peft_model
-from support import rlaif_env
-from tokenizers import Tokenizer, models, pre_tokenizers
+from support import rlaif_env, word_tokenizer
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
@@ -18,7 +17,6 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
-    PreTrainedTokenizerFast,
     set_seed,
 )
 
@@ -40,14 +38,7 @@ RESPONSES = ["good", "bad bad bad .", "a good d c b a", "d"]
 
 
 def save_tokenizer(folder, **special):
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    if special.get("sep_token"):
-        from tokenizers.processors import BertProcessing
-
-        tokenizer.post_processor = BertProcessing(("[SEP]", 5), ("[CLS]", 4))
-        special["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", **special).save_pretrained(folder)
+    word_tokenizer(False, WORDS, unk_token="<unk>", **special).save_pretrained(folder)
 
 
 def save_card(folder, **changes):

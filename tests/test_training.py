@@ -9,14 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers
+from support import word_tokenizer
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
     LlamaConfig,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
-    PreTrainedTokenizerFast,
     set_seed,
 )
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTTrainer
@@ -53,14 +52,8 @@ CHAT = (
 )
 
 
-def make_tokenizer(template=None):
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", bos_token="<s>", eos_token="</s>"
-    )
-    made.chat_template = template
-    return made
+def make_tokenizer(template=None, **special):
+    return word_tokenizer(template or False, WORDS, **special)
 
 
 SHAPE = {
@@ -350,19 +343,7 @@ def test_nothing_but_tokens_reaches_the_reward_model(tmp_path):
 
 
 def test_an_encoder_gets_its_segments(tmp_path):
-    from tokenizers.processors import BertProcessing
-
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = BertProcessing(("</s>", 3), ("<s>", 2))
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="<unk>",
-        pad_token="<pad>",
-        cls_token="<s>",
-        sep_token="</s>",
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )
+    tokenizer = make_tokenizer(unk_token="<unk>", pad_token="<pad>", cls_token="<s>", sep_token="</s>")
     rendering = Rendering.of(tokenizer)
     assert rendering.kind == "pair"
     pairs = reward_pairs(preferences(), tokenizer, rendering, 64).rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 CHAT_TEMPLATE = (
@@ -10,6 +11,9 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
 
+WORD_TEMPLATE = (
+    "{% for m in messages %}{{ m['content'] }} </s> {% endfor %}{% if add_generation_prompt %}<s>{% endif %}"
+)
 WORDS = ["<pad>", "<unk>", "<s>", "</s>", "a", "b", "c", "d"]  # ids 0, 1, ...
 
 
@@ -32,18 +36,30 @@ def byte_tokenizer(chat: bool, eos: str | None = "</s>") -> Any:
     return tokenizer
 
 
-def word_tokenizer(chat: bool = False) -> Any:
-    """One token for each of WORDS."""
+def word_tokenizer(
+    chat: bool | str = False, words: Sequence[str] = WORDS, letters: bool = False, **special: Any
+) -> Any:
+    """One token for each of `words`, which blanks separate; or for each letter, and blanks are of them.
+
+    Args:
+        chat: a chat template, or True for a plain one.
+        words: their places are their ids.
+        special: its special tokens by name, instead of those of WORDS; the rest are settings of the tokenizer. One
+            with a `cls_token` and a `sep_token` puts prompt and response into two segments, as BERT's does.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers.processors import BertProcessing
     from transformers import PreTrainedTokenizerFast
 
-    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw, unk_token="<unk>", pad_token="<pad>", bos_token="<s>", eos_token="</s>"
-    )
+    special = special or {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    ids = {word: i for i, word in enumerate(words)}
+    raw = Tokenizer(models.WordLevel(ids, unk_token=special["unk_token"]))
+    raw.pre_tokenizer = pre_tokenizers.Split("", "isolated") if letters else pre_tokenizers.WhitespaceSplit()
+    if special.get("sep_token"):
+        first, last = special["cls_token"], special["sep_token"]
+        raw.post_processor = BertProcessing((last, ids[last]), (first, ids[first]))
+        special["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, **special)
     if chat:
-        tokenizer.chat_template = (
-            "{% for m in messages %}{{ m['content'] }} </s> {% endfor %}{% if add_generation_prompt %}<s>{% endif %}"
-        )
+        tokenizer.chat_template = WORD_TEMPLATE if chat is True else chat
     return tokenizer

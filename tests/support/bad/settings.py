@@ -186,9 +186,9 @@ ALSO = {"lora_r": ("--lora", "true"), "lora_alpha": ("--lora", "true"), "lora_ta
 # What does not go together: the words, and what the line must name.
 TOGETHER: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     "sample": {"4 bits of an endpoint's model": (("--base_url", CLOSED, "--load_in_4bit"), "4bit|url")},
-    "convert": {"a split that is nowhere": (("--source", "@dataset", "--split", "nowhere"), "nowhere.*train")},
+    "convert": {"a split that is nowhere": (("--source", "@dataset", "--split", "nowhere"), r"train.*nowhere")},
     "reward_models/score.py": {
-        "a split that is nowhere": (("--input", "@dataset", "--split", "nowhere"), "nowhere.*train"),
+        "a split that is nowhere": (("--input", "@dataset", "--split", "nowhere"), r"train.*nowhere"),
         "no split of two": (("--input", "@dataset"), "split.*train"),
     },
     "judge": {"many samples at temperature 0": (("--judge", "x/y", "--samples", "3"), "samples")},
@@ -206,7 +206,7 @@ TOGETHER: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     },
     "recipes/sft.py": {
         "4 bits in full": (("--load_in_4bit", "true"), "load_in_4bit"),
-        "a split that is nowhere": (("--dataset", "@dataset", "--train_split", "nowhere"), "nowhere.*train"),
+        "a split that is nowhere": (("--dataset", "@dataset", "--train_split", "nowhere"), r"train.*nowhere"),
         "packing": (("--packing", "true"), "packing"),
         "processes of the data": (("--dataset_num_proc", "2"), "dataset_num_proc"),
         "both precisions": (("--bf16", "true", "--fp16", "true"), "fp16|bf16"),
