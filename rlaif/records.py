@@ -441,9 +441,8 @@ _JUDGMENT_FIELDS = tuple(f.name for f in dataclasses.fields(Judgment) if f.name 
 class Preference:
     """One row of a preference dataset: z = P(chosen is preferred), in (0.5, 1].
 
-    `margin` = 2z - 1 in (0, 1] is P(chosen) - P(rejected), the scale of Llama 2's small margins (2307.09288, table
-    27). `z_first` and `z_second` are P(chosen is preferred) with chosen shown first and second.
-    `label` is the outside label turned the same way: "chosen", "rejected", "tie" or None.
+    `z_first` and `z_second` are P(chosen is preferred) with chosen shown first and second. `label` is the outside label
+    turned the same way: "chosen", "rejected", "tie" or None.
     """
 
     id: str
@@ -451,7 +450,6 @@ class Preference:
     chosen: str
     rejected: str
     z: float
-    margin: float
     z_first: float | None
     z_second: float | None
     judge: str | None
@@ -474,7 +472,6 @@ class Preference:
             chosen=j.pair.response_a,
             rejected=j.pair.response_b,
             z=j.z,
-            margin=round(2.0 * j.z - 1.0, _DECIMALS),
             z_first=j.z_ab,
             z_second=j.z_ba,
             judge=j.judge,

@@ -18,6 +18,8 @@ from support import refused, rlaif, rows_of, write_rows
 
 from rlaif.commands.build import build
 from rlaif.commands.convert import ConvertConfig, convert
+from rlaif.files.bad_rows import BadRows
+from rlaif.files.conversations import SCORES
 from rlaif.files.preferences import FLIPPED, SPLITS, load_preferences
 from rlaif.files.selection import BuildConfig, flip, is_flipped, select, split_for
 from rlaif.files.sources import write_jsonl
@@ -116,12 +118,12 @@ def test_a_dataset_that_anyone_can_load(messages: bool, tmp_path: Path) -> None:
     assert sum(map(len, hashes.values())) == len(set.union(*hashes.values()))  # no prompt is in two splits
     for name in SPLITS:
         ours = load_preferences(tmp_path / "data", name)
-        assert ours.column_names == ["id", "prompt", "chosen", "rejected", "z", "margin", "label"]
+        assert ours.column_names == ["id", "prompt", "chosen", "rejected", "z", "label"]
         for theirs, row in zip(loaded[name], ours, strict=True):
             assert theirs["prompt"] == row["prompt"]
             assert isinstance(row["prompt"], list) is messages
             assert 0.5 < row["z"] <= 1.0
-            assert row["margin"] == pytest.approx(2 * row["z"] - 1)
+            assert "margin" not in theirs  # which TRL's RewardTrainer would subtract
             assert row["chosen"][0] in "ab"
             assert {row["chosen"][0], row["rejected"][0]} == {"a", "b"}
             if messages:
@@ -336,9 +338,11 @@ def test_whole_conversations_as_in_ultrafeedback(tmp_path: Path) -> None:
         "chosen": "Good.",
         "rejected": "Bad.",
         "z": 1.0,
-        "margin": 1.0,
         "label": None,
     }
+
+
+SIDES = ("chosen", "rejected")
 
 
 def one(row: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -360,26 +364,25 @@ def test_the_shapes_that_chosen_may_have(tmp_path: Path) -> None:
         assert (shaped["chosen"], shaped["rejected"]) == ("Good.", "Bad.")
         assert shaped["prompt"] in ("Q", question)
         assert shaped["z"] == row.get("z", 1.0)
-        assert shaped["margin"] == 2 * shaped["z"] - 1
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"chosen": "a", "rejected": "b"}, "there is no 'prompt'"),
-        ({"prompt": "Q", "chosen": "a"}, "row 0, has no 'rejected'; expected prompt, chosen, rejected"),
-        ({"prompt": "Q", "chosen": "a", "rejected": "b", "z": 1.5}, "row 0: z is 1.5"),
-        ({"prompt": "Q", "chosen": "a", "rejected": "b", "z": None}, "row 0: z is empty"),
-        ({"prompt": "Q", "chosen": 3, "rejected": "b"}, "row 0: chosen is int"),
-        ({"prompt": "Q", "chosen": [], "rejected": "b"}, "row 0: chosen is an empty list"),
-        ({"prompt": "Q", "chosen": ["x"], "rejected": "b"}, "row 0: .*expected messages like"),
+        ({"chosen": "a", "rejected": "b"}, "rows.jsonl:1: the row has no 'prompt'"),
+        ({"prompt": "Q", "chosen": "a"}, "rows.jsonl:1: the row has no 'rejected'; expected prompt, chosen, rejected"),
+        ({"prompt": "Q", "chosen": "a", "rejected": "b", "z": 1.5}, "rows.jsonl:1: z is 1.5"),
+        ({"prompt": "Q", "chosen": "a", "rejected": "b", "z": None}, "rows.jsonl:1: z is null"),
+        ({"prompt": "Q", "chosen": 3, "rejected": "b"}, "rows.jsonl:1: chosen is 3"),
+        ({"prompt": "Q", "chosen": [], "rejected": "b"}, "rows.jsonl:1: chosen is \\[\\]"),
+        ({"prompt": "Q", "chosen": ["x"], "rejected": "b"}, "rows.jsonl:1: .*expected messages like"),
         ({"prompt": "Q", "chosen": [{"role": "user", "content": "x"}], "rejected": "b"}, "ends with the role 'user'"),
         (
             {
                 "chosen": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "x"}],
                 "rejected": [{"role": "user", "content": "R"}, {"role": "assistant", "content": "y"}],
             },
-            "row 0: chosen and rejected begin with different conversations",
+            "rows.jsonl:1: chosen and rejected begin with different conversations",
         ),
     ],
 )
@@ -392,16 +395,60 @@ def test_mixed_prompts_and_empty_responses(tmp_path: Path, capsys: pytest.Captur
     good = {"prompt": "Q", "chosen": "a", "rejected": "b"}
     path = write_rows(tmp_path / "rows.jsonl", [good, {**good, "rejected": " "}, good])
     assert len(load_preferences(path, "train")) == 2
-    assert capsys.readouterr().err == (
-        f"warning: {path}, split train: 1 of 3 rows have an empty response and are left out.\n"
-    )
+    assert capsys.readouterr().err == (f"warning: {path}, split train: left out 1 of 3 rows (1 an empty response).\n")
     write_rows(path, [{**good, "chosen": ""}])
     with pytest.raises(ValueError, match="has no usable row"):
         load_preferences(path, "train")
     # In Parquet a column has one type; in JSONL a mixture can stand.
     write_rows(path, [good, {**good, "prompt": [{"role": "user", "content": "Q"}]}])
-    with pytest.raises(ValueError, match=r"mixes prompts|one kind"):
+    with pytest.raises(ValueError, match=r"rows.jsonl:2: the prompt is messages.*one kind"):
         load_preferences(path, "train")
+
+
+def test_scores_decide_ties_whatever_the_other_columns_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = {"prompt": "Q", "chosen": "a", "rejected": "b"}
+    whole = {side: [{"role": "user", "content": "Q"}, {"role": "assistant", "content": side}] for side in SIDES}
+    for row in (good, whole, {**whole, "prompt": "Q", "messages": whole["chosen"]}):
+        for names in SCORES:
+            rows = [dict(zip(names, scores, strict=True), **row) for scores in ((8.0, 8.0), (2, 8), ("9", "3"))]
+            left_out: Counter[str] = Counter()
+            loaded = load_preferences(write_rows(tmp_path / "rows.jsonl", rows), "train", left_out=left_out)
+            assert left_out == {"a tie": 1, "chosen has the lower score": 1}
+            assert loaded["id"] == ["2"]
+            assert "left out 2 of 3 rows (1 a tie, 1 chosen has the lower score)" in capsys.readouterr().err
+    soft = [{**good, "z": 0.5, "score_chosen": 1, "score_rejected": 1}]  # where there is a z, it says so itself
+    assert load_preferences(write_rows(tmp_path / "rows.jsonl", soft), "train")["z"] == [0.5]
+
+
+def test_a_margin_is_no_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """TRL's RewardTrainer would subtract it. An older build has it, and is read; a source's own is said to be."""
+    row = {"prompt": "Q", "chosen": "a", "rejected": "b", "z": 0.8, "margin": 0.6}
+    assert "margin" not in load_preferences(write_rows(tmp_path / "rows.jsonl", [row]), "train").column_names
+    assert capsys.readouterr().err == ""
+    for other in ({**row, "margin": 3.0}, {k: v for k, v in row.items() if k != "z"}):
+        load_preferences(write_rows(tmp_path / "rows.jsonl", [other]), "train")
+        assert "its column margin is not used" in capsys.readouterr().err
+
+
+def test_the_system_column_of_preferences(tmp_path: Path) -> None:
+    """Two opposite preferences under one prompt were one contradiction without their system turns."""
+    base = {"prompt": "How old are you?", "chosen": "40.", "rejected": "I have no age."}
+    rows = [{**base, "system": "You are a diver."}, {**base, "system": ""}, {**base, "system": None}]
+    user = {"role": "user", "content": "How old are you?"}
+    loaded = load_preferences(write_rows(tmp_path / "rows.jsonl", rows), "train")
+    assert loaded["prompt"] == [[{"role": "system", "content": "You are a diver."}, user], [user], [user]]
+
+
+def test_bad_rows_of_preferences_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = {"prompt": "Q", "chosen": "a", "rejected": "b"}
+    path = write_rows(tmp_path / "rows.jsonl", [good, {**good, "tools": ["search"]}, {"prompt": "Q"}, good])
+    with pytest.raises(ValueError, match=r"rows.jsonl:2: the row has tools .*which text cannot carry"):
+        load_preferences(path, "train")
+    bad = BadRows("skip")
+    assert load_preferences(path, "train", bad=bad)["id"] == ["0", "3"]
+    assert [row["place"] for row in bad.rows] == [f"{path}:2", f"{path}:3"]
+    with pytest.raises(ValueError, match=r"no usable row \(1 bad, the first .*:1: the row has no 'chosen'"):
+        load_preferences(write_rows(path, [{"prompt": "Q"}]), "train", bad=BadRows("skip"))
 
 
 def test_a_hub_clone_without_z(tmp_path: Path) -> None:

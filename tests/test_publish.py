@@ -107,7 +107,6 @@ def test_every_row_comes_back(run: Path, published: Path, tmp_path: Path) -> Non
         names = {"/home/ada/models/one": "lab/one"}
         for row in built:
             row |= {key: names.get(row[key], row[key]) for key in ("chosen_model", "rejected_model")}
-            del row["margin"]  # TRL's RewardTrainer would subtract it
         assert rows["default"][split] == built
     judged = {row["id"]: row for row in rows_of(run / "judged" / "judgments.jsonl")}
     pairs = {row["id"]: row for split in rows["pairs"].values() for row in split}

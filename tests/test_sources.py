@@ -90,7 +90,7 @@ BAD = [
         "rows.jsonl:2: the prompt is messages, but the one",
     ),
     ('{"prompt": "p", "response_a": "a", "response_b": "b"', "rows.jsonl:2: the line is not JSON (Expecting ',' delim"),
-    ("[1, 2]", "rows.jsonl:2: the line holds a list, [1, 2]; expected one JSON object a line"),
+    ("[1, 2]", "rows.jsonl:2: the line holds [1, 2]; expected one JSON object a line"),
     ('{"prompt": "first", "response_a": "a", "response_b": "b"}', "which row 1 has already; expected distinct ids"),
 ]
 

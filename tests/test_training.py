@@ -82,7 +82,6 @@ def preferences(n=8, z=None):
             "chosen": text(),
             "rejected": text(),
             "z": z,
-            "margin": 2 * z - 1,
             "label": "tie",
         }
         for i, z in enumerate(zs)
@@ -119,7 +118,7 @@ def test_hand_worked_losses():
     zero = torch.zeros(1)
     assert soft_loss(zero, torch.tensor([0.7])).item() == pytest.approx(math.log(2))
     assert hard_loss(torch.tensor([2.0])).item() == pytest.approx(0.126928, abs=1e-6)
-    assert margin_loss(torch.tensor([2.0]), torch.tensor([2.0])).item() == pytest.approx(math.log(2))
+    assert margin_loss(torch.tensor([0.5]), torch.tensor([0.75])).item() == pytest.approx(math.log(2))
     assert soft_correction(torch.tensor([3.0]), torch.tensor([0.75])).item() == pytest.approx(0.75)
     # Smoothed by 0.1, at odds of e^2: 0.9 * 0.126928 + 0.1 * 2.126928 nats; least, and finite, at log 9.
     assert soft_loss(torch.tensor([2.0]), 0.9).item() == pytest.approx(0.326928, abs=1e-6)
@@ -144,8 +143,7 @@ def test_columns_are_the_rendering(template):
             assert r[f"{side}_ids"] == encoded.ids == d["prompt_ids"] + d[f"{side}_ids"]
             assert r[f"{side}_ids"][-1] == tokenizer.eos_token_id
         assert r["z"] == d["z"] == row["z"]
-        assert r["margin"] == row["margin"]
-    assert set(reward.rows.column_names) == {"chosen_ids", "rejected_ids", "z", "margin"}
+    assert set(reward.rows.column_names) == {"chosen_ids", "rejected_ids", "z"}
     assert set(dpo.rows.column_names) == {"prompt_ids", "chosen_ids", "rejected_ids", "z"}
 
 
@@ -276,8 +274,8 @@ def reward_trainer(tmp_path, rows, ours=True, model=None, **settings):
         args = SoftRewardConfig(**common, **settings)
         return SoftRewardTrainer(model, args, train_dataset=pairs, processing_class=tokenizer)
     args = RewardConfig(**common, gradient_checkpointing=False)
-    keep = ["chosen_ids", "rejected_ids", *(["margin"] if settings.get("margin") else [])]
-    return RewardTrainer(model, args=args, train_dataset=pairs.select_columns(keep), processing_class=tokenizer)
+    pairs = pairs.select_columns(["chosen_ids", "rejected_ids"])
+    return RewardTrainer(model, args=args, train_dataset=pairs, processing_class=tokenizer)
 
 
 def first_loss(trainer, evaluate=False):
@@ -318,7 +316,7 @@ def test_reward_losses_are_the_equations(tmp_path):
 def test_label_smoothing_is_the_soft_loss_with_one_z_for_all(tmp_path, settings):
     """Whatever the rows' own z is: in value and in every gradient."""
     smoothed = reward_trainer(tmp_path, preferences(), preference_loss="hard", label_smoothing=0.2, **settings)
-    soft = reward_trainer(tmp_path, preferences().map(lambda row: {"z": 0.8, "margin": 0.6}), **settings)
+    soft = reward_trainer(tmp_path, preferences().map(lambda row: {"z": 0.8}), **settings)
     a, b = first_loss(smoothed), first_loss(soft)
     assert a.item() == pytest.approx(b.item(), abs=1e-6)
     a.backward()

@@ -138,8 +138,8 @@ def _card(first: Preference, report: Mapping[str, Any]) -> str:
     return (
         f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}tags:\n- preference\n- rlaif\n---\n"
         "# Preferences\n\n"
-        "`chosen` and `rejected` are two responses to `prompt`; `z` = P(`chosen` is preferred), in (0.5, 1], and "
-        "`margin` = 2z - 1. `z_first` and `z_second` are the same probability with `chosen` shown to the judge first "
+        "`chosen` and `rejected` are two responses to `prompt`; `z` = P(`chosen` is preferred), in (0.5, 1]. "
+        "`z_first` and `z_second` are the same probability with `chosen` shown to the judge first "
         "and second; their difference is the judge's position bias on the pair. `label` is what was known from "
         "elsewhere about which one is better (`chosen`, `rejected`, `tie`), empty where nothing was.\n\n"
         f"Judge: `{first.judge}`, prompt template `{first.template}`. Splits by hash of `{report['split_by']}`.\n\n"

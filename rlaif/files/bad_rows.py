@@ -74,9 +74,6 @@ class BadRows:
     def __bool__(self) -> bool:
         return True  # `bad or BadRows()` stays itself where there was no bad row yet
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
     @property
     def left_out(self) -> Counter[str]:
         """For a ledger's `left_out`: how many there were, under "bad rows"; empty where there were none."""
@@ -89,7 +86,7 @@ class BadRows:
 
     def ledger(self, read: int, used: int, left_out: Mapping[str, int]) -> dict[str, Any]:
         """A report's ledger of `read` usable rows: what is said of them, and the bad rows beside them."""
-        return {"read": read + len(self), "used": used, "left_out": {**left_out, **self.left_out}}
+        return {"read": read + len(self.rows), "used": used, "left_out": {**left_out, **self.left_out}}
 
     def write(self, output: str | Path) -> None:
         """Writes the rows beside an output, a folder or a file, and warns of them; removes what an earlier run left.
@@ -104,5 +101,5 @@ class BadRows:
             path.unlink(missing_ok=True)
             return
         write_jsonl(path, self.rows)
-        many = "row" if len(self) == 1 else "rows"
-        warn(f"left out {len(self)} {many} that cannot be used, listed in {path}; the first: {self.first}")
+        many = "row" if len(self.rows) == 1 else "rows"
+        warn(f"left out {len(self.rows)} {many} that cannot be used, listed in {path}; the first: {self.first}")

@@ -7,19 +7,19 @@ hash of the prompt (or of a column), so that no prompt is ever in two of them, w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
-from rlaif.files.shards import SPLITS, parquet_splits, read_tables
-from rlaif.files.sources import read_rows
-from rlaif.records import (
-    Message,
-    Preference,
-    check_probability,
-    check_prompt,
-)
+from rlaif.errors.words import counted, shown
+from rlaif.files.bad_rows import BadRows
+from rlaif.files.conversations import by_scores, sides_of
+from rlaif.files.rows import read_rows
+from rlaif.files.shards import SPLITS, parquet_splits
+from rlaif.files.sources import OneKind
+from rlaif.records import Preference, check_probability
 
 __all__ = ["FLIPPED", "SPLITS", "check_held_out", "load_preferences", "preference_row", "preference_schema"]
 
@@ -38,7 +38,7 @@ def preference_schema(*, conversational: bool, flipped: bool = False) -> Any:
     text = turns if conversational else pa.string()
     return pa.schema(
         [("id", pa.string()), ("prompt", text), ("chosen", text), ("rejected", text)]
-        + [(name, pa.float64()) for name in ("z", "margin", "z_first", "z_second")]
+        + [(name, pa.float64()) for name in ("z", "z_first", "z_second")]
         + [(name, pa.string()) for name in ("judge", "template", "chosen_model", "rejected_model", "label")]
         + ([(FLIPPED, pa.bool_())] if flipped else [])
     )
@@ -52,103 +52,114 @@ def preference_row(preference: Preference) -> dict[str, Any]:
     return row
 
 
-def load_preferences(source: str | Path, split: str, config_name: str | None = None) -> Any:
+def load_preferences(
+    source: str | Path,
+    split: str,
+    config_name: str | None = None,
+    bad: BadRows | None = None,
+    left_out: Counter[str] | None = None,
+) -> Any:
     """A split of a preference dataset, checked and in one shape, as a `datasets.Dataset`.
 
     Args:
         source: a folder that `rlaif build` or `save_to_disk` wrote, a .jsonl or .parquet file (which is one split), or
-            a Hub id. `chosen` and `rejected` may be texts, assistant turns, or whole conversations.
+            a Hub id. `chosen` and `rejected` may be texts, assistant turns, or whole conversations; where the prompt
+            comes from says `rlaif.files.conversations`.
         split: "train", "validation" or "test".
         config_name: of a datasets folder or Hub id that has several configs.
+        bad: takes the rows that are none; without it the first one is a ValueError.
+        left_out: is filled with the rows that are not given, by their reason.
 
     Returns:
-        Columns `id`, `prompt` (all strings or all messages), `chosen` and `rejected` (the responses' texts), `z`
-        (1.0 where the source has none), `margin` (2z - 1 where it has none) and `label`. Rows with an empty response
-        are left out, and the warning says how many.
+        Columns `id`, `prompt` (all strings or all messages), `chosen` and `rejected` (the responses' texts), `z` (1.0
+        where the source has none) and `label`. Left out, and counted in one warning, are rows with an empty response
+        and, of a source without z, those that its own scores of the two responses call a tie, or better the other way.
 
     Raises:
         ValueError: a column is missing, z is not a probability, or no row is left.
     """
     import datasets
 
-    rows = _load(source, split, config_name)
-    shaped, empty = [], 0
-    for at, row in enumerate(rows):
-        for column in ("chosen", "rejected"):
-            if column not in row:
-                raise ValueError(
-                    f"{source}, row {at}, has no {column!r}; expected prompt, chosen, rejected (and z), got "
-                    f"{', '.join(row)}. Run `rlaif build` on judgments, or rename the columns."
-                )
-        try:
-            one = _one_shape(row, at)
-        except ValueError as error:
-            raise ValueError(f"{source}, split {split}, row {at}: {error}") from None
-        if not one["chosen"].strip() or not one["rejected"].strip():
-            empty += 1
-        else:
-            shaped.append(one)
-    if empty:
-        warn(f"{source}, split {split}: {empty} of {len(rows)} rows have an empty response and are left out.")
+    bad, counts = bad or BadRows(), Counter[str]()
+    shaped: list[dict[str, Any]] = []
+    kind, read, own_margin = OneKind(), 0, False
+    for at, (where, row) in enumerate(_rows(source, split, config_name, bad)):
+        if where in bad:
+            continue
+        with bad.at(where):
+            one, reason = _one_shape(row, at)
+            kind.check(one["prompt"], where, row)
+            read += 1
+            own_margin = own_margin or _has_own_margin(row, one["z"])
+            if reason is None:
+                shaped.append(one)
+            else:
+                counts[reason] += 1
+    if left_out is not None:
+        left_out.update(counts)
     if not shaped:
-        raise ValueError(f"{source}, split {split}, has no usable row; expected at least one preference.")
-    kinds = {isinstance(row["prompt"], str) for row in shaped}
-    if len(kinds) > 1:
-        raise ValueError(f"{source} mixes prompts that are strings with prompts that are messages; use one kind.")
+        reasons = [counted(counts)] if counts else []
+        reasons += [f"{len(bad.rows)} bad, the first {bad.first}"] if bad.rows else []
+        why = f" ({', '.join(reasons)})" if reasons else ""
+        raise ValueError(f"{source}, split {split}, has no usable row{why}; expected at least one preference.")
+    if counts:
+        warn(f"{source}, split {split}: left out {counts.total()} of {read} rows ({counted(counts)}).")
+    if own_margin:
+        warn(f"{source}, split {split}: its column margin is not used; the margin of a pair here is 2z - 1.")
     return datasets.Dataset.from_list(shaped)
 
 
-def _load(source: str | Path, split: str, config_name: str | None) -> list[dict[str, Any]]:
+def _rows(
+    source: str | Path, split: str, config_name: str | None, bad: BadRows
+) -> Iterator[tuple[str, dict[str, Any]]]:
     path = Path(source)
     if path.is_file():
-        return [row for _, row in read_rows(path, config_name=config_name)]
-    if config_name is None and (there := parquet_splits(path / "data")):
+        yield from read_rows(path, None, config_name, bad)
+    elif config_name is None and (there := parquet_splits(path / "data")):
         if split not in there:
             raise ValueError(f"{source} has the splits {', '.join(there)}, not {split!r}; give it a larger share.")
         # Read as it is: `load_dataset` would copy it into a cache first.
-        return [row for table in read_tables(there[split]) for row in table.to_pylist()]
-    return [row for _, row in read_rows(source, split, config_name)]
+        for file in there[split]:
+            yield from read_rows(file, bad=bad)
+    else:
+        yield from read_rows(source, split, config_name, bad)
 
 
-def _one_shape(row: Mapping[str, Any], at: int) -> dict[str, Any]:
-    sides = {}
-    turns: list[Message] | None = None
+def _one_shape(row: Mapping[str, Any], at: int) -> tuple[dict[str, Any], str | None]:
+    """A row as `load_preferences` gives it, and why it does not; `at` is its id where it has none."""
     for side in ("chosen", "rejected"):
-        value = row[side]
-        if isinstance(value, list):
-            if not value:
-                raise ValueError(f"{side} is an empty list; expected text or a list of messages.")
-            value = check_prompt(value)
-            assert isinstance(value, list)
-            if value[-1]["role"] != "assistant":
-                raise ValueError(f"{side} ends with the role {value[-1]['role']!r}; expected an assistant turn.")
-            if turns and value[:-1] and value[:-1] != turns:
-                raise ValueError(
-                    "chosen and rejected begin with different conversations; expected two responses to one prompt. "
-                    "Remove the row."
-                )
-            turns = value[:-1] or turns
-            value = value[-1]["content"]
-        if not isinstance(value, str):
-            raise ValueError(f"{side} is {type(value).__name__}; expected text or a list of messages.")
-        sides[side] = value
-    # Where chosen holds a whole conversation, its first turns are the prompt, with what a `prompt` column leaves out.
-    prompt = turns or row.get("prompt")
-    if prompt is None:
-        raise ValueError("there is no 'prompt', and chosen is not a conversation; add the column.")
-    z = row.get("z", 1.0)
-    if z is None:
-        raise ValueError("z is empty; expected a probability. `rlaif build` leaves unjudged pairs out.")
-    z = check_probability(z)
-    assert z is not None
-    return {
-        "id": str(row.get("id") or at),
-        "prompt": check_prompt(prompt),
-        **sides,
-        "z": z,
-        "margin": float(row["margin"]) if row.get("margin") is not None else round(2.0 * z - 1.0, 9),
-        "label": row.get("label"),
-    }
+        if side not in row:
+            raise ValueError(
+                f"the row has no {side!r}; expected prompt, chosen, rejected (and z), got {', '.join(row)}. Run `rlaif "
+                "build` on judgments, `rlaif convert` on other formats, or rename the columns."
+            )
+    prompt, chosen, rejected = sides_of(row)
+    reason = "an empty response" if not chosen.strip() or not rejected.strip() else None
+    label = row.get("label")
+    if "z" not in row:
+        z, why = (0.5, None) if row.get("status") == "tie" else by_scores(row)
+        reason = reason or why or ("a tie" if z == 0.5 else None)
+        label = label if isinstance(label, str) and label in _LABELS else None  # a column of the source's own
+    elif row["z"] is None:
+        raise ValueError("z is null; expected a probability. `rlaif build` leaves unjudged pairs out.")
+    else:
+        z = check_probability(row["z"])
+        if label is not None and label not in _LABELS:
+            raise ValueError(f"label is {shown(label)}; expected {', '.join(_LABELS)} or null.")
+    identity = row.get("id")
+    if identity is not None and (isinstance(identity, bool) or not isinstance(identity, str | int)):
+        raise ValueError(f"id is {shown(identity)}; expected text, a whole number or null.")
+    one = {"id": str(identity or at), "prompt": prompt, "chosen": chosen, "rejected": rejected}
+    return {**one, "z": 1.0 if z is None else z, "label": label}, reason
+
+
+_LABELS = ("chosen", "rejected", "tie")
+
+
+def _has_own_margin(row: Mapping[str, Any], z: float) -> bool:
+    """Whether a source's margin says something else than z does; an older `rlaif build` wrote 2z - 1 itself."""
+    margin = row.get("margin")
+    return margin is not None and ("z" not in row or margin != round(2.0 * z - 1.0, 9))
 
 
 def check_held_out(dataset: str | Path, train_split: str | None, test_split: str | None) -> None:

@@ -195,7 +195,7 @@ def _usable(
             empty = False
             yield where, found[0]
     if empty:
-        why = f" {len(bad)} are left out; the first: {bad.first}" if len(bad) else ""
+        why = f" {len(bad.rows)} are left out; the first: {bad.first}" if bad.rows else ""
         raise ValueError(f"{source} has no {'usable ' if why else ''}rows; expected at least one {what}.{why}")
 
 

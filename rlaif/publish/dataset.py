@@ -41,7 +41,7 @@ __all__ = ["CONFIGS", "Cost", "Published", "open_dataset", "stage_dataset"]
 
 CONFIGS = {"default": "data", "pairs": "pairs", "votes": "votes"}  # config -> folder
 _NAMED = ("judge", "chosen_model", "rejected_model")  # columns of `default` that hold a model's name
-# TRL's RewardTrainer subtracts a column of this name in its loss; it is 2z - 1 and would change what is learned.
+# 2z - 1, which older builds wrote: TRL's RewardTrainer subtracts a column of this name, and would learn something else.
 _LEFT_OUT = ("margin",)
 # A value that is an absolute path and nothing else, of two parts at least.
 _PATH = re.compile(r"(?:/|~/|[A-Za-z]:[\\/])[^\s\\/]+[\\/]\S+")

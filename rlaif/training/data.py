@@ -1,6 +1,6 @@
 """Preferences and demonstrations as token columns, in the one rendering that scoring and generation use.
 
-    reward model      chosen_ids, rejected_ids (whole conversations), z, margin; an encoder adds its segments
+    reward model      chosen_ids, rejected_ids (whole conversations), z; an encoder adds its segments
     DPO               prompt_ids, chosen_ids, rejected_ids (responses with EOS), z
     SFT               input_ids, labels (-100 on the prompt)
     PPO               prompt, as it is, and the source's other columns
@@ -45,7 +45,7 @@ class Tokenized:
 
 
 def reward_pairs(preferences: Any, tokenizer: Any, rendering: Rendering, max_length: int) -> Tokenized:
-    """Preferences -> `chosen_ids`, `rejected_ids`, `z`, `margin`; `chosen_segments`, `rejected_segments` if encoder.
+    """Preferences -> `chosen_ids`, `rejected_ids`, `z`; `chosen_segments`, `rejected_segments` if encoder.
 
     Args:
         preferences: what `rlaif.files.preferences.load_preferences` gives.
@@ -60,7 +60,7 @@ def reward_pairs(preferences: Any, tokenizer: Any, rendering: Rendering, max_len
             tokens |= {"chosen_segments": chosen.segments, "rejected_segments": rejected.segments}
         return tokens | {"length": max(len(chosen), len(rejected))}
 
-    return _tokenized(preferences, tokenize, max_length, keep=["z", "margin"])
+    return _tokenized(preferences, tokenize, max_length, keep=["z"])
 
 
 def dpo_pairs(preferences: Any, tokenizer: Any, rendering: Rendering, max_length: int) -> Tokenized:

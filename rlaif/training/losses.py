@@ -47,12 +47,14 @@ def hard_loss(delta_B: torch.Tensor) -> torch.Tensor:
     return F.softplus(-delta_B)
 
 
-def margin_loss(delta_B: torch.Tensor, margin_B: torch.Tensor) -> torch.Tensor:
+def margin_loss(delta_B: torch.Tensor, z_B: torch.Tensor) -> torch.Tensor:
     """-log s(delta - margin), Llama 2 (2307.09288, eq. 2): surer pairs must be further apart: (B,).
 
-    A margin is no soft label: its optimum is delta = infinity for every pair.
+    The margin is 2z - 1 = P(chosen) - P(rejected), on the scale of Llama 2's small margins (its table 27), and no
+    column: TRL's RewardTrainer would subtract one of that name whatever its loss. A margin is no soft label: its
+    optimum is delta = infinity for every pair.
     """
-    return F.softplus(margin_B - delta_B)
+    return F.softplus(2.0 * z_B - 1.0 - delta_B)
 
 
 def dpo_delta(

@@ -181,15 +181,14 @@ class SoftRewardTrainer(Shared, RewardTrainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        # What stays in the batch is forwarded into the model, so both leave before TRL's loss.
-        z_B, margin_B = inputs.pop("z"), inputs.pop("margin", None)
+        z_B = inputs.pop("z")  # what stays in the batch is forwarded into the model
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
         chosen_B, rejected_B = outputs.logits.squeeze(-1).chunk(2)
         delta_B = chosen_B - rejected_B
         if self.args.preference_loss == "soft":
             loss = loss + soft_correction(delta_B, z_B).mean()
         elif self.args.preference_loss == "margin":
-            loss = loss + (margin_loss(delta_B, margin_B) - hard_loss(delta_B)).mean()
+            loss = loss + (margin_loss(delta_B, z_B) - hard_loss(delta_B)).mean()
         elif self.args.label_smoothing:
             loss = loss + soft_correction(delta_B, 1.0 - self.args.label_smoothing).mean()
         return (loss, outputs) if return_outputs else loss
