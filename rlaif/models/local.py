@@ -14,13 +14,17 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from itertools import permutations
+from pathlib import Path
 from typing import Any, Literal
 
 from rlaif.models.base import JSON, Call, Reply, RoundModel, Usage
 from rlaif.models.batching import plan_batches, split_on_oom
 from rlaif.models.drawing import Drawing
 from rlaif.models.loading import load_causal_lm, load_tokenizer, model_fingerprint
-from rlaif.models.rendering import Rendering
+from rlaif.models.rendering import Rendering, Unrenderable, stop_ids
+from rlaif.models.spelling import Spelling, text_ids
+from rlaif.models.stops import saved_stops
+from rlaif.models.templates import start_ids, written
 from rlaif.records import Message
 
 __all__ = ["LocalModel", "exclusive"]
@@ -83,13 +87,15 @@ class LocalModel(RoundModel):
         self.tokens = tokens
         self._revision = revision
         self._trusted = trust_remote_code
-        self._identity = {
+        self._identity: dict[str, JSON] = {
             "kind": "local",
             "model": model_fingerprint(model, revision),
             "dtype": dtype,
             "load_in_4bit": load_in_4bit,
             "rendering": rendering,
         }
+        if Path(model).is_dir() and len(stops := saved_stops(model)) > 1:
+            self._identity["stops"] = list(stops)  # texts written before all of them counted run on
         self._load = partial(
             load_causal_lm,
             model,
@@ -101,6 +107,7 @@ class LocalModel(RoundModel):
         )
         self._ids: dict[str, list[int]] = {}
         self._texts: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
         self._choice_ids: dict[tuple[str, tuple[str, ...]], list[list[int]]] = {}
 
     @property
@@ -127,59 +134,72 @@ class LocalModel(RoundModel):
     # Text and tokens ----------------------------------------------------------------------------------------------
 
     def render(self, messages: Sequence[Message], chat_template_kwargs: Mapping[str, JSON] | None = None) -> str:
-        """A question as the text that the model is given."""
+        """A question as the text that the model is given; an `Unrenderable` where its chat template refuses it."""
         if not self.tokenizer.chat_template:
             return "\n\n".join(m["content"] for m in messages)
-        kwargs = dict(chat_template_kwargs or {})
-        if messages[0]["role"] == "system" and not self._takes_system:
-            system, user, *rest = messages
-            messages = [{"role": "user", "content": f"{system['content']}\n\n{user['content']}"}, *rest]
-        return self._chat(messages, kwargs)
+        kwargs = self._kwargs(chat_template_kwargs)
+        return written(self.tokenizer, self._taken(messages), add_generation_prompt=True, **kwargs)
 
-    def _chat(self, messages: Sequence[Message], kwargs: Mapping[str, JSON]) -> str:
+    def _taken(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """The messages as the chat template takes them: a system message that it does not opens the user's."""
+        if messages[0]["role"] == "system" and len(messages) > 1 and not self._takes_system:
+            system, user, *rest = messages
+            return [{"role": "user", "content": f"{system['content']}\n\n{user['content']}"}, *rest]
+        return messages
+
+    def _kwargs(self, given: Mapping[str, JSON] | None) -> dict[str, JSON]:
         knows_thinking = "enable_thinking" in str(self.tokenizer.chat_template)
         thinking = {"enable_thinking": False} if knows_thinking and self.rendering == "judge" else {}
-        return str(
-            self.tokenizer.apply_chat_template(
-                list(messages), add_generation_prompt=True, tokenize=False, **{**thinking, **kwargs}
-            )
-        )
+        return {**thinking, **(given or {})}
 
     @cached_property
     def _takes_system(self) -> bool:
         """Whether the chat template writes a system message: Gemma's raises an error, others leave it out."""
-        from jinja2 import TemplateError
-
         probe = [{"role": "system", "content": "probe-of-the-system-role"}, {"role": "user", "content": "?"}]
         try:
-            return "probe-of-the-system-role" in self._chat(probe, {})
-        except TemplateError:
+            text = written(self.tokenizer, probe, add_generation_prompt=True, **self._kwargs(None))
+        except Unrenderable:
             return False
+        return "probe-of-the-system-role" in text
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of a rendered question; a chat template writes its own special tokens, plain text gets them here."""
-        return list(self.tokenizer(text, add_special_tokens=not self.tokenizer.chat_template)["input_ids"])
+        """Tokens of a rendered question; a chat template writes its own special tokens, plain text gets them here.
+
+        It is gone on from: what the tokenizer would append to it (an EOS, say) is left off.
+        """
+        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return ids if self.tokenizer.chat_template else [*Spelling.of(self.tokenizer).around[0], *ids]
+
+    def _question_ids(self, call: Call) -> list[int]:
+        """The tokens of a question and of the answer's beginning: of people's text no control token comes."""
+        if not self.tokenizer.chat_template:
+            return text_ids(self.tokenizer, self.render(call.messages) + call.prefill, begins=True)
+        kwargs = self._kwargs(call.setting("chat_template_kwargs"))
+        return start_ids(self.tokenizer, self._taken(call.messages), call.prefill, **kwargs)
 
     @cached_property
     def _training(self) -> Rendering:
         return Rendering.of(self.tokenizer)
 
     def _prepare(self, call: Call) -> list[int]:
-        """The tokens of a call's question, kept until it is answered."""
+        """The tokens of a call's question, kept until it is answered; none where it cannot be rendered."""
         if call.key not in self._ids:
             if unknown := {name for name, _ in call.settings} - _SETTINGS:
                 raise ValueError(
                     f"{self.name} is a local model and takes no {', '.join(sorted(unknown))}; leave it out, or ask an "
                     "endpoint."
                 )
-            if self.rendering == "policy":
-                ids = self._training.encode_prompt(self.tokenizer, list(call.messages))
-                if call.prefill:
-                    ids += self.tokenizer(call.prefill, add_special_tokens=False)["input_ids"]
-            else:
-                text = self.render(call.messages, call.setting("chat_template_kwargs")) + call.prefill
-                self._texts[call.key] = text
-                ids = self.encode(text)
+            try:
+                if self.rendering == "policy":
+                    ids = self._training.encode_prompt(self.tokenizer, list(call.messages))
+                    ids += text_ids(self.tokenizer, call.prefill) if call.prefill else []
+                else:
+                    ids = self._question_ids(call)
+                    self._texts[call.key] = (
+                        self.render(call.messages, call.setting("chat_template_kwargs")) + call.prefill
+                    )
+            except Unrenderable as error:
+                self._refused[call.key], ids = str(error), []
             self._ids[call.key] = ids
         return self._ids[call.key]
 
@@ -224,7 +244,7 @@ class LocalModel(RoundModel):
 
     def plan(self, calls: Sequence[Call]) -> list[list[Call]]:
         """Batches by token budget, longest first; calls with the same choices, or the same sampling, share one."""
-        self._ids, self._texts = {}, {}  # of this plan alone: training asks for as long as it lasts
+        self._ids, self._texts, self._refused = {}, {}, {}  # of this plan alone: training asks for as long as it lasts
         groups: dict[Any, list[Call]] = {}
         for call in calls:
             self._prepare(call)
@@ -236,6 +256,8 @@ class LocalModel(RoundModel):
         return planned
 
     def _kind(self, call: Call) -> Any:
+        if call.key in self._refused:
+            return None
         if not _writes(call):
             text = self._texts.get(call.key) or self.tokenizer.decode(self._ids[call.key])
             return tuple(map(tuple, self.choice_ids(text, call.choices)))
@@ -245,6 +267,14 @@ class LocalModel(RoundModel):
         """One reply a call; one longer than the model's context, or too large for memory, has a reason instead."""
         for call in batch:
             self._prepare(call)
+        refused = [
+            Reply(call.key, finish="error", reason=self._refused[call.key])
+            for call in batch
+            if call.key in self._refused
+        ]
+        batch = [call for call in batch if call.key not in self._refused]
+        if not batch:
+            return refused
         if _writes(batch[0]):
             room = self.context - batch[0].max_tokens
             what = "the prompt has {} tokens; with the response it exceeds " + str(self.context)
@@ -253,7 +283,7 @@ class LocalModel(RoundModel):
             room = self.context - max(map(len, choices)) + 1
             what = "the question has {} tokens, but the judge reads " + f"{room} at most"
         fits = [call for call in batch if len(self._ids[call.key]) <= room]
-        replies = [
+        replies = refused + [
             Reply(call.key, finish="error", reason=what.format(len(self._ids[call.key])))
             for call in batch
             if len(self._ids[call.key]) > room
@@ -330,7 +360,8 @@ class LocalModel(RoundModel):
 
         prompts = [self._ids[call.key] for call in calls]
         longest = max(map(len, prompts))
-        pad, eos = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
+        pad, stops = self.tokenizer.pad_token_id, stop_ids(self.model, self.tokenizer)
+        hidden = Spelling.of(self.tokenizer).hidden
         ids_BP = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts], device=self.model.device)
         mask_BP = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=self.model.device)
         first = calls[0]
@@ -348,19 +379,20 @@ class LocalModel(RoundModel):
                 do_sample=False,
                 repetition_penalty=1.0,
                 pad_token_id=pad,
-                eos_token_id=eos,
+                eos_token_id=stops,
                 logits_processor=drawn,
             )
         replies = []
         for call, prompt, new in zip(calls, prompts, out_BT[:, longest:].tolist(), strict=True):
-            complete = eos in new
-            tokens = new[: new.index(eos)] if complete else new
+            end = next((at for at, token in enumerate(new) if token in stops), None)
+            complete = end is not None
+            tokens = new[:end]
             replies.append(
                 Reply(
                     call.key,
                     # As it was generated, white space and all: what is trained on and scored must become the same
-                    # tokens again.
-                    text=self.tokenizer.decode(tokens, skip_special_tokens=True),
+                    # tokens again. A letter that also pads is one.
+                    text=self.tokenizer.decode([token for token in tokens if token not in hidden]),
                     finish="stop" if complete else "length",
                     usage=Usage(len(prompt), len(tokens) + complete),
                 )
