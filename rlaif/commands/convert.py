@@ -13,14 +13,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rlaif.config import UsageError, warn
+from rlaif.config import UsageError
+from rlaif.errors.words import counted
+from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.manifest import write_manifest
-from rlaif.formats.base import Tally
+from rlaif.files.ownership import claim_file
+from rlaif.formats.base import Format, Tally
 from rlaif.formats.files import read_source, write_output
 from rlaif.formats.known import FORMATS, detect
 from rlaif.records import Judgment
 
 __all__ = ["FORMATS", "ConvertConfig", "convert", "detect"]
+
+_VERDICTS = "; ".join(f"{f.name}: {', '.join(f.verdicts)}" for f in FORMATS.values() if f.verdicts)
 
 
 @dataclass
@@ -43,13 +48,20 @@ class ConvertConfig:
         default="pairs",
         metadata={
             "help": "The format to write; 'pairs' is what `rlaif judge --pairs` and `rlaif build --judgments` take.",
-            "choices": [*FORMATS],
+            "choices": [name for name, known in FORMATS.items() if known.writes],
         },
     )
     split: str | None = field(default=None, metadata={"help": "Split of the source; all of them by default."})
-    skip_malformed: bool = field(
-        default=False, metadata={"help": "Leave out and count rows that cannot be read, instead of stopping at one."}
+    config_name: str | None = field(default=None, metadata={"help": "Config of the source, where it has several."})
+    verdict: str | None = field(
+        default=None,
+        metadata={
+            "help": f"Which verdict of a row is z, where the source's format has several ({_VERDICTS}); by default the "
+            "first."
+        },
     )
+    on_bad_row: str = on_bad_row()
+    skip_malformed: bool | None = field(default=None, metadata={"help": "Now --on_bad_row skip."})
 
 
 def convert(config: ConvertConfig) -> dict[str, Any]:
@@ -59,49 +71,69 @@ def convert(config: ConvertConfig) -> dict[str, Any]:
     output = Path(config.output)
     if output.suffix not in {".jsonl", ".parquet"}:
         raise ValueError(f"output is {config.output}; expected a file that ends in .jsonl or .parquet.")
-    if output.exists() and output.resolve() == Path(config.source).resolve():
-        raise ValueError(f"output is the source, {config.source}; expected another file.")
     for name in (config.format, config.source_format):
         if name not in FORMATS and name != "auto":
-            raise ValueError(f"{name!r} is no known format; expected one of {', '.join(FORMATS)}.")
+            raise UsageError(f"{name} is no known format; expected one of {', '.join(FORMATS)}.")
+    if config.skip_malformed is not None:
+        raise UsageError("skip_malformed is no setting any more; expected --on_bad_row skip (or stop, the default).")
+    target = FORMATS[config.format]
+    if not target.writes:
+        raise UsageError(
+            f"format is {target.name}, which is only read; expected one of "
+            f"{', '.join(f.name for f in FORMATS.values() if f.writes)}."
+        )
+    tally = Tally(bad=BadRows(config.on_bad_row))
+    with claim_file(output, "rlaif convert", [config.source]):
+        report = _convert(config, output, target, tally)
+        tally.bad.write(output)
+        name = f"{output.name}.manifest.json"
+        write_manifest(output.parent, "rlaif convert", asdict(config), [config.source], name=name, report=report)
+    return report
+
+
+def _convert(config: ConvertConfig, output: Path, target: Format, tally: Tally) -> dict[str, Any]:
+    """Writes the output and returns the counts."""
+    assert config.source is not None
     counts = {"rows": 0, "judgments": 0, "ties": 0, "unjudged": 0, "soft": 0, "repeated": 0}
     splits: Counter[str] = Counter()
-    tally = Tally(skip=config.skip_malformed)
-    rows = _counted(read_source(config.source, config.split), counts, splits)
+    rows = _counted(read_source(config.source, config.split, config.config_name, tally.bad), counts, splits)
     first = next(rows, None)
     if first is None:
-        raise ValueError(f"{config.source} has no rows; expected at least one.")
+        why = f" that can be read ({tally.bad.first})" if tally.bad.rows else ""
+        raise ValueError(f"{config.source} has no rows{why}; expected at least one.")
     source = detect(first[1], first[0]) if config.source_format == "auto" else FORMATS[config.source_format]
-    target = FORMATS[config.format]
+    source = source.by(config.verdict)
     judgments = _checked(source.read(itertools.chain([first], rows), tally), counts)
     written = target.write(judgments, tally)
     start = next(written, None)
     if start is None:
-        why = dict(tally.left_out) | ({"malformed": tally.malformed} if tally.malformed else {})
-        raise ValueError(f"no row of {config.source} can be written as {target.name} ({why}); nothing written.")
+        why = counted(_left_out(tally))
+        first_bad = f"; the first bad row: {tally.bad.first}" if tally.bad.rows else ""
+        raise ValueError(
+            f"no row of {config.source} can be written as {target.name} ({why}{first_bad}); nothing written."
+        )
     lines = write_output(output, itertools.chain([start], written))
-    if tally.malformed:
-        warn(f"{tally.malformed} rows could not be read and are left out; the first: {tally.first_malformed}")
-    left_out = dict(tally.left_out) | ({"malformed": tally.malformed} if tally.malformed else {})
-    report = {
+    used = counts["judgments"] - tally.left_out.total()
+    return {
         "source_format": source.name,
+        **({"verdict": source.verdict} if source.verdict else {}),
         "format": target.name,
         "splits": dict(splits),
         **counts,
-        "malformed": tally.malformed,
-        "left_out": dict(tally.left_out),
-        "ledger": {
-            "read": counts["judgments"] + tally.malformed,
-            "used": counts["judgments"] - tally.left_out.total(),
-            "left_out": left_out,
-        },
+        "bad_rows": len(tally.bad.rows),
+        "left_out": _left_out(tally),
+        "ledger": tally.bad.ledger(
+            used + tally.left_out.total() + tally.unread.total(), used, tally.unread + tally.left_out
+        ),
         "written": lines,
         "not_carried": target.lost,
         "output": str(output),
     }
-    name = f"{output.name}.manifest.json"
-    write_manifest(output.parent, "rlaif convert", asdict(config), [config.source], name=name, report=report)
-    return report
+
+
+def _left_out(tally: Tally) -> dict[str, int]:
+    """Everything that is not in the output, by its reason."""
+    return dict(tally.unread + tally.left_out + tally.bad.left_out)
 
 
 def _counted(

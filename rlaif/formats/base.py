@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from rlaif.config import UsageError
+from rlaif.errors.words import shown
+from rlaif.files import conversations
+from rlaif.files.bad_rows import BadRows
+from rlaif.files.conversations import (
+    SCORES,
+    SYSTEM,
+    check_meaning,
+    finite_number,
+    prompt_of,
+    with_system,
+)
 from rlaif.files.sources import OneKind, require
-from rlaif.records import Judgment, Label, Pair, Prompt
+from rlaif.records import Judgment, Label, Pair, Prompt, check_prompt, check_text
 
 __all__ = [
     "Format",
@@ -19,15 +30,20 @@ __all__ = [
     "Row",
     "Tally",
     "agree",
+    "asked_in",
     "beside",
+    "by_scores",
     "compared",
+    "every_two",
     "fields_of",
     "judged",
     "number",
+    "of_each",
     "preferred",
     "rest",
     "said",
     "side",
+    "texts_of",
     "turned",
 ]
 
@@ -37,29 +53,23 @@ _OURS = {f.name for f in (*dataclasses.fields(Pair), *dataclasses.fields(Judgmen
 
 
 class LeftOut(Exception):  # noqa: N818 - not an error: it is counted
-    """A judgment that a format has no words for; its text is the reason that is counted."""
+    """What a format has no words for, or what is no pair; its text is the reason that is counted."""
 
 
 @dataclass
 class Tally:
-    """What did not get through, and why. With `skip`, a malformed row is counted instead of ending the run."""
+    """What did not get through, and why.
 
-    skip: bool = False
+    Attributes:
+        bad: rows that cannot be read: the first one ends the run, or they are counted.
+        unread: rows of the source, or responses in them, that make no pair.
+        left_out: judgments that the format which is written cannot carry.
+    """
+
+    bad: BadRows = field(default_factory=BadRows)
+    unread: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
-    malformed: int = 0
-    first_malformed: str | None = None
     kind: OneKind = field(default_factory=OneKind)  # strings or messages: one of them in a source
-
-    @contextmanager
-    def at(self, where: str) -> Iterator[None]:
-        """Puts the row's place before a ValueError, or counts the row."""
-        try:
-            yield
-        except ValueError as error:
-            if not self.skip:
-                raise ValueError(f"{where}: {error}") from None
-            self.malformed += 1
-            self.first_malformed = self.first_malformed or f"{where}: {error}"
 
 
 class Format:
@@ -71,6 +81,8 @@ class Format:
         has: columns that every row has and that may be null.
         lost: what its rows cannot say, for the report of an export.
         general: True where other formats have the same columns and more; such a one is detected only if no other fits.
+        writes: False for a format that is only read: what its rows say beside the verdict is not known of another's.
+        verdicts: what a row is judged by, where that is several things; the first one is z unless another is chosen.
     """
 
     name: ClassVar[str]
@@ -78,27 +90,43 @@ class Format:
     has: ClassVar[tuple[str, ...]] = ()
     lost: ClassVar[str] = "z (only which response is better), ties, unjudged pairs"
     general: ClassVar[bool] = False
+    writes: ClassVar[bool] = True
+    verdicts: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, verdict: str | None = None) -> None:
+        self.verdict = verdict or next(iter(self.verdicts), "")
+
+    def by(self, verdict: str | None) -> Format:
+        """The format with another verdict as z; a UsageError where its rows have none of that name."""
+        if verdict is not None and verdict not in self.verdicts:
+            choices = f"expected one of {', '.join(self.verdicts)}" if self.verdicts else "its rows have only one"
+            raise UsageError(f"verdict is {verdict}, which {self.name} has not; {choices}.")
+        return type(self)(verdict)
 
     def fits(self, row: Row) -> bool:
         """Whether a row with these columns is of this format."""
         return all(column in row for column in (*self.needs, *self.has))
 
     def check(self, row: Row) -> None:
-        """A ValueError where a column is missing or null."""
+        """A ValueError where a column is missing or null, or says what text cannot carry."""
         require(row, self.needs, "the row")
         if missing := [column for column in self.has if column not in row]:
             require(row, missing, "the row")
+        check_meaning(row, self.needs)
 
     def read(self, rows: Iterable[tuple[str, Row]], tally: Tally) -> Iterator[Judgment]:
         """The judgments of rows with their places, one row in memory at a time."""
         for where, row in rows:
             found: list[Judgment] = []
-            with tally.at(where):
+            with tally.bad.at(where):
                 self.check(row)
-                found = list(self.judgments(row, tally))
-            for judgment in found:
-                tally.kind.check(judgment.pair.prompt, where)
-                yield judgment
+                try:
+                    found = list(self.judgments(row, tally))
+                except LeftOut as reason:
+                    tally.unread[str(reason)] += 1
+                if found:
+                    tally.kind.check(found[0].pair.prompt, where)
+            yield from found
 
     def write(self, judgments: Iterable[Judgment], tally: Tally) -> Iterator[dict[str, Any]]:
         """The judgments as rows; those that the format cannot carry are counted in the tally."""
@@ -117,9 +145,12 @@ class Format:
         raise NotImplementedError
 
     def prompt(self, row: Row) -> Prompt:
-        """The prompt of a row, whatever else the row says or lacks."""
-        found: Prompt = row["prompt"]
-        return found
+        """The prompt of a row, whatever else the row says or lacks, without the system turn of another column."""
+        return prompt_of(row)
+
+    def asked(self, row: Row) -> Prompt:
+        """The prompt of a row behind the system turn of its own column."""
+        return with_system(self.prompt(row), row)
 
 
 def judged(
@@ -148,8 +179,9 @@ def judged(
 
 
 def beside(row: Row, used: Iterable[str]) -> dict[str, Any]:
-    """The columns of a source that are not `used`, by names that are not ours."""
-    return {f"source_{k}" if k in _OURS else k: v for k, v in row.items() if k not in {*used}}
+    """The columns of a source that are not `used`, by names that are not ours; a system turn is in the prompt."""
+    left = {k: v for k, v in row.items() if k not in {*used, *SYSTEM}}
+    return {f"source_{k}" if k in _OURS else k: v for k, v in left.items()}
 
 
 def rest(judgment: Judgment, own: dict[str, Any], used: Iterable[str] = ()) -> dict[str, Any]:
@@ -178,8 +210,8 @@ def agree(judgment: Judgment, goods: tuple[Any, Any]) -> None:
     """Leaves out a judgment whose side is not the one that the ratings of its responses take."""
     if judgment.z is None:
         raise LeftOut("unjudged")
-    z, _ = compared(*goods, what="rating")
-    if z is None or side(z) != side(judgment.z):
+    first, second = map(finite_number, goods)
+    if first is None or second is None or side(0.5 + (first > second) / 2 - (first < second) / 2) != side(judgment.z):
         raise LeftOut("no ratings of this verdict are known")
 
 
@@ -194,28 +226,72 @@ def side(z: float) -> Label:
     return "tie" if z == 0.5 else "a" if z > 0.5 else "b"
 
 
-def number(value: Any) -> float | None:
-    """A rating as a number, also where it was written as text; None where it is none."""
-    if isinstance(value, bool):
-        return None
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        return None
-    return found if math.isfinite(found) else None
+_NO_RATING = {"", "-", "n/a", "na", "nan", "none", "null"}
+
+
+def number(value: Any, name: str = "rating") -> float | None:
+    """A rating as a number, also where it was written as text; None where there is none (null, "N/A").
+
+    A ValueError, in which it is called `name`, for NaN, true, a word or a list: those are of another column.
+    """
+    found = finite_number(value)
+    if found is None and value is not None and not (isinstance(value, str) and value.strip().lower() in _NO_RATING):
+        raise ValueError(f"{name} is {shown(value)}; expected a number, or null where there is none.")
+    return found
 
 
 def compared(first: Any, second: Any, what: str) -> tuple[float | None, str | None]:
-    """z by two ratings, of which the higher is the better; None and the reason where one is no number."""
-    scores = number(first), number(second)
+    """z by two ratings, of which the higher is the better; None and the reason where one is not known."""
+    scores = number(first, what), number(second, what)
     if scores[0] is None or scores[1] is None:
-        return None, f"{what} is {(first if scores[0] is None else second)!r}"
+        return None, f"{what} is {shown(first if scores[0] is None else second)}"
     return (scores[0] > scores[1]) + 0.5 * (scores[0] == scores[1]), None
+
+
+def by_scores(row: Row) -> tuple[float | None, str | None]:
+    """The z of a row with a chosen response, and the reason where its scores of both contradict it.
+
+    1, or 0.5 where both have the same score, whatever the columns of the scores are called.
+    """
+    for name in itertools.chain(*SCORES):
+        number(row.get(name), name)
+    return conversations.by_scores(row)
+
+
+def every_two(
+    prompt: Prompt, texts: list[Any], goods: list[Any], what: str, shared: Row, each: Sequence[Row], **of: Any
+) -> Iterator[Judgment]:
+    """Every two of some responses, in order. `goods` are higher where better; `each` is what is said of each one."""
+    models = of.pop("models", [None] * len(texts))
+    for i, j in itertools.combinations(range(len(texts)), 2):
+        z, reason = compared(goods[i], goods[j], what)
+        extra = {**shared, **of_each(each[i], each[j])}
+        yield judged(prompt, (texts[i], texts[j]), z, extra, reason=reason, models=(models[i], models[j]), **of)
+
+
+def of_each(first: Row, second: Row) -> dict[str, Any]:
+    """What is said of each of two responses, as `<column>_1` and `<column>_2`."""
+    return {f"{k}_1": v for k, v in first.items()} | {f"{k}_2": v for k, v in second.items()}
 
 
 def fields_of(value: Any, name: str, columns: Iterable[str]) -> Row:
     """`value` itself if it is a mapping with these columns, else a ValueError that says what `name` lacks."""
     if not isinstance(value, Mapping):
-        raise ValueError(f"{name} is {type(value).__name__}; expected an object with {', '.join(columns)}.")
+        raise ValueError(f"{name} is {shown(value)}; expected an object with {', '.join(columns)}.")
     require(value, columns, name)
     return value
+
+
+def asked_in(row: Row, column: str) -> Prompt:
+    """The prompt that a column holds, a text or messages; the ValueError calls it by its name."""
+    try:
+        return check_prompt(row[column])
+    except ValueError as error:
+        raise ValueError(f"{column}{str(error).removeprefix('prompt')}") from None
+
+
+def texts_of(value: Any, name: str, least: int = 1) -> list[str]:
+    """`value` itself if it is a list of at least so many texts, else a ValueError."""
+    if not isinstance(value, list) or len(value) < least or not all(isinstance(text, str) for text in value):
+        raise ValueError(f"{name} is {shown(value)}; expected a list of {least} or more texts.")
+    return [check_text(text, f"{name}[{at}]") for at, text in enumerate(value)]

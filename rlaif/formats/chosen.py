@@ -1,34 +1,90 @@
-"""Formats whose rows hold the chosen and the rejected response. Chosen is read as `response_a`."""
+"""Formats whose rows hold the chosen and the rejected response. Chosen is read as `response_a`.
+
+Equal scores of both are a tie, whatever the columns of the scores are called; where the chosen one has the lower score
+the pair is unjudged.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
-from rlaif.files.conversations import other_columns, sides_of, with_answer
+from rlaif.errors.words import shown
+from rlaif.files.conversations import finite_number, other_columns, sides_of, with_answer
 from rlaif.files.preferences import preference_row
-from rlaif.formats.base import Format, Row, Tally, beside, compared, judged, number, preferred, rest, said
-from rlaif.formats.texts import from_transcript, one_text, opening, to_transcript
+from rlaif.formats.base import Format, Row, Tally, beside, by_scores, judged, preferred, rest, said
+from rlaif.formats.texts import opening
 from rlaif.records import Judgment, Label, Pair, Preference, Prompt, check_probability
 
-__all__ = ["HH", "TRL", "Argilla", "Preferences", "RewardBench", "Skywork", "UltraFeedback"]
+__all__ = ["TRL", "Argilla", "Chosen", "Preferences", "UltraFeedback", "conversations_of"]
 
 
-def _by_scores(chosen: Any, rejected: Any) -> tuple[float | None, str | None]:
-    """The z of a chosen and a rejected response whose scores are known, and the reason where they contradict it."""
-    first, second = number(chosen), number(rejected)
-    if first is None or second is None or first > second:
-        return 1.0, None
-    if first == second:
-        return 0.5, None
-    return None, "chosen has the lower score"
+class Chosen(Format):
+    """A chosen and a rejected response under any names: texts, single messages or whole conversations.
+
+    Attributes:
+        people: whether the verdict is that of people or of a benchmark's makers.
+        used: columns that say nothing beside the prompt, the responses and the verdict.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("chosen", "rejected")
+    people: ClassVar[bool] = False
+    used: ClassVar[tuple[str, ...]] = ()
+
+    def plain(self, row: Row) -> Row:
+        """The row as `prompt`, `chosen` and `rejected`, where the format has names or a markup of its own."""
+        return row
+
+    def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
+        plain = self.plain(row)
+        prompt, *sides = sides_of(plain)
+        z, reason = self.verdict_of(row)
+        yield judged(
+            prompt,
+            (sides[0], sides[1]),
+            z,
+            self.extra(row, beside(other_columns(plain), self.used)),
+            reason=reason,
+            people=self.people,
+            judge=self.judge(row),
+            models=self.models(row),
+        )
+
+    def verdict_of(self, row: Row) -> tuple[float | None, str | None]:
+        """P(chosen is preferred), and the reason where there is none."""
+        return by_scores(row)
+
+    def extra(self, row: Row, found: dict[str, Any]) -> dict[str, Any]:
+        """What the pair carries: the columns `found` beside those that are used."""
+        return found
+
+    def judge(self, row: Row) -> str | None:
+        """Whose verdict it is, where that is known and it is not that of people."""
+        return None
+
+    def models(self, row: Row) -> tuple[Any, Any]:
+        """The models of the chosen and of the rejected response."""
+        return None, None
+
+    def prompt(self, row: Row) -> Prompt:
+        return sides_of(self.plain(row))[0]
+
+
+def conversations_of(better: Judgment) -> dict[str, Any]:
+    """Chosen and rejected as whole conversations."""
+    pair = better.pair
+    return {
+        "chosen": with_answer(pair.prompt, pair.response_a),
+        "rejected": with_answer(pair.prompt, pair.response_b),
+    }
 
 
 def _scores(better: Judgment, first: str, second: str) -> dict[str, Any]:
     """The source's scores of both responses, or nulls where they say something else than the verdict."""
     scores = said(better.pair, first, second)
-    if compared(*scores, what="")[0] in (0.0, 0.5):
+    one, other = map(finite_number, scores)
+    if one is not None and other is not None and one <= other:
         scores = None, None
     return dict(zip((first, second), scores, strict=True))
 
@@ -37,28 +93,24 @@ def _prompt_id(prompt: str) -> str:
     return hashlib.sha256(prompt.encode()).hexdigest()
 
 
-def _conversations(better: Judgment) -> dict[str, Any]:
-    pair = better.pair
-    return {
-        "chosen": with_answer(pair.prompt, pair.response_a),
-        "rejected": with_answer(pair.prompt, pair.response_b),
-    }
-
-
-class TRL(Format):
+class TRL(Chosen):
     """TRL's preference format: prompt, chosen, rejected, as texts or as messages; `prompt` may be missing where chosen
     and rejected are whole conversations (https://huggingface.co/docs/trl/dataset_formats).
 
-    Lossless but for a prompt that was implicit, which comes back as a column.
+    Also what others write with a chosen and a rejected response: `instruction` with `input`, `question`, a `system`
+    column. Lossless but for these: they come back as a `prompt` of texts or messages.
     """
 
     name = "trl"
-    needs = ("chosen", "rejected")
     general = True
 
-    def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        prompt, *sides = sides_of(row)
-        yield judged(prompt, (sides[0], sides[1]), 1.0, beside(other_columns(row), ()))
+    def check(self, row: Row) -> None:
+        super().check(row)
+        if isinstance(row.get("history"), list) and row["history"]:
+            raise ValueError(
+                f"history is {shown(row['history'])}, turns before the prompt; expected them in the prompt. Write the "
+                "prompt as messages."
+            )
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         pair = preferred(judgment).pair
@@ -67,11 +119,8 @@ class TRL(Format):
             sides = {name: [{"role": "assistant", "content": text}] for name, text in sides.items()}
         yield rest(judgment, {"prompt": pair.prompt, **sides})
 
-    def prompt(self, row: Row) -> Prompt:
-        return sides_of(row)[0]
 
-
-class Preferences(Format):
+class Preferences(Chosen):
     """What `rlaif build` writes: prompt, chosen, rejected, z = P(chosen is preferred) in (0.5, 1], and whose z it is.
 
     Only the first four are needed. Lossless.
@@ -91,18 +140,20 @@ class Preferences(Format):
             raise ValueError(f"z is {z}; expected P(chosen is preferred) in (0.5, 1].")
         labels: dict[Any, Label | None] = {"chosen": "a", "rejected": "b", "tie": "tie", None: None}
         label = row.get("label")
-        if label not in labels:
-            raise ValueError(f"label is {label!r}; expected 'chosen', 'rejected', 'tie' or null.")
-        used = (*Preference.__dataclass_fields__, "extra")
+        if not isinstance(label, str | None) or label not in labels:
+            raise ValueError(f"label is {shown(label)}; expected chosen, rejected, tie or null.")
+        extra = beside(other_columns(row), (*Preference.__dataclass_fields__, "extra"))
+        if (margin := row.get("margin")) is not None and margin != round(2.0 * z - 1.0, 9):
+            extra["margin"] = margin  # the one that follows from z says nothing more
         pair = Pair(
             prompt=prompt,
             response_a=sides[0],
             response_b=sides[1],
-            id=str(row.get("id") or ""),
+            id="" if row.get("id") is None else str(row["id"]),
             model_a=row.get("chosen_model"),
             model_b=row.get("rejected_model"),
             label=labels[label],
-            extra=beside(row, used),
+            extra=extra,
         )
         yield Judgment(
             pair=pair,
@@ -117,120 +168,50 @@ class Preferences(Format):
         yield rest(judgment, preference_row(Preference.from_judgment(preferred(judgment))))
 
 
-class UltraFeedback(Format):
+class UltraFeedback(Chosen):
     """HuggingFaceH4/ultrafeedback_binarized: prompt, prompt_id, chosen and rejected as whole conversations, messages
     (chosen again), and GPT-4's score of each (dataset card: "the highest overall_score as the chosen completion").
 
-    Equal scores are a tie; a chosen response with the lower score is unjudged. Lossless but for both. Scores that
-    contradict a later verdict are not written.
+    Also trl-lib/ultrafeedback_binarized, which has the conversations and the scores alone. Lossless, with the columns
+    of the first, but for ties and unjudged pairs. Scores that contradict a later verdict are not written.
     """
 
     name = "ultrafeedback"
-    needs = ("prompt", "chosen", "rejected")
     has = ("score_chosen", "score_rejected")
 
-    def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        prompt, *sides = sides_of(row)
-        z, reason = _by_scores(row["score_chosen"], row["score_rejected"])
-        extra = beside(other_columns(row), ("messages",))
-        if row["prompt"] != opening(prompt):
-            extra["source_prompt"] = row["prompt"]
-        yield judged(prompt, (sides[0], sides[1]), z, extra, reason=reason, judge="gpt-4")
+    def fits(self, row: Row) -> bool:
+        return super().fits(row) and not {"z", "conversations", "subset"} & {*row}
+
+    def extra(self, row: Row, found: dict[str, Any]) -> dict[str, Any]:
+        if found.get("messages") == row["chosen"]:
+            del found["messages"]
+        if row.get("prompt") is not None and row["prompt"] != opening(self.prompt(row)):
+            found["source_prompt"] = row["prompt"]
+        return found
+
+    def judge(self, row: Row) -> str | None:
+        return "gpt-4" if "prompt_id" in row or {*row} == {*self.needs, *self.has} else None
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         better, extra = preferred(judgment), judgment.pair.extra
-        sides = _conversations(better)
+        sides = conversations_of(better)
         prompt = extra.get("source_prompt", opening(better.pair.prompt))
         own = {"prompt": prompt, "prompt_id": extra.get("prompt_id") or _prompt_id(str(prompt))}
         scores = _scores(better, "score_chosen", "score_rejected")
         yield rest(judgment, {**own, **sides, "messages": sides["chosen"], **scores})
 
 
-class Skywork(Format):
-    """Skywork/Skywork-Reward-Preference-80K: chosen and rejected as whole conversations, and the `source` of the pair.
-
-    Lossless.
-    """
-
-    name = "skywork"
-    needs = ("chosen", "rejected")
-
-    def fits(self, row: Row) -> bool:
-        return set(row) == {"chosen", "rejected", "source"}
-
-    def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        prompt, *sides = sides_of({side: row[side] for side in self.needs})
-        yield judged(prompt, (sides[0], sides[1]), 1.0, beside(row, ("chosen", "rejected")))
-
-    def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
-        yield rest(judgment, _conversations(preferred(judgment)))
-
-    def prompt(self, row: Row) -> Prompt:
-        return sides_of({side: row[side] for side in self.needs})[0]
-
-
-class HH(Format):
-    r"""Anthropic/hh-rlhf: chosen and rejected, each one transcript "\n\nHuman: ...\n\nAssistant: ..." (2204.05862).
-
-    Both are split at the last assistant's turn; what comes before is the prompt, and must be the same. Lossless where
-    a colon is followed by one space.
-    """
-
-    name = "hh"
-    needs = ("chosen", "rejected")
-
-    def fits(self, row: Row) -> bool:
-        return super().fits(row) and all(str(row[side]).startswith("\n\nHuman:") for side in self.needs)
-
-    def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        prompt, *sides = sides_of({side: from_transcript(row[side], side) for side in self.needs})
-        yield judged(prompt, (sides[0], sides[1]), 1.0, beside(row, self.needs), people=True)
-
-    def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
-        sides = _conversations(preferred(judgment))
-        yield rest(judgment, {name: to_transcript(turns) for name, turns in sides.items()})
-
-    def prompt(self, row: Row) -> Prompt:
-        return from_transcript(row["chosen"], "chosen")[:-1]
-
-
-class RewardBench(Format):
-    """allenai/reward-bench: prompt, chosen, chosen_model, rejected, rejected_model, subset, id; all of them texts.
-
-    Which response is better is known by construction, so it is the label. Lossless.
-    """
-
-    name = "rewardbench"
-    needs = ("prompt", "chosen", "rejected")
-    has = ("chosen_model", "rejected_model")
-    _USED = ("prompt", "chosen", "chosen_model", "rejected", "rejected_model")
-
-    def fits(self, row: Row) -> bool:
-        return super().fits(row) and "subset" in row
-
-    def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        models = (row["chosen_model"], row["rejected_model"])
-        sides = (row["chosen"], row["rejected"])
-        yield judged(row["prompt"], sides, 1.0, beside(row, self._USED), people=True, models=models)
-
-    def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
-        pair = preferred(judgment).pair
-        values = (one_text(pair.prompt), pair.response_a, pair.model_a, pair.response_b, pair.model_b)
-        yield rest(judgment, dict(zip(self._USED, values, strict=True)))
-
-
-class Argilla(Format):
+class Argilla(Chosen):
     """Chosen and rejected with their ratings, as distilabel 1.5's `FormatTextGenerationDPO` writes them: prompt,
     prompt_id, chosen and rejected as whole conversations, chosen_model, chosen_rating, rejected_model, rejected_rating.
 
     Also read: the spellings `chosen-rating` (argilla/ultrafeedback-binarized-preferences-cleaned) and `rating_chosen`
     (argilla/distilabel-capybara-dpo-7k-binarized), rows without models (argilla/dpo-mix-7k), and rows of texts with
-    `input` and `status` (argilla/distilabel-intel-orca-dpo-pairs). Equal ratings, or the status "tie", are a tie:
+    `input` and `status` (argilla/distilabel-intel-orca-dpo-pairs). The status "tie" is a tie as equal ratings are:
     distilabel takes the same response for both. Lossless in distilabel's own spelling, but for ties.
     """
 
     name = "argilla"
-    needs = ("chosen", "rejected")
     _RATINGS = (
         ("chosen_rating", "rejected_rating"),
         ("chosen-rating", "rejected-rating"),
@@ -246,34 +227,28 @@ class Argilla(Format):
         if not self.fits(row):
             raise ValueError(f"the row has no 'chosen_rating' and 'rejected_rating'; got {', '.join(row)}.")
 
-    def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
+    def verdict_of(self, row: Row) -> tuple[float | None, str | None]:
+        return (0.5, None) if row.get("status") == "tie" else by_scores(row)
+
+    def extra(self, row: Row, found: dict[str, Any]) -> dict[str, Any]:
         ratings, models = _found(self._RATINGS, row), _found(self._MODELS, row)
-        prompt, *sides = sides_of(row)
-        z, reason = _by_scores(*(row[name] for name in ratings)) if ratings else (1.0, None)
-        if row.get("status") == "tie":
-            z, reason = 0.5, None
-        extra = beside(other_columns(row), (*ratings, *models))
-        extra |= dict(zip(self._RATINGS[0], (row[name] for name in ratings), strict=False))
-        yield judged(
-            prompt,
-            (sides[0], sides[1]),
-            z,
-            extra,
-            reason=reason,
-            judge=row.get("labelling_model"),
-            models=tuple(row[name] for name in models) or (None, None),
-        )
+        kept = {k: v for k, v in found.items() if k not in (*ratings, *models)}
+        return kept | dict(zip(self._RATINGS[0], (row[name] for name in ratings), strict=False))
+
+    def judge(self, row: Row) -> str | None:
+        return row.get("labelling_model")
+
+    def models(self, row: Row) -> tuple[Any, Any]:
+        found = _found(self._MODELS, row)
+        return (row[found[0]], row[found[1]]) if found else (None, None)
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         better, extra = preferred(judgment), judgment.pair.extra
-        prompt, sides = opening(better.pair.prompt), _conversations(better)
+        prompt, sides = opening(better.pair.prompt), conversations_of(better)
         own: dict[str, Any] = {"prompt": prompt, "prompt_id": extra.get("prompt_id") or _prompt_id(prompt)}
         for side, model in (("chosen", better.pair.model_a), ("rejected", better.pair.model_b)):
             own |= {side: sides[side], f"{side}_model": model}
         yield rest(judgment, own | _scores(better, *self._RATINGS[0]))
-
-    def prompt(self, row: Row) -> Prompt:
-        return sides_of(row)[0]
 
 
 def _found(spellings: Iterable[tuple[str, str]], row: Row) -> tuple[str, ...]:

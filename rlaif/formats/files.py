@@ -3,56 +3,47 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rlaif.files.bad_rows import BadRows
+from rlaif.files.hub import split_names
 from rlaif.files.shards import parquet_splits
 from rlaif.files.sources import read_rows, write_jsonl
 
 __all__ = ["read_source", "write_output"]
 
 
-def read_source(source: str | Path, split: str | None = None) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def read_source(
+    source: str | Path, split: str | None = None, config_name: str | None = None, bad: BadRows | None = None
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Every row of `source` with its split ("" where it has none) and its place.
 
     Args:
         source: what `read_rows` takes, or a folder of `rlaif judge` or `rlaif build`.
         split: the one to read; None: all of them, one after the other.
+        config_name: needed where the source has several configs and no default.
+        bad: takes the rows that are none; without it the first one is a ValueError.
     """
     path = Path(source)
-    splits = parquet_splits(path / "data") if (path / "report.json").is_file() else {}
+    splits = parquet_splits(path / "data") if (path / "report.json").is_file() and config_name is None else {}
     if (path / "judgments.jsonl").is_file():
-        yield from (("", *row) for row in read_rows(path / "judgments.jsonl"))
+        yield from (("", *row) for row in read_rows(path / "judgments.jsonl", bad=bad))
     elif splits:
         if split is not None and split not in splits:
             raise ValueError(f"{source} has the splits {', '.join(splits)}; say which one with --split (got {split}).")
         for name in splits if split is None else [split]:
-            yield from ((name, *row) for file in splits[name] for row in read_rows(file))
-    elif split is not None or len(names := _split_names(source)) < 2:
-        yield from (("" if path.is_file() else split or "", *row) for row in read_rows(source, split))
+            yield from ((name, *row) for file in splits[name] for row in read_rows(file, bad=bad))
+    elif split is not None or path.is_file() or len(names := split_names(source, config_name)) < 2:
+        rows = read_rows(source, split, config_name, bad)
+        yield from (("" if path.is_file() else split or "", *row) for row in rows)
     else:
         for name in names:
-            rows = (row for _, row in read_rows(source, name))
-            yield from ((name, f"{source}[{name}]:{at}", row) for at, row in enumerate(rows, 1))
-
-
-def _split_names(source: str | Path) -> list[str]:
-    """The splits of a datasets folder or Hub id; none where it cannot be read, of which `read_rows` says more."""
-    path = Path(source)
-    if (path / "dataset_dict.json").is_file():
-        return list(json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"])
-    if path.is_file() or (path / "state.json").is_file():
-        return []
-    import datasets
-
-    try:
-        return list(datasets.get_dataset_split_names(str(source)))
-    except (OSError, ValueError):
-        return []
+            for where, row in read_rows(source, name, config_name, bad):
+                yield name, f"{source}[{name}]:{where.rpartition(':')[2]}", row
 
 
 def write_output(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:

@@ -6,11 +6,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rlaif.formats.arena import Arena, ArenaTexts, MTBench
 from rlaif.formats.base import Format
-from rlaif.formats.chosen import HH, TRL, Argilla, Preferences, RewardBench, Skywork, UltraFeedback
+from rlaif.formats.benchmarks import HHHAlignment, JudgeBench, LLMBar, RewardBench, RewardBench2, RMBench
+from rlaif.formats.chats import HH, Orca, ShareGPT, Skywork
+from rlaif.formats.chosen import TRL, Argilla, Preferences, UltraFeedback
 from rlaif.formats.files import read_source
-from rlaif.formats.ranked import KTO, Distilabel, Nectar, NeMo
-from rlaif.formats.sided import AlpacaEval, HelpSteer2, HelpSteer2Ratings, HelpSteer3, JudgeBench, LLMBar, Pairs
+from rlaif.formats.helpsteer import HelpSteer2, HelpSteer2Ratings, HelpSteer3
+from rlaif.formats.people import SHP, AutoJ, PandaLM, PKUSafeRLHF
+from rlaif.formats.ranked import KTO, Nectar, NeMo
+from rlaif.formats.rated import Distilabel, UltraFeedbackRatings
+from rlaif.formats.sided import AlpacaEval, Pairs
 from rlaif.records import check_prompt, last_user_text
 
 __all__ = ["FORMATS", "detect", "read_benchmark"]
@@ -19,10 +25,19 @@ __all__ = ["FORMATS", "detect", "read_benchmark"]
 _CLASSES: tuple[type[Format], ...] = (
     *(Pairs, Preferences, TRL, UltraFeedback, HelpSteer2, HelpSteer2Ratings, HelpSteer3, Skywork, HH, Nectar),
     *(Argilla, Distilabel, AlpacaEval, JudgeBench, LLMBar, RewardBench, NeMo, KTO),
+    *(PKUSafeRLHF, SHP, ArenaTexts, Arena, MTBench, PandaLM, AutoJ),
+    *(HHHAlignment, RMBench, RewardBench2, UltraFeedbackRatings, Orca, ShareGPT),
 )
 
 
 FORMATS: dict[str, Format] = {kind.name: kind() for kind in _CLASSES}
+
+
+# Columns of rows with one response: there is nothing to prefer.
+_DEMONSTRATIONS = (
+    *(("prompt", "completion"), ("prompt", "response"), ("instruction", "output"), ("question", "answer")),
+    *(("messages",), ("conversations",), ("conversation",), ("text",)),
+)
 
 
 def detect(row: Mapping[str, Any], where: str) -> Format:
@@ -30,9 +45,16 @@ def detect(row: Mapping[str, Any], where: str) -> Format:
     fitting = _fitting(row)
     if len(fitting) == 1:
         return fitting[0]
+    columns = ", ".join(map(str, row))
+    single = next((names for names in _DEMONSTRATIONS if all(name in row for name in names)), ())
+    if single and not fitting:
+        raise ValueError(
+            f"{where} holds one response ({' and '.join(single)}), a demonstration, which recipes/sft.py learns from; "
+            f"expected two responses and which is better. Got the columns {columns}."
+        )
     found = f"fits {' and '.join(f.name for f in fitting)}" if fitting else "fits no known format"
     raise ValueError(
-        f"{where} {found}; got the columns {', '.join(row)}. Say with --source_format which one it is, of "
+        f"{where} {found}; got the columns {columns}. Say with --source_format which one it is, of "
         f"{', '.join(FORMATS)}."
     )
 
@@ -69,7 +91,8 @@ def _prompt_of(row: Mapping[str, Any], format: str) -> Any:
     if format != "auto":
         FORMATS[format].check(row)
         return FORMATS[format].prompt(row)
-    if fitting := _fitting(row):
+    fitting = _fitting(row)
+    if fitting and not (fitting[0].general and row.get("prompt") is not None):
         return fitting[0].prompt(row)
     for name in ("prompt", "instruction", "question", "input", "context"):
         if row.get(name) is not None:

@@ -1,4 +1,4 @@
-"""Formats whose rows hold several responses, every two of which are a pair, or a single one."""
+"""Formats whose rows hold several ranked responses, every two of which are a pair, or a single one."""
 
 from __future__ import annotations
 
@@ -6,56 +6,41 @@ import itertools
 import json
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
-from rlaif.files.conversations import conversation, messages, prompt_of, response_text
+from rlaif.errors.words import shown
+from rlaif.files.conversations import conversation, finite_number, messages, response_text
 from rlaif.formats.base import (
     Format,
     LeftOut,
     Row,
     Tally,
-    agree,
     beside,
-    compared,
+    every_two,
     fields_of,
     judged,
-    number,
     preferred,
     rest,
-    said,
     side,
 )
-from rlaif.formats.texts import from_transcript, one_text, to_transcript
+from rlaif.formats.texts import from_transcript, to_transcript
 from rlaif.records import Judgment, Prompt, check_prompt, prompt_hash
 
-__all__ = ["KTO", "Distilabel", "NeMo", "Nectar"]
+__all__ = ["KTO", "NeMo", "Nectar"]
 
 _RANKS = {"a": (0, 1), "b": (1, 0), "tie": (0, 0)}  # of response_a and response_b, the best being 0
-
-
-def _pairs(
-    prompt: Prompt, texts: list[Any], goods: list[Any], what: str, shared: Row, each: Sequence[Row], **of: Any
-) -> Iterator[Judgment]:
-    """Every two of some responses, in order. `goods` are higher where better; `each` is what is said of each one."""
-    models = of.pop("models", [None] * len(texts))
-    for i, j in itertools.combinations(range(len(texts)), 2):
-        z, reason = compared(goods[i], goods[j], what)
-        sides = {f"{k}_1": v for k, v in each[i].items()} | {f"{k}_2": v for k, v in each[j].items()}
-        yield judged(
-            prompt, (texts[i], texts[j]), z, {**shared, **sides}, reason=reason, models=(models[i], models[j]), **of
-        )
 
 
 def _ranked(value: Any, name: str, columns: tuple[str, ...]) -> list[Row]:
     """The entries of a list, each with these columns and a whole `rank`."""
     if not isinstance(value, list) or len(value) < 2:
-        raise ValueError(f"{name} is {str(value)[:60]!r}; expected a list of at least two ranked responses.")
+        raise ValueError(f"{name} is {shown(value)}; expected a list of at least two ranked responses.")
     rows = [fields_of(entry, f"{name}[{at}]", columns) for at, entry in enumerate(value)]
     for at, row in enumerate(rows):
-        if number(row["rank"]) is None:
-            raise ValueError(f"{name}[{at}] has the rank {row['rank']!r}; expected a number, the lowest the best.")
+        if finite_number(row["rank"]) is None:
+            raise ValueError(f"{name}[{at}] has the rank {shown(row['rank'])}; expected a number, the lowest the best.")
     return rows
 
 
@@ -78,8 +63,8 @@ class Nectar(Format):
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
         answers = _ranked(row["answers"], "answers", ("answer", "rank"))
-        return _pairs(
-            self.prompt(row),
+        return every_two(
+            self.asked(row),
             [a["answer"] for a in answers],
             [-float(a["rank"]) for a in answers],
             "rank",
@@ -109,7 +94,7 @@ class Nectar(Format):
     def prompt(self, row: Row) -> Prompt:
         *turns, last = from_transcript(row["prompt"], "prompt")
         if last["content"].strip():
-            raise ValueError("prompt ends with an answer; expected an empty '\\n\\nAssistant:' turn.")
+            raise ValueError("prompt ends with an answer; expected an empty turn of the Assistant.")
         return check_prompt(turns)
 
 
@@ -124,8 +109,8 @@ class NeMo(Format):
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
         completions = _ranked(row["completions"], "completions", ("rank", "completion"))
-        return _pairs(
-            self.prompt(row),
+        return every_two(
+            self.asked(row),
             [response_text(c["completion"], f"completions[{at}]") for at, c in enumerate(completions)],
             [-float(c["rank"]) for c in completions],
             "rank",
@@ -146,65 +131,6 @@ class NeMo(Format):
 
     def prompt(self, row: Row) -> Prompt:
         return messages(row["context"], "context")
-
-
-class Distilabel(Format):
-    """What distilabel 1.5's `UltraFeedback` and other rating tasks leave: instruction (or messages), generations,
-    generation_models, ratings, rationales; also `responses` for generations.
-
-    A rating that is no number leaves its pairs unjudged. Each pair is written as a row of two generations. Lossless for
-    two, but for unjudged ones.
-    """
-
-    name = "distilabel"
-    needs = ()
-    has = ("ratings",)
-    lost = "z, and every pair whose ratings are not known or say otherwise"
-    _EACH = ("ratings", "rationales", "generation_models")
-
-    def fits(self, row: Row) -> bool:
-        return super().fits(row) and self._many(row) in row and not {"chosen", "response_a"} & {*row}
-
-    def _many(self, row: Row) -> str:
-        return "responses" if "responses" in row else "generations"
-
-    def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        many = self._many(row)
-        texts = row.get(many)
-        if not isinstance(texts, list) or len(texts) < 2:
-            raise ValueError(f"{many} is {str(texts)[:60]!r}; expected a list of at least two responses.")
-        columns = {name: row.get(name) or [None] * len(texts) for name in self._EACH}
-        for name, values in columns.items():
-            if not isinstance(values, list) or len(values) != len(texts):
-                raise ValueError(f"{name} is {str(values)[:60]!r}; expected a list of {len(texts)}, as {many} has.")
-        there = [at for at, text in enumerate(texts) if text is not None]
-        if len(there) < len(texts):
-            tally.left_out["a response is null"] += len(texts) - len(there)
-        names = {"ratings": "rating"} | ({"rationales": "rationale"} if "rationales" in row else {})
-        return _pairs(
-            self.prompt(row),
-            [texts[at] for at in there],
-            [columns["ratings"][at] for at in there],
-            "rating",
-            beside(row, ("prompt", "instruction", "messages", many, *self._EACH)),
-            [{name: columns[column][at] for column, name in names.items()} for at in there],
-            models=[columns["generation_models"][at] for at in there],
-        )
-
-    def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
-        pair = judgment.pair
-        ratings = said(pair, "rating_1", "rating_2")
-        agree(judgment, ratings)
-        own: dict[str, Any] = {"instruction": one_text(pair.prompt), "generations": [pair.response_a, pair.response_b]}
-        if pair.model_a or pair.model_b:
-            own["generation_models"] = [pair.model_a, pair.model_b]
-        own["ratings"] = list(ratings)
-        if "rationale_1" in pair.extra:
-            own["rationales"] = list(said(pair, "rationale_1", "rationale_2"))
-        yield rest(judgment, own, used=("rating_1", "rating_2", "rationale_1", "rationale_2"))
-
-    def prompt(self, row: Row) -> Prompt:
-        return prompt_of(row)
 
 
 class KTO(Format):
@@ -228,16 +154,16 @@ class KTO(Format):
             table.execute("CREATE TABLE side (at INTEGER PRIMARY KEY, prompt TEXT, content TEXT)")
             for where, row in rows:
                 prompt = None
-                with tally.at(where):
+                with tally.bad.at(where):
                     self.check(row)
                     if not isinstance(row["label"], bool):
-                        raise ValueError(f"label is {row['label']!r}; expected true or false.")
+                        raise ValueError(f"label is {shown(row['label'])}; expected true or false.")
                     # What no pair can be made of is found here, where its place is known.
-                    prompt = judged(
-                        row["prompt"], (response_text(row["completion"], "completion"), ""), 1.0, {}
-                    ).pair.prompt
+                    completion = response_text(row["completion"], "completion")
+                    asked = judged(self.asked(row), (completion, ""), 1.0, beside(row, self.needs)).pair.prompt
+                    tally.kind.check(asked, where)
+                    prompt = asked
                 if prompt is not None:
-                    tally.kind.check(prompt, where)
                     values = prompt_hash(prompt), json.dumps(row, default=str)
                     table.execute("INSERT INTO side (prompt, content) VALUES (?, ?)", values)
             table.execute("CREATE INDEX prompts ON side (prompt)")
@@ -252,14 +178,14 @@ class KTO(Format):
         good = [row for row in group if row["label"]]
         bad = [row for row in group if not row["label"]]
         if not good or not bad:
-            tally.left_out["a completion without a counterpart"] += len(group)
+            tally.unread["a completion without a counterpart"] += len(group)
         for one, other in itertools.product(good, bad):
             first, second = beside(one, self.needs), beside(other, self.needs)
             extra = {k: v for k, v in first.items() if k in second and second[k] == v}
             extra |= {f"{k}_1": v for k, v in first.items() if k not in extra}
             extra |= {f"{k}_2": v for k, v in second.items() if k not in extra}
             sides = (response_text(one["completion"], "completion"), response_text(other["completion"], "completion"))
-            yield judged(one["prompt"], sides, 1.0, extra)
+            yield judged(self.asked(one), sides, 1.0, extra)
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         pair = preferred(judgment).pair

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
+from rlaif.errors.words import shown
 from rlaif.files.conversations import conversation
 from rlaif.formats.base import LeftOut
 from rlaif.records import Message, Prompt
 
 __all__ = [
     "from_helpsteer2",
+    "from_json_list",
     "from_transcript",
     "one_text",
     "opening",
@@ -39,12 +42,12 @@ def one_text(prompt: Prompt) -> str:
 def from_transcript(text: Any, name: str) -> list[Message]:
     r"""The messages of a text like "\n\nHuman: ...\n\nAssistant: ...", which ends with the assistant's turn."""
     if not isinstance(text, str):
-        raise ValueError(f"{name} is {type(text).__name__}; expected one transcript.")
+        raise ValueError(f"{name} is {shown(text)}; expected one transcript.")
     before, *parts = _TURN.split(text)
     if before or not parts:
-        raise ValueError(f"{name} begins with {text[:30]!r}; expected a transcript that begins with '\\n\\nHuman:'.")
+        raise ValueError(f"{name} is {shown(text)}; expected a transcript that begins with an empty line and Human:.")
     if parts[-2] != "Assistant":
-        raise ValueError(f"{name} ends with no '\\n\\nAssistant:' turn; expected the response as the last turn.")
+        raise ValueError(f"{name} ends with no turn of the Assistant; expected the response as the last turn.")
     return [
         {"role": _NAMES[who], "content": said.removeprefix(" ")}
         for who, said in zip(parts[::2], parts[1::2], strict=True)
@@ -56,16 +59,27 @@ def to_transcript(turns: list[Message]) -> str:
     speakers = {"user": "Human", "assistant": "Assistant"}
     for turn in turns:
         if turn["role"] not in speakers:
-            raise LeftOut(f"a transcript has no turn for the role {turn['role']!r}")
+            raise LeftOut(f"a transcript has no turn for the role {turn['role']}")
         if _TURN.search(turn["content"]):
             raise LeftOut("a message holds a transcript's turn marker")
     return "".join(f"\n\n{speakers[t['role']]}: {t['content']}" for t in turns)
 
 
+def from_json_list(text: Any, name: str) -> list[str | None]:
+    """The texts of a JSON list that is written in a text, one for each turn; null where a turn is missing."""
+    try:
+        found = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not found or not all(turn is None or isinstance(turn, str) for turn in found):
+        raise ValueError(f"{name} is {shown(text)}; expected a JSON list of texts, written as a text.")
+    return found
+
+
 def from_helpsteer2(text: Any) -> list[Message]:
     """The messages of HelpSteer2's prompt: the user's turn, then "<extra_id_1>Assistant" and "<extra_id_1>User"."""
     if not isinstance(text, str):
-        raise ValueError(f"prompt is {type(text).__name__}; expected text.")
+        raise ValueError(f"prompt is {shown(text)}; expected text.")
     first, *parts = _MARK.split(text)
     turns = [{"role": "user", "content": first}]
     turns += [{"role": _NAMES[who], "content": said} for who, said in zip(parts[::2], parts[1::2], strict=True)]
