@@ -385,6 +385,9 @@ def test_code_beside_an_architecture_that_is_known_is_left_alone(model: Path, tm
     ran = tmp_path / "ran"
     with_code(model, ran)
     config(model, model_type="llama")
+    with pytest.raises(ValueError, match="needs code of its own repository"):  # another architecture, on its own code
+        load_causal_lm(model)
+    config(model, auto_map={"AutoModelForCausalLM": "own.LlamaForCausalLM"})
     assert type(load_causal_lm(model)).__name__ == "LlamaForCausalLM"
     assert not ran.exists()
 

@@ -12,6 +12,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from rlaif.models.loading import needs_code
 from rlaif.models.rendering import Rendering
 
 __all__ = ["assumed_rendering", "check_one_label", "longest", "padding_of"]
@@ -19,7 +20,7 @@ __all__ = ["assumed_rendering", "check_one_label", "longest", "padding_of"]
 _LONGEST = 1 << 20  # tokenizers say 10 ** 30 where they do not know
 
 
-def check_one_label(config: Any, model: str | Path) -> None:
+def check_one_label(config: Any, model: str | Path, trust_remote_code: bool = False) -> None:
     """A ValueError unless a model, by its config, is a sequence classifier with one label."""
     named = (getattr(config, "architectures", None) or ["model of no known architecture"])[0]
     custom = "AutoModelForSequenceClassification" in (getattr(config, "auto_map", None) or {})
@@ -30,6 +31,8 @@ def check_one_label(config: Any, model: str | Path) -> None:
     labels = int(config.num_labels)
     if labels != 1:
         raise ValueError(f"{whose} with {labels} labels, of which none is the reward; {wanted}.")
+    if custom and not trust_remote_code and not named.endswith("ForSequenceClassification"):
+        raise ValueError(needs_code(model))
     if not custom and not named.endswith("ForSequenceClassification"):
         raise ValueError(f"{whose} with {labels} label, which transformers does not know; {wanted}.")
 

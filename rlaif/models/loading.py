@@ -32,6 +32,7 @@ __all__ = [
     "load_pretrained",
     "load_tokenizer",
     "model_fingerprint",
+    "needs_code",
     "quantization",
     "quiet",
     "whole",
@@ -168,6 +169,10 @@ def load_pretrained(
             raise
         except Exception as error:
             raise ValueError(_unreadable(what, model, error)) from None
+    own = str((getattr(loaded.config, "auto_map", None) or {}).get(auto.__name__) or "").rpartition(".")[2]
+    if own and not trust_remote_code and own.casefold() != type(loaded).__name__.casefold():
+        # transformers has loaded a class of its own for the model_type, which is another architecture.
+        raise ValueError(needs_code(model))
     return loaded, check_loaded(loaded, info, model, lambda key: may_be_new(loaded, key))
 
 
@@ -336,11 +341,16 @@ def model_fingerprint(model: str | Path, revision: str | None = None) -> str:
 def _unreadable(what: str, model: str | Path, error: Exception) -> str:
     said = " ".join(str(error).split())
     if "custom code" in said or "trust_remote_code" in said:
-        return (
-            f"{model} needs code of its own repository to be loaded, which is not run unasked; read that code, and "
-            "then say --trust_remote_code true, or take a model of an architecture that transformers has."
-        )
+        return needs_code(model)
     return (
         f"no {what} could be loaded from {model} ({said[:200]}); expected a folder written by `save_pretrained` or the "
         "id of a model on the Hub that can be reached from here."
+    )
+
+
+def needs_code(model: str | Path) -> str:
+    """The line for a model that loads with code of its own repository alone."""
+    return (
+        f"{model} needs code of its own repository to be loaded, which is not run unasked; read that code, and then "
+        "say --trust_remote_code true, or take a model of an architecture that transformers has."
     )

@@ -141,7 +141,7 @@ class RewardModelCard:
                 "reward_models/bradley_terry.py wrote, or a sequence classifier with one label."
             )
         config = load_config(folder, trust_remote_code=trust_remote_code)
-        check_one_label(config, folder)
+        check_one_label(config, folder, trust_remote_code)
         tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
         rendering, words = assumed_rendering(tokenizer, folder)
         return cls(
