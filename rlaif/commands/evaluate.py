@@ -36,6 +36,7 @@ from rlaif.config import UsageError, named_values, warn
 from rlaif.files.manifest import elapsed
 from rlaif.files.ownership import claim
 from rlaif.files.sources import read_judgments, read_prompts, write_jsonl
+from rlaif.files.swap import put_in_place, staging
 from rlaif.judging.pairwise import Pairwise, judge_pairs
 from rlaif.judging.sampling import Completion, Sampling, complete, local_policy
 from rlaif.judging.settings import JudgeConfig, JudgeSettings, judge_settings, load_judge
@@ -589,7 +590,7 @@ def _write(
     plan: _Plan, report: dict[str, Any], sampled: dict[str, _Sampled], judgments: dict[str, list[Judgment | None]]
 ) -> None:
     from rlaif.files.manifest import write_manifest
-    from rlaif.pages.evaluation import write_report
+    from rlaif.pages.evaluation import PLOTS, write_report
 
     config = plan.config
 
@@ -613,7 +614,6 @@ def _write(
                     **({} if judgment is None else {k: getattr(judgment, k) for k in ("z", "z_ab", "z_ba", "reason")}),
                 }
 
-    write_jsonl(Path(plan.output) / "responses.jsonl", rows())
     examples = [
         (
             prompt,
@@ -622,7 +622,11 @@ def _write(
         )
         for index, prompt in enumerate(plan.prompts[: config.examples])
     ]
-    write_report(plan.output, report, examples)
     judge = plan.judge.about if plan.judge else {}  # as it was asked, defaults and its file filled in
     served = served_by(plan.judge.models.values()) if plan.judge else {}
-    write_manifest(plan.output, "rlaif evaluate", {**dataclasses.asdict(config), **judge}, plan.reads, **served)
+    settings, folder = {**dataclasses.asdict(config), **judge}, Path(plan.output)
+    with staging(folder, ".evaluating") as staged:
+        write_jsonl(staged / "responses.jsonl", rows())
+        write_report(staged, report, examples)
+        write_manifest(staged, "rlaif evaluate", settings, plan.reads, earlier=folder, **served)
+        put_in_place(staged, folder, also_gone=PLOTS)

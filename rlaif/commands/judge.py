@@ -21,6 +21,7 @@ from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.ownership import claim
 from rlaif.files.sources import stream_pairs, whole_file, write_json, write_row
 from rlaif.files.store import Store
+from rlaif.files.swap import put_in_place, staging
 from rlaif.files.votes import refuse_older
 from rlaif.judging.ask import answers
 from rlaif.judging.explain import explain
@@ -140,16 +141,20 @@ def write_judgments(
             for _ in comparisons:
                 pass
             return {}
-        with whole_file(folder / "judgments.jsonl") as judgments, whole_file(folder / "votes.jsonl") as votes:
-            for comparison in comparisons:
-                numbers.add(comparison)
-                write_row(judgments, comparison.judgment.row())
-                for vote in comparison.votes:
-                    write_row(votes, vote.row())
-        report = {**numbers.report(), "votes_asked": counts.asked, "votes_reused": counts.reused, "seconds": clock()}
-        write_json(folder / "report.json", report)
-        about = {**(settings or {}), **method.about}
-        write_manifest(folder, "rlaif judge", about, inputs, **served_by(method.models.values()))
+        with staging(folder, ".judging") as staged:
+            with whole_file(staged / "judgments.jsonl") as judgments, whole_file(staged / "votes.jsonl") as votes:
+                for comparison in comparisons:
+                    numbers.add(comparison)
+                    write_row(judgments, comparison.judgment.row())
+                    for vote in comparison.votes:
+                        write_row(votes, vote.row())
+            asked = {"votes_asked": counts.asked, "votes_reused": counts.reused, "seconds": clock()}
+            report = {**numbers.report(), **asked}
+            write_json(staged / "report.json", report)
+            about = {**(settings or {}), **method.about}
+            served = served_by(method.models.values())
+            write_manifest(staged, "rlaif judge", about, inputs, earlier=folder, **served)
+            put_in_place(staged, folder)
     numbers.warn(method, total)
     return report
 

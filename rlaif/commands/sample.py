@@ -22,6 +22,7 @@ from rlaif.config import UsageError, looks_like_key, warn
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.ownership import claim
 from rlaif.files.sources import read_prompts, write_json, write_jsonl
+from rlaif.files.swap import put_in_place, staging
 from rlaif.judging.sampling import Completion, Sampling, api_policy, complete, local_policy
 from rlaif.judging.values import parse_body
 from rlaif.models.access import check_address, check_variable
@@ -212,12 +213,14 @@ def sample(config: SampleConfig) -> dict[str, Any]:
         report = {**dataclasses.asdict(counts), "ledger": ledger, "seconds": elapsed()}
         if reasons:
             report["failures"] = dict(reasons.most_common(_REASONS))
-        write_jsonl(Path(config.output) / "pairs.jsonl", (pair.row() for pair in pairs))
-        write_json(Path(config.output) / "report.json", report)
-        settings = dataclasses.asdict(config)
-        write_manifest(
-            config.output, "rlaif sample", settings, [config.prompts, *names], **served_by(policies.values())
-        )
+        settings, folder = dataclasses.asdict(config), Path(config.output)
+        with staging(folder, ".sampling") as staged:
+            write_jsonl(staged / "pairs.jsonl", (pair.row() for pair in pairs))
+            write_json(staged / "report.json", report)
+            served = served_by(policies.values())
+            read = [config.prompts, *names]
+            write_manifest(staged, "rlaif sample", settings, read, earlier=folder, **served)
+            put_in_place(staged, folder)
         return report
 
 

@@ -28,6 +28,7 @@ def write_manifest(
     name: str = "manifest.json",
     report: Mapping[str, Any] | None = None,
     served: Mapping[str, Any] | None = None,
+    earlier: str | Path | None = None,
 ) -> None:
     """Writes `manifest.json`: what ran, with which settings, on which inputs, in which versions.
 
@@ -39,8 +40,9 @@ def write_manifest(
         name: of the file, where the output is one file in a folder that holds others.
         report: the run's counts, where no report.json holds them.
         served: what is known of the servers that answered. A run that asked nothing keeps what an earlier one wrote.
+        earlier: the folder that this one takes the place of, with that earlier run's manifest.
     """
-    served = served or _earlier(Path(folder) / name).get("served")
+    served = served or _earlier(Path(earlier or folder) / name).get("served")
     packages = ("rlaif", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "aiohttp", "numpy")
     write_json(
         Path(folder) / name,

@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from rlaif.files.index import Index
+from rlaif.files.room import names_place
 
 __all__ = ["Store"]
 
@@ -254,8 +255,9 @@ class Store:
             self._writer = path.open("xb", buffering=0)
             self._own = self._add_file(path)
         block = memoryview(b"".join(lines))
-        while block:  # a nearly full disk takes a part, and raises only on the next write
-            block = block[self._writer.write(block) :]
+        with names_place(self._paths[self._own]):
+            while block:  # a nearly full disk takes a part, and raises only on the next write
+                block = block[self._writer.write(block) :]
         places = []
         for line in lines:
             places.append((self._own << _SHIFT) + self._taken[self._own])

@@ -40,17 +40,21 @@ def staging(folder: Path, name: str) -> Iterator[Path]:
         _remove(staged)
 
 
-def put_in_place(staged: Path, folder: Path, first_gone: Sequence[str] = ("manifest.json",)) -> None:
+def put_in_place(
+    staged: Path, folder: Path, first_gone: Sequence[str] = ("manifest.json",), also_gone: Sequence[str] = ()
+) -> None:
     """Moves all that `staged` holds into `folder`, for what has the same names there.
 
     Args:
         staged: within `folder`, on its file system; ends up with what was replaced.
-        first_gone: names without which the folder counts as unfinished: removed first, and put in place last.
+        first_gone: names without which the folder counts as unfinished: set aside first, and put in place last.
+        also_gone: names that an earlier run may have left in `folder` and that go, whether they are in `staged` or not.
     """
-    for name in first_gone:
-        if (staged / name).exists():
-            (folder / name).unlink(missing_ok=True)
-    for new in sorted(staged.iterdir(), key=lambda path: (path.name in first_gone, path.name)):
+    for name in (*first_gone, *also_gone):
+        if ((staged / name).exists() or name in also_gone) and (folder / name).exists():
+            os.rename(folder / name, staged / f".{name}.earlier")
+    new_ones = [path for path in staged.iterdir() if not path.name.startswith(".")]
+    for new in sorted(new_ones, key=lambda path: (path.name in first_gone, path.name)):
         replace_folder(new, folder / new.name) if new.is_dir() else os.replace(new, folder / new.name)
 
 

@@ -35,7 +35,9 @@ from rlaif.pages.parts import (
 )
 from rlaif.records import Prompt
 
-__all__ = ["Example", "draw_plots", "markdown", "write_report"]
+__all__ = ["PLOTS", "Example", "draw_plots", "markdown", "write_report"]
+
+PLOTS = ("win_rates.png", "reward_kl.png", "judge_calibration.png", "reward_calibration.png")
 
 Example = tuple[Prompt, Mapping[str, str], Mapping[str, float | None]]  # prompt, response and gold by policy
 
@@ -270,13 +272,10 @@ def draw_plots(folder: str | Path, report: Report) -> list[str]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    plots: dict[str, Callable[[Report], Any]] = {
-        "win_rates.png": _plot_win_rates,
-        "reward_kl.png": _plot_reward_kl,
-        "judge_calibration.png": _plot_judge_calibration,
-        "reward_calibration.png": _plot_reward_calibration,
-    }
-    for name, draw in plots.items():
+    plots: list[Callable[[Report], Any]] = [
+        *(_plot_win_rates, _plot_reward_kl, _plot_judge_calibration, _plot_reward_calibration),
+    ]
+    for name, draw in zip(PLOTS, plots, strict=True):
         (folder / name).unlink(missing_ok=True)
         figure = draw(report)
         if figure is not None:
