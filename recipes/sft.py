@@ -3,17 +3,22 @@
     accelerate launch --config_file recipes/accelerate/cpu.yaml recipes/sft.py --config recipes/configs/sft/sandbox.yaml
 
 Supports: full training, LoRA, QLoRA; one process or many (DDP, FSDP2, ZeRO-3).
-Assumes: rows of `prompt` and `completion`, or a preference dataset; a causal LM with its tokenizer beside it.
+Assumes: rows as recipes/README.md says (`prompt` and `completion`, `messages`, `instruction` and `output`, `text`, or
+preferences); a causal LM with its tokenizer beside it.
 Writes: the policy (or adapter) with its tokenizer, report.json, manifest.json.
 """
 
 from __future__ import annotations
 
+import functools
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rlaif import config, training
-from rlaif.files.preferences import check_held_out, load_preferences
+from rlaif.files.bad_rows import BadRows, on_bad_row
+from rlaif.files.demonstrations import load_demonstrations
+from rlaif.files.preferences import check_held_out
 
 
 @dataclass
@@ -21,13 +26,19 @@ class DataConfig:
     """The demonstrations to learn from."""
 
     dataset: str | None = field(
-        default=None, metadata={"help": "Rows of prompt and completion, or preferences: a file, folder or Hub id."}
+        default=None,
+        metadata={
+            "help": "Rows of prompt and completion, messages, instruction and output, text, or preferences: a file, "
+            "folder or Hub id."
+        },
     )
     config_name: str | None = field(default=None, metadata={"help": "Config of the dataset, where it has several."})
     train_split: str | None = field(default="train", metadata={"help": "Split to train on; a file has only one."})
     test_split: str | None = field(
         default="none", metadata={"help": "Split that the report measures on; 'none' for no measurement."}
     )
+
+    on_bad_row: str = on_bad_row()
 
     def __post_init__(self) -> None:
         if not self.dataset:
@@ -60,7 +71,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
-    from rlaif.training.data import demonstrations, report_too_long
+    from rlaif.training.data import check_plain, demonstrations, ledger, report_too_long
     from rlaif.training.models import is_adapter, load_policy, lora
     from rlaif.training.saving import put_in_place, save
     from rlaif.training.trainers import CompletionTrainer
@@ -70,9 +81,14 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     # ---- load
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision, model_config.trust_remote_code)
     rendering = Rendering.of(tokenizer)
-    dataset, config_name = data_config.dataset, data_config.config_name
-    train = load_demonstrations(dataset, data_config.train_split, config_name)
-    test = load_demonstrations(dataset, data_config.test_split, config_name) if data_config.test_split else None
+    bad, left_out = BadRows(data_config.on_bad_row), Counter[str]()
+
+    def load(split: str) -> Any:
+        check = functools.partial(check_plain, tokenizer)
+        return load_demonstrations(data_config.dataset, split, data_config.config_name, bad, left_out, check)
+
+    train = load(data_config.train_split)
+    test = load(data_config.test_split) if data_config.test_split else None
     rows = demonstrations(train, tokenizer, rendering, args.max_length)
     test_rows = demonstrations(test, tokenizer, rendering, args.max_length) if test else None
     for split, data in ((data_config.train_split, rows), (data_config.test_split, test_rows)):
@@ -115,9 +131,11 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             "loss": held_out["eval_loss"],
             "token_accuracy": held_out["eval_mean_token_accuracy"],
         },
+        "ledger": ledger((rows, test_rows), bad, left_out),
         "seconds": round(elapsed(), 1),
     }
     write_json(folder / "report.json", report)
+    bad.write(folder, args.output_dir)
     write_manifest(
         folder,
         "recipes/sft.py",
@@ -132,46 +150,6 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             f"{held_out['eval_mean_token_accuracy']:.3f}"
         )
     say(f"wrote {args.output_dir} in {report['seconds']:.0f} s")
-
-
-def load_demonstrations(source: str, split: str | None, config_name: str | None = None) -> Any:
-    """Rows of `prompt` and `completion`; a preference dataset gives its chosen responses."""
-    import datasets
-
-    from rlaif.files.sources import OneKind, read_rows, require
-    from rlaif.records import check_prompt
-
-    _, first = next(iter(read_rows(source, split, config_name)), (None, None))
-    if first is None:
-        raise ValueError(f"{source} has no rows; expected at least one.")
-    if "chosen" in first and "completion" not in first:
-        return load_preferences(source, split or "train", config_name).rename_column("chosen", "completion")
-    rows = []
-    kind = OneKind()
-    for where, row in read_rows(source, split, config_name):
-        require(row, ["prompt", "completion"], where)
-        try:
-            prompt, completion = check_prompt(row["prompt"]), completion_text(row["completion"])
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
-        kind.check(prompt, where)
-        rows.append({"prompt": prompt, "completion": completion})
-    return datasets.Dataset.from_list(rows)
-
-
-def completion_text(value: Any) -> str:
-    """A completion's text, from the text itself or from a list of one message that holds it."""
-    text = value
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-        text = value[0].get("content")
-    if not isinstance(text, str):
-        raise ValueError(
-            f"completion is {type(value).__name__} {value!r:.60}; expected text, or a list of one "
-            '{"role": "assistant", "content": ...} message. Write the completion as text.'
-        )
-    if not text.strip():
-        raise ValueError("completion is empty; expected text. Fill it in or remove the row.")
-    return text
 
 
 if __name__ == "__main__":

@@ -6,6 +6,11 @@
     prompt, response                        reward
     prompt, response_a, response_b          reward_a, reward_b, reward_z = P(response_a is preferred)
     prompt, chosen, rejected                reward_chosen, reward_rejected, reward_z = P(chosen is preferred)
+    prompt, completion; messages            reward
+
+A response may be a text, an assistant's message or a whole conversation, whose last turn is scored after all that comes
+before it; a `system` column is its system turn (reward_models/README.md). A row's own columns of these names are kept
+as `source_reward` and so on.
 
 Rewards are raw scores minus the model's zero point, so 0 is an average response of its training data. A conversation
 that is longer than the model was trained for gets null, and is counted. Input may be JSONL, Parquet, a `datasets`
@@ -22,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from rlaif import config, metrics, training
+from rlaif.files.bad_rows import on_bad_row
 
-SHAPES = (("response",), ("response_a", "response_b"), ("chosen", "rejected"))
+SHAPES = (("response",), ("response_a", "response_b"), ("chosen", "rejected"), ("completion",), ("messages",))
 
 
 @dataclass
@@ -39,6 +45,7 @@ class ScoreConfig:
         default=False, metadata={"help": "Run the code that the reward model's repository holds."}
     )
     batch_tokens: int = field(default=16384, metadata={"help": "Tokens in a batch, padding included."})
+    on_bad_row: str = on_bad_row()
 
     def __post_init__(self) -> None:
         for name in ("reward_model", "input", "output"):
@@ -70,26 +77,28 @@ def main() -> None:
 
 def score(settings: Any) -> dict[str, Any]:
     """Writes the scored rows to `settings.output`; the counts, and the rendering where it is assumed."""
-    from rlaif.files.sources import OneKind, read_rows, require, write_jsonl
+    from rlaif.files.bad_rows import BadRows
+    from rlaif.files.conversations import responses_of
+    from rlaif.files.pairs import carried
+    from rlaif.files.rows import read_rows
+    from rlaif.files.sources import OneKind, write_jsonl
     from rlaif.models.reward_model import RewardModel
-    from rlaif.records import check_prompt
 
     # ---- load
     rows, prompts, responses = [], [], []
     columns: tuple[str, ...] | None = None
-    kind = OneKind()
-    for where, row in read_rows(settings.input, settings.split, settings.config_name):
-        columns = columns or shape(row, where)
-        require(row, ["prompt", *columns], where)
-        try:
-            prompts.append(check_prompt(row["prompt"]))
-            responses.append([text(row[column], column) for column in columns])
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
-        kind.check(prompts[-1], where)
-        rows.append(row)
-    if columns is None:
-        raise ValueError(f"{settings.input} has no rows; expected at least one.")
+    kind, bad = OneKind(), BadRows(settings.on_bad_row)
+    for where, row in read_rows(settings.input, settings.split, settings.config_name, bad):
+        with bad.at(where):
+            columns = columns or shape(row)
+            prompt, texts = responses_of(row, columns)
+            kind.check(prompt, where, row)
+            prompts.append(prompt)
+            responses.append(texts)
+            rows.append(row)
+    if columns is None or not rows:
+        why = f" Left out: {len(bad.rows)}, the first {bad.first}" if bad.rows else ""
+        raise ValueError(f"{settings.input} has no {'usable ' if why else ''}rows; expected at least one.{why}")
     reward_model = RewardModel.load(settings.reward_model, trust_remote_code=settings.trust_remote_code)
 
     # ---- score
@@ -106,13 +115,16 @@ def score(settings: Any) -> dict[str, Any]:
     write_jsonl(
         settings.output,
         (
-            {**row, **named(columns, rewards_of_row, temperature)}
+            {**carried(row, rewarded), **rewarded}
             for row, rewards_of_row in zip(rows, rewards, strict=True)
+            for rewarded in [named(columns, rewards_of_row, temperature)]
         ),
     )
+    bad.write(settings.output)
 
     return {
         "rows": len(rows),
+        "ledger": bad.ledger(len(rows), len(rows), {}),
         "responses": scores.size,
         "scored": scores.size - reward_model.unscored,
         "too_long": reward_model.unscored,
@@ -120,24 +132,15 @@ def score(settings: Any) -> dict[str, Any]:
     }
 
 
-def shape(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def shape(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The response columns of a file, told by its first row."""
     for columns in SHAPES:
         if all(column in row for column in columns):
             return columns
     raise ValueError(
-        f"{where} has the columns {', '.join(row)}; expected prompt with response, with response_a and response_b, or "
+        f"the row has the columns {', '.join(row)}; expected prompt with response, with response_a and response_b, or "
         "with chosen and rejected."
     )
-
-
-def text(value: Any, column: str) -> str:
-    """A response's text: a string, or the last of a list of messages."""
-    if isinstance(value, list) and value and isinstance(value[-1], dict):
-        value = value[-1].get("content")
-    if not isinstance(value, str):
-        raise ValueError(f"{column} is {type(value).__name__}; expected the response's text.")
-    return value
 
 
 def named(columns: tuple[str, ...], rewards: Any, temperature: float) -> dict[str, float | None]:

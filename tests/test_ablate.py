@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from support import ROOT, kill_with_children, refused, rlaif_env, some_pairs, wait_until, write_rows
-from toy_programs import toy_study, write_study
+from support.toy_programs import toy_study, write_study
 
 from rlaif.ablations.execute import _go_on, last_line
 from rlaif.ablations.held_out import Comparison, compare_prompts
@@ -556,6 +556,7 @@ def test_what_a_killed_run_left_is_gone_on_from_or_deleted(tmp_path: Path) -> No
             1,
             "[rank1]: torch.OutOfMemoryError: CUDA out of memory",
         ),
+        ("stopped: no rows.\nsubprocess.CalledProcessError: Command\n", 1, "error: no rows."),
         ("step 3\rstep 4", -9, "killed by signal 9; before that: step 4"),
         ("starting\n" + "=" * 40 + "\nTraceback (most recent call last):\nValueError: why\n", 1, "ValueError: why"),
         ("", 2, "it ended with status 2 and printed nothing"),

@@ -221,8 +221,8 @@ BAD: dict[str, Bad] = {
     "an address that is a number": model("base_url: 8000", r"base_url is 8000; expected an address such as"),
     # Headers.
     "headers as a list": model("extra_headers: [X-A]", r"extra_headers is a list; expected a mapping"),
-    "a header that is a number": model("extra_headers: {X-A: 5}", r"extra_headers has 'X-A' of type int; .*: quote it"),
-    "a header that is true": model("extra_headers: {X-A: yes}", r"extra_headers has 'X-A' of type bool"),
+    "a header that is a number": model("extra_headers: {X-A: 5}", r"extra_headers has 'X-A' as a number; .*: quote it"),
+    "a header that is true": model("extra_headers: {X-A: yes}", r"extra_headers has 'X-A' as true or false"),
     "a header's name with a space": model("extra_headers: {'X A': b}", r"'X A', which cannot be a header's name"),
     "a header's name with a colon": model("extra_headers: {'X-A:': b}", r"'X-A:', which cannot be a header's name"),
     "a header without a name": model(

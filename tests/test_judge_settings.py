@@ -381,7 +381,7 @@ BAD: list[tuple[Any, str]] = [
     ("model: {name: m, kind: api, extra_body: {day: 2024-01-01}}", r"extra_body is .*, which is no JSON.*Quote dates"),
     ({"model": {**API, "extra_body": {"a": float("nan")}}}, r"extra_body is .*, which is no JSON"),
     ({"model": {**API, "extra_headers": SECRET}}, r"extra_headers is a text; expected a mapping\."),
-    ({"model": {**API, "extra_headers": {"X": 5}}}, r"extra_headers has 'X' of type int; expected text for text"),
+    ({"model": {**API, "extra_headers": {"X": 5}}}, r"extra_headers has 'X' as a number; expected text for text"),
     ({"model": {"name": "m", "load_in_4bit": "yes"}}, r"load_in_4bit is 'yes'; expected true or false\."),
     ({"model": {"name": "m", "tokens": 1.5}}, r"tokens is 1.5; expected a whole number\."),
     ({"model": "m", "orders": "abba"}, r"orders is 'abba'; expected one of both, ab, ba\."),

@@ -140,7 +140,7 @@ def ablate(config: AblateConfig, study: Study, path: str) -> int:
     for line in describe(plan):
         print(line)
     if len(study.seeds) < 2:
-        warn(f"seeds are {list(study.seeds)}: one seed gives no interval, and the table will say so.")
+        warn(f"seeds are {', '.join(map(str, study.seeds))}: one seed gives no interval, and the table will say so.")
     if config.dry_run:
         for line in _would_run(plan):
             print(line)

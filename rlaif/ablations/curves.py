@@ -129,9 +129,10 @@ def _from_reports(study: Study, line: Line, index: int, report_of: ReportOf) -> 
     if len(series) < len(study.seeds):
         return {"points": [], "left_out": len(study.seeds) - len(series)}
     if len({len(one) for one in series}) > 1:
+        lengths = ", ".join(str(len(one)) for one in series)
         raise ValueError(
-            f"the lists {line.points} of {line.stage} have {[len(s) for s in series]} entries; expected as many with "
-            "each seed, for a mean over seeds."
+            f"the lists {line.points} of {line.stage} have {lengths} entries; expected as many with each seed, for a "
+            "mean over seeds."
         )
     points: list[dict[str, Any]] = []
     left_out = 0

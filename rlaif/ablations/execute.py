@@ -177,9 +177,10 @@ def last_line(log: Path, status: int) -> str:
     """
     text = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("error: ")]
+    # Under a launcher the line stands below what that says of it; this may come before it is written.
+    errors = [line for line in lines if line.startswith(("error: ", "stopped: "))]
     if errors:
-        return errors[-1]
+        return re.sub("^stopped: ", "error: ", errors[-1])
     # The launcher's own: from the `ChildFailedError` on, and what torchrun logs before it.
     theirs = re.compile(r"CalledProcessError|ChildFailedError|torch[./]distributed[./]elastic")
     last = next((i for i, line in enumerate(lines) if "ChildFailedError" in line), len(lines))

@@ -330,8 +330,8 @@ def _check_seeds(plan: Plan) -> None:
             if len({plan.stages[index, seed][name].address for seed in study.seeds}) < len(study.seeds):
                 raise ValueError(
                     f"the stage {name} of the cell {cell.label} is the same run with several of the seeds "
-                    f"{list(study.seeds)}: nothing on the way to it depends on them. Set seed: ${{seed}} in one of "
-                    f"{', '.join(plan.stages[index, study.seeds[0]])}."
+                    f"{', '.join(map(str, study.seeds))}: nothing on the way to it depends on them. Set seed: "
+                    f"${{seed}} in one of {', '.join(plan.stages[index, study.seeds[0]])}."
                 )
 
 

@@ -29,6 +29,7 @@ _HOUSE = Path(__file__).parents[1]
 _ROOMS = tuple(
     f"{folder}/" for folder in (_HOUSE, *(_HOUSE.parent / name for name in ("recipes", "reward_models", "scripts")))
 )
+_HERE = f"{Path(__file__).parent}/"
 _PATHS = sysconfig.get_paths()
 _INSTALLED = tuple({f"{_PATHS[name]}/" for name in ("purelib", "platlib")})
 _STANDARD = tuple({f"{_PATHS[name]}/" for name in ("stdlib", "platstdlib")})
@@ -192,7 +193,7 @@ def _owner(frames: list[tuple[FrameType, int]]) -> tuple[str, str]:
         file = frame.f_code.co_filename
         if (here := _owner_of(file)) != "standard":
             owner = here
-        if here == "ours":
+        if here == "ours" and not file.startswith(_HERE):
             place = f"{Path(file).parent.name}/{Path(file).name}, {frame.f_code.co_name}"
     return owner, place
 

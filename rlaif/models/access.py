@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from rlaif.config import CREDENTIAL, UsageError, keep_secret, looks_like_key, redacted
+from rlaif.errors.words import kind_of
 from rlaif.secrets import keep_if_key
 
 __all__ = ["ADDRESS", "check_address", "check_headers", "check_variable", "key_in", "normal_address"]
@@ -147,9 +148,7 @@ def check_headers(
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
             shown = redacted(name) if isinstance(name, str) else name
-            raise UsageError(
-                f"{called} has {shown!r:.60} of type {type(value).__name__}; expected text for text: quote it."
-            )
+            raise UsageError(f"{called} has {shown!r:.60} as {kind_of(value)}; expected text for text: quote it.")
         if CREDENTIAL.search(name) or looks_like_key(value) or looks_like_key(f"key: {value}"):
             keep_if_key(value)
             if len(value) >= 12 and re.search(r"(?:key|token|secret|password)$", name, re.IGNORECASE):
