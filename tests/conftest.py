@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub import Hub
 from hypothesis import HealthCheck, settings
 from support import Server, byte_tokenizer, save_model, tiny_llama
+from support.hub import Hub
 from support.world import make_world
 
 # A job in the background may have been told to ignore interrupts, and what it starts with it.

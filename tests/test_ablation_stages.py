@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support import ROOT
-from toy_programs import toy_study
+from support.toy_programs import toy_study
 
 from rlaif.ablations import code, programs
 from rlaif.ablations.code import code_files

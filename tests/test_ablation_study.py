@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_programs import toy_study
+from support.toy_programs import toy_study
 
 from rlaif.ablations.study import Study, load_study, read_yaml
 

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import faulty
 import pytest
-from support import refused, rlaif, rlaif_env, rows_of, some_pairs, wait_until, write_rows
+from support import faulty, refused, rlaif, rlaif_env, rows_of, some_pairs, wait_until, write_rows
 
 from rlaif.files.store import Store
 from rlaif.judging.settings import JudgeConfig, load_judge
@@ -57,8 +56,9 @@ class Server:
 @contextmanager
 def served(calls: Path, **options: Any) -> Iterator[Server]:
     given = [f"--{name}={one}" for name, value in options.items() for one in (value if name == "pin" else [value])]
-    command = [sys.executable, faulty.__file__, str(calls), *given]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", faulty.__name__, str(calls), *given]
+    ends: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **ends, text=True, env=rlaif_env()) as process:
         assert process.stdout is not None
         try:
             yield Server(process.stdout.readline().strip(), calls, process)

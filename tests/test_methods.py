@@ -23,7 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import ROOT, rlaif_env
-from toys import (
+from support.toys import (
     ByRating,
     Cascade,
     Deferred,
@@ -55,14 +55,12 @@ from rlaif.models.base import UNASKED, Call, Reply
 from rlaif.models.function import function_model
 from rlaif.records import Order, Pair, Vote
 
-TOYS = ROOT / "tests" / "toys.py"
-
 
 def toys(folder: Path, specs: Sequence[Spec], *launcher: object) -> list[list[dict[str, Any]]]:
     """Runs the specs in processes of their own; what became of each (`toys.swept`)."""
     written, out = folder / "specs.json", folder / "runs.json"
     written.write_text(json.dumps([dataclasses.asdict(spec) for spec in specs]))
-    command = [sys.executable, *map(str, launcher), str(TOYS), str(written), str(out)]
+    command = [sys.executable, *map(str, launcher), "-m", "support.toys", str(written), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=rlaif_env())
     assert done.returncode == 0, done.stderr
     return json.loads(out.read_text()) if out.exists() else []

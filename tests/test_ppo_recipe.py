@@ -10,12 +10,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fixed_rollouts
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from support import ROOT, byte_tokenizer, refused, rlaif_env, rows_of, save_model, tiny_llama, write_rows
+from support import (
+    ROOT,
+    byte_tokenizer,
+    fixed_rollouts,
+    refused,
+    rlaif_env,
+    rows_of,
+    save_model,
+    tiny_llama,
+    write_rows,
+)
 from transformers import AutoModelForCausalLM, LlamaForSequenceClassification
 
 from rlaif import config
@@ -311,7 +320,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(kind, inputs, tmp_path, 
 
 def test_two_processes_compute_what_one_does(inputs, tmp_path, monkeypatch):
     """On the same completions; the unscored row and the rows of different length fall on the processes as they come."""
-    command = [*LAUNCH, "recipes/accelerate/cpu_2.yaml", "--main_process_port", "0", fixed_rollouts.__file__]
+    command = [*LAUNCH, "recipes/accelerate/cpu_2.yaml", "--main_process_port", "0", "-m", fixed_rollouts.__name__]
     done = subprocess.run(
         [*command, str(inputs / "policy"), str(tmp_path / "2")],
         capture_output=True,

@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hub import Hub
 from huggingface_hub import DatasetCard
 from support import SECRET, refused, rlaif, rlaif_env, rows_of, some_pairs, wait_until, write_rows
+from support.hub import Hub
 
 from rlaif.commands.build import build
 from rlaif.files.preferences import FLIPPED, load_preferences

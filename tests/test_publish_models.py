@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hub import Hub, card_trouble
 from hypothesis import given
 from hypothesis import strategies as st
 from support import (
@@ -29,6 +28,7 @@ from support import (
     word_tokenizer,
     write_rows,
 )
+from support.hub import Hub, card_trouble
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from rlaif.commands.build import build

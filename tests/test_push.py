@@ -1,4 +1,4 @@
-"""Folders reach the Hub whole, once and only where they may; the Hub here is tests/hub.py."""
+"""Folders reach the Hub whole, once and only where they may; the Hub here is tests/support/hub.py."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub import Hub, card_trouble, sha256
 from hypothesis import given
 from hypothesis import strategies as st
 from support import ROOT, refused, rlaif_env, wait_until
+from support.hub import Hub, card_trouble, sha256
 
 from rlaif.publish import push as push_module
 from rlaif.publish.push import listing, token_in

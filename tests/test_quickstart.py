@@ -14,9 +14,9 @@ from pathlib import Path
 import datasets
 import pyarrow.parquet as pq
 import pytest
-from hub import Hub
 from huggingface_hub import DatasetCard
 from support import ROOT
+from support.hub import Hub
 
 PROGRAM = "#!{python}\nfrom {module} import main\nmain()\n"
 

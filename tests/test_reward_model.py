@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hub import Hub
 from peft import LoraConfig, get_peft_model
 from support import rlaif_env, word_tokenizer
+from support.hub import Hub
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import yaml
-from toy_programs import toy_study
 
 from support.bad import Bad, Content, short
 from support.bad.files import GOLD, LITTLE, MODEL, PPO, SMALL
+from support.toy_programs import toy_study
 
 # Command lines that are right but for what is added to them.
 RIGHT: dict[str, tuple[str, ...]] = {

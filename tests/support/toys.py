@@ -2,8 +2,8 @@
 
 What a toy model says is a hash of the call's whole address, so that a reply in the wrong place shows in the values.
 
-    python tests/toys.py SPECS.json OUT.json    each spec in a process of its own; then, where it is to be swept, again
-                                                and again, killed at another place each time (see `swept`)
+    python -m support.toys SPECS.json OUT.json    each spec in a process of its own; then, where it is to be swept,
+                                                  again and again, killed at another place each time (see `swept`)
 
 Under `accelerate launch` the specs are run one after the other by the launched processes themselves.
 """

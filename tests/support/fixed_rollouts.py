@@ -1,6 +1,6 @@
 """PPO on completions that are given instead of sampled, to be launched with any number of processes.
 
-    accelerate launch ... tests/fixed_rollouts.py MODEL OUTPUT
+    accelerate launch ... -m support.fixed_rollouts MODEL OUTPUT
 
 Eight prompts, each with its own completion, are one rollout and one minibatch, learned from in three epochs.
 """

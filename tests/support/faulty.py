@@ -1,6 +1,6 @@
 """An OpenAI-compatible server that fails in some ninety ways, as a program of its own that outlives those it answers.
 
-    python tests/faulty.py CALLS [--share 0.3] [--odd 0.15] [--latency 0.01] [--credit N] [--pin REGEX=KIND]...
+    python -m support.faulty CALLS [--share 0.3] [--odd 0.15] [--latency 0.01] [--credit N] [--pin REGEX=KIND]...
 
 It prints its address, and ends when its standard input does. What it does with a question depends on the question's
 text alone, so that a run that is killed and started again meets the same faults:

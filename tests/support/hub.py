@@ -1,6 +1,6 @@
 """A stand-in for the Hugging Face Hub on loopback: keeps what `huggingface_hub` sends and gives it back.
 
-    from hub import Hub          # or the fixture `hub` of conftest.py: a fresh one for each test
+    from support.hub import Hub  # or the fixture `hub` of conftest.py: a fresh one for each test
 
     with Hub() as hub:
         done = support.rlaif("publish", ..., **hub.env)       # any program: a subprocess with this environment
