@@ -1,4 +1,4 @@
-"""A column that carries meaning is used, refused or counted, whatever the format; each published schema is one format."""
+"""A column that carries meaning is used, refused or counted in every format; a published schema is one format."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_every_value_of_a_row_is_somewhere(name: str) -> None:
     rows = [{**row, "z": 0.8} if name == "preferences" else row for row in ROWS[name]]
     text = json.dumps(written("pairs", read(name, rows)))
     said = [leaves(v) for row in ROWS[name] for k, v in row.items() if k not in VERDICTS.get(name, ())]
-    missing = {leaf for one in said for leaf in one if leaf not in text} - {'"human"', '"gpt"'}
+    missing = {leaf for one in said for leaf in one if leaf not in text} - {'"human"', '"gpt"', '"assistant"'}
     assert not missing
 
 
@@ -157,10 +157,10 @@ def test_mt_bench_judges_one_turn() -> None:
     tally = Tally()
     assert read("mt-bench", [{**MT_BENCH, "turn": 2}], tally) == []
     assert tally.unread == {"the conversations differ before the last response": 1}
-    same = {**MT_BENCH, "conversation_b": [*MT_BENCH["conversation_a"][:-1], *assistant("No.")]}
+    same = {**MT_BENCH, "conversation_b": [*ROWS["mt-bench"][0]["conversation_a"][:-1], *assistant("No.")]}
     (second,) = read("mt-bench", [{**same, "turn": 2, "judge": "gpt4_pair", "winner": "tie (inconsistent)"}])
     assert (second.z, second.judge, second.pair.label) == (0.5, "gpt4_pair", None)
-    assert (len(second.pair.prompt), second.pair.response_b) == (3, "No.")
+    assert (len(conversation(second.pair.prompt)), second.pair.response_b) == (3, "No.")
     assert written("mt-bench", [second])[0]["winner"] == "tie (inconsistent)"
 
 
