@@ -314,7 +314,7 @@ def test_score_writes_rewards_beside_the_rows(chat_model, preferences, tmp_path,
     assert "columns prompt, answer; expected" in fails(SCORE, settings, monkeypatch, capsys)
     source.write_text("".join(json.dumps({"prompt": prompt, "response": "yes"}) + "\n" for prompt in MIXED))
     error = fails(SCORE, settings, monkeypatch, capsys)
-    assert f"the prompt at {source}:2 is messages, but the one at {source}:1 is a string; expected one kind" in error
+    assert f"{source}:2: the prompt is messages, but the one at {source}:1 is a string; expected one kind" in error
 
 
 # ------------------------------------------------------------------------------------------------------------ policies
@@ -380,33 +380,17 @@ MIXED = ["Really?", [{"role": "user", "content": "Really?"}]]
     [
         (
             [{"prompt": prompt, "completion": "yes"} for prompt in MIXED],
-            "the prompt at {source}:2 is messages, but the one at {source}:1 is a string; expected one kind",
+            "{source}:2: the prompt is messages, but the one at {source}:1 is a string; expected one kind",
         ),
-        ([{"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": ["b"]}], "{source}:2: completion is list"),
-        ([{"prompt": "a", "completion": 7}], "{source}:1: completion is int 7; expected text, or a list of one"),
-        ([{"prompt": "a", "completion": [{"role": "assistant"}]}], "{source}:1: completion is list"),
-        # Training on the last turn alone would leave the others out without a word.
-        (
-            [{"prompt": "a", "completion": [{"role": "assistant", "content": "b"}] * 2}],
-            "expected text, or a list of one",
-        ),
-        ([{"prompt": "a", "completion": " "}], "{source}:1: completion is empty; expected text"),
-        ([{"prompt": "a", "completion": [{"role": "assistant", "content": ""}]}], "{source}:1: completion is empty"),
+        ([{"text": "Once <eos>"}], "{source}:1: text holds '<eos>', a control token of the model's tokenizer"),
     ],
-    ids=["mixed", "strings", "number", "contentless", "turns", "blank", "blank message"],
+    ids=["mixed", "marked up"],
 )
 def test_bad_demonstrations(rows, message, chat_model, tmp_path, monkeypatch, capsys):
     source = tmp_path / "demonstrations.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = {**SETTINGS, "model": chat_model, "dataset": source, "output_dir": tmp_path / "sft"}
     assert message.format(source=source) in fails(SFT, settings, monkeypatch, capsys)
-
-
-def test_a_completion_may_be_one_message(tmp_path):
-    source = tmp_path / "demonstrations.jsonl"
-    source.write_text(json.dumps({"prompt": "a", "completion": [{"role": "assistant", "content": "b"}]}))
-    rows = runpy.run_path(str(SFT), run_name="program")["load_demonstrations"](str(source), "train")
-    assert rows.to_list() == [{"prompt": "a", "completion": "b"}]
 
 
 @pytest.mark.parametrize("program", [REWARD, SFT, DPO], ids=["reward_model", "sft", "dpo"])

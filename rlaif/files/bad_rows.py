@@ -88,10 +88,14 @@ class BadRows:
         """A report's ledger of `read` usable rows: what is said of them, and the bad rows beside them."""
         return {"read": read + len(self.rows), "used": used, "left_out": {**left_out, **self.left_out}}
 
-    def write(self, output: str | Path) -> None:
+    def write(self, output: str | Path, place: str | Path | None = None) -> None:
         """Writes the rows beside an output, a folder or a file, and warns of them; removes what an earlier run left.
 
         A folder has `bad_rows.jsonl`; a file `scored.jsonl` has `scored.jsonl.bad_rows.jsonl`.
+
+        Args:
+            output: the folder or file.
+            place: the folder that `output` will be, where that is written aside first.
         """
         from rlaif.files.sources import write_jsonl
 
@@ -102,4 +106,4 @@ class BadRows:
             return
         write_jsonl(path, self.rows)
         many = "row" if len(self.rows) == 1 else "rows"
-        warn(f"left out {len(self.rows)} {many} that cannot be used, listed in {path}; the first: {self.first}")
+        warn(f"left out {len(self.rows)} {many} that cannot be used, listed in {Path(place) / path.name if place else path}; the first: {self.first}")

@@ -6,8 +6,8 @@ The prompt of a row, by the first of these that it has:
        text is one of the user's turns, or holds all turns in order; messages are the same
     2. `prompt`: a text, or messages
     3. `messages`, `conversations` or `conversation`: messages, without the assistant's last turn, which is a response
-    4. `instruction`, and `input` after an empty line where that is not empty
-    5. `question`, or `input` alone
+    4. `instruction` or `question`, and after an empty line `input` or `context`, where that is not empty
+    5. `input` alone
 
 A `system`, `system_prompt` or `system_message` column is the system turn in front of it: the first that is not null. A
 row that has such a column has messages for its prompt, also where the turn is empty. A conversation that begins with
@@ -32,6 +32,7 @@ __all__ = [
     "BEYOND_TEXT",
     "SCORES",
     "SYSTEM",
+    "TURNS",
     "by_scores",
     "check_meaning",
     "conversation",
@@ -41,8 +42,10 @@ __all__ = [
     "prompt_columns",
     "prompt_of",
     "response_text",
+    "responses_of",
     "sides_of",
     "turns_of",
+    "whole_of",
     "with_answer",
     "with_system",
 ]
@@ -171,22 +174,22 @@ def other_columns(row: Mapping[str, Any], names: Sequence[str] = ("chosen", "rej
     return {name: value for name, value in row.items() if name not in used}
 
 
-def _asking(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _asking(row: Mapping[str, Any], but: Sequence[str] = ()) -> tuple[str, ...]:
     """The columns of the row's prompt, without the system turn's; none where it has none."""
-    names = ("prompt", *TURNS, "instruction", "question", "input")
+    names = [name for name in ("prompt", *TURNS, "instruction", "question", "input") if name not in but]
     first = next((name for name in names if row.get(name) is not None), None)
-    if first == "instruction" and row.get("input") is not None:
-        return "instruction", "input"
+    if first in ("instruction", "question"):
+        return (first, *(name for name in ("input", "context") if row.get(name) is not None and name not in but))
     return () if first is None else (first,)
 
 
-def _asked(row: Mapping[str, Any]) -> Prompt:
-    names = _asking(row)
+def _asked(row: Mapping[str, Any], but: Sequence[str] = ()) -> Prompt:
+    names = _asking(row, but)
     if not names:
         if "prompt" in row:
             raise ValueError("prompt is null; expected a value. Remove the row or fill it in.")
         raise ValueError(
-            f"the row has no 'prompt'; expected prompt, messages, conversations, instruction or question, got "
+            "the row has no 'prompt'; expected prompt, messages, conversations, instruction or question, got "
             f"{_names(row)}. Rename or add the column."
         )
     value = row[names[0]]
@@ -196,24 +199,26 @@ def _asked(row: Mapping[str, Any]) -> Prompt:
         if not turns:
             raise ValueError(f"{names[0]} holds no turn but the assistant's; expected what it answers.")
         return check_prompt(turns)
-    if names == ("instruction", "input") and row["input"] != "":
-        parts = [row[name] for name in names]
-        if not all(isinstance(part, str) for part in parts):
-            raise ValueError(f"instruction and input are {shown(parts)}; expected two texts.")
-        return check_prompt("\n\n".join(part for part in parts if part.strip()))
-    if isinstance(value, str):
-        return check_prompt(value)
-    if names[0] != "prompt":
-        raise ValueError(f"{names[0]} is {shown(value)}; expected text.")
-    return check_prompt(messages(value, "prompt"))
+    if names[0] == "prompt" and not isinstance(value, str):
+        return check_prompt(messages(value, "prompt"))
+    for name in names:
+        if not isinstance(row[name], str):
+            raise ValueError(f"{name} is {shown(row[name])}; expected text.")
+    return check_prompt("\n\n".join(row[name] for name in names if name == names[0] or row[name].strip()))
 
 
 def sides_of(row: Mapping[str, Any], names: Sequence[str] = ("chosen", "rejected")) -> tuple[Prompt, str, str]:
-    """The prompt and the two responses of a row.
+    """The prompt and the two responses of a row, in the columns called `names`: see `responses_of`."""
+    prompt, (first, second) = responses_of(row, names)
+    return prompt, first, second
+
+
+def responses_of(row: Mapping[str, Any], names: Sequence[str]) -> tuple[Prompt, list[str]]:
+    """The prompt and the responses of a row.
 
     Args:
         row: its columns.
-        names: the columns of the responses.
+        names: the columns of the responses, one or two.
 
     Raises:
         ValueError: a column is missing or says something else than another one; what text cannot carry.
@@ -223,22 +228,29 @@ def sides_of(row: Mapping[str, Any], names: Sequence[str] = ("chosen", "rejected
     texts: list[str] = []
     for name in names:
         if row.get(name) is None:
-            missing = f"{name} is null" if name in row else f"the row has no '{name}'"
+            missing = f"{name} is null" if name in row else f"the row has no {name!r}"
             raise ValueError(f"{missing}; expected a prompt with {' and '.join(names)}, got {_names(row)}.")
         *turns, last = turns_of(row[name], name)
         texts.append(last["content"])
         if turns:
             before.append(turns)
-    first, second = texts
     if not before:
-        return with_system(_asked(row), row), first, second
+        return with_system(_asked(row, names), row), texts
     if before[0] != before[-1]:
         raise ValueError(
             f"{' and '.join(names)} begin with different conversations; expected two responses to one prompt. Remove "
             "the row."
         )
     turns = _agreeing(before[0], row.get("prompt"), names[0])
-    return with_system(check_prompt(turns), row), first, second
+    return with_system(check_prompt(turns), row), texts
+
+
+def whole_of(row: Mapping[str, Any], name: str) -> list[Message]:
+    """The whole conversation of a row's column, behind the system turn of its own column; it ends in the assistant's
+    turn, and a `prompt` column agrees."""
+    check_meaning(row)
+    *turns, last = turns_of(row[name], name)
+    return [*conversation(with_system(_agreeing(turns, row.get("prompt"), name), row)), last] if turns else [last]
 
 
 def _agreeing(turns: list[Message], prompt: Any, name: str) -> list[Message]:

@@ -11,19 +11,25 @@ What is longer than `max_length` tokens is left out and counted, never cut: half
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from rlaif.files.sources import read_prompt_rows
+from rlaif.errors.words import shown
+from rlaif.files.bad_rows import BadRows
+from rlaif.files.sources import placed_prompt_rows
 from rlaif.models.rendering import Rendering
+from rlaif.models.spelling import Spelling, text_ids
 
 __all__ = [
     "Tokenized",
+    "check_plain",
     "check_sides",
     "demonstrations",
     "dpo_pairs",
+    "ledger",
     "on_disk",
     "policy_prompts",
     "report_too_long",
@@ -80,14 +86,30 @@ def dpo_pairs(preferences: Any, tokenizer: Any, rendering: Rendering, max_length
 
 
 def demonstrations(rows: Any, tokenizer: Any, rendering: Rendering, max_length: int) -> Tokenized:
-    """Rows of `prompt` and `completion` -> `input_ids`, `labels`: the loss is on the completion alone."""
+    """Rows of `prompt` and `completion` -> `input_ids`, `labels`: the loss is on the completion alone.
+
+    A row whose prompt is null is a plain text: all of it is learned, EOS included, in no chat template.
+    """
 
     def tokenize(row: dict[str, Any]) -> dict[str, Any]:
+        if row["prompt"] is None:
+            ids = [*text_ids(tokenizer, row["completion"], begins=True), tokenizer.eos_token_id]
+            return {"input_ids": ids, "labels": ids, "length": len(ids)}
         encoded = rendering.encode(tokenizer, row["prompt"], row["completion"])
         labels = [IGNORED] * len(encoded.prompt_ids) + encoded.response_ids
         return {"input_ids": encoded.ids, "labels": labels, "length": len(encoded)}
 
     return _tokenized(rows, tokenize, max_length, keep=[])
+
+
+def check_plain(tokenizer: Any, text: str) -> None:
+    """A ValueError for a plain text that spells a control token: it is a conversation in somebody's markup."""
+    spelled = next((token for token in Spelling.of(tokenizer).ids if token in text), None)
+    if spelled is not None:
+        raise ValueError(
+            f"text holds {shown(spelled)}, a control token of the model's tokenizer; expected plain text. Give a "
+            "conversation as `messages`, and the chat template writes such tokens."
+        )
 
 
 def policy_prompts(
@@ -98,6 +120,7 @@ def policy_prompts(
     max_length: int,
     limit: int | None = None,
     config_name: str | None = None,
+    bad: BadRows | None = None,
 ) -> Tokenized:
     """Rows of `source` that a policy is to answer: `prompt` and whatever other columns rewards may want.
 
@@ -105,20 +128,47 @@ def policy_prompts(
         max_length: of a prompt, in tokens: what the model's context leaves beside the longest response.
         limit: take only the first so many of the rows that are not too long.
         split, config_name: needed where the source has several.
+        bad: takes the rows that are none; without it the first one is a ValueError.
     """
     import datasets
 
     too_long = 0
     rows: list[dict[str, Any]] = []
-    for row in read_prompt_rows(source, split, config_name):
+    places: list[str] = []
+    for where, row in placed_prompt_rows(source, split, config_name, bad):
         if len(rendering.encode_prompt(tokenizer, row["prompt"])) > max_length:
             too_long += 1
         elif limit is None or len(rows) < limit:
             rows.append(row)
+            places.append(where)
     # Of a column that a row lacks it has None: the first row's columns alone would be kept otherwise.
     columns = dict.fromkeys(name for row in rows for name in row)
+    for name in columns:
+        _check_column(name, [row.get(name) for row in rows], places)
     rows = [{name: row.get(name) for name in columns} for row in rows]
     return Tokenized(datasets.Dataset.from_list(rows) if rows else [], too_long)
+
+
+def _check_column(name: str, values: list[Any], places: list[str]) -> None:
+    """A ValueError where the values of a column have no type in common, with the place of the first that differs."""
+    import pyarrow as pa
+
+    try:
+        pa.array(values)
+        return
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        low, high = 1, len(values)  # the first so many fit, the first so many do not
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            pa.array(values[:middle])
+            low = middle
+        except (pa.ArrowException, ValueError, TypeError, OverflowError):
+            high = middle
+    raise ValueError(
+        f"{places[high - 1]}: {name} is {shown(values[high - 1])}, of another type than before; expected one type in "
+        "a column. Write all of its values as text, or leave the column out."
+    )
 
 
 def report_too_long(split: str, data: Tokenized, max_length: int, name: str = "max_length") -> str | None:
@@ -136,6 +186,22 @@ def report_too_long(split: str, data: Tokenized, max_length: int, name: str = "m
             f"one that is not. Change {name}, or check that the rows are what you think they are."
         )
     return f"{split}: left out {data.too_long} of {total} rows, longer than {name} = {max_length} tokens"
+
+
+def ledger(data: Iterable[Tokenized | None], bad: BadRows, left_out: Mapping[str, int]) -> dict[str, Any]:
+    """A report's ledger of all splits: rows read, rows used, and the others by their reason.
+
+    Args:
+        data: the splits; None for one that there is not.
+        bad: the rows that were none.
+        left_out: what reading left out for other reasons.
+    """
+    splits = [split for split in data if split is not None]
+    counts = Counter(left_out)
+    if too_long := sum(split.too_long for split in splits):
+        counts["too long"] = too_long
+    used = sum(len(split) for split in splits)
+    return bad.ledger(used + counts.total(), used, counts)
 
 
 def on_disk(data: Tokenized, folder: str) -> Tokenized:

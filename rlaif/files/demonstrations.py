@@ -1,0 +1,128 @@
+"""Rows to learn to write from: a prompt and its completion, a conversation, or a plain text.
+
+What is learned of a row, by the first of these that it has:
+
+    1. `completion`: that alone, after the row's prompt
+    2. `messages`, `conversations` or `conversation`: every turn of the assistant's, each after all that comes before
+       it; not one that has `weight` 0
+    3. `output`, `response` or `answer`: that alone, after the row's prompt (`instruction` and `input`, say)
+    4. `text`: the whole text, after nothing
+
+Where a prompt and its system turn come from says `rlaif.files.conversations`. A `text` is a text: one that holds a
+tokenizer's control tokens is a conversation in somebody's markup, and is refused.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+from rlaif.errors.words import shown
+from rlaif.files.bad_rows import BadRows
+from rlaif.files.conversations import TURNS, check_meaning, responses_of, whole_of
+from rlaif.files.preferences import load_preferences
+from rlaif.files.rows import read_rows
+from rlaif.files.sources import OneKind
+from rlaif.records import Prompt, check_text
+
+__all__ = ["demonstrations_of", "load_demonstrations"]
+
+_ANSWERS = ("output", "response", "answer")
+
+
+def load_demonstrations(
+    source: str,
+    split: str | None,
+    config_name: str | None = None,
+    bad: BadRows | None = None,
+    left_out: Counter[str] | None = None,
+    check_plain: Callable[[str], None] | None = None,
+) -> Any:
+    """Demonstrations as a `datasets.Dataset` of `prompt` (null for a plain text) and `completion`.
+
+    Args:
+        source, split, config_name: as `read_rows` takes them; also a preference dataset, of which the chosen responses
+            are learned.
+        bad: takes the rows that are none; without it the first one is a ValueError.
+        left_out: is filled with the rows of preferences that are not given, by their reason.
+        check_plain: raises a ValueError for a plain text that cannot be learned as such.
+    """
+    import datasets
+
+    bad = BadRows() if bad is None else bad
+    rows = read_rows(source, split, config_name, bad)
+    first = next(rows, None)
+    if first is not None and "chosen" in first[1] and "completion" not in first[1]:
+        chosen = load_preferences(source, split or "train", config_name, bad, left_out)
+        return chosen.rename_column("chosen", "completion").select_columns(["prompt", "completion"])
+    kind, plain = OneKind(), ""
+    found: list[dict[str, Any]] = []
+    for where, row in chain([] if first is None else [first], rows):
+        with bad.at(where):
+            of_row = list(demonstrations_of(row))
+            for prompt, completion in of_row:
+                other = plain if prompt is not None else kind.first and kind.first[1]
+                if other:
+                    raise ValueError(
+                        f"the row {'is a plain text' if prompt is None else 'has a prompt'}, and the one at {other} "
+                        f"{'has a prompt' if prompt is None else 'is a plain text'}; expected one kind in a file."
+                    )
+                if prompt is not None:
+                    kind.check(prompt, where, row)
+                elif check_plain is not None:
+                    check_plain(completion)
+                plain = plain or (where if prompt is None else "")
+            found += [{"prompt": prompt, "completion": completion} for prompt, completion in of_row]
+    if not found:
+        why = f" {len(bad.rows)} are left out; the first: {bad.first}" if bad.rows else ""
+        raise ValueError(f"{source} has no {'usable ' if why else ''}rows; expected at least one.{why}")
+    return datasets.Dataset.from_list(found)
+
+
+def demonstrations_of(row: Mapping[str, Any]) -> Iterator[tuple[Prompt | None, str]]:
+    """The prompts and completions of a row; None for the prompt of a plain text."""
+    turns = next((name for name in TURNS if row.get(name) is not None), None)
+    answers = next((name for name in _ANSWERS if row.get(name) is not None), None)
+    if "completion" in row:
+        yield _single(row, "completion")
+    elif turns is not None:
+        yield from _every_turn(row, turns)
+    elif answers is not None:
+        yield _single(row, answers)
+    elif row.get("text") is not None:
+        check_meaning(row)
+        if not isinstance(row["text"], str) or not row["text"].strip():
+            raise ValueError(f"text is {shown(row['text'])}; expected text. Fill it in or remove the row.")
+        yield None, check_text(row["text"], "text")
+    else:
+        raise ValueError(
+            "the row has nothing to learn; expected prompt and completion, messages, conversations, instruction and "
+            f"output, or text, got {', '.join(row)}."
+        )
+
+
+def _single(row: Mapping[str, Any], name: str) -> tuple[Prompt, str]:
+    if row.get("history"):
+        raise ValueError("the row has history, turns before its prompt; expected a conversation as `messages`.")
+    prompt, (text,) = responses_of(row, (name,))
+    if not text.strip():
+        raise ValueError(f"{name} is empty; expected text. Fill it in or remove the row.")
+    return prompt, text
+
+
+def _every_turn(row: Mapping[str, Any], name: str) -> Iterator[tuple[Prompt, str]]:
+    """The assistant's turns of a conversation, each with what comes before it."""
+    whole, written = whole_of(row, name), row[name] if isinstance(row[name], list) else [row[name]]
+    added = len(whole) - len(written)  # a system turn of a column, in front
+    learned = 0
+    for at, turn in enumerate(whole):
+        if turn["role"] != "assistant" or not at or (at >= added and written[at - added].get("weight") == 0):
+            continue
+        if not turn["content"].strip():
+            raise ValueError(f"{name} holds an empty turn of the assistant's; expected text. Remove the row.")
+        learned += 1
+        yield whole[:at], turn["content"]
+    if not learned:
+        raise ValueError(f"{name} holds no turn of the assistant's to learn; expected one, after another turn.")
