@@ -25,6 +25,7 @@ class _Range(NamedTuple):
     high: float = math.inf
     low_open: bool = False
     high_open: bool = False
+    unit: str = ""
 
     def holds(self, value: float) -> bool:
         """Whether `value` is within."""
@@ -39,8 +40,9 @@ _FROM_1 = _Range("at least 1", 1.0)
 _SHARE = _Range("a number in [0, 1]", 0.0, 1.0)
 _MASS = _Range("a number in (0, 1]", 0.0, 1.0, low_open=True)
 _DECAY = _Range("a number in [0, 1)", 0.0, 1.0, high_open=True)
-_TEMPERATURE = _Range("0 (greedy) or more", 0.0)
-_SECONDS = _Range("a number of seconds above 0", 0.0, low_open=True)
+_TEMPERATURE = _Range("at least 0", 0.0)
+_TIMEOUT = _Range("a number of seconds above 0", 0.0, 1e6, low_open=True, unit=" seconds")
+_PATIENCE = _TIMEOUT._replace(high=1e7)
 _SEED = _Range(f"a whole number from 0 to {_SEEDS:,}", 0, _SEEDS)
 _PORT = _Range("a port from 1 to 65,535", 1, 65_535)
 
@@ -57,7 +59,8 @@ _RANGES: dict[str, _Range] = {
     **dict.fromkeys(("top_p", "policy_top_p", "vllm_gpu_memory_utilization"), _MASS),
     **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor"), _DECAY),
     **dict.fromkeys(("temperature", "policy_temperature"), _TEMPERATURE),
-    **dict.fromkeys(("patience", "timeout", "vllm_server_timeout", "ddp_timeout"), _SECONDS),
+    **dict.fromkeys(("timeout", "vllm_server_timeout", "ddp_timeout"), _TIMEOUT),
+    "patience": _PATIENCE,
     **dict.fromkeys(("seed", "data_seed"), _SEED),
     **dict.fromkeys(("vllm_server_port", "vllm_group_port"), _PORT),
     **dict.fromkeys(("lora_r", "per_device_train_batch_size", "per_device_eval_batch_size", "limit", "n"), _FROM_1),
@@ -90,6 +93,8 @@ def check_number(name: str, value: Any) -> None:
         _check_finite(name, value, "numbers")
     elif _is_number(value):
         within = _RANGES.get(name)
+        if within and within.unit and value > within.high:
+            raise ValueError(f"{name} is {value}; expected at most {within.high:,.10g}{within.unit}.")
         _check_finite(name, value, within.words if within else "a number")
         if name == "max_steps":
             if value != -1 and value < 1:
