@@ -19,7 +19,8 @@ Kind = Literal["reward_model", "policy"]
 class Example:
     """What the model makes of one fixed prompt: the score of `response`, or, of a policy, its greedy `response`.
 
-    `computed` says on what: another device rounds otherwise.
+    `computed` says on what: another device rounds otherwise. `stops` are the tokens that end a response, where several
+    do.
     """
 
     prompt: str
@@ -27,6 +28,7 @@ class Example:
     computed: str
     score: float | None = None
     max_new_tokens: int = 0
+    stops: list[int] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rlaif.models.reward_model import HEADS
 from rlaif.pages.parts import count
-from rlaif.publish.model_facts import ModelFacts
+from rlaif.publish.model_facts import Example, ModelFacts
 
 __all__ = ["policy_snippets", "reward_snippets"]
 
@@ -23,7 +23,7 @@ def reward_snippets(facts: ModelFacts) -> list[str]:
         "",
         "def score(prompt, response):",
         f'    """`prompt`: a text or a list of messages. At most {facts.reward.max_length} tokens in all."""',
-        *(f"    {line}" for line in _SCORE[facts.rendering["kind"]]),
+        *(f"    {line}" for line in _without_appended(facts, _SCORE[facts.rendering["kind"]])),
         "    with torch.no_grad():",
         "        return model(**inputs).logits.item()",
         "",
@@ -41,7 +41,8 @@ def reward_snippets(facts: ModelFacts) -> list[str]:
     return [
         _needs(facts),
         _python(plain),
-        "With rlaif, which also checks that the tokenizer still renders as in training, scores in batches and leaves "
+        "With rlaif, which also checks that the tokenizer still renders as in training, takes a text that spells one "
+        "of the tokenizer's own tokens (`</s>`, say) for text, scores in batches and leaves "
         f"what is longer than {count(facts.reward.max_length)} tokens unscored instead of cutting it:",
         _python(own),
         f"The numbers were computed on {example.computed}. On the same, rlaif gives them again bit for bit; "
@@ -56,7 +57,7 @@ def policy_snippets(facts: ModelFacts) -> list[str]:
         *_loading(facts, "AutoModelForCausalLM"),
         "",
         f"prompt = {_quoted(example.prompt)}",
-        *_PROMPT[facts.rendering["kind"]],
+        *_without_appended(facts, _PROMPT[facts.rendering["kind"]]),
         "ids = torch.tensor([ids], device=model.device)",
         "out = model.generate(",
         "    input_ids=ids,",
@@ -64,7 +65,7 @@ def policy_snippets(facts: ModelFacts) -> list[str]:
         f"    max_new_tokens={example.max_new_tokens},",
         "    do_sample=False,  # it was trained to be sampled: do_sample=True, temperature=1.0, top_k=0, top_p=1.0",
         "    repetition_penalty=1.0,",
-        "    eos_token_id=tokenizer.eos_token_id,",
+        f"    eos_token_id={_stops(example)},",
         "    pad_token_id=tokenizer.pad_token_id,",
         ")",
         "print(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True))",
@@ -149,6 +150,20 @@ _PROMPT = {
     "chat": [*_CHAT, 'ids = tokenizer(start, add_special_tokens=False)["input_ids"]'],
     "plain": [*_TEXT, 'ids = tokenizer(text)["input_ids"]'],
 }
+
+
+def _without_appended(facts: ModelFacts, lines: Sequence[str]) -> list[str]:
+    """The lines, for a tokenizer that appends tokens to a prompt: they are left off, for the prompt goes on."""
+    appended = str(facts.rendering.get("appended") or "").split()
+    if not appended:
+        return list(lines)
+    cut = f'ids = tokenizer(text)["input_ids"][:-{len(appended)}]  # without {" ".join(appended)}, which it appends'
+    return [cut if line.startswith("ids = tokenizer(text)") else line for line in lines]
+
+
+def _stops(example: Example) -> str:
+    """What ends a response, as Python."""
+    return str(example.stops) if example.stops else "tokenizer.eos_token_id"
 
 
 def _digits(facts: ModelFacts) -> int:

@@ -330,13 +330,13 @@ def _logits(folder: Path, asked: Sequence[tuple[str, str]], load_in_4bit: bool) 
     import torch
 
     from rlaif.models.loading import load_causal_lm, load_tokenizer
-    from rlaif.models.rendering import Rendering
+    from rlaif.models.rendering import Rendering, stop_ids
 
     tokenizer = load_tokenizer(folder)
     rendering = Rendering.of(tokenizer)
     model = load_causal_lm(folder, load_in_4bit=load_in_4bit)
     ids_11T = [torch.tensor([rendering.encode_prompt(tokenizer, p)], device=model.device) for p, _ in asked]
-    bits = []
+    bits, stops = [], stop_ids(model, tokenizer)
     with torch.inference_mode():
         for ids_1T in ids_11T:
             logits_1TV = model(input_ids=ids_1T, attention_mask=torch.ones_like(ids_1T)).logits
@@ -347,11 +347,13 @@ def _logits(folder: Path, asked: Sequence[tuple[str, str]], load_in_4bit: bool) 
             max_new_tokens=NEW_TOKENS,
             do_sample=False,
             repetition_penalty=1.0,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=stops,
             pad_token_id=tokenizer.pad_token_id,
         )
     response = tokenizer.decode(out_1T[0, ids_11T[0].shape[1] :], skip_special_tokens=True)
-    return _Outputs(bits, Example(asked[0][0], response, _where(model), max_new_tokens=NEW_TOKENS))
+    several = stops if len(stops) > 1 else None
+    example = Example(asked[0][0], response, _where(model), max_new_tokens=NEW_TOKENS, stops=several)
+    return _Outputs(bits, example)
 
 
 def _where(model: Any) -> str:

@@ -16,6 +16,7 @@ from rlaif.models.loading import (
     quantization,
     quiet,
 )
+from rlaif.models.rendering import stop_ids
 from rlaif.models.reward_model import HEADS
 from rlaif.models.weights import check_finite, is_head
 from rlaif.training.libraries import check_attention, check_four_bit
@@ -172,15 +173,21 @@ def lora(config: ModelConfig, new_modules: list[str] | None = None) -> Any:
 
 
 def align_special_tokens(model: Any, tokenizer: Any) -> None:
-    """Gives a model's configs the tokenizer's special tokens: a score is read at the last token that is no padding."""
-    configs = [model.config.get_text_config(), getattr(model, "generation_config", None)]
-    for config in filter(None, configs):
+    """Gives a model's configs the tokenizer's special tokens: a score is read at the last token that is no padding.
+
+    Of its generation config no other EOS is lost: where several may end a turn, text stops at each of them, here and
+    wherever what is saved is used.
+    """
+    generation = getattr(model, "generation_config", None)
+    for config in filter(None, [model.config.get_text_config(), generation]):
         for name in ("pad_token_id", "eos_token_id", "bos_token_id"):
             value = getattr(tokenizer, name)
             known = getattr(config, name, None)
-            # A list of EOS tokens (several may end a turn) stays as it is where it holds the tokenizer's own.
-            if value is not None and not (isinstance(known, list) and value in known):
-                setattr(config, name, value)
+            if value is None or (isinstance(known, list) and value in known):
+                continue
+            if config is generation and name == "eos_token_id" and len(stops := stop_ids(model, tokenizer)) > 1:
+                value = stops
+            setattr(config, name, value)
 
 
 def _from_pretrained(auto: Any, config: ModelConfig, what: str, **kwargs: Any) -> tuple[Any, list[str]]:

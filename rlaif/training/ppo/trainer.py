@@ -50,6 +50,7 @@ from rlaif.assess.overoptimization import Check
 from rlaif.files.sources import write_json
 from rlaif.models.loading import quiet
 from rlaif.models.rendering import Rendering
+from rlaif.models.spelling import Spelling
 from rlaif.training.common import Shared, is_peft
 from rlaif.training.ppo import arithmetic
 from rlaif.training.ppo.config import PPOConfig
@@ -171,6 +172,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
             **kwargs,
         )
         self.rendering = Rendering.of(processing_class)
+        self._visible_stops = set(self.eos_token_ids) - Spelling.of(processing_class).hidden
         self.watched = list(watched)
         self.checks: list[Check] = []
         self.samples = 0
@@ -210,6 +212,8 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         return [self.rendering.encode_prompt(self.processing_class, prompt) for prompt in prompts], None, {}
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
+        if self._visible_stops:  # TRL leaves out of a text what is special, which an end of turn need not be
+            completions = [self._text(c, ids) for c, ids in zip(completions, completion_ids_list, strict=True)]
         with _speechless("trl.trainer.grpo_trainer"):  # it warns of each response without a score: they are counted
             gathered: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         at = self.accelerator.process_index * len(prompts)
@@ -228,6 +232,13 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
                 for name, watched in zip(self._watched_names(), self.watched, strict=True)
             }
         return gathered
+
+    def _text(self, completion: Any, ids: list[int]) -> Any:
+        """A completion, a text or a list of one message, without the end of its turn."""
+        if ids[-1] not in self._visible_stops:
+            return completion
+        text = self.processing_class.decode(ids[:-1], skip_special_tokens=True)
+        return text if isinstance(completion, str) else [{**completion[0], "content": text}]
 
     def _log_metric(self, name: str, value: float) -> None:
         self._logged_by_rewards.add(name)
