@@ -91,6 +91,14 @@ def count_soap(prompt, response):
     return float(response.split().count("soap"))
 
 
+ASKED: list[tuple[object, str]] = []
+
+
+def counted_gold(prompt, response):
+    ASKED.append((prompt, response))
+    return float(len(response))
+
+
 def nan_gold(prompt, response):
     return math.nan
 
@@ -693,10 +701,19 @@ def test_bad_input_is_one_clear_line(world, tmp_path, case):
 
 
 def test_gold_must_be_a_function_of_numbers():
-    with pytest.raises(ValueError, match="is a tuple"):
+    with pytest.raises(ValueError, match="is a list; expected a function"):
         load_gold("rlaif.sandbox.world:ITEMS")
     gold = load_gold(f"{__name__}:count_soap")
     assert gold("q", "soap soap") == 2.0
+
+
+def test_gold_is_asked_once_for_each_response():
+    ASKED.clear()
+    gold = load_gold(f"{__name__}:counted_gold")
+    messages = [{"role": "user", "content": "q"}]
+    for _ in range(3):
+        assert [gold(prompt, text) for prompt in ("q", messages) for text in ("a", "bb")] == [1.0, 2.0, 1.0, 2.0]
+    assert len(ASKED) == 4
 
 
 # The program ----------------------------------------------------------------------------------------------------------

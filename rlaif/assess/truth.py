@@ -12,7 +12,7 @@ from collections.abc import Callable
 from rlaif.config import import_function
 from rlaif.errors.theirs import check_two_texts, naming
 from rlaif.errors.words import shown
-from rlaif.records import Pair, Prompt, label_value, last_user_text
+from rlaif.records import Pair, Prompt, content_hash, label_value, last_user_text
 
 __all__ = ["GoldReward", "load_gold", "truth_of"]
 
@@ -20,7 +20,7 @@ GoldReward = Callable[[Prompt, str], float]
 
 
 def load_gold(name: str) -> GoldReward:
-    """The gold reward `module:function`, checked at every call: it must return a finite number.
+    """The gold reward `module:function`, asked once for each response and checked: it must return a finite number.
 
     Raises:
         ValueError: the name has another form, cannot be imported, or takes something else than two texts; later, from
@@ -33,7 +33,15 @@ def load_gold(name: str) -> GoldReward:
 
     check_two_texts(function, f"gold {name!r}")
 
+    known: dict[tuple[str, str], float] = {}  # a response is there once for each pair that it is part of
+
     def gold(prompt: Prompt, response: str) -> float:
+        place = content_hash(prompt), response
+        if place not in known:
+            known[place] = asked(prompt, response)
+        return known[place]
+
+    def asked(prompt: Prompt, response: str) -> float:
         with naming(f"gold {name!r}, asked of the prompt {last_user_text(prompt)[:60]!r},"):
             value = function(prompt, response)
         value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy or PyTorch
