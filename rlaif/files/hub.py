@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["load_split", "split_names"]
+__all__ = ["config_names", "load_split", "split_names"]
 
 _KINDS = "a .jsonl or .parquet file, a datasets folder or a Hub id"
 
@@ -90,22 +90,25 @@ def _quietly() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
+def config_names(source: str | Path) -> list[str]:
+    """The configs of a datasets folder or Hub id that has several and no default; none of any other source."""
+    if Path(source).is_file() or _is_saved(str(source)):
+        return []
+    try:
+        return _names(str(source))[1]
+    except ValueError:  # of what cannot be read `load_split` says more
+        return []
+
+
 def _is_saved(source: str) -> bool:
     return any((Path(source) / name).exists() for name in ("dataset_dict.json", "state.json"))
 
 
 def _which(source: str, config_name: str | None) -> dict[str, str]:
     """What `load_dataset` takes for a config: its name, or the folder that stands for one."""
-    import datasets
-
-    if not Path(source).exists() and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
-        raise ValueError(f"{source} does not exist; expected {_KINDS}.")
-    try:
-        names = list(datasets.get_dataset_config_names(source))
-    except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
-        raise _unreadable(source, error) from None
+    names, choices = _names(source)
     if config_name is None:
-        if len(names) < 2 or datasets.get_dataset_default_config_name(source) is not None:
+        if not choices:
             return {}
         raise ValueError(
             f"{source} has the configs {', '.join(names)} and no default; say which one with --config_name."
@@ -118,6 +121,20 @@ def _which(source: str, config_name: str | None) -> dict[str, str]:
         f"{source} has the config{'s' * (len(names) > 1)} {', '.join(names)}; expected one of them as --config_name "
         f"(got {config_name})."
     )
+
+
+def _names(source: str) -> tuple[list[str], list[str]]:
+    """All configs of a dataset, and those that have to be chosen from: none where one is the default."""
+    import datasets
+
+    if not Path(source).exists() and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
+        raise ValueError(f"{source} does not exist; expected {_KINDS}.")
+    try:
+        names = list(datasets.get_dataset_config_names(source))
+    except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise _unreadable(source, error) from None
+    single = len(names) < 2 or datasets.get_dataset_default_config_name(source) is not None
+    return names, [] if single else names
 
 
 def _unreadable(source: str, error: Exception) -> ValueError:

@@ -125,7 +125,7 @@ class Format:
                 except LeftOut as reason:
                     tally.unread[str(reason)] += 1
                 if found:
-                    tally.kind.check(found[0].pair.prompt, where)
+                    tally.kind.check(found[0].pair.prompt, where, row)
             yield from found
 
     def write(self, judgments: Iterable[Judgment], tally: Tally) -> Iterator[dict[str, Any]]:

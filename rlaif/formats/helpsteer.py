@@ -135,7 +135,7 @@ class HelpSteer2Ratings(Format):
                 if first[1]["prompt"] != row["prompt"]:
                     raise ValueError(self._ALONE)
                 found, held = self._pair(first[1], row), None
-                tally.kind.check(found.pair.prompt, where)
+                tally.kind.check(found.pair.prompt, where, row)
             if found:
                 yield found
         if held:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rlaif.files.hub import config_names
 from rlaif.formats.arena import Arena, ArenaTexts, MTBench
 from rlaif.formats.base import Format
 from rlaif.formats.benchmarks import HHHAlignment, JudgeBench, LLMBar, RewardBench, RewardBench2, RMBench
@@ -69,7 +70,7 @@ def read_benchmark(path: str | Path, format: str = "auto") -> Iterator[tuple[str
 
     Args:
         path: what `rlaif convert --source` takes: RewardBench, JudgeBench, LLMBar, AlpacaEval, or any rows with a
-            prompt; only the prompt is looked at. Every split is read.
+            prompt; only the prompt is looked at. Every config and split is read.
         format: the rows' format; "auto" finds it by the columns, and takes the first column called `prompt`,
             `instruction`, `question`, `input` or `context` where none fits.
 
@@ -78,13 +79,23 @@ def read_benchmark(path: str | Path, format: str = "auto") -> Iterator[tuple[str
         comes with its split ("filtered/17").
     """
     found_in: dict[str, str] = {}
-    for split, where, row in read_source(path):
+    for split, where, row in _everything(path):
         try:
             text = last_user_text(check_prompt(_prompt_of(row, format)))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
         identity = str(next((row[name] for name in ("id", "pair_id") if row.get(name) is not None), where))
         yield identity if found_in.setdefault(identity, split) == split else f"{split}/{identity}", text
+
+
+def _everything(path: str | Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every row of every config, with its split, behind the config where there are several."""
+    names = config_names(path)
+    if not names:
+        yield from read_source(path)
+    for name in names:
+        for split, where, row in read_source(path, config_name=name):
+            yield "/".join(filter(None, (name, split))), f"{name}: {where}", row
 
 
 def _prompt_of(row: Mapping[str, Any], format: str) -> Any:

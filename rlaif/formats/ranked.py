@@ -161,7 +161,7 @@ class KTO(Format):
                     # What no pair can be made of is found here, where its place is known.
                     completion = response_text(row["completion"], "completion")
                     asked = judged(self.asked(row), (completion, ""), 1.0, beside(row, self.needs)).pair.prompt
-                    tally.kind.check(asked, where)
+                    tally.kind.check(asked, where, row)
                     prompt = asked
                 if prompt is not None:
                     values = prompt_hash(prompt), json.dumps(row, default=str)

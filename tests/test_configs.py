@@ -1,0 +1,134 @@
+"""Datasets of several configs: which one is said with --config_name, in every program that reads rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import ROOT
+from support.formats import HS3, REWARDBENCH, Row
+
+from rlaif.commands.convert import ConvertConfig, convert
+from rlaif.files.hub import config_names
+from rlaif.files.preferences import load_preferences
+from rlaif.files.sources import read_judgments, read_pairs, read_prompts, read_rows
+from rlaif.formats.known import read_benchmark
+
+PAIRS = [{"prompt": f"p{i}", "response_a": "a", "response_b": "b", "z": 1.0} for i in range(2)]
+CHOSEN = [{"prompt": f"q{i}", "chosen": "a", "rejected": "b"} for i in range(3)]
+
+
+def clone(folder: Path, configs: dict[str, list[Row]], *, declared: bool = True) -> Path:
+    """A clone of a Hub dataset with a folder for each config, of which its card tells or does not."""
+    lines = ""
+    for name, rows in configs.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        lines += f"- config_name: {name}\n  data_files:\n  - split: train\n    path: {name}/train.jsonl\n"
+    if declared:
+        (folder / "README.md").write_text(f"---\nconfigs:\n{lines}---\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return clone(tmp_path_factory.mktemp("clones") / "two", {"pairs": PAIRS, "chosen": CHOSEN})
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return clone(tmp_path_factory.mktemp("clones") / "bare", {"pairs": PAIRS, "chosen": CHOSEN}, declared=False)
+
+
+READERS: list[Callable[[Path, str | None], Any]] = [
+    lambda source, name: list(read_rows(source, None, name)),
+    lambda source, name: read_prompts(source, None, name),
+    lambda source, name: read_pairs(source, None, name),
+    lambda source, name: read_judgments(source, None, name),
+    lambda source, name: load_preferences(source, "train", name),
+]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_the_message_names_the_configs_and_the_option(two: Path, read: Callable[[Path, str | None], Any]) -> None:
+    with pytest.raises(ValueError, match=r"two has the configs pairs, chosen and no default; say .* --config_name"):
+        read(two, None)
+    with pytest.raises(ValueError, match=r"expected one of them as --config_name \(got other\)"):
+        read(two, "other")
+
+
+def test_a_config_is_read(two: Path, tmp_path: Path) -> None:
+    assert len(read_pairs(two, None, "pairs")) == len(read_judgments(two, None, "pairs")) == 2
+    assert read_prompts(two, "train", "chosen") == ["q0", "q1", "q2"]
+    assert len(load_preferences(two, "train", "chosen")) == 3
+    config = ConvertConfig(source=str(two), output=str(tmp_path / "out.jsonl"))
+    with pytest.raises(ValueError, match="the configs pairs, chosen and no default"):
+        convert(config)
+    report = convert(dataclasses.replace(config, config_name="chosen"))
+    assert (report["source_format"], report["written"]) == ("trl", 3)
+
+
+def test_a_folder_stands_for_a_config_that_no_card_declares(bare: Path) -> None:
+    with pytest.raises(ValueError, match=r"bare cannot be read as one table .*Say with --config_name which folder"):
+        list(read_rows(bare))
+    assert len(read_pairs(bare, None, "pairs")) == 2
+    with pytest.raises(ValueError, match="bare has the config default"):
+        read_pairs(bare, None, "other")
+
+
+def test_a_default_config_needs_no_name_and_a_file_has_none(two: Path, tmp_path: Path) -> None:
+    source = clone(tmp_path / "c", {"default": PAIRS, "more": CHOSEN})
+    assert config_names(source) == []
+    assert len(read_pairs(source)) == 2
+    assert len(read_prompts(source, None, "more")) == 3
+    with pytest.raises(ValueError, match=r"train.jsonl is a file, which has no configs"):
+        read_pairs(two / "pairs/train.jsonl", None, "pairs")
+
+
+def test_a_benchmark_is_every_config(tmp_path: Path) -> None:
+    rows = [{**REWARDBENCH, "id": at, "prompt": f"Which, {at}?"} for at in range(3)]
+    source = clone(tmp_path / "bench", {"one": rows[:2], "two": rows[1:], "three": [HS3]})
+    found = list(read_benchmark(source))
+    assert [text for _, text in found] == ["Which, 0?", "Which, 1?", "Which, 1?", "Which, 2?", "Which?"]
+    assert [identity for identity, _ in found][:4] == ["0", "1", "two/1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("module", "config"),
+    [
+        *[("rlaif.commands.judge", "JudgingConfig"), ("rlaif.commands.sample", "SampleConfig")],
+        *[("rlaif.commands.evaluate", "EvaluateConfig"), ("rlaif.files.selection", "BuildConfig")],
+        ("rlaif.commands.convert", "ConvertConfig"),
+    ],
+)
+def test_every_command_that_reads_a_dataset_has_the_option(module: str, config: str) -> None:
+    names = {field.name for field in dataclasses.fields(getattr(importlib.import_module(module), config))}
+    assert {name for name in names if name.endswith("split")} == {
+        name.replace("config_name", "split") for name in names if name.endswith("config_name")
+    }
+
+
+@pytest.mark.parametrize(
+    ("program", "options"),
+    [
+        *[("recipes/sft.py", {"config_name"}), ("recipes/dpo.py", {"config_name"})],
+        ("recipes/ppo.py", {"prompts_config_name", "held_out_config_name"}),
+        ("recipes/best_of_n.py", {"prompts_config_name"}),
+        *[("reward_models/bradley_terry.py", {"config_name"}), ("reward_models/score.py", {"config_name"})],
+    ],
+)
+def test_every_program_that_reads_a_dataset_has_the_option(
+    program: str, options: set[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = ROOT / program
+    monkeypatch.setattr("sys.argv", [str(path), "--help"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(path), run_name="__main__")
+    said = capsys.readouterr().out
+    assert all(f"--{option} " in said for option in options)
