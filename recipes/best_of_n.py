@@ -20,9 +20,9 @@ Supports: choosing alone; full training, LoRA, QLoRA; one process or many (DDP, 
 and choices; the same command again after a kill, which samples and judges only what is missing; answers that `rlaif
 sample` stored (--candidates), so that many rewards can choose from the same ones.
 Assumes: prompts (`prompt`: a string or messages; a repeated one counts once); a causal LM with its tokenizer beside it.
-Writes: best.jsonl (`prompt`, `completion`, and what is known of it; recipes/sft.py reads it as its dataset),
-report.json, manifest.json, replies/ (of the policy and of judges); with --sft true the policy (or adapter) with its
-tokenizer.
+Writes: best.jsonl (`prompt`, `completion`, what is known of it, and the prompt's other columns; recipes/sft.py reads it
+as its dataset), report.json, manifest.json, replies/ (of the policy and of judges); with --sft true the policy (or
+adapter) with its tokenizer.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from pathlib import Path
 from typing import Any
 
 from rlaif import config, training
+from rlaif.files.bad_rows import BadRows, on_bad_row
+from rlaif.files.pairs import carried
 
 SCORED_AT_ONCE = 256  # responses handed to a reward in one call; a reward model makes batches of its own from them
 WEIGHTS = ("config.json", "adapter_config.json")  # a folder with one of them holds a policy
@@ -81,6 +83,8 @@ class DataConfig:
     policy_load_in_4bit: bool = field(
         default=False, metadata={"help": "Quantize the policy that answers (NF4). `load_in_4bit` is training's."}
     )
+
+    on_bad_row: str = on_bad_row()
 
     def __post_init__(self) -> None:
         if not self.prompts:
@@ -165,6 +169,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             f"max_new_tokens is {data_config.max_new_tokens}, but the model reads {context} tokens in all, prompt "
             "included; expected less."
         )
+    bad = BadRows(data_config.on_bad_row)
     source = policy_prompts(
         data_config.prompts,
         data_config.prompts_split,
@@ -172,6 +177,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         rendering,
         room,
         config_name=data_config.prompts_config_name,
+        bad=bad,
     )
     if line := report_too_long("prompts", source, room, "the model's context less max_new_tokens"):
         say(line)
@@ -241,7 +247,10 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         [[response.text is not None and response.complete for response in responses_PN[p]] for p in kept],
     )
     if is_main():
-        write_jsonl(f"{args.output_dir}/best.jsonl", best)
+        others = rows.remove_columns("prompt")  # what else the source says of each prompt goes with its best answer
+        columns = (others[p] if others.column_names else {} for p in kept.tolist())
+        written = ({**row, **carried(of_prompt, row)} for row, of_prompt in zip(best, columns, strict=True))
+        write_jsonl(f"{args.output_dir}/best.jsonl", written)
     say(f"scored {scored_PN.sum()} of {scored_PN.size} responses, {n} to each of {len(rows)} prompts")
     if len(best) < len(rows):
         say(f"left out {len(rows) - len(best)} of {len(rows)} prompts: none of their responses could be scored")
@@ -286,12 +295,21 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         return
 
     # ---- report
+    unused = {
+        "too long": source.too_long,
+        "prompt stood before": len(source) - len(distinct),
+        "beyond limit": len(distinct) - len(rows),
+        "no response could be scored": len(rows) - len(best),
+    }
     report: dict[str, Any] = {
         "n": n,
         "prompts": len(best),
         "left_out": len(rows) - len(best),
         "too_long": source.too_long,
         "repeated": len(source) - len(distinct),
+        "ledger": bad.ledger(
+            len(source) + source.too_long, len(best), {reason: count for reason, count in unused.items() if count}
+        ),
         "responses": rewards_PN.size,
         "scored": int(scored_PN.sum()),
         "unscored": unscored,
@@ -302,6 +320,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         "seconds": round(elapsed(), 1),
     }
     write_json(folder / "report.json", report)
+    bad.write(folder, args.output_dir)
     trained_with = {**asdict(model_config), **args.to_dict()}
     reward_models = [spec.value for spec in (*named, *watched) if spec.kind == "reward_model"]
     write_manifest(

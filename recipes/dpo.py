@@ -15,10 +15,12 @@ Writes: the policy (or adapter) with its tokenizer, report.json, manifest.json.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rlaif import config, training
+from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.preferences import check_held_out, load_preferences
 
 
@@ -32,6 +34,8 @@ class DataConfig:
     test_split: str | None = field(
         default="test", metadata={"help": "Split that the report measures on; 'none' for no measurement."}
     )
+
+    on_bad_row: str = on_bad_row()
 
     def __post_init__(self) -> None:
         if not self.dataset:
@@ -64,7 +68,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
-    from rlaif.training.data import check_sides, dpo_pairs, on_disk, report_too_long
+    from rlaif.training.data import check_sides, dpo_pairs, ledger, on_disk, report_too_long
     from rlaif.training.models import is_adapter, load_policy, lora
     from rlaif.training.saving import put_in_place, save
     from rlaif.training.trainers import SoftDPOTrainer
@@ -75,8 +79,11 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision, model_config.trust_remote_code)
     rendering = Rendering.of(tokenizer)
     dataset, config_name = data_config.dataset, data_config.config_name
-    train = load_preferences(dataset, data_config.train_split, config_name)
-    test = load_preferences(dataset, data_config.test_split, config_name) if data_config.test_split else None
+    bad, left_out = BadRows(data_config.on_bad_row), Counter[str]()
+    train = load_preferences(dataset, data_config.train_split, config_name, bad, left_out)
+    test = None
+    if data_config.test_split:
+        test = load_preferences(dataset, data_config.test_split, config_name, bad, left_out)
     check_sides(train, args.preference_loss)
     pairs = dpo_pairs(train, tokenizer, rendering, args.max_length)
     test_pairs = dpo_pairs(test, tokenizer, rendering, args.max_length) if test else None
@@ -128,9 +135,11 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             "accuracy": held_out["eval_rewards/accuracies"],
             "margin": held_out["eval_rewards/margins"],
         },
+        "ledger": ledger((pairs, test_pairs), bad, left_out),
         "seconds": round(elapsed(), 1),
     }
     write_json(folder / "report.json", report)
+    bad.write(folder, args.output_dir)
     write_manifest(
         folder,
         "recipes/dpo.py",

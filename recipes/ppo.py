@@ -37,6 +37,7 @@ from typing import Any
 
 from rlaif import config, training
 from rlaif.errors.words import shown
+from rlaif.files.bad_rows import BadRows, on_bad_row
 
 
 @dataclass
@@ -59,6 +60,8 @@ class DataConfig:
     watch: list[str] = field(
         default_factory=list, metadata={"help": "Scores of held_out that are not trained on, named as in rewards."}
     )
+
+    on_bad_row: str = on_bad_row()
 
     def __post_init__(self) -> None:
         if not self.prompts:
@@ -104,7 +107,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
     from rlaif.pages.training import watch_line, write_watch
-    from rlaif.training.data import policy_prompts, report_too_long
+    from rlaif.training.data import ledger, policy_prompts, report_too_long
     from rlaif.training.footprint import peak_memory, weights_held
     from rlaif.training.models import context_length
     from rlaif.training.ppo.models import check_models, load_models
@@ -124,6 +127,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             f"max_completion_length is {args.max_completion_length}, but the model reads {context} tokens in all, "
             "prompt included; expected less."
         )
+    bad = BadRows(data_config.on_bad_row)
     prompts = policy_prompts(
         data_config.prompts,
         data_config.prompts_split,
@@ -131,6 +135,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         rendering,
         room,
         config_name=data_config.prompts_config_name,
+        bad=bad,
     )
     held_out = None
     if data_config.held_out:
@@ -142,6 +147,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             room,
             data_config.held_out_limit,
             data_config.held_out_config_name,
+            bad,
         )
     for name, rows in (("prompts", prompts), ("held_out", held_out)):
         if rows is not None and (
@@ -215,9 +221,11 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             "processes": process_count(),
         },
         "over_optimization": assess_checks(trainer.checks) if held_out else None,
+        "ledger": ledger((prompts, held_out), bad, {}),
         "seconds": round(elapsed(), 1),
     }
     write_json(folder / "report.json", report)
+    bad.write(folder, args.output_dir)
     if held_out:
         write_jsonl(folder / "checks.jsonl", (check.row() for check in trainer.checks))
         write_watch(folder, report["over_optimization"])

@@ -13,12 +13,14 @@ Fails: where the model on disk does not score bit for bit as the model that was 
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from rlaif import config, training
+from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.preferences import check_held_out, load_preferences
 
 CHECKED = 64  # pairs that the reloaded model must score bit for bit
@@ -35,6 +37,8 @@ class DataConfig:
     test_split: str | None = field(
         default="test", metadata={"help": "Split that the report measures on; 'none' for no measurement."}
     )
+
+    on_bad_row: str = on_bad_row()
 
     def __post_init__(self) -> None:
         if not self.dataset:
@@ -70,7 +74,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.rendering import Rendering
     from rlaif.models.reward_model import RewardModel, RewardModelCard
     from rlaif.training.baselines import BagOfWords
-    from rlaif.training.data import check_sides, report_too_long, reward_pairs
+    from rlaif.training.data import check_sides, ledger, report_too_long, reward_pairs
     from rlaif.training.measure import preference_report
     from rlaif.training.models import load_reward_backbone, lora, modules_of
     from rlaif.training.saving import put_in_place, save
@@ -82,8 +86,11 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision, model_config.trust_remote_code)
     rendering = Rendering.of(tokenizer)
     dataset, config_name = data_config.dataset, data_config.config_name
-    train = load_preferences(dataset, data_config.train_split, config_name)
-    test = load_preferences(dataset, data_config.test_split, config_name) if data_config.test_split else None
+    bad, left_out = BadRows(data_config.on_bad_row), Counter[str]()
+    train = load_preferences(dataset, data_config.train_split, config_name, bad, left_out)
+    test = None
+    if data_config.test_split:
+        test = load_preferences(dataset, data_config.test_split, config_name, bad, left_out)
     check_sides(train, args.preference_loss)
     pairs = reward_pairs(train, tokenizer, rendering, args.max_length)
     test_pairs = reward_pairs(test, tokenizer, rendering, args.max_length) if test else None
@@ -176,8 +183,10 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
                 "bag_of_words": words.probabilities(test["chosen"], test["rejected"]),
             },
         )
+    report["ledger"] = ledger((pairs, test_pairs), bad, left_out)
     report["seconds"] = round(elapsed(), 1)
     write_json(folder / "report.json", report)
+    bad.write(folder, args.output_dir)
     write_manifest(
         folder,
         "reward_models/bradley_terry.py",

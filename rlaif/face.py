@@ -23,12 +23,15 @@ from typing import IO, Any, overload
 
 from rlaif.commands.build import build as build_dataset
 from rlaif.commands.judge import JudgeReport, column_of, write_judgments
-from rlaif.commands.sample import SampleConfig, sample_pairs
+from rlaif.commands.sample import SampleConfig, sample_pairs, split_rows
 from rlaif.errors.words import kind_of, shown
+from rlaif.files.bad_rows import BadRows
+from rlaif.files.conversations import responses_of
 from rlaif.files.ownership import claim_store
 from rlaif.files.pairs import pair_of
+from rlaif.files.rows import check_values
 from rlaif.files.selection import BuildConfig
-from rlaif.files.sources import read_prompts, stream_pairs
+from rlaif.files.sources import distinct_prompts, prompt_row, read_prompt_rows, stream_pairs
 from rlaif.files.store import Store
 from rlaif.files.votes import refuse_older
 from rlaif.judging.ask import answers
@@ -39,7 +42,7 @@ from rlaif.judging.settings import AnyJudge
 from rlaif.judging.settings import load_judge as judge_of
 from rlaif.judging.settings import load_rater as rater_of
 from rlaif.models.parallel import is_main, wait_for_everyone
-from rlaif.records import Judgment, Pair, Prompt, Rating, Response, check_prompt, content_hash
+from rlaif.records import Judgment, Pair, Prompt, Rating, Response, check_prompt
 
 __all__ = ["Judgments", "build", "judge", "load_judge", "load_rater", "rate", "sample"]
 
@@ -177,6 +180,8 @@ def _pairs(rows: Iterable[Pair | Mapping[str, Any]]) -> list[Pair]:
         if not isinstance(row, Pair | Mapping):
             raise ValueError(f"pair {at} is {kind_of(row)} ({shown(row, 40)}); expected a Pair or a dict.")
         try:
+            if not isinstance(row, Pair):
+                check_values(row)
             pair = row if isinstance(row, Pair) else pair_of(row)
         except ValueError as error:
             raise ValueError(f"pair {at}: {error}") from None
@@ -220,9 +225,11 @@ def _response(row: Response | Mapping[str, Any] | tuple[Prompt, str], at: int) -
     if isinstance(row, Response):
         return row
     if isinstance(row, Mapping):
-        if not row.keys() >= {"prompt", "response"}:
-            raise ValueError(f"response {at} has {', '.join(row)}; expected `prompt` and `response`.")
-        row = row["prompt"], row["response"]
+        try:
+            prompt, (text,) = responses_of(row, ("response",))
+        except ValueError as error:
+            raise ValueError(f"response {at}: {error}") from None
+        return Response(prompt, text)
     if not isinstance(row, tuple) or len(row) != 2 or not isinstance(row[1], str):
         raise ValueError(f"response {at} is {shown(row)}; expected (prompt, text), or a dict of them.")
     return Response(check_prompt(row[0]), row[1])
@@ -256,22 +263,38 @@ def build(
 
 
 def sample(
-    prompts: str | Path | Sequence[Prompt], policy: str, *, store: str | Path | None = None, **settings: Any
+    prompts: str | Path | Sequence[Prompt | Mapping[str, Any]],
+    policy: str,
+    *,
+    store: str | Path | None = None,
+    **settings: Any,
 ) -> list[Pair]:
     """Candidate pairs: each prompt answered by a policy, and pairs formed of different answers.
 
     Args:
-        prompts: a source as `rlaif sample --prompts` takes it, or prompts.
+        prompts: a source as `rlaif sample --prompts` takes it, or prompts: texts, messages, or dicts that have a
+            `prompt`; their other keys are carried along.
         policy: folder or Hub id of a causal LM or, with `base_url`, an endpoint's model name.
         store: folder that keeps the replies; None keeps nothing.
         settings: `policy_b`, `samples`, `temperature`, `top_p`, `max_new_tokens`, ... (`rlaif sample --help`).
     """
     if known := settings.keys() - {f.name for f in dataclasses.fields(SampleConfig)}:
         raise ValueError(f"{min(known)!r} is not a setting of rlaif.sample; `rlaif sample --help` lists them.")
-    if isinstance(prompts, str | Path):
-        rows = read_prompts(prompts)
-    else:
-        rows = list({content_hash(prompt): check_prompt(prompt) for prompt in prompts}.values())  # each once
     config = SampleConfig(prompts="in memory", policy=policy, output=None if store is None else str(store), **settings)
+    if isinstance(prompts, str | Path):
+        found = read_prompt_rows(prompts, config.split, config.config_name, BadRows(config.on_bad_row))
+    else:
+        found = iter([_prompt_row(prompt, at) for at, prompt in enumerate(prompts)])
+    asked, columns = split_rows(distinct_prompts(found).rows[: config.limit])  # each once
     with _in_use(store, "rlaif.sample"):
-        return sample_pairs(config, rows)[0]
+        return sample_pairs(config, asked, columns=columns)[0]
+
+
+def _prompt_row(prompt: Prompt | Mapping[str, Any], at: int) -> dict[str, Any]:
+    """A prompt, or a dict that has one, as a row of it and the other columns."""
+    row = prompt if isinstance(prompt, Mapping) else {"prompt": prompt}
+    try:
+        check_values(row)
+        return prompt_row(row)
+    except ValueError as error:
+        raise ValueError(f"prompt {at}: {error}") from None

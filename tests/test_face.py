@@ -283,7 +283,7 @@ def test_ratings() -> None:
     assert ratings[2].reason == "the function returned 12.0, not a rating from 0 to 9"
     rater = rlaif.load_rater(lambda prompt, response: len(response), scale="1-20")
     assert rlaif.rate(rows, rater)[2].rating == 12.0
-    with pytest.raises(ValueError, match="response 0 has prompt, text; expected `prompt` and `response`"):
+    with pytest.raises(ValueError, match="response 0: the row has no 'response'; expected a prompt"):
         rlaif.rate([{"prompt": "p", "text": "r"}], rater)
 
 

@@ -382,7 +382,7 @@ MIXED = ["Really?", [{"role": "user", "content": "Really?"}]]
             [{"prompt": prompt, "completion": "yes"} for prompt in MIXED],
             "{source}:2: the prompt is messages, but the one at {source}:1 is a string; expected one kind",
         ),
-        ([{"text": "Once <eos>"}], "{source}:1: text holds '<eos>', a control token of the model's tokenizer"),
+        ([{"text": "Once </s>"}], "{source}:1: text holds '</s>', a control token of the model's tokenizer"),
     ],
     ids=["mixed", "marked up"],
 )

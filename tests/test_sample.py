@@ -20,8 +20,8 @@ from support import (
     Server,
     byte_tokenizer,
     completion,
+    here,
     refused,
-    rlaif,
     rlaif_env,
     rows_of,
     save_model,
@@ -261,6 +261,7 @@ def test_an_endpoint_is_sent_a_seed_for_each_response(
         ({"samples": 1}, "samples is 1; a pair needs 2 responses"),
         ({"temperature": 0.0}, "samples > 1 at temperature 0"),
         ({"policy_b": "m"}, "policy and policy_b are both 'm'"),
+        ({"policy": str(ROOT / "tests"), "policy_b": f"{ROOT}/tests/"}, "policy and policy_b are both"),
         ({"limit": 0}, "limit is 0"),
         ({"pairs_per_prompt": 0}, "pairs_per_prompt is 0"),
     ],
@@ -273,19 +274,35 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], messa
 
 
 def test_the_real_program(chat_model: Path, tmp_path: Path) -> None:
-    rows = [{"prompt": [{"role": "user", "content": prompt}]} for prompt in [*PROMPTS, PROMPTS[0]]]
+    rows: list[dict[str, Any]] = [
+        {"prompt": prompt, "topic": prompt[:5], "id": at} for at, prompt in enumerate(PROMPTS)
+    ]
+    rows += [{**rows[1], "id": 99}, {**rows[2], "tools": ["x"]}, rows[2]]  # the first says something else of its prompt
+    rows = [{**row, "system": "Be kind."} for row in rows]
     prompts = write_rows(tmp_path / "prompts.jsonl", rows)
-    command = ["sample", "--prompts", prompts, "--policy", chat_model, "--output", tmp_path / "out"]
-    done = rlaif(*command, "--max_new_tokens", 8, "--samples", 3, "--pairs_per_prompt", 2)
+    command = ["sample", "--prompts", prompts, "--policy", f"{chat_model}/", "--output", tmp_path / "out"]
+    assert f"{prompts}:10: the row has tools" in refused(here(*command))
+    assert not (tmp_path / "out").exists()
+    command += ["--on_bad_row", "skip"]
+    done = here(*command, "--max_new_tokens", 8, "--samples", 3, "--pairs_per_prompt", 2)
     assert done.returncode == 0, done.stderr
     pairs = rows_of(tmp_path / "out" / "pairs.jsonl")
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (report["prompts"], report["responses"], report["pairs"]) == (8, 24, len(pairs))
-    assert {pair["model_a"] for pair in pairs} == {str(chat_model)}
+    assert {pair["model_a"] for pair in pairs} == {str(chat_model)}  # "policy/" is the folder "policy"
+    assert [pair["prompt"] for pair in pairs[:1]] == [
+        [{"role": "system", "content": "Be kind."}, {"role": "user", "content": PROMPTS[0]}]
+    ]
+    known = {pair["prompt"][1]["content"]: (pair["topic"], pair["source_id"]) for pair in pairs}
+    assert known == {prompt: (prompt[:5], at) for at, prompt in enumerate(PROMPTS) if prompt in known}
+    assert (report["repeated_prompts"], report["repeated_with_other_columns"]) == (2, 1)
+    assert report["prompt_rows"] == {"read": 11, "used": 8, "left_out": {"prompt stood before": 2, "bad rows": 1}}
+    assert [row["place"] for row in rows_of(tmp_path / "out" / "bad_rows.jsonl")] == [f"{prompts}:10"]
+    assert "1 of 2 rows with a prompt that stood before have other columns" in done.stderr
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["command"] == "rlaif sample"
 
     mixed = write_rows(tmp_path / "mixed.jsonl", [{"prompt": "p"}, {"prompt": [{"role": "user", "content": "q"}]}])
-    line = refused(rlaif("sample", "--prompts", mixed, "--policy", chat_model, "--output", tmp_path / "no"))
+    line = refused(here("sample", "--prompts", mixed, "--policy", chat_model, "--output", tmp_path / "no"))
     assert f"{mixed}:2: the prompt is messages, but the one at {mixed}:1 is a string" in line
 
 

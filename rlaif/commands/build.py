@@ -11,6 +11,7 @@ from typing import Any
 
 from rlaif.config import UsageError
 from rlaif.errors.words import counted
+from rlaif.files.bad_rows import BadRows
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.ownership import claim
 from rlaif.files.preferences import FLIPPED, preference_row, preference_schema
@@ -18,6 +19,7 @@ from rlaif.files.selection import BuildConfig, flip, is_flipped, judgments_of, s
 from rlaif.files.shards import SPLITS, Shards
 from rlaif.files.sources import write_json, write_jsonl
 from rlaif.files.swap import put_in_place, staging
+from rlaif.pages.markdown import cell, code
 from rlaif.records import Judgment, Preference
 
 __all__ = ["build"]
@@ -66,8 +68,8 @@ def _file_of(config: BuildConfig) -> Path:
 
 
 def _build(config: BuildConfig) -> dict[str, Any]:
-    left_out: Counter[str] = Counter()
-    judgments = judgments_of(config)
+    left_out, bad = Counter[str](), BadRows(config.on_bad_row)
+    judgments = judgments_of(config, bad)
     selected = select(
         (flip(judgment) if is_flipped(judgment.pair, config) else judgment for judgment in judgments),
         left_out,
@@ -83,13 +85,19 @@ def _build(config: BuildConfig) -> dict[str, Any]:
     folder = Path(str(config.output))
     # Everything is written before anything is replaced: a full disk leaves the earlier dataset as it was.
     with staging(folder, ".building") as staged:
-        report = _write(config, staged, first, selected, left_out)
-        put_in_place(staged, folder)
+        report = _write(config, staged, first, selected, left_out, bad)
+        bad.write(staged, folder)
+        put_in_place(staged, folder, also_gone=("bad_rows.jsonl",))
     return report
 
 
 def _write(
-    config: BuildConfig, folder: Path, first: Preference, others: Iterable[Preference], left_out: Counter[str]
+    config: BuildConfig,
+    folder: Path,
+    first: Preference,
+    others: Iterable[Preference],
+    left_out: Counter[str],
+    bad: BadRows,
 ) -> dict[str, Any]:
     """Writes the dataset, its card, report and manifest to an empty folder; the report."""
     confidence, flipped = 0.0, 0
@@ -108,7 +116,7 @@ def _write(
     report = {
         "judgments": kept + left_out.total(),
         "preferences": kept,
-        "ledger": {"read": kept + left_out.total(), "used": kept, "left_out": dict(left_out)},
+        "ledger": bad.ledger(kept + left_out.total(), kept, left_out),
         **({"flipped": flipped} if noisy else {}),
         "left_out": dict(left_out),
         "splits": {name: shards.rows.get(name, 0) for name in SPLITS},
@@ -118,15 +126,14 @@ def _write(
     }
     (folder / "README.md").write_text(_card(first, report), encoding="utf-8")
     write_json(folder / "report.json", report)
-    inputs = dict.fromkeys([str(config.judgments), str(_file_of(config))])
-    write_manifest(folder, "rlaif build", dataclasses.asdict(config), inputs)
+    write_manifest(folder, "rlaif build", dataclasses.asdict(config), [str(config.judgments)])
     return report
 
 
 def _card(first: Preference, report: Mapping[str, Any]) -> str:
     splits = report["splits"]
     files = "".join(f"  - split: {name}\n    path: data/{name}-*.parquet\n" for name, rows in splits.items() if rows)
-    left_out = "".join(f"| left out: {reason} | {count} |\n" for reason, count in report["left_out"].items())
+    left_out = "".join(f"| left out: {cell(reason)} | {count} |\n" for reason, count in report["left_out"].items())
     sizes = "".join(f"| {name} | {count} |\n" for name, count in report["splits"].items())
     noise, turned = "", ""
     if "flipped" in report:
@@ -142,6 +149,7 @@ def _card(first: Preference, report: Mapping[str, Any]) -> str:
         "`z_first` and `z_second` are the same probability with `chosen` shown to the judge first "
         "and second; their difference is the judge's position bias on the pair. `label` is what was known from "
         "elsewhere about which one is better (`chosen`, `rejected`, `tie`), empty where nothing was.\n\n"
-        f"Judge: `{first.judge}`, prompt template `{first.template}`. Splits by hash of `{report['split_by']}`.\n\n"
+        f"Judge: {code(first.judge)}, prompt template {code(first.template)}. Splits by hash of "
+        f"{code(report['split_by'])}.\n\n"
         f"{noise}| rows | |\n|---|---|\n| judgments read | {report['judgments']} |\n{left_out}{sizes}{turned}"
     )

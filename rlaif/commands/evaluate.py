@@ -33,9 +33,10 @@ from rlaif.assess.rewards import assess_reward_model
 from rlaif.assess.truth import GoldReward, load_gold
 from rlaif.assess.wins import mean_and_error, win_rate_by_judge, win_rate_by_reward
 from rlaif.config import UsageError, named_values, warn
+from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.manifest import elapsed
 from rlaif.files.ownership import claim
-from rlaif.files.sources import read_judgments, read_prompts, write_jsonl
+from rlaif.files.sources import distinct_prompts, read_judgments, read_prompt_rows, write_jsonl
 from rlaif.files.swap import put_in_place, staging
 from rlaif.judging.pairwise import Pairwise, judge_pairs
 from rlaif.judging.sampling import Completion, Sampling, complete, local_policy
@@ -77,6 +78,7 @@ class EvaluateConfig(JudgeConfig):
     split: str | None = field(default=None, metadata={"help": "Split of the prompts, where they have several."})
     config_name: str | None = field(default=None, metadata={"help": "Config of the prompts, where they have several."})
     limit: int | None = field(default=None, metadata={"help": "Use only the first so many distinct prompts."})
+    on_bad_row: str = on_bad_row()
     policy_temperature: float = field(
         default=1.0,
         metadata={
@@ -164,6 +166,7 @@ def _measure(plan: _Plan, sampled: dict[str, _Sampled], judgments: dict[str, lis
             "split": config.split,
             "count": len(plan.prompts),
             "too_long": plan.too_long,
+            "repeated": plan.repeated,
         },
         "sampling": {
             "temperature": config.policy_temperature,
@@ -189,6 +192,8 @@ def _measure(plan: _Plan, sampled: dict[str, _Sampled], judgments: dict[str, lis
         )
     if reward_model is not None and config.preferences:
         report["reward_model"] = _reward_model_report(plan, reward_model)
+    if plan.bad.rows:
+        report["bad_rows"] = len(plan.bad.rows)
     report["seconds"] = {**plan.seconds, "evaluate": round(elapsed(), 1)}
     _write(plan, report, sampled, judgments)
     return report
@@ -214,6 +219,8 @@ class _Plan:
     judge: Pairwise | None
     preferences: Any
     seconds: dict[str, float]
+    bad: BadRows
+    repeated: int
     too_long: int = 0
 
     @property
@@ -247,7 +254,8 @@ class _Plan:
             name: _seconds(name, folder) for name, folder in named_values(config.stages, "stages", "a folder").items()
         }
         gold = load_gold(config.gold) if config.gold else None
-        judgments = read_judgments(config.judgments) if config.judgments else []
+        bad = BadRows(config.on_bad_row)
+        judgments = read_judgments(config.judgments, bad=bad) if config.judgments else []
         if judgments and truth_name(judgments, gold) is None:
             raise ValueError(
                 f"no judgment in {config.judgments} carries a label and no gold is given, so there is nothing to hold "
@@ -268,6 +276,7 @@ class _Plan:
         judge = load_judge(settings) if settings else None
         if judge:
             judge.check()
+        distinct = distinct_prompts(read_prompt_rows(config.prompts, config.split, config.config_name, bad))
         return cls(
             config=config,
             output=config.output,
@@ -275,13 +284,15 @@ class _Plan:
             tokenizers=tokenizers,
             reference=reference,
             reference_path=reference_path,
-            prompts=read_prompts(config.prompts, config.split, config.config_name)[: config.limit],
+            prompts=[row["prompt"] for row in distinct.rows[: config.limit]],
             gold=gold,
             judgments=judgments,
             judge_settings=settings,
             judge=judge,
-            preferences=_load_preferences(config),
+            preferences=_load_preferences(config, bad),
             seconds=seconds,
+            bad=bad,
+            repeated=distinct.repeated,
         )
 
 
@@ -340,12 +351,12 @@ def _load_tokenizer(path: str, trust_remote_code: bool) -> Any:
     return tokenizer
 
 
-def _load_preferences(config: EvaluateConfig) -> Any:
+def _load_preferences(config: EvaluateConfig, bad: BadRows) -> Any:
     if not config.preferences:
         return None
     from rlaif.files.preferences import load_preferences
 
-    return load_preferences(config.preferences, config.preferences_split, config.preferences_config_name)
+    return load_preferences(config.preferences, config.preferences_split, config.preferences_config_name, bad)
 
 
 def _load_reward_model(config: EvaluateConfig) -> RewardModel | None:
@@ -629,4 +640,5 @@ def _write(
         write_jsonl(staged / "responses.jsonl", rows())
         write_report(staged, report, examples)
         write_manifest(staged, "rlaif evaluate", settings, plan.reads, earlier=folder, **served)
-        put_in_place(staged, folder, also_gone=PLOTS)
+        plan.bad.write(staged, folder)
+        put_in_place(staged, folder, also_gone=(*PLOTS, "bad_rows.jsonl"))

@@ -17,6 +17,7 @@ from typing import Any
 
 from rlaif.assess.agreement import JudgeNumbers
 from rlaif.config import GateError, UsageError, warn
+from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.ownership import claim
 from rlaif.files.sources import stream_pairs, whole_file, write_json, write_row
@@ -49,6 +50,7 @@ class JudgingConfig(JudgeConfig):
     split: str | None = field(default=None, metadata={"help": "Split of the source, where it has several."})
     config_name: str | None = field(default=None, metadata={"help": "Config of the source, where it has several."})
     limit: int | None = field(default=None, metadata={"help": "Judge only the first so many pairs."})
+    on_bad_row: str = on_bad_row()
     by: str | None = field(
         default=None, metadata={"help": "A column of the source; the report then has numbers for each of its values."}
     )
@@ -86,7 +88,8 @@ def judge(config: JudgingConfig) -> dict[str, Any]:
     if config.explain is not None:
         _explain(config, method)
         return {}
-    total = _check_source(config)
+    bad = BadRows(config.on_bad_row)
+    total = _check_source(config, bad)
     folder = Path(config.output)
     refuse_older(folder)
     if config.reread and not any((folder / "replies").glob("*.jsonl")):
@@ -94,12 +97,13 @@ def judge(config: JudgingConfig) -> dict[str, Any]:
     return write_judgments(
         folder,
         method,
-        lambda: _pairs(config),
+        lambda: _pairs(config, bad),
         total,
         by=config.by,
         ask=not config.reread,
         settings=dataclasses.asdict(config),
         inputs=[config.pairs],
+        bad=bad,
     )
 
 
@@ -114,6 +118,7 @@ def write_judgments(
     clock: Callable[[], float] = elapsed,
     settings: Mapping[str, Any] | None = None,
     inputs: Sequence[str | Path] = (),
+    bad: BadRows | None = None,
 ) -> dict[str, Any]:
     """Judges `pairs` into `folder`: replies/, judgments.jsonl, votes.jsonl, report.json and manifest.json.
 
@@ -127,6 +132,7 @@ def write_judgments(
         clock: the seconds that the report says.
         settings: what the manifest says beside those of the judge.
         inputs: what was read, for the manifest.
+        bad: the rows of the source that are no pairs.
 
     Returns:
         The report ({} but in the main process).
@@ -149,12 +155,14 @@ def write_judgments(
                     for vote in comparison.votes:
                         write_row(votes, vote.row())
             asked = {"votes_asked": counts.asked, "votes_reused": counts.reused, "seconds": clock()}
-            report = {**numbers.report(), **asked}
+            report = {**numbers.report(bad), **asked}
             write_json(staged / "report.json", report)
             about = {**(settings or {}), **method.about}
             served = served_by(method.models.values())
             write_manifest(staged, "rlaif judge", about, inputs, earlier=folder, **served)
-            put_in_place(staged, folder)
+            if bad is not None:
+                bad.write(staged, folder)
+            put_in_place(staged, folder, also_gone=("bad_rows.jsonl",))
     numbers.warn(method, total)
     return report
 
@@ -186,14 +194,11 @@ class JudgeReport:
         self.flags.update(judgment.flags)
         self.votes.add(comparison)
 
-    def report(self) -> dict[str, Any]:
-        """All numbers so far."""
+    def report(self, bad: BadRows | None = None) -> dict[str, Any]:
+        """All numbers so far; `bad` are the rows that are no pairs."""
         report = self.all.report()
-        report["ledger"] = {
-            "read": report["pairs"],
-            "used": report["pairs"] - report["unjudged"],
-            "left_out": report["reasons"],
-        }
+        used = report["pairs"] - report["unjudged"]
+        report["ledger"] = (bad or BadRows()).ledger(report["pairs"], used, report["reasons"])
         report["flags"] = dict(self.flags)
         if self.by:
             report["by"] = {name: numbers.report() for name, numbers in sorted(self.groups.items())}
@@ -228,15 +233,15 @@ def column_of(pair: Pair, name: str) -> Any:
     return pair.extra[name] if name in pair.extra else pair.row().get(name)
 
 
-def _pairs(config: JudgingConfig, checked: bool = True) -> Iterator[Pair]:
+def _pairs(config: JudgingConfig, bad: BadRows, checked: bool = True) -> Iterator[Pair]:
     assert config.pairs is not None
-    return islice(stream_pairs(config.pairs, config.split, config.config_name, checked=checked), config.limit)
+    return islice(stream_pairs(config.pairs, config.split, config.config_name, bad, checked=checked), config.limit)
 
 
-def _check_source(config: JudgingConfig) -> int:
+def _check_source(config: JudgingConfig, bad: BadRows) -> int:
     """Reads every pair once, so that a row that cannot be used is known before anything is paid; how many there are."""
     count, found, columns = 0, config.by is None, set[str]()
-    for pair in _pairs(config, checked=False):
+    for pair in _pairs(config, bad, checked=False):
         count += 1
         if not found:
             found = config.by in pair.row()
@@ -251,7 +256,7 @@ def _check_source(config: JudgingConfig) -> int:
 def _explain(config: JudgingConfig, method: Pairwise) -> None:
     """Prints the dialogue about one pair; the folder is only read."""
     assert config.output is not None
-    pair = next((pair for pair in _pairs(config) if pair.id == config.explain), None)
+    pair = next((pair for pair in _pairs(config, BadRows(config.on_bad_row)) if pair.id == config.explain), None)
     if pair is None:
         raise ValueError(f"explain is {config.explain!r}, which is no pair of {config.pairs}; expected a pair's id.")
     if not (Path(config.output) / "replies").is_dir():

@@ -1,9 +1,9 @@
 """`rlaif sample`: prompts -> candidate pairs, from one policy or two, local or behind an endpoint.
 
-Each prompt is answered n times by each policy; exact duplicates are dropped and pairs are formed of what is left, so
-both responses of a pair always differ. With two policies a pair has one response of each, on a side drawn at random by
-the prompt, so that "a" does not mean "the first policy". Completions are stored as they arrive, so a killed
-run goes on where it was.
+Each distinct prompt is answered n times by each policy; exact duplicates are dropped and pairs are formed of what is
+left, so both responses of a pair always differ. With two policies a pair has one response of each, on a side drawn at
+random by the prompt, so that "a" does not mean "the first policy". A pair carries the other columns of its prompt's
+first row. Completions are stored as they arrive, so a killed run goes on where it was.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import UsageError, looks_like_key, warn
+from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.ownership import claim
-from rlaif.files.sources import read_prompts, write_json, write_jsonl
+from rlaif.files.pairs import carried
+from rlaif.files.sources import distinct_prompts, read_prompt_rows, write_json, write_jsonl
 from rlaif.files.swap import put_in_place, staging
 from rlaif.judging.sampling import Completion, Sampling, api_policy, complete, local_policy
 from rlaif.judging.values import parse_body
@@ -30,7 +32,7 @@ from rlaif.models.base import Model, served_by
 from rlaif.models.parallel import is_main
 from rlaif.records import Pair, Prompt, content_hash
 
-__all__ = ["SampleConfig", "SampleCounts", "form_pairs", "load_policies", "sample", "sample_pairs"]
+__all__ = ["SampleConfig", "SampleCounts", "form_pairs", "load_policies", "sample", "sample_pairs", "split_rows"]
 
 
 @dataclass
@@ -50,7 +52,8 @@ class SampleConfig:
     )
     split: str | None = field(default=None, metadata={"help": "Split of the source, where it has several."})
     config_name: str | None = field(default=None, metadata={"help": "Config of the source, where it has several."})
-    limit: int | None = field(default=None, metadata={"help": "Use only the first so many prompts."})
+    limit: int | None = field(default=None, metadata={"help": "Use only the first so many distinct prompts."})
+    on_bad_row: str = on_bad_row()
     samples: int = field(default=2, metadata={"help": "Responses to each prompt from each policy."})
     pairs_per_prompt: int = field(default=1, metadata={"help": "At most so many pairs of a prompt's responses."})
     temperature: float = field(default=1.0, metadata={"help": "0 is greedy."})
@@ -123,6 +126,7 @@ def form_pairs(
     completions: Mapping[str, Sequence[Sequence[Completion]]],
     pairs_per_prompt: int,
     seed: int,
+    columns: Sequence[Mapping[str, Any]] | None = None,
 ) -> tuple[list[Pair], SampleCounts]:
     """Pairs of different responses to one prompt, and what was left out on the way.
 
@@ -131,6 +135,7 @@ def form_pairs(
         completions: by policy (one or two), N lists of completions.
         pairs_per_prompt: at most so many pairs a prompt, drawn at random from all that can be formed.
         seed: with the prompt, decides which pairs and which response is called a.
+        columns: what else the source says of each prompt, N of them: every pair of the prompt carries it.
     """
     counts = dict.fromkeys((f.name for f in dataclasses.fields(SampleCounts)), 0) | {"prompts": len(prompts)}
     pairs = []
@@ -164,9 +169,8 @@ def form_pairs(
         for first, second in chosen:
             if two and rng.random() < 0.5:
                 first, second = second, first
-            pairs.append(
-                Pair(prompt=prompt, response_a=first[1], response_b=second[1], model_a=first[0], model_b=second[0])
-            )
+            names, extra = (first[0], second[0]), columns[index] if columns else {}
+            pairs.append(Pair(prompt, first[1], second[1], model_a=names[0], model_b=names[1], extra=extra))
     counts["pairs"] = len(pairs)
     return pairs, SampleCounts(**counts)
 
@@ -183,10 +187,13 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     names = _check(config)
     if config.limit is not None and config.limit < 1:
         raise UsageError(f"limit is {config.limit}; expected at least one prompt, or no limit.")
-    prompts = read_prompts(config.prompts, config.split, config.config_name)[: config.limit]
+    bad = BadRows(config.on_bad_row)
+    distinct = distinct_prompts(read_prompt_rows(config.prompts, config.split, config.config_name, bad))
+    rows = distinct.rows[: config.limit]
+    prompts, columns = split_rows(rows)
     with claim(config.output, "rlaif sample", [config.prompts, *names]):
         policies, reasons = load_policies(config), Counter[str]()
-        pairs, counts = sample_pairs(config, prompts, policies, reasons)
+        pairs, counts = sample_pairs(config, prompts, policies, reasons, columns)
         if not is_main():
             return {}
         asked = len(prompts) * len(policies)
@@ -210,7 +217,24 @@ def sample(config: SampleConfig) -> dict[str, Any]:
             "used": counts.responses - sum(left_out.values()),
             "left_out": {name: count for name, count in left_out.items() if count},
         }
-        report = {**dataclasses.asdict(counts), "ledger": ledger, "seconds": elapsed()}
+        if distinct.differing:
+            warn(
+                f"{distinct.differing} of {distinct.repeated} rows with a prompt that stood before have other columns "
+                "than its first row, whose columns the pairs carry."
+            )
+        beyond = len(distinct.rows) - len(rows)
+        unused = {"prompt stood before": distinct.repeated, "beyond limit": beyond}
+        rows_read = bad.ledger(
+            len(distinct.rows) + distinct.repeated, len(rows), {name: count for name, count in unused.items() if count}
+        )
+        report = {
+            **dataclasses.asdict(counts),
+            "repeated_prompts": distinct.repeated,
+            "repeated_with_other_columns": distinct.differing,
+            "ledger": ledger,
+            "prompt_rows": rows_read,
+            "seconds": elapsed(),
+        }
         if reasons:
             report["failures"] = dict(reasons.most_common(_REASONS))
         settings, folder = dataclasses.asdict(config), Path(config.output)
@@ -220,8 +244,15 @@ def sample(config: SampleConfig) -> dict[str, Any]:
             served = served_by(policies.values())
             read = [config.prompts, *names]
             write_manifest(staged, "rlaif sample", settings, read, earlier=folder, **served)
-            put_in_place(staged, folder)
+            bad.write(staged, folder)
+            put_in_place(staged, folder, also_gone=("bad_rows.jsonl",))
         return report
+
+
+def split_rows(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Prompt], list[dict[str, Any]]]:
+    """Rows as their prompts and as what the pairs of each prompt carry of it, N each: no column is called as ours."""
+    columns = [carried({name: value for name, value in row.items() if name != "prompt"}) for row in rows]
+    return [row["prompt"] for row in rows], columns
 
 
 def load_policies(config: SampleConfig) -> dict[str, Model]:
@@ -258,6 +289,7 @@ def sample_pairs(
     prompts: Sequence[Prompt],
     policies: Mapping[str, Model] | None = None,
     reasons: Counter[str] | None = None,
+    columns: Sequence[Mapping[str, Any]] | None = None,
 ) -> tuple[list[Pair], SampleCounts]:
     """Asks the policies of `config` for answers to `prompts` and forms pairs; an output keeps the replies.
 
@@ -265,6 +297,7 @@ def sample_pairs(
         config, prompts: whom and what.
         policies: by name; those of `config` where they are not made yet.
         reasons: is filled with those of the responses that failed.
+        columns: what the pairs of each prompt carry beside it.
     """
     completions = {}
     for name, policy in (policies or load_policies(config)).items():
@@ -275,7 +308,7 @@ def sample_pairs(
         completions[name] = done
         if reasons is not None:
             reasons.update(one.reason for of_prompt in done for one in of_prompt if one.reason is not None)
-    return form_pairs(prompts, completions, config.pairs_per_prompt, config.seed)
+    return form_pairs(prompts, completions, config.pairs_per_prompt, config.seed, columns)
 
 
 def _check(config: SampleConfig) -> list[str]:
@@ -289,7 +322,7 @@ def _check(config: SampleConfig) -> list[str]:
             f"temperature is {config.temperature} and top_p {config.top_p}; expected a temperature of 0 (greedy) or "
             "more and a top_p in (0, 1]."
         )
-    names = [str(config.policy)] + ([config.policy_b] if config.policy_b else [])
+    names = [_name_of(str(config.policy))] + ([_name_of(config.policy_b)] if config.policy_b else [])
     if config.base_url is not None:
         _check_endpoint(config, names, config.base_url)
     needed = 1 if config.policy_b else 2
@@ -299,9 +332,14 @@ def _check(config: SampleConfig) -> list[str]:
         raise ValueError("samples > 1 at temperature 0 gives the same response again; set --temperature above 0.")
     if config.pairs_per_prompt < 1:
         raise ValueError(f"pairs_per_prompt is {config.pairs_per_prompt}; expected at least 1.")
-    if len(set(names)) < len(names):
-        raise ValueError(f"policy and policy_b are both {config.policy!r}; for one policy leave policy_b out.")
+    if len({Path(name).resolve() if Path(name).is_dir() else name for name in names}) < len(names):
+        raise ValueError(f"policy and policy_b are both {names[0]!r}; for one policy leave policy_b out.")
     return names
+
+
+def _name_of(policy: str) -> str:
+    """A policy as pairs and replies call it: "policy/" is the folder "policy"."""
+    return policy.rstrip("/") if Path(policy).is_dir() and policy.rstrip("/") else policy
 
 
 def _check_endpoint(config: SampleConfig, names: Sequence[str], base_url: str) -> None:
@@ -309,8 +347,8 @@ def _check_endpoint(config: SampleConfig, names: Sequence[str], base_url: str) -
     for name, unused in (("dtype", "auto"), ("load_in_4bit", False), ("trust_remote_code", False)):
         if (value := getattr(config, name)) != unused:
             raise UsageError(
-                f"{name} is {str(value).lower()}, but base_url says that an endpoint loads the policy; leave it out, or "
-                "leave out base_url."
+                f"{name} is {str(value).lower()}, but base_url says that an endpoint loads the policy; leave it out, "
+                "or leave out base_url."
             )
     if not 1 <= config.concurrency <= 10_000:
         raise UsageError(f"concurrency is {config.concurrency}; expected a number of calls from 1 to 10,000.")

@@ -106,4 +106,5 @@ class BadRows:
             return
         write_jsonl(path, self.rows)
         many = "row" if len(self.rows) == 1 else "rows"
-        warn(f"left out {len(self.rows)} {many} that cannot be used, listed in {Path(place) / path.name if place else path}; the first: {self.first}")
+        listed = Path(place) / path.name if place else path
+        warn(f"left out {len(self.rows)} {many} that cannot be used, listed in {listed}; the first: {self.first}")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.sources import stream_judgments, stream_pairs
 from rlaif.records import (
     Judgment,
@@ -32,6 +33,7 @@ class BuildConfig:
     output: str | None = field(default=None, metadata={"help": "Folder of the dataset."})
     split: str | None = field(default=None, metadata={"help": "Split of the source, where it has several."})
     config_name: str | None = field(default=None, metadata={"help": "Config of the source, where it has several."})
+    on_bad_row: str = on_bad_row()
     z_from: str = field(
         default="judge",
         metadata={
@@ -127,13 +129,16 @@ def _orders_disagree(judgment: Judgment) -> bool:
     return (judgment.z_ab - 0.5) * (judgment.z_ba - 0.5) <= 0.0
 
 
-def judgments_of(config: BuildConfig) -> Iterator[Judgment]:
-    """The judgments that a dataset is built from, one at a time: the judge's, or the pairs' own labels as such."""
+def judgments_of(config: BuildConfig, bad: BadRows | None = None) -> Iterator[Judgment]:
+    """The judgments that a dataset is built from, one at a time: the judge's, or the pairs' own labels as such.
+
+    `bad` takes the rows that are none; without it the first one is a ValueError.
+    """
     assert config.judgments is not None
     if config.z_from == "judge":
-        yield from stream_judgments(config.judgments, config.split, config.config_name)
+        yield from stream_judgments(config.judgments, config.split, config.config_name, bad)
         return
-    for pair in stream_pairs(config.judgments, config.split, config.config_name):
+    for pair in stream_pairs(config.judgments, config.split, config.config_name, bad):
         if pair.label:
             yield Judgment(pair=pair, z=label_value(pair.label), judge="label")
         else:

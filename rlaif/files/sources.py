@@ -32,6 +32,7 @@ __all__ = [
     "fingerprint",
     "pairs_file",
     "placed_prompt_rows",
+    "prompt_row",
     "read_judgments",
     "read_pairs",
     "read_prompt_rows",
@@ -75,11 +76,17 @@ def placed_prompt_rows(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """`read_prompt_rows`, each with its place."""
 
-    def prompt_row(row: dict[str, Any]) -> tuple[Prompt, dict[str, Any]]:
-        prompt, used = prompt_of(row), prompt_columns(row)
-        return prompt, {"prompt": prompt, **{name: value for name, value in row.items() if name not in used}}
+    def made(row: dict[str, Any]) -> tuple[Prompt, dict[str, Any]]:
+        found = prompt_row(row)
+        return found["prompt"], found
 
-    yield from _usable(source, split, config_name, bad or BadRows(), prompt_row, "prompt")
+    yield from _usable(source, split, config_name, bad or BadRows(), made, "prompt")
+
+
+def prompt_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as its prompt and the columns that this was not made of."""
+    prompt, used = prompt_of(row), prompt_columns(row)
+    return {"prompt": prompt, **{name: value for name, value in row.items() if name not in used}}
 
 
 @dataclass(frozen=True)
