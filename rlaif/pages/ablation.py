@@ -16,7 +16,8 @@ import numpy as np
 
 from rlaif.assess.scaling import ScalingFit
 from rlaif.files.sources import write_json
-from rlaif.pages.parts import BLUE, GREY, ORANGE, RED, Report, cell, decimal, known, new_figure, table
+from rlaif.pages.markdown import cell, code, label, text
+from rlaif.pages.parts import BLUE, GREY, ORANGE, RED, Report, decimal, known, new_figure, table
 
 __all__ = ["alike", "markdown", "write_page"]
 
@@ -53,19 +54,22 @@ def _pictures(folder: Path) -> list[Path]:
 
 def markdown(report: Report) -> str:
     """The page: what was asked, all outcomes side by side, each with its differences and picture, curves, costs."""
-    sections = [f"# {report['title']}", _opening(report)]
+    sections = [f"# {text(report['title'])}", _opening(report)]
     if any(cell_["failed"] for cell_ in report["cells"]):
         sections += ["## Failed", _failures(report)]
     if len(report["outcomes"]) > 1:
         sections += ["## Side by side", "Means over seeds, ± half of the 95 % interval.", _side_by_side(report)]
     for outcome in report["outcomes"]:
         sections += [
-            f"## {outcome['label']}",
+            f"## {text(outcome['label'])}",
             _outcome(report, outcome),
-            f"![{outcome['label']}]({outcome['name']}.png)",
+            f"![{text(outcome['label'])}]({outcome['name']}.png)",
         ]
     for curve in report["curves"]:
-        sections += [f"## {curve['y_label']} against {curve['x_label']}", f"![{curve['name']}]({curve['name']}.png)"]
+        sections += [
+            f"## {text(curve['y_label'])} against {text(curve['x_label'])}",
+            f"![{text(curve['name'])}]({curve['name']}.png)",
+        ]
         sections += [text for text in (_fits(curve), _points(curve), _left_out(curve)) if text]
     sections += ["## Time and samples", _costs(report)]
     return "\n\n".join(sections) + "\n"
@@ -75,9 +79,9 @@ def _opening(report: Report) -> str:
     seeds = report["seeds"]
     lines = []
     if report["finding"]:
-        lines.append(f"**Finding looked at:** {report['finding']}")
+        lines.append(f"**Finding looked at:** {text(report['finding'], addresses=True)}")
     if report["source"]:
-        lines.append(f"**Source:** {report['source']}")
+        lines.append(f"**Source:** {text(report['source'], addresses=True)}")
     named = ", ".join(map(str, seeds))
     how = f"{len(report['cells'])} cells, {len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({named})."
     if len(seeds) < 2:
@@ -98,12 +102,12 @@ def _opening(report: Report) -> str:
             + ("none is among both." if not held["shared"] else f"**{held['shared']} have some in common.**")
         )
     if held["not_compared"]:
-        why = f" ({'; '.join(held['unread'])})" if held["unread"] else ""
+        why = f" ({text('; '.join(held['unread']))})" if held["unread"] else ""
         how += f" {held['not_compared']} could not be compared{why}: whether they are held out is not known."
     lines.append(how)
     if report["note"]:
-        lines.append(report["note"])
-    lines += [f"**Problem:** {problem}" for problem in report["problems"]]
+        lines.append(text(report["note"], addresses=True))
+    lines += [f"**Problem:** {text(problem)}" for problem in report["problems"]]
     return "\n\n".join(lines)
 
 
@@ -112,8 +116,8 @@ def _failures(report: Report) -> str:
     for c in report["cells"]:
         for (stage, line), seeds in alike(c["failed"]).items():
             folder = c["failed"][seeds[0]]["folder"]
-            quoted = line.replace("|", "¦").replace("`", "'")
-            rows.append([cell(c["label"]), ", ".join(seeds), cell(stage), f"`{quoted}`", f"`{folder}`"])
+            where = [code(line, in_cell=True), code(folder, in_cell=True)]
+            rows.append([cell(c["label"]), ", ".join(seeds), cell(stage), *where])
     return (
         "No mean is given for a cell with a failed seed: runs that fail are rarely like those that do not.\n\n"
         + table(["cell", "seeds", "stage", "last line of its log", "(first) folder"], rows)
@@ -133,7 +137,8 @@ def _factors(report: Report) -> list[str]:
 
 
 def _coordinates(report: Report, c: Report) -> list[str]:
-    return [cell(str(c["coordinates"].get(factor, "")) or " ") for factor in _factors(report)]
+    levels = [str(c["coordinates"].get(factor, "")) for factor in _factors(report)]
+    return [cell(level) if level else " " for level in levels]
 
 
 def _digits(values: Iterable[float]) -> int:
@@ -173,7 +178,7 @@ def _side_by_side(report: Report) -> str:
                 half = "" if e["low"] is None else f" ± {decimal((e['high'] - e['low']) / 2, digits)}"
                 row.append(decimal(e["mean"], digits) + half)
         rows.append(row)
-    return table([*_factors(report), *(cell(outcome["label"]) for outcome in report["outcomes"])], rows)
+    return table([*map(cell, _factors(report)), *(cell(outcome["label"]) for outcome in report["outcomes"])], rows)
 
 
 def _estimate(e: Report | None, digits: int, signed: bool = False) -> str:
@@ -200,11 +205,11 @@ def _outcome(report: Report, outcome: Report) -> str:
     head = ["mean [95 %]", *(["difference to the baseline [95 %]"] if compared else []), "seeds"]
     reasons = dict.fromkeys(m["why"] for c in cells for m in c["outcomes"][outcome["name"]]["missing"].values()
                             if m["kind"] != "failed")  # fmt: skip
-    notes = "".join(f"\n\nNo value: {cell(why)}" for why in reasons)
+    notes = "".join(f"\n\nNo value: {text(why)}" for why in reasons)
     if report["baseline"] and not outcome["compare"]:
         notes += "\n\nNot compared: the file says that this has another scale in every cell."
-    where = f"`{outcome['metric']}` of the stage `{outcome['stage']}`."
-    return f"{where}\n\n{table([*_factors(report), *head], rows)}{notes}"
+    where = f"{code(outcome['metric'])} of the stage {code(outcome['stage'])}."
+    return f"{where}\n\n{table([*map(cell, _factors(report)), *head], rows)}{notes}"
 
 
 def _with(report: Report, outcome: Report) -> list[Report]:
@@ -258,7 +263,7 @@ def _points(curve: Report) -> str:
 
 
 def _left_out(curve: Report) -> str:
-    left = [f"{cell(line['name'])}: {line['left_out']}" for line in curve["lines"] if line["left_out"]]
+    left = [f"{text(line['name'])}: {line['left_out']}" for line in curve["lines"] if line["left_out"]]
     return f"Points or runs without a value, left out: {'; '.join(left)}." if left else ""
 
 
@@ -270,13 +275,13 @@ def _costs(report: Report) -> str:
     for c in report["cells"]:
         samples = [f"{c['samples'][name]:,.0f}" if name in c["samples"] else "–" for name in varied]
         rows.append([*_coordinates(report, c), decimal(c["seconds"], 0), decimal(c["own_seconds"], 0), *samples])
-    alike = [f"{name} {finished[0]['samples'][name]:,.0f}" for name in counted if name not in varied]
+    alike = [f"{text(name)} {finished[0]['samples'][name]:,.0f}" for name in counted if name not in varied]
     return (
         "Of one seed, in the mean: seconds of all of a cell's stages, seconds of those that no other cell shares, and "
         "what they sampled, asked and learned from, as far as cells differ in it."
         + (f" In all cells: {'; '.join(alike)}." if alike else "")
         + "\n\n"
-        + table([*_factors(report), "seconds", "of its own", *map(cell, varied)], rows)
+        + table([*map(cell, _factors(report)), "seconds", "of its own", *map(cell, varied)], rows)
     )
 
 
@@ -349,12 +354,12 @@ def _plot_outcome(report: Report, outcome: Report) -> Any:
             _bar(panels[1], o["difference"], y, ORANGE if c["outcomes"][outcome["name"]]["clear"] else GREY)
         elif compared:
             panels[1].text(0.0, y, " baseline" if c["baseline"] is None else " –", color=GREY, fontsize=8, va="center")
-    panels[0].set_yticks(range(len(cells)), [c["label"] for c in cells], fontsize=9)
+    panels[0].set_yticks(range(len(cells)), [label(c["label"]) for c in cells], fontsize=9)
     panels[0].set_ylim(len(cells) - 0.5, -0.5)
     interval = (
         "mean and 95 % interval over seeds; ticks are seeds" if len(report["seeds"]) > 1 else "one seed: no interval"
     )
-    panels[0].set_xlabel(f"{outcome['label']}\n({interval})", fontsize=9)
+    panels[0].set_xlabel(f"{label(outcome['label'])}\n({interval})", fontsize=9)
     if compared:
         panels[1].axvline(0.0, color="#333333", linewidth=1)
         panels[1].set_xlabel(
@@ -393,19 +398,20 @@ def _plot_curve(curve: Report) -> Any:
             markersize=4,
             capsize=2,
             elinewidth=0.8,
-            label=line["name"],
+            label=label(line["name"]),
         )
         if line["by_cell"] and len(points) > 1:
             for p, at in zip(points, place(x), strict=True):
                 where = {"xytext": (4, -10), "textcoords": "offset points", "fontsize": 7, "color": colour}
-                axes.annotate(p["label"].partition("=")[2], (at, p["y"]["mean"]), **where)
+                axes.annotate(label(p["label"].partition("=")[2]), (at, p["y"]["mean"]), **where)
         if dashed:
             fit = line["fit"]
             d = np.linspace(0.0, float(np.sqrt(np.maximum(x, 0.0)).max()), 200)
             axes.plot(d if root else d**2, fit["start"]["mean"] + _mean_fit(fit)(d), "--", color=colour, linewidth=1.2)
             axes.set_title("dashed: the form fitted, its coefficients averaged over seeds", fontsize=9)
-    axes.set_xlabel(f"√({curve['x_label']})" if root else curve["x_label"])
-    axes.set_ylabel(curve["y_label"])
+    x_label = label(curve["x_label"])
+    axes.set_xlabel(f"√({x_label})" if root else x_label)
+    axes.set_ylabel(label(curve["y_label"]))
     if curve["scale"] == "log":
         axes.set_xscale("log")
     if any(line["points"] for line in curve["lines"]):

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.files.sources import write_json
+from rlaif.pages.markdown import cell, code, label, text
 from rlaif.pages.parts import (
     BLUE,
     GREY,
     ORANGE,
     Report,
-    cell,
     count,
     decimal,
     half_width,
@@ -88,12 +88,12 @@ def _opening(report: Report) -> str:
     how = "greedy" if temperature == 0 else f"temperature {temperature:g}, top-p {sampling['top_p']:g}"
     left_out = prompts["too_long"]
     lines = [
-        f"{prompts['count']:,} prompts from `{prompts['source']}`"
-        + (f", split `{prompts['split']}`" if prompts["split"] else "")
+        f"{prompts['count']:,} prompts from {code(prompts['source'])}"
+        + (f", split {code(prompts['split'])}" if prompts["split"] else "")
         + f"; one response a prompt from every policy ({how}, at most {sampling['max_new_tokens']} tokens, seed "
         f"{sampling['seed']}).",
-        f"Baseline: `{report['baseline']}`. Reference of the KL: `{report['reference']}`."
-        + (f" Gold reward: `{report['gold']}`." if report["gold"] else ""),
+        f"Baseline: {code(report['baseline'])}. Reference of the KL: {code(report['reference'])}."
+        + (f" Gold reward: {code(report['gold'])}." if report["gold"] else ""),
         "Brackets hold 95 % intervals: bootstrap over prompts or pairs (over prompts, so that two policies are "
         "compared in pairs), ± 1.96 standard errors for means. Every response is in `responses.jsonl`.",
     ]
@@ -107,7 +107,7 @@ def _opening(report: Report) -> str:
 
 def _policies(report: Report) -> str:
     policies: Mapping[str, Report] = report["policies"]
-    baseline = report["baseline"]
+    baseline = code(report["baseline"], in_cell=True)
 
     def judge(show: Callable[[Report], str]) -> Callable[[Report], str]:
         return lambda row: show(row["judge"]) if "judge" in row else "–"
@@ -126,12 +126,12 @@ def _policies(report: Report) -> str:
             "mean of the reward model's score, less its zero point",
         ),
         (
-            f"win rate over `{baseline}` by gold",
+            f"win rate over {baseline} by gold",
             lambda r: wins(r) if r.get("win_rate_by") == "gold" else "–",
             "share of prompts with the higher gold reward, ties half; wins / ties / losses",
         ),
         (
-            f"win rate over `{baseline}` by judge",
+            f"win rate over {baseline} by judge",
             judge(wins),
             "share of prompts that the judge prefers, both orders averaged, z = 0.5 half; wins / ties / losses",
         ),
@@ -160,7 +160,7 @@ def _policies(report: Report) -> str:
         cells = [show(row) for row in policies.values()]
         if any(cell != "–" for cell in cells):
             rows.append([name, *cells, meaning])
-    notes = [f"`{name}`: {row['kl_missing']}" for name, row in policies.items() if row.get("kl_missing")]
+    notes = [f"{code(name)}: {text(row['kl_missing'])}" for name, row in policies.items() if row.get("kl_missing")]
     if report["sampling"]["temperature"] != 1.0 or report["sampling"]["top_p"] != 1.0:
         notes.append(
             "The responses were not sampled at temperature 1 and top-p 1, so the KL is summed along other prefixes "
@@ -168,14 +168,14 @@ def _policies(report: Report) -> str:
         )
     if gold_first and any("judge" in row for row in policies.values()):
         notes.append("`win_rate` in report.json is the one by gold; the judge's is under `judge`.")
-    head = ["", *(f"`{name}`" for name in policies), "what it is"]
+    head = ["", *(code(name, in_cell=True) for name in policies), "what it is"]
     return "\n\n".join([table(head, rows), *notes])
 
 
 def _comparisons(rows: Sequence[Report]) -> str:
     shown = [
         [
-            f"`{row['policy']}` − `{row['other']}`",
+            f"{code(row['policy'], in_cell=True)} − {code(row['other'], in_cell=True)}",
             interval(row, "gold_reward", decimal),
             interval(row, "win_rate", percent),
             interval(row, "reward", decimal),
@@ -254,13 +254,13 @@ def _side_by_side(examples: Sequence[Example]) -> str:
     names = list(examples[0][1])
     rows = []
     for prompt, responses, gold in examples:
-        text = prompt if isinstance(prompt, str) else "\n".join(f"{m['role']}: {m['content']}" for m in prompt)
+        words = prompt if isinstance(prompt, str) else "\n".join(f"{m['role']}: {m['content']}" for m in prompt)
         cells = []
         for name in names:
             value = gold.get(name)
             cells.append(cell(responses[name]) + (f"<br>*gold {value:g}*" if value is not None else ""))
-        rows.append([cell(text), *cells])
-    head = ["prompt", *(f"`{name}`" for name in names)]
+        rows.append([cell(words), *cells])
+    head = ["prompt", *(code(name, in_cell=True) for name in names)]
     return "The first prompts in the order of the source, not chosen ones.\n\n" + table(head, rows)
 
 
@@ -321,9 +321,9 @@ def _plot_win_rates(report: Report) -> Any:
     axes.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
     axes.set_xlim(0, 1)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), list(map(label, names)))
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"win rate against {report['baseline']} (95 % interval)")
+    axes.set_xlabel(f"win rate against {label(report['baseline'])} (95 % interval)")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
@@ -332,8 +332,8 @@ def _plot_reward_kl(report: Report) -> Any:
     policies: Mapping[str, Report] = report["policies"]
     placed = {name: row for name, row in policies.items() if known(row.get("kl"))}
     series = [
-        (key, label, shown)
-        for key, label in (("gold_reward", "gold reward"), ("reward", "reward model's score"))
+        (key, title, shown)
+        for key, title in (("gold_reward", "gold reward"), ("reward", "reward model's score"))
         if (shown := {name: row for name, row in placed.items() if known(row.get(key))})
     ]
     if not series:
@@ -342,7 +342,7 @@ def _plot_reward_kl(report: Report) -> Any:
     # are told apart by colour and marker in a legend, not by words that would cover each other.
     figure, panels = new_figure(7.2, height=1.4 + 2.6 * len(series), rows=len(series))
     styles = dict(zip(policies, itertools.cycle(_STYLES), strict=False))
-    for axes, (key, label, shown) in zip(panels, series, strict=True):
+    for axes, (key, title, shown) in zip(panels, series, strict=True):
         for name, row in shown.items():
             colour, marker = styles[name]
             axes.errorbar(
@@ -354,11 +354,11 @@ def _plot_reward_kl(report: Report) -> Any:
                 color=colour,
                 capsize=3,
                 markersize=6,
-                label=f"{name} (KL {row['kl']:.1f})",
+                label=f"{label(name)} (KL {row['kl']:.1f})",
             )
-        axes.set_ylabel(f"{label} (95 % interval)")
+        axes.set_ylabel(f"{title} (95 % interval)")
         axes.margins(x=0.08, y=0.15)
-    panels[-1].set_xlabel(f"KL to {report['reference']} (nats a response, 95 % interval)")
+    panels[-1].set_xlabel(f"KL to {label(report['reference'])} (nats a response, 95 % interval)")
     panels[0].legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 

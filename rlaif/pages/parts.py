@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["Report", "cell", "count", "decimal", "half_width", "interval", "known", "new_figure", "percent", "table"]
+__all__ = ["Report", "count", "decimal", "half_width", "interval", "known", "new_figure", "percent", "table"]
 
 Report = Mapping[str, Any]
 
@@ -50,12 +50,6 @@ def half_width(row: Report, name: str) -> float:
     """Half of the 95 % interval of `name`: 1.96 of its standard errors; 0, a bar without length, where unknown."""
     error = row.get(f"{name}_se")
     return _Z95 * float(error) if error is not None and known(error) else 0.0
-
-
-def cell(text: str) -> str:
-    """Text that cannot break out of its table cell."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return "<br>".join(text.splitlines()) or "*(empty)*"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -13,13 +13,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlaif.pages.markdown import cell, label, text
 from rlaif.pages.parts import (
     BLUE,
     GREY,
     ORANGE,
     RED,
     Report,
-    cell,
     count,
     decimal,
     half_width,
@@ -93,7 +93,7 @@ def _number(n: int, noun: str) -> str:
 
 def _verdict(name: str, section: Report) -> str:
     marked, compared = section["marked"][name], section["compared"][name]
-    title = f"**{cell(name)}**:"
+    title = f"**{text(name)}**:"
     if compared is None:
         return f"{title} nothing to compare: one check only, or too few prompts scored at two checks."
     change, reward = interval(compared, "change", decimal), interval(compared, "reward_change", decimal)
@@ -160,7 +160,7 @@ def _plot(section: Report) -> Any:
     for step in marked & set(x_of):
         panels[0].axvline(x_of[step], color=RED, linestyle="--", linewidth=1)
     for axes, (name, at) in zip(panels[1:], marks, strict=True):
-        axes.set_ylabel(name)
+        axes.set_ylabel(label(name))
         _draw(axes, [(row, row["scores"][name], "mean") for row in checks], ORANGE, steps)
         value_of = {row["step"]: row["scores"][name]["mean"] for row in checks}
         if at is None or at not in x_of:

@@ -12,6 +12,7 @@ from typing import Any
 
 from rlaif.files.sources import fingerprint
 from rlaif.judging.prompts import load_template
+from rlaif.pages.markdown import cell, code, fenced, link, text
 from rlaif.pages.parts import count, decimal, interval, percent, table
 from rlaif.publish.card import NOT_MEASURED, UNKNOWN, CardFields, front_matter, known_or, render, size_category
 from rlaif.publish.checks import CHECKS
@@ -86,7 +87,7 @@ def dataset_card(
     title = fields.pretty_name or (repo_id.split("/")[-1] if repo_id else "Preferences")
     body = "\n\n".join(
         [
-            f"# {title}",
+            f"# {text(title)}",
             _opening(published, total),
             _loading(published, repo_id or "."),
             _example(published),
@@ -145,7 +146,7 @@ def _example(published: Published) -> str:
             return {key: short(part) for key, part in value.items()}
         return value
 
-    return "## A row\n\n" + _fenced(json.dumps(short(published.example), indent=2, ensure_ascii=False), "json")
+    return "## A row\n\n" + fenced(json.dumps(short(published.example), indent=2, ensure_ascii=False), "json")
 
 
 _MEANING = {
@@ -186,7 +187,7 @@ def _columns(published: Published) -> str:
     meaning = _MEANING | ({} if "votes" in published.rows else {"id": "of the pair"})
     if not published.origin.judge:
         meaning |= {"judge": "who judged; `label`: the verdict came with the pair", "template": "of the judge's prompt"}
-    rows = [[f"`{name}`", meaning.get(name, "")] for name in published.example]
+    rows = [[code(name, in_cell=True), meaning.get(name, "")] for name in published.example]
     others = [_OTHERS[config] for config in published.rows if config in _OTHERS]
     return "\n\n".join(["## Columns", table(["`default`", "meaning"], rows), *others])
 
@@ -196,42 +197,42 @@ def _making(published: Published, names: Mapping[str, str]) -> str:
     rows = [*_sources(origin, names), *_judging(published, names)]
     if origin.build:
         c = origin.build.config
-        kept = f"|z - 0.5| > {c.get('tie_band')}, max(z, 1 - z) >= {c.get('min_confidence')}"
+        kept = f"\\|z - 0.5\\| > {c.get('tie_band')}, max(z, 1 - z) >= {c.get('min_confidence')}"
         shares = f"test {c.get('test')}, validation {c.get('validation')}, the rest train; seed {c.get('seed')}"
         rows.append(["kept", kept + ("; both orders agree" if c.get("consistent") else "")])
-        rows.append(["splits", f"by hash of {c.get('split_by')}: {shares}"])
+        rows.append(["splits", f"by hash of {cell(c.get('split_by'))}: {cell(shares)}"])
         manifest = origin.build.manifest
         versions = manifest.get("versions", {})
-        rows.append(["versions", ", ".join(f"{n} {v}" for n, v in versions.items() if v and n in _VERSIONS)])
-        rows.append(["finished", known_or(manifest.get("finished"))])
-        rows.append(["code of rlaif", f"commit {known_or(manifest.get('git_commit'))}"])
-    return "\n\n".join(["## How it was made", table(["step", ""], _safe(rows)), *_template(published)])
+        rows.append(["versions", cell(", ".join(f"{n} {v}" for n, v in versions.items() if v and n in _VERSIONS))])
+        rows.append(["finished", cell(known_or(manifest.get("finished")))])
+        rows.append(["code of rlaif", f"commit {cell(known_or(manifest.get('git_commit')))}"])
+    return "\n\n".join(["## How it was made", table(["step", ""], rows), *_template(published)])
 
 
 def _sources(origin: Origin, names: Mapping[str, str]) -> list[list[str]]:
     """Where prompts and responses come from."""
     if origin.sample:
         c, report = origin.sample.config, origin.sample.report
-        policies = " and ".join(f"`{public_name(c[key], names)}`" for key in ("policy", "policy_b") if c.get(key))
+        policies = " and ".join(_name(public_name(c[key], names)) for key in ("policy", "policy_b") if c.get(key))
         sampling = f"temperature {c.get('temperature')}, top-p {c.get('top_p')}, seed {c.get('seed')}"
         return [
-            ["prompts", f"`{public_name(c.get('prompts'), names)}`, {count(report.get('prompts'))} of them"],
-            ["responses", f"{c.get('samples')} a prompt from {policies}"],
-            ["sampling", f"{sampling}, at most {c.get('max_new_tokens')} tokens"],
+            ["prompts", f"{_name(public_name(c.get('prompts'), names))}, {count(report.get('prompts'))} of them"],
+            ["responses", f"{cell(c.get('samples'))} a prompt from {policies}"],
+            ["sampling", cell(f"{sampling}, at most {c.get('max_new_tokens')} tokens")],
         ]
     if origin.convert:
         c, report = origin.convert.config, origin.convert.report
         source = str(c.get("source"))
         mark = origin.convert.manifest.get("inputs", {}).get(source, source)
-        where = f"`{public_name(source, names)}`" + (f" (`{mark}`)" if mark != source else "")
-        where += f", {count(report.get('rows'))} rows in the format {known_or(report.get('source_format'))}"
+        where = _name(public_name(source, names)) + (f" ({_name(mark)})" if mark != source else "")
+        where += f", {count(report.get('rows'))} rows in the format {cell(known_or(report.get('source_format')))}"
         return [["prompts and responses", where], ["sampling", UNKNOWN]]
     step, name = (origin.judge, "pairs") if origin.judge else (origin.build, "judgments")
     source = str(step.config.get(name)) if step else ""
     mark = step.manifest.get("inputs", {}).get(source, source) if step else ""
     if not source:
         return [["prompts and responses", UNKNOWN], ["sampling", UNKNOWN]]
-    where = f"`{public_name(source, names)}`" + (f" (`{mark}`)" if mark != source else "")
+    where = _name(public_name(source, names)) + (f" ({_name(mark)})" if mark != source else "")
     return [["prompts and responses", f"{where}; where these come from is {UNKNOWN}"], ["sampling", UNKNOWN]]
 
 
@@ -251,33 +252,33 @@ def _judging(published: Published, names: Mapping[str, str]) -> list[list[str]]:
         "mean": "the mean of P(`response_a` is preferred) over its votes and orders",
         "log_odds": "the sigmoid of the mean log-odds over its votes and orders",
     }
-    revision = f", revision {c['judge_revision']}" if c.get("judge_revision") else ""
+    revision = f", revision {cell(c['judge_revision'])}" if c.get("judge_revision") else ""
     return [
         *rows,
-        ["asked as", f"{c.get('judge')}{revision}, template `{public_name(c.get('template'), names)}`"],
-        ["orders", f"{orders.get(str(c.get('orders')), UNKNOWN)}; votes in each: {c.get('samples')}"],
+        ["asked as", f"{cell(c.get('judge'))}{revision}, template {_name(public_name(c.get('template'), names))}"],
+        ["orders", f"{orders.get(str(c.get('orders')), UNKNOWN)}; votes in each: {cell(c.get('samples'))}"],
         ["z is", combined.get(str(c.get("combine")), UNKNOWN)],
         ["read from", _counts(judge.report.get("methods")) or UNKNOWN],
-        ["judge's temperature", known_or(c.get("temperature"))],
+        ["judge's temperature", cell(known_or(c.get("temperature")))],
         ["calibration", "none: z is the judge's own probability"],
     ]
+
+
+def _name(value: Any) -> str:
+    return code(value, in_cell=True)
 
 
 def _judge_name(judge: str | None, template: str | None, names: Mapping[str, str]) -> str:
     if judge == "label":
         return "labels that came with the pairs"
-    return f"`{known_or(public_name(judge, names))}`, template `{known_or(template)}`"
+    return f"{_name(known_or(public_name(judge, names)))}, template {_name(known_or(template))}"
 
 
 _VERSIONS = ("rlaif", "python", "torch", "transformers", "aiohttp", "datasets")
 
 
-def _safe(rows: list[list[str]]) -> list[list[str]]:
-    return [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-
-
 def _counts(values: Mapping[str, int] | None) -> str:
-    return ", ".join(f"{name} {count(value)}" for name, value in (values or {}).items())
+    return ", ".join(f"{cell(name)} {count(value)}" for name, value in (values or {}).items())
 
 
 def _template(published: Published) -> list[str]:
@@ -292,13 +293,8 @@ def _template(published: Published) -> list[str]:
     if template.hash not in {used for _, used in published.judges}:
         return []
     system = f"[system]\n{template.system}\n\n[user]\n" if template.system else ""
-    labels = " or ".join(f"`{label}`" for label in template.labels)
-    return [f"What the judge was asked, and answered with {labels}:\n\n{_fenced(system + template.user, 'text')}"]
-
-
-def _fenced(text: str, language: str) -> str:
-    fence = "`" * max(3, max((len(run) for run in re.findall("`+", text)), default=0) + 1)
-    return f"{fence}{language}\n{text}\n{fence}"
+    labels = " or ".join(code(label) for label in template.labels)
+    return [f"What the judge was asked, and answered with {labels}:\n\n{fenced(system + template.user, 'text')}"]
 
 
 def judge_report(origin: Origin, evaluation: Path | None) -> Mapping[str, Any]:
@@ -350,7 +346,7 @@ def _quality(published: Published, report: Mapping[str, Any]) -> str:
         ["probability on the two labels", _or_not(decimal(report.get("label_mass")))],
     ]
     note = f"Measured on all judged pairs, before anything was left out. {seen}"
-    return "\n\n".join(["## Measured quality", table(["of the judge", ""], _safe(rows)), note])
+    return "\n\n".join(["## Measured quality", table(["of the judge", ""], rows), note])
 
 
 def _or_not(text: str) -> str:
@@ -378,13 +374,13 @@ def _checks(published: Published, searched: Searched) -> str:
     left = {f"{reason} (by `rlaif build`)": n for reason, n in built.items()}
     left |= {CHECKS[name].what: n for name, n in published.left_out.items()}
     benchmarks = "; ".join(
-        f"{name} ({count(items)} prompts, `{mark}`)" for name, (items, mark) in searched.benchmarks.items()
+        f"{text(name)} ({count(items)} prompts, {code(mark)})" for name, (items, mark) in searched.benchmarks.items()
     )
     lines = [
         "## Checked, and left out",
         f"Before publishing, all {count(len(published.checked.ids))} rows were checked, ties and unjudged ones too; "
         "`report.json` has samples.",
-        table(["rows with", "found", "kinds"], _safe(rows)),
+        table(["rows with", "found", "kinds"], rows),
         f"Texts are much alike from a Jaccard similarity of {searched.similarity} of their word pairs (MinHash)."
         + (
             f" A prompt is a benchmark's where {searched.coverage:.0%} of the benchmark's words stand in word 8-grams "
@@ -423,15 +419,15 @@ def _cost(published: Published, terms: Terms) -> str:
 
 
 def _rights(fields: CardFields, terms: Terms) -> str:
-    license = fields.license if fields.license != "other" else f"[{fields.license_name}]({fields.license_link})"
+    license = fields.license if fields.license != "other" else link(fields.license_name, str(fields.license_link))
     rows = [
         ["this dataset", license],
-        ["the prompts", terms.prompts],
-        ["the response models' output", terms.responses],
-        ["the judge's output", terms.judge],
+        ["the prompts", cell(terms.prompts)],
+        ["the response models' output", cell(terms.responses)],
+        ["the judge's output", cell(terms.judge)],
         ["languages", ", ".join(fields.language) or UNKNOWN],
     ]
-    return "## Licence and terms\n\n" + table(["", ""], _safe(rows))
+    return "## Licence and terms\n\n" + table(["", ""], rows)
 
 
 def _use(published: Published) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlaif.pages.parts import Report, cell, count, decimal, interval, known, percent, table
+from rlaif.pages.markdown import cell, code, link, text
+from rlaif.pages.parts import Report, count, decimal, interval, known, percent, table
 from rlaif.publish.card import NOT_MEASURED, UNKNOWN, CardFields, front_matter, known_or, render
 from rlaif.publish.lineage import Source
 from rlaif.publish.model_facts import ModelFacts
@@ -27,7 +28,7 @@ def model_card(facts: ModelFacts, fields: CardFields) -> str:
     """The whole README.md."""
     reward = facts.kind == "reward_model"
     sections = [
-        f"# {facts.title}",
+        f"# {text(facts.title)}",
         _opening(facts),
         "## How to use it",
         *(reward_snippets(facts) if reward else policy_snippets(facts)),
@@ -95,9 +96,9 @@ def _opening(facts: ModelFacts) -> str:
 
 def _link(source: Source, kind: str = "") -> str:
     if not source.hub_id:
-        return f"`{source.name}`"
-    revision = f" at revision `{source.revision}`" if source.revision else ""
-    return f"[{source.hub_id}](https://huggingface.co/{kind}{source.hub_id}){revision}"
+        return code(source.name, in_cell=True)
+    revision = f" at revision {code(source.revision, in_cell=True)}" if source.revision else ""
+    return f"{link(source.hub_id, f'https://huggingface.co/{kind}{source.hub_id}')}{revision}"
 
 
 def _short(number: int) -> str:
@@ -136,12 +137,12 @@ def _meaning(facts: ModelFacts) -> str:
         "ECE below says how far that is from the truth."
     )
     how = {
-        "chat": f"the tokenizer's chat template (hash `{facts.rendering['template_hash']}`), a text being one user "
+        "chat": f"the tokenizer's chat template (hash {code(facts.rendering['template_hash'])}), a text being one user "
         "message, up to and with the EOS of the response",
         "plain": "prompt, response and EOS, without a chat template",
         "pair": "prompt and response as an encoder's two segments",
     }[facts.rendering["kind"]]
-    eos = f"; EOS `{facts.rendering['eos_token']}`" if facts.rendering["eos_token"] else ""
+    eos = f"; EOS {code(facts.rendering['eos_token'])}" if facts.rendering["eos_token"] else ""
     rendering = (
         f"**Rendering**: {how}{eos}; at most {count(reward.max_length)} tokens. Another format gives other numbers; "
         "`rlaif.json` records this one."
@@ -160,7 +161,9 @@ def _reward_numbers(facts: ModelFacts) -> list[str]:
         if (held_out.get(f"against_{name}") or {}).get("measured")
     ]
     measured = facts.evaluation or {}
-    by = {"gold": f"`{measured.get('gold')}`", "label": "labels", "judge": "z"}[measured.get("accuracy_by", "judge")]
+    by = {"gold": code(measured.get("gold"), in_cell=True), "label": "labels", "judge": "z"}[
+        measured.get("accuracy_by", "judge")
+    ]
     if measured.get("measured") and f"against {by}" not in [title for title, *_ in columns]:
         columns.append((f"against {by}", measured, {}, "truth"))
     if not columns:
@@ -188,8 +191,8 @@ def _reward_numbers(facts: ModelFacts) -> list[str]:
         longer = measured.get("longer_wins", {})
         shown = ", ".join(f"{percent(longer[key])} by {word}" for key, word in _SIDES.items() if key in longer)
         lines.append(
-            f"Measured by `rlaif evaluate` on {count(measured['pairs'])} pairs, split `{measured['split']}` of "
-            f"`{measured['preferences']}`" + (f"; there the longer response wins {shown}." if shown else ".")
+            f"Measured by `rlaif evaluate` on {count(measured['pairs'])} pairs, split {code(measured['split'])} of "
+            f"{code(measured['preferences'])}" + (f"; there the longer response wins {shown}." if shown else ".")
         )
     if "against labels" not in [title for title, *_ in columns]:
         lines.append(f"Against labels from elsewhere: {NOT_MEASURED}.")
@@ -209,7 +212,7 @@ def _held_out_name(facts: ModelFacts, rows: str) -> str:
     if _is_file(facts):
         return f"{rows} that it was trained on: its data is a file, which has no splits"
     split = facts.manifest.get("config", {}).get("test_split")
-    return f"held-out {rows}" + (f" (split `{split}` of its data)" if split else "")
+    return f"held-out {rows}" + (f" (split {code(split)} of its data)" if split else "")
 
 
 def _is_file(facts: ModelFacts) -> bool:
@@ -279,20 +282,23 @@ def _evaluated(report: Report) -> list[str]:
         return interval(row, "win_rate", percent) + ("" if None in counts else f"; {' / '.join(map(count, counts))}")
 
     measures: list[tuple[str, Callable[[Report], str]]] = [
-        (f"win rate over `{baseline}` by judge", lambda row: wins(row, "judge")),
-        (f"win rate over `{baseline}` by gold reward", lambda row: wins(row, "gold")),
+        (f"win rate over {code(baseline, in_cell=True)} by judge", lambda row: wins(row, "judge")),
+        (f"win rate over {code(baseline, in_cell=True)} by gold reward", lambda row: wins(row, "gold")),
         ("gold reward", lambda row: interval(row, "gold_reward", decimal)),
         ("reward model's score", lambda row: interval(row, "reward", decimal)),
-        (f"KL to `{report['reference']}` (nats a response)", lambda row: interval(row, "kl", decimal)),
+        (
+            f"KL to {code(report['reference'], in_cell=True)} (nats a response)",
+            lambda row: interval(row, "kl", decimal),
+        ),
         ("length (tokens)", lambda row: interval(row, "length", lambda value: decimal(value, 1))),
         ("cut off without EOS", lambda row: percent(row.get("no_eos"))),
     ]
     rows = [[title, *map(show, policies.values())] for title, show in measures]
-    head = ["", *(f"`{other}`" + (" (this model)" if other == name else "") for other in policies)]
+    head = ["", *(code(other, in_cell=True) + (" (this model)" if other == name else "") for other in policies)]
     return [
         _conditions(report),
         table(head, [row for row in rows if set(row[1:]) != {"–"}]),
-        *report["notes"],
+        *map(text, report["notes"]),
     ]
 
 
@@ -301,15 +307,15 @@ def _conditions(report: Report) -> str:
     sampling, prompts, judge = report["sampling"], report["prompts"], report["judge"]
     drawn = f"sampled at temperature {sampling['temperature']:g}, top-p {sampling['top_p']:g}"
     words = [
-        f"`rlaif evaluate` on {count(prompts['count'])} prompts of `{prompts['source']}`; one response a prompt, "
+        f"`rlaif evaluate` on {count(prompts['count'])} prompts of {code(prompts['source'])}; one response a prompt, "
         f"{'greedy' if sampling['temperature'] == 0 else drawn}, at most {count(sampling['max_new_tokens'])} tokens. "
         "Brackets: 95 % intervals over prompts. Win rates: ties count half; wins / ties / losses.",
-        f"Judge: `{judge['model']}`, template `{judge['template']}`, both orders averaged."
+        f"Judge: {code(judge['model'])}, template {code(judge['template'])}, both orders averaged."
         if judge
         else f"By a judge: {NOT_MEASURED}.",
     ]
-    words += [f"Gold reward: `{report['gold']}`."] if report["gold"] else []
-    words += [f"Reward model: `{report['reward_model']}`, less its zero point."] if report["reward_model"] else []
+    words += [f"Gold reward: {code(report['gold'])}."] if report["gold"] else []
+    words += [f"Reward model: {code(report['reward_model'])}, less its zero point."] if report["reward_model"] else []
     return " ".join(words)
 
 
@@ -320,7 +326,7 @@ def _overoptimization(facts: ModelFacts) -> list[str]:
     verdicts = []
     for name, at in section["marked"].items():
         compared = section["compared"][name]
-        line = f"- `{name}`: " + ("not marked" if at is None else f"**marked at step {at}**")
+        line = f"- {code(name)}: " + ("not marked" if at is None else f"**marked at step {at}**")
         if compared:
             line += (
                 f"; from step {compared['best_step']}, its best before, to step {compared['step']} it changed by "
@@ -342,7 +348,7 @@ def _chosen(run: Report) -> str:
     """What the responses that it learned have, beside single ones of the model that answered."""
     one, best = run["by_n"][0], run["by_n"][-1]
     means = [("reward", best["reward"], one["reward"])]
-    means += [(f"`{name}`", best["scores"][name]["mean"], one["scores"][name]["mean"]) for name in best["scores"]]
+    means += [(code(name), best["scores"][name]["mean"], one["scores"][name]["mean"]) for name in best["scores"]]
     words = ", ".join(f"{name} {decimal(value)} ({decimal(single)})" for name, value, single in means)
     return (
         f"It learned the best of {count(best['n'])} responses of the model that it started from to each of "
@@ -421,7 +427,7 @@ _LOSSES = {
 def _training(facts: ModelFacts) -> list[str]:
     rows = [*_data_rows(facts)]
     if facts.start:
-        chain = " ← ".join(_link(source) + (f" ({source.note})" if source.note else "") for source in facts.start)
+        chain = " ← ".join(_link(source) + (f" ({cell(source.note)})" if source.note else "") for source in facts.start)
         rows.append(["started from", chain])
     reward = "chosen by" if facts.command == "recipes/best_of_n.py" else "rewarded"
     rows += [[reward, cell("; ".join(facts.rewards))]] if facts.rewards else []
@@ -429,9 +435,9 @@ def _training(facts: ModelFacts) -> list[str]:
     versions = ", ".join(f"{name} {value}" for name, value in facts.manifest.get("versions", {}).items() if value)
     commit = facts.manifest.get("git_commit")
     rows += [
-        ["versions", versions or UNKNOWN],
-        ["code of rlaif", f"commit `{commit}`" if commit else UNKNOWN],
-        ["finished", known_or(facts.manifest.get("finished"))],
+        ["versions", cell(versions or UNKNOWN)],
+        ["code of rlaif", f"commit {code(commit, in_cell=True)}" if commit else UNKNOWN],
+        ["finished", cell(known_or(facts.manifest.get("finished")))],
     ]
     return [table(["", ""], rows)]
 
@@ -445,8 +451,8 @@ def _data_rows(facts: ModelFacts) -> list[list[str]]:
     left_out = f"; {count(train['too_long'])} too long, left out" if known(train.get("too_long")) else ""
     where = "" if data.hub_id else " (not on the Hub, as far as is known)"
     rows = [
-        ["training data", _link(data, "datasets/") + (f", split `{split}`" if split else "") + where],
-        ["… fingerprint", f"`{data.fingerprint}`" if data.fingerprint else UNKNOWN],
+        ["training data", _link(data, "datasets/") + (f", split {code(split, in_cell=True)}" if split else "") + where],
+        ["… fingerprint", code(data.fingerprint, in_cell=True) if data.fingerprint else UNKNOWN],
         ["… used", known_or(_rows_used(facts)) + left_out],
     ]
     return [*rows, *([["… whose preferences", cell(data.note)]] if data.note else [])]
@@ -559,14 +565,14 @@ _POLICY_NUMBERS = (
 
 
 def _licences(facts: ModelFacts, fields: CardFields) -> str:
-    ours = fields.license if fields.license != "other" else f"[{fields.license_name}]({fields.license_link})"
+    ours = fields.license if fields.license != "other" else link(fields.license_name, str(fields.license_link))
     rows = [["this model", f"{ours} (stated by its publisher)"]]
     if facts.base:
-        rows.append([f"base model {_link(facts.base)}", known_or(facts.base.license)])
+        rows.append([f"base model {_link(facts.base)}", cell(known_or(facts.base.license))])
     else:
         rows.append(["base model", UNKNOWN])
     data = _link(facts.data, "datasets/") if facts.data else ""
-    rows.append([f"training data {data}".strip(), known_or(facts.data.license if facts.data else None)])
+    rows.append([f"training data {data}".strip(), cell(known_or(facts.data.license if facts.data else None))])
     language = ", ".join(fields.language) or UNKNOWN
     return f"{table(['', 'licence'], rows)}\n\nLanguage: {language}."
 
