@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 from support import save_model, tiny_llama
 from support.bad import run_here
-from support.programs import ROOT
+from support.programs import ROOT, rlaif_env
 from support.tokenizers import byte_tokenizer
 
 from rlaif.models.weights import not_finite
@@ -66,6 +68,29 @@ def test_a_checkpoint_of_weights_that_are_nan_is_not_saved(
     assert run("recipes/sft.py", world, tmp_path, *words) == 1
     assert "after step 1 of 2 NaN or infinity is in" in capfd.readouterr().err
     assert not list(tmp_path.glob("out/checkpoint-*"))
+
+
+def test_processes_that_share_the_weights_fail_together(world: Path, tmp_path: Path) -> None:
+    """FSDP2: each holds a shard, and looks at that alone."""
+    launch = (ROOT / "recipes/accelerate/fsdp2.yaml").read_text(encoding="utf-8")
+    for old, new in (("processes: 8", "processes: 2"), ("use_cpu: false", "use_cpu: true"), ("bf16", '"no"')):
+        assert old in launch
+        launch = launch.replace(old, new)
+    (tmp_path / "launch.yaml").write_text(launch, encoding="utf-8")
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "launch.yaml"]
+    words = [word.replace("@", f"{world}/") for word in PROGRAMS["recipes/sft.py"]]
+    words += ["--model", f"{world}/model", *QUICK, "--learning_rate", "3e39", "--max_steps", "1"]
+    done = subprocess.run(
+        [*launcher, "--main_process_port", "0", str(ROOT / "recipes/sft.py"), *words],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=rlaif_env(),
+    )
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert "after step 1 of 1 NaN or infinity is in" in errors[0]
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
