@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 __all__ = ["check_files", "check_finite", "check_loaded", "holds_whole_model", "is_head", "not_finite", "some"]
 
-_INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_WHOLE = ("model.safetensors", "pytorch_model.bin", *_INDICES)
+_WHOLE = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 # Buffers that old checkpoints hold and newer code computes, and what quantization keeps beside a weight.
 _COMPUTED = re.compile(
     r"(rotary_emb\.inv_freq|inv_freq|position_ids|masked_bias|attn\.bias|attention\.bias|cos_cached|sin_cached"
@@ -48,21 +47,28 @@ def some(names: Iterable[str], most: int = 3) -> str:
 
 def check_files(model: str | Path) -> None:
     """A ValueError that names the file of weights that is missing, empty or cut short; of a Hub id nothing is known."""
-    folder = Path(model)
-    if not folder.is_dir():
-        return
-    for name in _INDICES:
-        if (folder / name).is_file():
-            for shard in sorted(_shards(folder / name)):
-                if not (folder / shard).is_file():
-                    raise ValueError(
-                        f"{folder / name} names {shard}, which is not there; copy or download the whole model again."
-                    )
-    for file in sorted(folder.glob("*.bin")):
-        if file.name.startswith(("pytorch_model", "adapter_model")) and not file.stat().st_size:
+    for file in _loaded(Path(model)):
+        if file.suffix == ".safetensors":
+            _check_safetensors(file)
+        elif not file.stat().st_size:
             raise ValueError(f"{file} is empty; copy or download it again.")
-    for file in sorted(folder.glob("*.safetensors")):
-        _check_safetensors(file)
+
+
+def _loaded(folder: Path) -> Iterator[Path]:
+    """The files of weights in a folder that are loaded: of several, those that transformers and PEFT prefer."""
+    for group in (_WHOLE, ("adapter_model.safetensors", "adapter_model.bin")):
+        name = next((name for name in group if (folder / name).is_file()), None)
+        if name is None:
+            continue
+        if not name.endswith(".index.json"):
+            yield folder / name
+            continue
+        for shard in sorted(_shards(folder / name)):
+            if not (folder / shard).is_file():
+                raise ValueError(
+                    f"{folder / name} names {shard}, which is not there; copy or download the whole model again."
+                )
+            yield folder / shard
 
 
 def _shards(index: Path) -> set[str]:
