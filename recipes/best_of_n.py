@@ -152,6 +152,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
+    from rlaif.models.stops import stops_of
     from rlaif.training.data import demonstrations, policy_prompts, report_too_long
     from rlaif.training.models import context_length, is_adapter, load_policy, lora
     from rlaif.training.saving import put_in_place, save
@@ -267,7 +268,8 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
                 f"all {len(best)} best responses were cut off at max_new_tokens = {data_config.max_new_tokens}; "
                 "expected some that end. Raise it."
             )
-        chosen = demonstrations(datasets.Dataset.from_list(whole), tokenizer, rendering, args.max_length)
+        stops = stops_of(model_config.model, tokenizer)
+        chosen = demonstrations(datasets.Dataset.from_list(whole), tokenizer, rendering, args.max_length, stops)
         if line := report_too_long("best", chosen, args.max_length):
             say(line)
         set_seed(args.seed)

@@ -68,6 +68,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
+    from rlaif.models.stops import stops_of
     from rlaif.training.data import check_sides, dpo_pairs, ledger, on_disk, report_too_long
     from rlaif.training.models import is_adapter, load_policy, lora
     from rlaif.training.saving import put_in_place, save
@@ -85,8 +86,9 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     if data_config.test_split:
         test = load_preferences(dataset, data_config.test_split, config_name, bad, left_out)
     check_sides(train, args.preference_loss)
-    pairs = dpo_pairs(train, tokenizer, rendering, args.max_length)
-    test_pairs = dpo_pairs(test, tokenizer, rendering, args.max_length) if test else None
+    stops = stops_of(model_config.model, tokenizer, model_config.model_revision)
+    pairs = dpo_pairs(train, tokenizer, rendering, args.max_length, stops)
+    test_pairs = dpo_pairs(test, tokenizer, rendering, args.max_length, stops) if test else None
     for split, rows in ((data_config.train_split, pairs), (data_config.test_split, test_pairs)):
         if rows is not None and (line := report_too_long(split, rows, args.max_length)):
             say(line)

@@ -71,6 +71,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
+    from rlaif.models.stops import stops_of
     from rlaif.training.data import check_plain, demonstrations, ledger, report_too_long
     from rlaif.training.models import is_adapter, load_policy, lora
     from rlaif.training.saving import put_in_place, save
@@ -89,8 +90,9 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
 
     train = load(data_config.train_split)
     test = load(data_config.test_split) if data_config.test_split else None
-    rows = demonstrations(train, tokenizer, rendering, args.max_length)
-    test_rows = demonstrations(test, tokenizer, rendering, args.max_length) if test else None
+    stops = stops_of(model_config.model, tokenizer, model_config.model_revision)
+    rows = demonstrations(train, tokenizer, rendering, args.max_length, stops)
+    test_rows = demonstrations(test, tokenizer, rendering, args.max_length, stops) if test else None
     for split, data in ((data_config.train_split, rows), (data_config.test_split, test_rows)):
         if data is not None and (line := report_too_long(split, data, args.max_length)):
             say(line)

@@ -13,9 +13,9 @@ before it; a `system` column is its system turn (reward_models/README.md). A row
 as `source_reward` and so on.
 
 Rewards are raw scores minus the model's zero point, so 0 is an average response of its training data. A conversation
-that is longer than the model was trained for gets null, and is counted. Input may be JSONL, Parquet, a `datasets`
-folder or a Hub id. Beside the output stands its manifest (scored.jsonl.manifest.json); only a file that has this
-program's is written anew.
+that is longer than the model was trained for, or that its chat template refuses, gets null, and is counted. Input may
+be JSONL, Parquet, a `datasets` folder or a Hub id. Beside the output stands its manifest (scored.jsonl.manifest.json);
+only a file that has this program's is written anew.
 """
 
 from __future__ import annotations
@@ -83,9 +83,10 @@ def score(settings: Any) -> dict[str, Any]:
     from rlaif.files.rows import read_rows
     from rlaif.files.sources import OneKind, write_jsonl
     from rlaif.models.reward_model import RewardModel
+    from rlaif.models.spelling import REFUSED
 
     # ---- load
-    rows, prompts, responses = [], [], []
+    rows, prompts, responses, places = [], [], [], []
     columns: tuple[str, ...] | None = None
     kind, bad = OneKind(), BadRows(settings.on_bad_row)
     for where, row in read_rows(settings.input, settings.split, settings.config_name, bad):
@@ -96,6 +97,7 @@ def score(settings: Any) -> dict[str, Any]:
             prompts.append(prompt)
             responses.append(texts)
             rows.append(row)
+            places.append(where)
     if columns is None or not rows:
         why = f" Left out: {len(bad.rows)}, the first {bad.first}" if bad.rows else ""
         raise ValueError(f"{settings.input} has no {'usable ' if why else ''}rows; expected at least one.{why}")
@@ -108,6 +110,13 @@ def score(settings: Any) -> dict[str, Any]:
         tokens=settings.batch_tokens,
         progress=True,
     ).reshape(len(rows), len(columns))
+    refused = {at // len(columns): why for at, why in reversed(reward_model.refused.items())}
+    if refused:
+        first = min(refused)
+        what = f"{len(refused)} of {len(rows)} rows cannot be scored; the first, {places[first]}: {refused[first]}"
+        if len(refused) == len(rows):
+            raise ValueError(f"{what}. Change the rows, or use another reward model.")
+        config.warn(f"{what}; their rewards are null")
     rewards = scores - reward_model.zero
     temperature = reward_model.card.temperature or 1.0
 
@@ -124,10 +133,11 @@ def score(settings: Any) -> dict[str, Any]:
 
     return {
         "rows": len(rows),
-        "ledger": bad.ledger(len(rows), len(rows), {}),
+        "ledger": bad.ledger(len(rows), len(rows) - len(refused), {REFUSED: len(refused)} if refused else {}),
         "responses": scores.size,
         "scored": scores.size - reward_model.unscored,
-        "too_long": reward_model.unscored,
+        "too_long": reward_model.unscored - len(reward_model.refused),
+        "refused": len(reward_model.refused),
         "assumed": reward_model.assumed,
     }
 

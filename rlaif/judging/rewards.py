@@ -46,6 +46,7 @@ from rlaif.judging.rating import RatingMethod, Ratings, rate_here
 from rlaif.judging.settings import load_judge, load_rater
 from rlaif.judging.trouble import trouble
 from rlaif.models.base import served_by
+from rlaif.models.rendering import Unrenderable
 from rlaif.models.reward_model import RewardModel, RewardModelCard
 from rlaif.records import Pair, Prompt, Response, last_user_text
 
@@ -204,12 +205,25 @@ def rendering_assumed(reward: Any) -> str | None:
 
 
 def too_long_to_score(reward: Any, prompts: Sequence[Prompt], response_tokens: int) -> str | None:
-    """The line that says for how many prompts a response may be too long for a reward model; None where for none."""
+    """The line that says for how many prompts a response may be too long for a reward model; None where for none.
+
+    It warns of prompts that the model's chat template refuses; where it refuses all of them, that is a ValueError.
+    """
     if not isinstance(reward, RewardModelReward):
         return None
     model = reward.model
     room = model.card.max_length - response_tokens
-    count = sum(len(model.rendering.encode_prompt(model.tokenizer, prompt)) > room for prompt in prompts)
+    count, refused = 0, []
+    for prompt in prompts:
+        try:
+            count += len(model.rendering.encode_prompt(model.tokenizer, prompt)) > room
+        except Unrenderable as error:
+            refused.append(str(error))
+    if refused:
+        what = f"{len(refused)} of {len(prompts)} prompts cannot be scored by {reward.__name__}: {refused[0]}"
+        if len(refused) == len(prompts):
+            raise ValueError(f"{what}. Change the prompts, or use another reward model.")
+        warn(f"{what}; their responses are left out of the learning (`unscored`)")
     if not count:
         return None
     return (
@@ -297,7 +311,11 @@ class RewardModelReward(_Reward):
         scores_B = self.model.score(prompts, [completion_text(c) for c in completions], tokens=self.tokens)
         rewards_B = scores_B - self.model.zero
         reason = f"longer than the {self.model.card.max_length} tokens that the reward model takes"
-        return [(None, reason) if math.isnan(reward) else (float(reward), "") for reward in rewards_B]
+        refused = self.model.refused
+        return [
+            (None, refused.get(at, reason)) if math.isnan(reward) else (float(reward), "")
+            for at, reward in enumerate(rewards_B)
+        ]
 
 
 class Replies:

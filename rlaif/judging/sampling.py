@@ -6,12 +6,14 @@ endpoint. Each response is drawn with noise of its own, which its prompt, the po
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rlaif.config import warn
 from rlaif.files.store import Store
 from rlaif.files.votes import refuse_older
 from rlaif.judging.ask import answers
@@ -20,6 +22,7 @@ from rlaif.judging.question import method_hash
 from rlaif.models.base import UNASKED, Call, Model, Reply
 from rlaif.models.parallel import process_count
 from rlaif.models.rendering import as_messages
+from rlaif.models.spelling import UNRENDERED
 from rlaif.records import Prompt
 
 __all__ = ["Completion", "Sampling", "api_policy", "complete", "completions_of", "local_policy"]
@@ -50,6 +53,11 @@ class Completion:
         if reply.reason is not None or reply.text is None:
             return cls(reply.key, None, reason=reply.reason or "no text", unasked=reply.finish == UNASKED)
         return cls(reply.key, reply.text, reply.usage.completion_tokens, reply.finish == "stop")
+
+    @property
+    def refused(self) -> bool:
+        """Whether the prompt cannot be rendered."""
+        return (self.reason or "").startswith(UNRENDERED)
 
 
 @dataclass(frozen=True)
@@ -145,17 +153,48 @@ def api_policy(
 
 
 def complete(
-    sampling: Sampling, prompts: Sequence[Prompt], folder: str | Path | None, label: str, counts: Counts | None = None
+    sampling: Sampling,
+    prompts: Sequence[Prompt],
+    folder: str | Path | None,
+    label: str,
+    counts: Counts | None = None,
+    places: Sequence[str] | None = None,
 ) -> list[list[Completion]]:
-    """The completions of each prompt, in the prompts' order; stored in `folder`/replies as they come."""
+    """The completions of each prompt, in the prompts' order; stored in `folder`/replies as they come.
+
+    One warning says of how many prompts a local policy's chat template leaves out a turn, before anything is written,
+    and one how many it refuses, with the first of them: its place of `places`, else its number.
+    """
     # As many prompts at once as this process has: writing wants large batches, and a text does not depend on its batch.
     chunk = max(1, min(2048, -(-len(prompts) // process_count())))
     counts = counts or Counts()
+    _warn_left_out(sampling.policy, prompts)
     if folder is not None:
         refuse_older(folder)
     with Store(folder) as store:
         values = answers(sampling, lambda: prompts, store, total=len(prompts), label=label, counts=counts, chunk=chunk)
-        return list(values)
+        done = list(values)
+    refused = [at for at, of_prompt in enumerate(done) if any(one.refused for one in of_prompt)]
+    if refused:
+        at = refused[0]
+        where = places[at] if places else f"prompt {at + 1}"
+        warn(f"{len(refused)} of {len(done)} prompts have no response; the first, {where}: {done[at][0].reason}")
+    return done
+
+
+def _warn_left_out(policy: Model, prompts: Sequence[Prompt]) -> None:
+    from rlaif.models.local import LocalModel
+
+    if not isinstance(policy, LocalModel):
+        return
+    left_out = Counter(tuple(policy.left_out(as_messages(prompt))) for prompt in prompts)
+    count = left_out.total() - left_out[()]
+    if count:
+        roles = " and the ".join(dict.fromkeys(role for roles in left_out for role in roles))
+        warn(
+            f"the chat template of {policy.name} leaves out the {roles} turn of {count} of {len(prompts)} prompts, and "
+            "they are answered without it. Put its words into a turn that is written, or use another template."
+        )
 
 
 def completions_of(sampling: Sampling, prompts: Sequence[Prompt], folder: str | Path) -> Iterator[list[Completion]]:

@@ -22,7 +22,7 @@ from rlaif.models.batching import plan_batches, split_on_oom
 from rlaif.models.drawing import Drawing
 from rlaif.models.loading import load_causal_lm, load_tokenizer, model_fingerprint
 from rlaif.models.rendering import Rendering, Unrenderable, stop_ids
-from rlaif.models.spelling import Spelling, text_ids
+from rlaif.models.spelling import UNRENDERED, Spelling, text_ids
 from rlaif.models.stops import saved_stops
 from rlaif.models.templates import start_ids, written
 from rlaif.records import Message
@@ -177,6 +177,10 @@ class LocalModel(RoundModel):
         kwargs = self._kwargs(call.setting("chat_template_kwargs"))
         return start_ids(self.tokenizer, self._taken(call.messages), call.prefill, **kwargs)
 
+    def left_out(self, messages: Sequence[Message]) -> list[str]:
+        """The roles of the turns that the chat template leaves out; a judge's system turn opens the user's then."""
+        return self._training.left_out(self.tokenizer, list(messages)) if self.rendering == "policy" else []
+
     @cached_property
     def _training(self) -> Rendering:
         return Rendering.of(self.tokenizer)
@@ -199,7 +203,7 @@ class LocalModel(RoundModel):
                         self.render(call.messages, call.setting("chat_template_kwargs")) + call.prefill
                     )
             except Unrenderable as error:
-                self._refused[call.key], ids = str(error), []
+                self._refused[call.key], ids = f"{UNRENDERED}{error}", []
             self._ids[call.key] = ids
         return self._ids[call.key]
 

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from rlaif.files.sources import write_json
 from rlaif.metrics import sigmoid
 from rlaif.models.batching import plan_batches, split_on_oom
-from rlaif.models.rendering import Rendering
+from rlaif.models.rendering import Encoded, Rendering, Unrenderable
 from rlaif.records import Prompt
 
 __all__ = ["METADATA", "RewardModel", "RewardModelCard"]
@@ -180,7 +180,9 @@ class RewardModel:
         tokenizer: its own.
         rendering: how a conversation becomes its tokens.
         card: the content of its `rlaif.json`.
-        unscored: how many conversations the last `score` left unscored (NaN): longer than `card.max_length`.
+        unscored: how many conversations the last `score` left unscored (NaN): longer than `card.max_length`, or
+            `refused`.
+        refused: of those, the ones that cannot be rendered: why, in the chat template's own words, by place.
         distinct: how many different ones it scored; one that is there several times is scored once.
     """
 
@@ -190,6 +192,7 @@ class RewardModel:
     card: RewardModelCard
     unscored: int = 0
     distinct: int = 0
+    refused: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _align(self.model)
@@ -243,7 +246,8 @@ class RewardModel:
     def score(
         self, prompts: Sequence[Prompt], responses: Sequence[str], *, tokens: int = 16384, progress: bool = False
     ) -> NDArray[np.float64]:
-        """The raw score of each response to its prompt: (N,), NaN where prompt and response exceed `max_length`.
+        """The raw score of each response to its prompt: (N,), NaN where prompt and response exceed `max_length`, and
+        where the chat template refuses them (`refused`).
 
         A conversation that is there several times is scored once (`distinct` counts them), so that equal ones have
         equal scores. Deterministic: batches follow from the lengths alone, so equal calls give equal bits. (A response
@@ -262,14 +266,11 @@ class RewardModel:
         if len(prompts) != len(responses):
             raise ValueError(f"got {len(prompts)} prompts and {len(responses)} responses; expected as many of both.")
         with quiet():  # a tokenizer warns of a sequence longer than its model's: those stay unscored
-            encoded = [
-                self.rendering.encode(self.tokenizer, prompt, response)
-                for prompt, response in zip(prompts, responses, strict=True)
-            ]
+            encoded = self._encoded(prompts, responses)
         scores_N = np.full(len(encoded), np.nan)
         alike: dict[Any, list[int]] = {}  # the places of each conversation
         for i, conversation in enumerate(encoded):
-            if len(conversation) <= self.card.max_length:
+            if i not in self.refused and len(conversation) <= self.card.max_length:
                 alike.setdefault((*conversation.ids, None, *(conversation.segments or ())), []).append(i)
         fits = [places[0] for places in alike.values()]
         self.unscored = len(encoded) - sum(map(len, alike.values()))
@@ -311,6 +312,17 @@ class RewardModel:
         for first, *others in alike.values():
             scores_N[others] = scores_N[first]
         return scores_N
+
+    def _encoded(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Encoded]:
+        """The conversations' tokens, none of what cannot be rendered."""
+        encoded, self.refused = [], {}
+        for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+            try:
+                encoded.append(self.rendering.encode(self.tokenizer, prompt, response))
+            except Unrenderable as error:
+                encoded.append(Encoded([], []))
+                self.refused[i] = str(error)
+        return encoded
 
     def probabilities(
         self,

@@ -25,7 +25,11 @@ from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
-__all__ = ["Spelling", "Unrenderable", "free_mark", "text_ids"]
+__all__ = ["REFUSED", "UNRENDERED", "Spelling", "Unrenderable", "free_mark", "text_ids"]
+
+
+UNRENDERED = "not rendered: "  # begins the reason of a reply to one
+REFUSED = "refused by the chat template"  # what a ledger calls the rows that are `Unrenderable`
 
 
 class Unrenderable(ValueError):  # noqa: N818 - it says what the conversation is

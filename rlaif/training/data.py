@@ -5,23 +5,27 @@
     SFT               input_ids, labels (-100 on the prompt)
     PPO               prompt, as it is, and the source's other columns
 
-What is longer than `max_length` tokens is left out and counted, never cut: half a response is not what was judged.
+What is longer than `max_length` tokens is left out and counted, never cut: half a response is not what was judged. So
+is a conversation that the chat template refuses, and one of which it leaves a turn out without a word: two opposite
+preferences under two system prompts would be learned as preferences under none.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from rlaif.config import warn
 from rlaif.errors.words import shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.sources import placed_prompt_rows
-from rlaif.models.rendering import Rendering
-from rlaif.models.spelling import Spelling, text_ids
+from rlaif.models.rendering import Encoded, Rendering, Unrenderable
+from rlaif.models.spelling import REFUSED, Spelling, text_ids
+from rlaif.records import Prompt
 
 __all__ = [
     "Tokenized",
@@ -39,15 +43,34 @@ __all__ = [
 IGNORED = -100  # the label that PyTorch's cross-entropy leaves out
 
 
+class Refused(NamedTuple):
+    """A row that is no conversation for the model: where it stands, and why not, in the chat template's own words."""
+
+    place: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Tokenized:
-    """Token columns (a `datasets.Dataset`), and how many of the rows that came in were too long."""
+    """Token columns (a `datasets.Dataset`), how many of the rows that came in were too long, and which were refused."""
 
     rows: Any
     too_long: int
+    refused: tuple[Refused, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def encode(rendering: Rendering, tokenizer: Any, prompt: Prompt, response: str, stops: Collection[int] = ()) -> Encoded:
+    """`Rendering.encode`, and an `Unrenderable` where the chat template leaves out a turn: it would not be learned."""
+    _check_turns(rendering, tokenizer, prompt)
+    return rendering.encode(tokenizer, prompt, response, stops)
+
+
+def _check_turns(rendering: Rendering, tokenizer: Any, prompt: Prompt) -> None:
+    if roles := rendering.left_out(tokenizer, prompt):
+        raise Unrenderable(f"the chat template leaves out the {' and the '.join(dict.fromkeys(roles))} turn")
 
 
 def reward_pairs(preferences: Any, tokenizer: Any, rendering: Rendering, max_length: int) -> Tokenized:
@@ -59,22 +82,31 @@ def reward_pairs(preferences: Any, tokenizer: Any, rendering: Rendering, max_len
     """
 
     def tokenize(row: dict[str, Any]) -> dict[str, Any]:
-        chosen = rendering.encode(tokenizer, row["prompt"], row["chosen"])
-        rejected = rendering.encode(tokenizer, row["prompt"], row["rejected"])
+        chosen = encode(rendering, tokenizer, row["prompt"], row["chosen"])
+        rejected = encode(rendering, tokenizer, row["prompt"], row["rejected"])
         tokens: dict[str, Any] = {"chosen_ids": chosen.ids, "rejected_ids": rejected.ids}
-        if rendering.kind == "pair" and "token_type_ids" in tokenizer.model_input_names:
+        if segments:
             tokens |= {"chosen_segments": chosen.segments, "rejected_segments": rejected.segments}
         return tokens | {"length": max(len(chosen), len(rejected))}
 
-    return _tokenized(preferences, tokenize, max_length, keep=["z"])
+    segments = rendering.kind == "pair" and "token_type_ids" in tokenizer.model_input_names
+    columns = ["chosen_ids", "rejected_ids", *(["chosen_segments", "rejected_segments"] if segments else [])]
+    return _tokenized(preferences, tokenize, max_length, columns, keep=["z"])
 
 
-def dpo_pairs(preferences: Any, tokenizer: Any, rendering: Rendering, max_length: int) -> Tokenized:
-    """Preferences -> `prompt_ids`, `chosen_ids`, `rejected_ids`, `z`. Arguments as in `reward_pairs`."""
+def dpo_pairs(
+    preferences: Any, tokenizer: Any, rendering: Rendering, max_length: int, stops: Collection[int] = ()
+) -> Tokenized:
+    """Preferences -> `prompt_ids`, `chosen_ids`, `rejected_ids`, `z`.
+
+    Args:
+        preferences, max_length: as in `reward_pairs`.
+        stops: where the policy's generation stops (`rlaif.models.stops`): the responses end in one of them.
+    """
 
     def tokenize(row: dict[str, Any]) -> dict[str, Any]:
-        chosen = rendering.encode(tokenizer, row["prompt"], row["chosen"])
-        rejected = rendering.encode(tokenizer, row["prompt"], row["rejected"])
+        chosen = encode(rendering, tokenizer, row["prompt"], row["chosen"], stops)
+        rejected = encode(rendering, tokenizer, row["prompt"], row["rejected"], stops)
         return {
             "prompt_ids": chosen.prompt_ids,
             "chosen_ids": chosen.response_ids,
@@ -82,24 +114,27 @@ def dpo_pairs(preferences: Any, tokenizer: Any, rendering: Rendering, max_length
             "length": max(len(chosen), len(rejected)),
         }
 
-    return _tokenized(preferences, tokenize, max_length, keep=["z"])
+    return _tokenized(preferences, tokenize, max_length, ["prompt_ids", "chosen_ids", "rejected_ids"], keep=["z"])
 
 
-def demonstrations(rows: Any, tokenizer: Any, rendering: Rendering, max_length: int) -> Tokenized:
+def demonstrations(
+    rows: Any, tokenizer: Any, rendering: Rendering, max_length: int, stops: Collection[int] = ()
+) -> Tokenized:
     """Rows of `prompt` and `completion` -> `input_ids`, `labels`: the loss is on the completion alone.
 
-    A row whose prompt is null is a plain text: all of it is learned, EOS included, in no chat template.
+    A row whose prompt is null is a plain text: all of it is learned, EOS included, in no chat template. `stops` as in
+    `dpo_pairs`.
     """
 
     def tokenize(row: dict[str, Any]) -> dict[str, Any]:
         if row["prompt"] is None:
             ids = [*text_ids(tokenizer, row["completion"], begins=True), tokenizer.eos_token_id]
             return {"input_ids": ids, "labels": ids, "length": len(ids)}
-        encoded = rendering.encode(tokenizer, row["prompt"], row["completion"])
+        encoded = encode(rendering, tokenizer, row["prompt"], row["completion"], stops)
         labels = [IGNORED] * len(encoded.prompt_ids) + encoded.response_ids
         return {"input_ids": encoded.ids, "labels": labels, "length": len(encoded)}
 
-    return _tokenized(rows, tokenize, max_length, keep=[])
+    return _tokenized(rows, tokenize, max_length, ["input_ids", "labels"], keep=[])
 
 
 def check_plain(tokenizer: Any, text: str) -> None:
@@ -135,8 +170,15 @@ def policy_prompts(
     too_long = 0
     rows: list[dict[str, Any]] = []
     places: list[str] = []
+    refused: list[Refused] = []
     for where, row in placed_prompt_rows(source, split, config_name, bad):
-        if len(rendering.encode_prompt(tokenizer, row["prompt"])) > max_length:
+        try:
+            _check_turns(rendering, tokenizer, row["prompt"])
+            length = len(rendering.encode_prompt(tokenizer, row["prompt"]))
+        except Unrenderable as error:
+            refused.append(Refused(where, str(error)))
+            continue
+        if length > max_length:
             too_long += 1
         elif limit is None or len(rows) < limit:
             rows.append(row)
@@ -146,7 +188,7 @@ def policy_prompts(
     for name in columns:
         _check_column(name, [row.get(name) for row in rows], places)
     rows = [{name: row.get(name) for name in columns} for row in rows]
-    return Tokenized(datasets.Dataset.from_list(rows) if rows else [], too_long)
+    return Tokenized(datasets.Dataset.from_list(rows) if rows else [], too_long, tuple(refused))
 
 
 def _check_column(name: str, values: list[Any], places: list[str]) -> None:
@@ -174,12 +216,21 @@ def _check_column(name: str, values: list[Any], places: list[str]) -> None:
 def report_too_long(split: str, data: Tokenized, max_length: int, name: str = "max_length") -> str | None:
     """The line that says what was left out, None where nothing was; a ValueError where nothing is left.
 
+    Of rows that the chat template refuses it warns besides.
+
     Args:
         name: of the limit, as a user can change it.
     """
+    total = len(data) + data.too_long + len(data.refused)
+    if data.refused:
+        place, reason = data.refused[0]
+        many = f"{len(data.refused)} of {total} rows" if len(data) else f"all {len(data.refused)} rows not too long"
+        said = f"{split}: left out {many}: the chat template does not write them as they are; {place}: {reason}"
+        if not len(data):
+            raise ValueError(f"{said}. Change the rows, or give the tokenizer a template that takes them.")
+        warn(said)
     if not data.too_long:
         return None
-    total = len(data) + data.too_long
     if not len(data):
         raise ValueError(
             f"all {total} rows of the {split} split are longer than {name} = {max_length} tokens; expected at least "
@@ -200,6 +251,8 @@ def ledger(data: Iterable[Tokenized | None], bad: BadRows, left_out: Mapping[str
     counts = Counter(left_out)
     if too_long := sum(split.too_long for split in splits):
         counts["too long"] = too_long
+    if refused := sum(len(split.refused) for split in splits):
+        counts[REFUSED] = refused
     used = sum(len(split) for split in splits)
     return bad.ledger(used + counts.total(), used, counts)
 
@@ -214,7 +267,7 @@ def on_disk(data: Tokenized, folder: str) -> Tokenized:
         if is_main():
             shutil.rmtree(folder, ignore_errors=True)
             data.rows.save_to_disk(folder)
-        return Tokenized(datasets.load_from_disk(folder), data.too_long)
+        return Tokenized(datasets.load_from_disk(folder), data.too_long, data.refused)
 
 
 def check_sides(preferences: Any, preference_loss: str) -> None:
@@ -230,14 +283,27 @@ def check_sides(preferences: Any, preference_loss: str) -> None:
 
 
 def _tokenized(
-    dataset: Any, tokenize: Callable[[dict[str, Any]], dict[str, Any]], max_length: int, keep: list[str]
+    dataset: Any,
+    tokenize: Callable[[dict[str, Any]], dict[str, Any]],
+    max_length: int,
+    columns: list[str],
+    keep: list[str],
 ) -> Tokenized:
+    """The rows of `dataset` as `columns` of tokens, with the columns `keep` as they are."""
+
     from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     from rlaif.models.loading import quiet
 
     if max_length < 1:
         raise ValueError(f"max_length is {max_length}; expected a positive number of tokens.")
+
+    def careful(row: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {**tokenize(row), "refused": ""}
+        except Unrenderable as error:  # tokens all the same, so that the columns have a type
+            return {**{name: [0] for name in columns}, "length": 0, "refused": str(error)}
+
     drop = [name for name in dataset.column_names if name not in keep]
     if not len(dataset):
         raise ValueError("the split has no rows; expected at least one.")
@@ -247,13 +313,19 @@ def _tokenized(
     try:
         # quiet(): a tokenizer warns of a sequence longer than its model's; such rows are counted below.
         with _main_process_first(), quiet():
-            tokens = dataset.map(tokenize, remove_columns=drop, desc="tokenizing")
-            # Token ids are small integers in a table: filtering by the length column reads nothing else.
-            fits = [i for i, length in enumerate(tokens["length"]) if length <= max_length]
+            tokens = dataset.map(careful, remove_columns=drop, desc="tokenizing")
+            # Token ids are small integers in a table: filtering by these columns reads nothing else.
+            refused = {i: reason for i, reason in enumerate(tokens["refused"]) if reason}
+            fits = [i for i, length in enumerate(tokens["length"]) if length <= max_length and i not in refused]
     finally:
         if bars:
             enable_progress_bars()
-    return Tokenized(tokens.select(fits).remove_columns("length"), too_long=len(tokens) - len(fits))
+    names = dataset["id"] if "id" in dataset.column_names else None
+    return Tokenized(
+        tokens.select(fits).remove_columns(["length", "refused"]),
+        too_long=len(tokens) - len(fits) - len(refused),
+        refused=tuple(Refused(f"id {names[i]}" if names else f"row {i + 1}", why) for i, why in refused.items()),
+    )
 
 
 @contextmanager
