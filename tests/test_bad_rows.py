@@ -19,7 +19,7 @@ from rlaif.commands.judge import JudgingConfig, judge
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.rows import check_values, read_rows
 from rlaif.files.selection import BuildConfig
-from rlaif.files.sources import read_pairs, stream_pairs
+from rlaif.files.sources import read_pairs, read_prompt_rows, stream_pairs
 
 DEEP = "[" * 100_000 + "]" * 100_000
 BAD: list[tuple[str, str]] = [
@@ -112,6 +112,19 @@ def test_a_bad_row_counts_once_however_often_it_is_read() -> None:
     assert ("rows.jsonl:2" in bad, "rows.jsonl:3" in bad) == (True, False)
     with pytest.raises(ValueError, match="on_bad_row is perhaps; expected stop or skip"):
         BadRows("perhaps")
+
+
+def test_fields_of_messages_that_nothing_is_made_of_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turn = {"role": "user", "content": "Hi", "name": "Ada", "weight": 1, "tool_calls": None}
+    rows = [{"prompt": [turn]}, {"messages": [{"from": "human", "value": "Hi", "time": 7, "markdown": False}]}]
+    bad = BadRows()
+    assert len(list(read_prompt_rows(write_rows(tmp_path / "rows.jsonl", rows), bad=bad))) == 2
+    bad.write(tmp_path)
+    assert capsys.readouterr().err == (
+        "warning: messages have name, time beside role and content, which are not used.\n"
+    )
 
 
 def test_pairs_that_are_read_again_leave_out_the_same_rows(tmp_path: Path) -> None:

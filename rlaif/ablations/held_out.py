@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.ablations.stages import Stage
-from rlaif.files.sources import read_rows
+from rlaif.files.conversations import prompt_of, sides_of
+from rlaif.files.rows import read_rows
 from rlaif.records import prompt_hash
 
 __all__ = ["Comparison", "compare_prompts"]
@@ -112,7 +113,8 @@ def _prompts(source: str, split: str | None) -> frozenset[str]:
         return frozenset(prompt_hash(prompt) for prompt in load_preferences(source, split or "train")["prompt"])
     hashes = set()
     for where, row in read_rows(source, None if path.is_file() else split):
-        if row.get("prompt") is None:
-            raise ValueError(f"{where} has no prompt of its own to compare")
-        hashes.add(prompt_hash(row["prompt"]))
+        try:
+            hashes.add(prompt_hash(sides_of(row)[0] if "chosen" in row else prompt_of(row)))
+        except ValueError as error:
+            raise ValueError(f"{where} has no prompt of its own to compare ({error})") from None
     return frozenset(hashes)

@@ -45,6 +45,7 @@ class BadRows:
     Attributes:
         skip: whether they are left out; else the first one ends the run.
         rows: their places and reasons, in the order of reading: each is a line of `bad_rows.jsonl`.
+        unused: fields of messages in usable rows that nothing is made of.
     """
 
     def __init__(self, policy: str = "stop") -> None:
@@ -52,6 +53,7 @@ class BadRows:
             raise ValueError(f"on_bad_row is {policy}; expected {' or '.join(POLICIES)}.")
         self.skip = policy == "skip"
         self.rows: list[dict[str, str]] = []
+        self.unused: set[str] = set()
         self._places: set[str] = set()
 
     @contextmanager
@@ -99,6 +101,8 @@ class BadRows:
         """
         from rlaif.files.sources import write_jsonl
 
+        if self.unused:
+            warn(f"messages have {', '.join(sorted(self.unused))} beside role and content, which are not used.")
         output = Path(output)
         path = output / "bad_rows.jsonl" if output.is_dir() else output.with_name(f"{output.name}.bad_rows.jsonl")
         if not self.rows:

@@ -15,7 +15,8 @@ that turn already stays as it is; with another one the row is refused.
 
 Messages are {"role", "content"} or ShareGPT's {"from", "value"}; a response is a text, one assistant message or a whole
 conversation that ends with one. What text cannot carry (tools, tool calls, images, ...) is refused by its name wherever
-it stands, in a column or a message. All other columns say nothing about the prompt and are carried along.
+it stands, in a column or a message. All other columns say nothing about the prompt and are carried along; other fields
+of a message (a name, a time) are not, and a run says which there were.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rlaif.errors.words import shown
+from rlaif.files.turns_in_text import check_no_turns_in_text
 from rlaif.records import Message, Prompt, check_messages, check_prompt, check_text, says_nothing
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "by_scores",
     "check_meaning",
     "conversation",
+    "fields_beside",
     "finite_number",
     "messages",
     "other_columns",
@@ -295,13 +298,30 @@ def _is_marked_up(text: str, turns: Sequence[Message]) -> bool:
 
 
 def check_meaning(row: Mapping[str, Any], used: Iterable[str] = ()) -> None:
-    """A ValueError for a column that says what text cannot carry (tools, images), but for those that are `used`."""
+    """A ValueError for a column that says what text cannot carry (tools, images), but for those that are `used`; and
+    for turns that are written into texts."""
     for name in BEYOND_TEXT:
         if name in row and name not in used and not says_nothing(row[name]):
             raise ValueError(
                 f"the row has {name} ({shown(row[name])}), which text cannot carry; expected a conversation of texts. "
                 "Leave the row out, write it into the prompt, or rename a column that means something else."
             )
+    check_no_turns_in_text(row, used)
+
+
+def fields_beside(row: Mapping[str, Any]) -> set[str]:
+    """The fields of a row's messages that no reader makes anything of: a name, a time, a language."""
+    found: set[str] = set()
+    for column in (*_HOLDING_TURNS, *TURNS):
+        value = row.get(column)
+        for turn in value if isinstance(value, list) else ():
+            if isinstance(turn, Mapping) and len(turn) > 2 and ("role" in turn or "from" in turn):
+                found |= {str(k) for k, v in turn.items() if k not in _FIELDS and not says_nothing(v)}
+    return found
+
+
+_HOLDING_TURNS = ("prompt", "chosen", "rejected", "response_a", "response_b", "response", "completion")
+_FIELDS = ("role", "content", "from", "value", "weight")
 
 
 def by_scores(row: Mapping[str, Any]) -> tuple[float | None, str | None]:

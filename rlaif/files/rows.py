@@ -19,6 +19,7 @@ from typing import Any
 
 from rlaif.errors.words import shown
 from rlaif.files.bad_rows import BadRows
+from rlaif.files.conversations import fields_beside
 from rlaif.files.hub import load_split
 from rlaif.records import check_text
 
@@ -72,6 +73,7 @@ def _checked(rows: Iterable[tuple[str, Any]], bad: BadRows) -> Iterator[tuple[st
             check_values(row)
             usable = True
         if usable:
+            bad.unused |= fields_beside(row)
             yield where, row
 
 
@@ -157,6 +159,7 @@ def _read_jsonl(path: Path, bad: BadRows) -> Iterator[tuple[str, Row]]:
                 check_values(found)
                 row = found
             if row is not None:
+                bad.unused |= fields_beside(row)
                 yield where, row
 
 
