@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import rlaif, rows_of, write_rows
+from support import here, rows_of, write_rows
 
 from rlaif.sandbox import gold_judge, gold_reward, human_like, prompts, world
 from rlaif.sandbox.annotators import TEMPERATURE
@@ -76,7 +76,7 @@ def test_from_the_command_line(name: str, messages: bool, tmp_path: Path) -> Non
     pairs = [{"prompt": prompt(p), "response_a": a, "response_b": b} for p, a, b in world_pairs(40) if a != b]
     write_rows(tmp_path / "pairs.jsonl", pairs)
     command = ["judge", "--pairs", tmp_path / "pairs.jsonl", "--judge", "scripted"]
-    done = rlaif(*command, "--judge_model", f"rlaif.sandbox:{name}", "--output", tmp_path / "judged")
+    done = here(*command, "--judge_model", f"rlaif.sandbox:{name}", "--output", tmp_path / "judged")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "judged" / "report.json").read_text())
     assert (report["unjudged"], report["order_consistency"], report["first_rate"]) == (0, 1.0, 0.5)

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support import SECRET, Server, completion, refused, rlaif, rlaif_env, rows_of, some_pairs, write_rows
+from support import SECRET, Server, completion, here, refused, rlaif_env, rows_of, some_pairs, write_rows
 
 from rlaif.files.store import Store
 from rlaif.judging.ask import answers
@@ -259,7 +259,7 @@ def test_a_rate_limit_is_waited_out(server: Server, tmp_path: Path, monkeypatch:
 
 def test_progress_says_what_it_waits_for(server: Server, tmp_path: Path) -> None:
     server.answer = lambda body, number: (429, "slow down", {"Retry-After": "2"}) if number == 3 else "1"
-    done = rlaif(*arguments(server, tmp_path))
+    done = here(*arguments(server, tmp_path))
     assert done.returncode == 0
     assert "1 wait 2 s for a rate limit" in done.stderr
     assert done.stderr.rstrip().endswith("12 answered]")
@@ -279,7 +279,7 @@ def test_a_wait_that_is_too_long_is_capped_and_said(
 def test_patience_ends_in_one_line_where_nothing_is_answered(server: Server, tmp_path: Path) -> None:
     server.answer = lambda body, number: (429, "slow down", {"Retry-After": "1"})
     start = time.monotonic()
-    line = refused(rlaif(*arguments(server, tmp_path, patience=3)))
+    line = refused(here(*arguments(server, tmp_path, patience=3)))
     assert "answered nothing and was rate limited for longer than --patience 3 s: slow down" in line
     assert time.monotonic() - start < 60
 
@@ -659,7 +659,7 @@ def arguments(server: Server, folder: Path, count: int = 6, **settings: Any) -> 
 
 def test_a_refused_key_is_one_line(server: Server, tmp_path: Path) -> None:
     server.answer = lambda body, number: (401, f"Incorrect API key provided: {SECRET[:8]}", {})
-    line = refused(rlaif(*arguments(server, tmp_path)))
+    line = refused(here(*arguments(server, tmp_path)))
     assert f"{server.url} refused the key in OPENAI_API_KEY" in line
     assert len(server.bodies) <= 2
 
@@ -667,7 +667,7 @@ def test_a_refused_key_is_one_line(server: Server, tmp_path: Path) -> None:
 def test_a_missing_key_is_one_line(tmp_path: Path) -> None:
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(2))
     line = refused(
-        rlaif(
+        here(
             "judge",
             "--pairs",
             pairs,
@@ -693,14 +693,14 @@ def test_nothing_listening_is_one_line_within_seconds(server: Server, tmp_path: 
     command = arguments(server, tmp_path)
     server.close()
     start = time.monotonic()
-    line = refused(rlaif(*command))
+    line = refused(here(*command))
     assert f"no connection to {server.url} (connection refused); is the server running" in line
     assert time.monotonic() - start < 60
 
 
 def test_a_wrong_model_name_is_one_line(server: Server, tmp_path: Path) -> None:
     server.answer = lambda body, number: (404, "The model `m` does not exist", {})
-    line = refused(rlaif(*arguments(server, tmp_path, concurrency=2)))
+    line = refused(here(*arguments(server, tmp_path, concurrency=2)))
     assert f"{server.url} does not answer as an endpoint with the model 'm': The model `m` does not exist" in line
     assert len(server.bodies) <= 2
 
@@ -708,7 +708,7 @@ def test_a_wrong_model_name_is_one_line(server: Server, tmp_path: Path) -> None:
 def test_an_exhausted_quota_is_one_line(server: Server, tmp_path: Path) -> None:
     broke = {"error": {"message": "You have no credit left.", "type": "insufficient_quota", "code": None}}
     server.answer = lambda body, number: "1" if number < 3 else (429, broke, {})
-    line = refused(rlaif(*arguments(server, tmp_path, concurrency=1)))
+    line = refused(here(*arguments(server, tmp_path, concurrency=1)))
     assert "refused the key in OPENAI_API_KEY, or its account: You have no credit left. Set" in line
     assert (len(replies(tmp_path / "out")), len(server.bodies)) == (3, 4)
 
@@ -717,22 +717,22 @@ def test_a_server_that_dies_in_the_middle_loses_nothing(server: Server, tmp_path
     """All that was answered is stored, the program ends in one line, and the same command goes on."""
     server.answer = lambda body, number: "1" if number < 30 else None
     command = arguments(server, tmp_path, 40, concurrency=8, max_retries=1)
-    line = refused(rlaif(*command))
+    line = refused(here(*command))
     assert f"{server.url} left 20 questions in a row unanswered" in line
     assert "run the same command again" in line
     assert sum(row.get("answered", True) for row in replies(tmp_path / "out")) == 30
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["replies"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".written-by", "replies"]
 
     server.answer = lambda body, number: "1"
     server.bodies.clear()
-    assert rlaif(*command).returncode == 0
+    assert here(*command).returncode == 0
     assert len(server.bodies) == 50
     assert [row["z"] for row in rows_of(tmp_path / "out" / "judgments.jsonl")] == [0.5] * 40
 
 
 def test_the_key_is_sent_and_written_nowhere(server: Server, tmp_path: Path) -> None:
     server.answer = lambda body, number: (500, "oops", {}) if number == 1 else "1"
-    done = rlaif(*arguments(server, tmp_path))
+    done = here(*arguments(server, tmp_path))
     assert done.returncode == 0
     assert server.keys == {f"Bearer {SECRET}"}
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

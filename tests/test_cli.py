@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support import refused, rlaif, rows_of
+from support import here, refused, rows_of
 
 from rlaif import __version__
 from rlaif.cli import COMMANDS, _print
@@ -15,17 +15,17 @@ from rlaif.config import run
 
 
 def test_help_and_version() -> None:
-    done = rlaif("--help")
+    done = here("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == rlaif().stdout
+    assert done.stdout == here().stdout
     for command in COMMANDS:
         assert f"\n  {command} " in done.stdout
-    assert rlaif("--version").stdout == f"{__version__}\n"
+    assert here("--version").stdout == f"{__version__}\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_lists_its_settings_with_help(command: str) -> None:
-    done = rlaif(command, "--help")
+    done = here(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"usage: rlaif {command}" in done.stdout
     assert "--output" in done.stdout
@@ -33,17 +33,17 @@ def test_every_command_lists_its_settings_with_help(command: str) -> None:
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "sandbox"])
 def test_a_command_without_its_input_says_what_it_needs(command: str) -> None:
-    assert "must be set; expected --" in refused(rlaif(command))
+    assert "must be set; expected --" in refused(here(command))
 
 
 def test_the_exit_status_tells_usage_from_other_errors(tmp_path: Path) -> None:
     output = ("--output", tmp_path / "out")
-    assert "did you mean 'judgments'?" in refused(rlaif("build", "--judgements", "x", *output), 2)
-    assert "invalid int value: 'x'" in refused(rlaif("sandbox", "--seed", "x", *output), 2)
-    assert "does not exist" in refused(rlaif("build", "--judgments", tmp_path / "nowhere", *output), 1)
-    assert "'jugde' is not a command; did you mean 'judge'?" in refused(rlaif("jugde"), 2)
+    assert "did you mean 'judgments'?" in refused(here("build", "--judgements", "x", *output), 2)
+    assert "invalid int value: 'x'" in refused(here("sandbox", "--seed", "x", *output), 2)
+    assert "does not exist" in refused(here("build", "--judgments", tmp_path / "nowhere", *output), 1)
+    assert "'jugde' is not a command; did you mean 'judge'?" in refused(here("jugde"), 2)
     pairs = ("--pairs", tmp_path / "nowhere.jsonl", "--judge", "rlaif.models.function:longer")
-    assert "nowhere.jsonl does not exist" in refused(rlaif("judge", *pairs, *output), 1)
+    assert "nowhere.jsonl does not exist" in refused(here("judge", *pairs, *output), 1)
     assert not (tmp_path / "out").exists()
 
 
@@ -102,9 +102,7 @@ def test_from_the_small_world_to_preferences(tmp_path: Path) -> None:
     )
     path = f"{tmp_path}:{Path(__file__).parent}"
     world = tmp_path / "world"
-    assert (
-        rlaif("sandbox", "--output", world, "--prompts", 3, "--evaluation", 2, "--demonstrations", 60).returncode == 0
-    )
+    assert here("sandbox", "--output", world, "--prompts", 3, "--evaluation", 2, "--demonstrations", 60).returncode == 0
     shown = rows_of(world / "demonstrations.jsonl")
     pairs = [
         {"prompt": row["prompt"], "response_a": row["completion"], "response_b": other["completion"]}
@@ -112,9 +110,9 @@ def test_from_the_small_world_to_preferences(tmp_path: Path) -> None:
     ]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
     judge = ["--judge", "scripted", "--judge_model", "gold:judge"]
-    done = rlaif("judge", "--pairs", tmp_path / "pairs.jsonl", *judge, "--output", tmp_path / "judged", PYTHONPATH=path)
+    done = here("judge", "--pairs", tmp_path / "pairs.jsonl", *judge, "--output", tmp_path / "judged", PYTHONPATH=path)
     assert done.returncode == 0, done.stderr
-    done = rlaif("build", "--judgments", tmp_path / "judged", "--output", tmp_path / "data")
+    done = here("build", "--judgments", tmp_path / "judged", "--output", tmp_path / "data")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "data" / "report.json").read_text())
     assert report["judgments"] == 60

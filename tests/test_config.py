@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import refused, rlaif
+from support import here, refused
 
 from rlaif.config import UsageError, parse, run
 
@@ -132,11 +132,11 @@ def test_a_bug_is_a_traceback() -> None:
 
 
 def test_the_real_program(tmp_path: Path) -> None:
-    assert "did you mean 'judge'?" in refused(rlaif("jugde"), 2)
-    assert "expected one of sandbox, sample, judge" in refused(rlaif("xyzzy"), 2)
+    assert "did you mean 'judge'?" in refused(here("jugde"), 2)
+    assert "expected one of sandbox, sample, judge" in refused(here("xyzzy"), 2)
     path = config(tmp_path, "judge_modell: x\n")
-    line = refused(rlaif("judge", "--config", path), 2)
+    line = refused(here("judge", "--config", path), 2)
     assert f"{path}: 'judge_modell' is not a setting of this program; did you mean 'judge_model'?" in line
-    done = rlaif("judge", "--help")
+    done = here("judge", "--help")
     assert done.returncode == 0
     assert "--retry_unjudged" in done.stdout

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ROOT, Server, completion, refused, rlaif, rlaif_env, rows_of, some_pairs, wait_until, write_rows
+from support import ROOT, Server, completion, here, refused, rlaif_env, rows_of, some_pairs, wait_until, write_rows
 
 from rlaif.commands.judge import JudgingConfig, judge
 from rlaif.config import import_function
@@ -295,7 +295,7 @@ def test_the_real_program_writes_judgments_a_report_and_a_manifest(tmp_path: Pat
     rows = [{**row, "subset": ["even", "odd"][i % 2], "id": str(i)} for i, row in enumerate(some_pairs(20))]
     pairs = write_rows(tmp_path / "pairs.jsonl", rows)
     model = ["--judge", "scripted", "--judge_model", LONGER]
-    done = rlaif("judge", "--pairs", pairs, *model, "--output", tmp_path / "out", "--by", "subset")
+    done = here("judge", "--pairs", pairs, *model, "--output", tmp_path / "out", "--by", "subset")
     assert done.returncode == 0, done.stderr
     judgments = rows_of(tmp_path / "out" / "judgments.jsonl")
     assert [row["id"] for row in judgments] == [row["id"] for row in rows]
@@ -349,7 +349,7 @@ def test_two_processes_write_the_bytes_of_one(chat_model: Path, tmp_path: Path) 
     sample = ["sample", "--prompts", prompts, "--policy", chat_model, "--max_new_tokens", 6, "--batch_tokens", 120]
     for command, names in ((judge, ("judgments.jsonl", "votes.jsonl")), (sample, ("pairs.jsonl",))):
         one, two = tmp_path / f"{command[0]} one", tmp_path / f"{command[0]} two"
-        assert rlaif(*command, "--output", one).returncode == 0
+        assert here(*command, "--output", one).returncode == 0
         launch(*command, "--output", two)
         for name in names:
             assert (one / name).read_bytes() == (two / name).read_bytes()
@@ -368,7 +368,7 @@ def test_two_processes_write_the_bytes_of_one(chat_model: Path, tmp_path: Path) 
 def test_a_misspelt_judge_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(2))
     (tmp_path / "c.yaml").write_text("judge: lokal\norders: both\n")
-    line = refused(rlaif("judge", "--config", tmp_path / "c.yaml", "--pairs", pairs, "--output", tmp_path / "out"))
+    line = refused(here("judge", "--config", tmp_path / "c.yaml", "--pairs", pairs, "--output", tmp_path / "out"))
     assert "judge is 'lokal'; expected one of local, api, scripted" in line
     with pytest.raises(ValueError, match="template 'hlpful' is neither built in"):
         load_judge(JudgeConfig(judge_model="m", template="hlpful"))
@@ -392,13 +392,13 @@ def test_stored_replies_are_read_again_without_a_call(server: Server, tmp_path: 
     server.answer = answer
     rows = [{**row, "id": str(i)} for i, row in enumerate(some_pairs(6))]
     command = api_judging(server, tmp_path, rows)
-    assert rlaif(*command, "--retry_unjudged").returncode == 0
+    assert here(*command, "--retry_unjudged").returncode == 0
     files = {name: (tmp_path / "out" / name).read_bytes() for name in ("judgments.jsonl", "votes.jsonl")}
     replies = [path.read_bytes() for path in (tmp_path / "out" / "replies").iterdir()]
     calls = len(server.bodies)
     assert calls == 12
     server.answer = lambda body, number: (500, "not a call more", {})
-    done = rlaif(*command, "--reread")
+    done = here(*command, "--reread")
     assert (done.returncode, [line for line in done.stderr.splitlines() if "warning" in line]) == (0, [])
     assert {name: (tmp_path / "out" / name).read_bytes() for name in files} == files
     report = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -406,7 +406,7 @@ def test_stored_replies_are_read_again_without_a_call(server: Server, tmp_path: 
     assert "votes_unasked" not in report
 
     # Another way to combine them: other z, of the same votes.
-    assert rlaif(*command, "--reread", "--combine", "log_odds").returncode == 0
+    assert here(*command, "--reread", "--combine", "log_odds").returncode == 0
     assert (tmp_path / "out" / "votes.jsonl").read_bytes() == files["votes.jsonl"]
     for number, row in enumerate(rows_of(tmp_path / "out" / "judgments.jsonl")):
         votes = [Vote.from_row(vote) for vote in rows_of(tmp_path / "out" / "votes.jsonl")[2 * number :][:2]]
@@ -419,7 +419,7 @@ def test_stored_replies_are_read_again_without_a_call(server: Server, tmp_path: 
 
     # A pair that was added since has no votes: it is unjudged, and counted.
     command = api_judging(server, tmp_path, [{**some_pairs(7)[6], "id": "new"}, *rows])
-    done = rlaif(*command, "--reread")
+    done = here(*command, "--reread")
     assert done.returncode == 0, done.stderr
     assert "warning: 2 votes want calls that no run has paid for, so their pairs may be unjudged." in done.stderr
     new, *old = rows_of(tmp_path / "out" / "judgments.jsonl")
@@ -432,7 +432,7 @@ def test_stored_replies_are_read_again_without_a_call(server: Server, tmp_path: 
 
     # A plain run then asks for what is missing, and for nothing else.
     server.answer = answer
-    assert rlaif(*command).returncode == 0
+    assert here(*command).returncode == 0
     assert len(server.bodies) == calls + 2
     assert rows_of(tmp_path / "out" / "judgments.jsonl")[1:] == before
 
@@ -440,10 +440,10 @@ def test_stored_replies_are_read_again_without_a_call(server: Server, tmp_path: 
 def test_what_failed_is_read_again_as_failed(server: Server, tmp_path: Path) -> None:
     server.answer = lambda body, number: (404, "no", {}) if "Question 1:" in body["messages"][0]["content"] else "1"
     command = api_judging(server, tmp_path, some_pairs(3))
-    assert rlaif(*command).returncode == 0
+    assert here(*command).returncode == 0
     files = {name: (tmp_path / "out" / name).read_bytes() for name in ("judgments.jsonl", "votes.jsonl")}
     calls = len(server.bodies)
-    assert rlaif(*command, "--reread").returncode == 0
+    assert here(*command, "--reread").returncode == 0
     assert {name: (tmp_path / "out" / name).read_bytes() for name in files} == files
     assert len(server.bodies) == calls
     (failed,) = {vote["reason"] for vote in rows_of(tmp_path / "out" / "votes.jsonl") if vote["p_first"] is None}
@@ -457,7 +457,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def explained(*command: object, **env: str) -> str:
-    done = rlaif(*command, **env)
+    done = here(*command, **env)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -465,7 +465,7 @@ def explained(*command: object, **env: str) -> str:
 def test_a_function_is_explained(tmp_path: Path) -> None:
     pairs = write_rows(tmp_path / "pairs.jsonl", [{**row, "id": str(i)} for i, row in enumerate(some_pairs(3))])
     command = ["judge", "--pairs", pairs, "--judge", LONGER, "--output", tmp_path / "out"]
-    assert rlaif(*command).returncode == 0
+    assert here(*command).returncode == 0
     before = contents(tmp_path)
     text = explained(*command, "--explain", "1")
     row = some_pairs(2)[1]
@@ -477,7 +477,7 @@ def test_a_function_is_explained(tmp_path: Path) -> None:
     assert f"vote ab 0: P(first is better) = {z:g}, by function\n" in text
     assert f"vote ba 0: P(first is better) = {1 - z:g}, by function\n" in text
     assert text.endswith(f"z = P(response_a is preferred) = {z:g}\n  z_ab {z:g}, z_ba {z:g}\n")
-    line = refused(rlaif(*command, "--explain", "7"), 1)
+    line = refused(here(*command, "--explain", "7"), 1)
     assert f"explain is '7', which is no pair of {pairs}; expected a pair's id" in line
     assert contents(tmp_path) == before
 
@@ -487,7 +487,7 @@ def test_a_local_judge_is_explained(chat_model: Path, tmp_path: Path) -> None:
     rows.append({"prompt": "p", "response_a": "", "response_b": "x", "id": "empty"})
     pairs = write_rows(tmp_path / "pairs.jsonl", rows)
     command = ["judge", "--pairs", pairs, "--judge", chat_model, "--template", "helpful", "--output", tmp_path / "out"]
-    assert rlaif(*command).returncode == 0
+    assert here(*command).returncode == 0
     before = contents(tmp_path)
     text = explained(*command, "--explain", "0")
     votes = rows_of(tmp_path / "out" / "votes.jsonl")[:2]
@@ -518,7 +518,7 @@ def test_an_endpoints_answers_are_explained(server: Server, tmp_path: Path) -> N
     server.answer = answer
     rows = [{**row, "id": str(i)} for i, row in enumerate(some_pairs(2))]
     command = [*api_judging(server, tmp_path, rows), "--max_tokens", 33]
-    assert rlaif(*command).returncode == 3  # neither pair is judged
+    assert here(*command).returncode == 3  # neither pair is judged
     before, calls = contents(tmp_path), len(server.bodies)
     assert calls == 2 * (4 + 1)
     text = explained(*command, "--explain", "0")
@@ -567,7 +567,7 @@ def test_a_judge_that_left_most_pairs_unjudged_ends_with_status_3(tmp_path: Path
     )
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(4))
     command = ["judge", "--pairs", pairs, "--judge", "fails:judge", "--output", tmp_path / "out"]
-    done = rlaif(*command, PYTHONPATH=os.pathsep.join([str(tmp_path), rlaif_env()["PYTHONPATH"]]))
+    done = here(*command, PYTHONPATH=os.pathsep.join([str(tmp_path), rlaif_env()["PYTHONPATH"]]))
     assert done.returncode == 3, done.stderr
     last = done.stderr.splitlines()[-1]
     assert last == "error: the judge left 3 of 4 pairs unjudged, most of them because: order ab: KeyError: 'x'"
@@ -592,7 +592,7 @@ def test_what_could_not_be_written_is_known_before_it_is_asked_about(column: str
     rows[1][column] = "half \ud83d of it"
     pairs = write_rows(tmp_path / "pairs.jsonl", rows)
     line = refused(
-        rlaif("judge", "--pairs", pairs, "--judge", "rlaif.models.function:longer", "--output", tmp_path / "o")
+        here("judge", "--pairs", pairs, "--judge", "rlaif.models.function:longer", "--output", tmp_path / "o")
     )
     assert f"{pairs}:2: {column} holds half of a character" in line
     assert not (tmp_path / "o").exists()
@@ -603,7 +603,7 @@ def test_a_folder_of_ours_is_a_source_and_its_own_columns_are_groups(tmp_path: P
     write_rows(tmp_path / "sampled" / "pairs.jsonl", rows)
     judge = ["--judge", "rlaif.models.function:longer", "--by", "model_a"]
     for source, output in (("sampled", "one"), ("one", "two")):
-        done = rlaif("judge", "--pairs", tmp_path / source, *judge, "--output", tmp_path / output)
+        done = here("judge", "--pairs", tmp_path / source, *judge, "--output", tmp_path / output)
         assert done.returncode == 0, done.stderr
         report = json.loads((tmp_path / output / "report.json").read_text())
         assert {name: group["pairs"] for name, group in report["by"].items()} == {"x": 2, "y": 2}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import SECRET, Server, byte_tokenizer, rlaif, save_model, some_pairs, tiny_llama, write_rows
+from support import SECRET, Server, byte_tokenizer, here, save_model, some_pairs, tiny_llama, write_rows
 
 from rlaif.judging.pairwise import Pairwise, judge_pairs
 from rlaif.judging.rewards import load_rewards
@@ -208,7 +208,7 @@ def test_the_program_takes_the_file_and_lets_the_command_line_win(server: Server
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(3))
     for more, asked in (((), 3), (("--orders", "both"), 3), (("--template", "helpful"), 3)):
         before = len(server.bodies)
-        done = rlaif("judge", "--judge", judge, "--pairs", pairs, "--output", tmp_path / "out", *more)
+        done = here("judge", "--judge", judge, "--pairs", pairs, "--output", tmp_path / "out", *more)
         assert done.returncode == 0, done.stderr
         assert len(server.bodies) - before == asked
     config = json.loads((tmp_path / "out" / "manifest.json").read_text())["config"]
@@ -265,7 +265,7 @@ def test_headers_reach_the_endpoint_and_their_values_no_file(server: Server, tmp
     )
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(3))
     output = tmp_path / "out"
-    done = rlaif("judge", "--judge", judge, "--pairs", pairs, "--output", output)
+    done = here("judge", "--judge", judge, "--pairs", pairs, "--output", output)
     assert done.returncode == 0, done.stderr
     assert {headers["X-Team"] for headers in server.headers} == {f"{SECRET}-team"}
     server.answer = lambda body, number: (400, "the context length is too small", {})
@@ -420,7 +420,7 @@ def test_the_program_refuses_in_one_line_before_it_begins(tmp_path: Path) -> Non
 
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(1))
     judge = yaml("model: m\nscale: 9-0\n")
-    done = rlaif("judge", "--judge", judge, "--pairs", pairs, "--output", tmp_path / "out")
+    done = here("judge", "--judge", judge, "--pairs", pairs, "--output", tmp_path / "out")
     assert "judge.yaml has scale '9-0'" in refused(done)
     assert not (tmp_path / "out").exists()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import byte_tokenizer, refused, rlaif, rows_of, save_model, some_pairs, tiny_llama, write_rows
+from support import byte_tokenizer, here, refused, rows_of, save_model, some_pairs, tiny_llama, write_rows
 
 from rlaif.files.store import Store
 from rlaif.judging.ask import answers, ask_here
@@ -398,7 +398,7 @@ def without_weights(folder: Path) -> Path:
 def test_a_model_that_is_none_is_one_line(make: Callable[[Path], Path], message: str, tmp_path: Path) -> None:
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(2))
     command = ["judge", "--pairs", pairs, "--judge_model", make(tmp_path / "model"), "--output", tmp_path / "out"]
-    assert message in refused(rlaif(*command))
+    assert message in refused(here(*command))
 
 
 def test_the_real_program_gets_through_the_worst_of_inputs(chat_model: Path, tmp_path: Path) -> None:
@@ -412,7 +412,7 @@ def test_the_real_program_gets_through_the_worst_of_inputs(chat_model: Path, tmp
     ]
     pairs = write_rows(tmp_path / "pairs.jsonl", [good[0], *bad, *good[1:]])
     model = ["--judge_model", chat_model, "--template", "compact"]
-    done = rlaif("judge", "--pairs", pairs, *model, "--output", tmp_path / "out")
+    done = here("judge", "--pairs", pairs, *model, "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     rows = rows_of(tmp_path / "out" / "judgments.jsonl")
     assert [row["z"] is None for row in rows] == [False, True, True, True, False, False, False]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from support import faulty, refused, rlaif, rlaif_env, rows_of, some_pairs, wait_until, write_rows
+from support import faulty, here, refused, rlaif_env, rows_of, some_pairs, wait_until, write_rows
 
 from rlaif.files.store import Store
 from rlaif.judging.settings import JudgeConfig, load_judge
@@ -115,7 +115,7 @@ def prove(folder: Path, count: int, seed: int, **settings: Any) -> dict[str, Any
 
     begun = time.monotonic()
     with served(folder / "plain.calls") as server:
-        done = rlaif(*command(server, source, folder / "plain", **settings), timeout=600)
+        done = here(*command(server, source, folder / "plain", **settings))
         assert done.returncode == 0, done.stderr
         assert server.count() == 2 * count
     figures["seconds without faults"] = round(time.monotonic() - begun, 1)
@@ -133,7 +133,7 @@ def prove(folder: Path, count: int, seed: int, **settings: Any) -> dict[str, Any
             running.communicate()
             assert running.returncode == -signal.SIGKILL
             check_not_asked_again(server, output)
-        done = rlaif(*arguments, timeout=600)
+        done = here(*arguments)
         assert done.returncode == 0, done.stderr
         figures["seconds with faults"] = round(time.monotonic() - begun, 1)
         check_not_asked_again(server, output)
@@ -141,7 +141,7 @@ def prove(folder: Path, count: int, seed: int, **settings: Any) -> dict[str, Any
 
         calls, before = server.asked(), answered(output)
         # Once more, without patience: nothing is asked but what had no answer.
-        again = rlaif(*command(server, source, output, **{**settings, "max_retries": 0}), timeout=600)
+        again = here(*command(server, source, output, **{**settings, "max_retries": 0}))
         assert again.returncode == 0, again.stderr
         assert before.isdisjoint(call.seed for call in server.asked()[len(calls) :])
         assert z_of(output) == [json.loads(line)["z"] for line in judgments.splitlines()]
@@ -327,7 +327,7 @@ def test_a_server_that_dies_is_one_line_and_what_it_answered_is_stored(tmp_path:
         assert len(good) > 200
     with served(tmp_path / "calls", port=port) as server:
         before = server.count()
-        done = rlaif(*command(server, source, output))
+        done = here(*command(server, source, output))
         assert done.returncode == 0, done.stderr
         assert stored.isdisjoint(call.seed for call in server.asked()[before:])
     assert z_of(output) == pytest.approx(
@@ -342,7 +342,7 @@ def test_a_server_that_leaves_everything_unanswered_is_one_line(tmp_path: Path) 
         pins = [r"Question \d\d:=plain", f"={kind}"]
         with served(tmp_path / f"calls{number}", pin=pins) as server:
             arguments = command(server, source, output / kind.split()[0], max_retries=1, concurrency=8)
-            line = refused(rlaif(*arguments), 1)
+            line = refused(here(*arguments), 1)
             assert f"{server.url} left 20 questions in a row unanswered, the last with: no answer after 2 tries" in line
             stored, good = stored_and_answered(server, output / kind.split()[0])
             assert stored == good
@@ -356,7 +356,7 @@ def test_questions_on_which_the_server_fails_do_not_end_a_run(tmp_path: Path) ->
         arguments = command(server, source, output, max_retries=1, orders="ab", concurrency=16)
         for run in (0, 1):
             before = server.count()
-            done = rlaif(*arguments)
+            done = here(*arguments)
             assert done.returncode == 0, done.stderr
             asked = [call for call in server.asked()[before:] if call.kind != "plain"]
             assert len(asked) == 200  # each twice
@@ -381,14 +381,14 @@ def test_a_question_that_looks_like_a_refused_key_or_a_wrong_address_ends_nothin
     with served(tmp_path / "calls", pin=[f"Question 0:={kind}"]) as server:
         for run in (0, 1):
             before = server.count()
-            done = rlaif(*command(server, source, output, **settings))
+            done = here(*command(server, source, output, **settings))
             assert done.returncode == 0, done.stderr
             rows = rows_of(output / "judgments.jsonl")
             assert [row["z"] is None for row in rows] == [True] + [False] * 59
             assert faulty.LASTING[kind][1] in rows[0]["reason"]
             assert server.count() - before <= (60, 1)[run] + (8 if kind[0] == "4" else 1)
     with served(tmp_path / "all", pin=[f"={kind}"]) as server:
-        refused(rlaif(*command(server, source, tmp_path / "none", **settings)), 1)
+        refused(here(*command(server, source, tmp_path / "none", **settings)), 1)
         assert server.count() <= (100 if kind == "429 for ever" else 16 + 2)
 
 
@@ -397,7 +397,7 @@ def test_a_run_of_refused_questions_ends_nothing(tmp_path: Path) -> None:
     source, output = write_rows(tmp_path / "pairs.jsonl", some_pairs(200)), tmp_path / "out"
     for kind in ("400", "too long: vllm"):
         with served(tmp_path / "calls", pin=[rf"Question [0-5]?\d:={kind}"]) as server:
-            done = rlaif(*command(server, source, output / kind[:3], orders="ab", concurrency=16))
+            done = here(*command(server, source, output / kind[:3], orders="ab", concurrency=16))
             assert done.returncode == 0, done.stderr
             rows = rows_of(output / kind[:3] / "judgments.jsonl")
             assert [row["z"] is None for row in rows] == [True] * 60 + [False] * 140
@@ -405,7 +405,7 @@ def test_a_run_of_refused_questions_ends_nothing(tmp_path: Path) -> None:
             warnings = [line for line in done.stderr.splitlines() if "warning: " in line]
             assert len(warnings) == (1 if kind == "400" else 0), done.stderr
             before = server.count()
-            assert rlaif(*command(server, source, output / kind[:3], orders="ab")).returncode == 0
+            assert here(*command(server, source, output / kind[:3], orders="ab")).returncode == 0
             assert server.count() - before == (60 if kind == "400" else 0)
 
 
@@ -413,7 +413,7 @@ def test_no_credit_is_one_line_at_once(tmp_path: Path) -> None:
     source, output = write_rows(tmp_path / "pairs.jsonl", some_pairs(500)), tmp_path / "out"
     with served(tmp_path / "calls", credit=300, latency=0.02) as server:
         arguments = command(server, source, output, concurrency=32)
-        line = refused(rlaif(*arguments), 1)
+        line = refused(here(*arguments), 1)
         assert "You exceeded your current quota" in line
         stored, good = stored_and_answered(server, output)
         outcomes = Counter(call.outcome for call in server.asked())

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import refused, rlaif, rows_of, write_rows
+from support import here, refused, rows_of, write_rows
 
 from rlaif.commands.build import build
 from rlaif.commands.convert import ConvertConfig, convert
@@ -462,7 +462,7 @@ def test_a_hub_clone_without_z(tmp_path: Path) -> None:
 def test_the_real_program(tmp_path: Path) -> None:
     judged(tmp_path)
     flips = ("--flip_rate", 0.25)
-    done = rlaif("build", "--judgments", tmp_path, "--output", tmp_path / "data", "--min_confidence", 0.8, *flips)
+    done = here("build", "--judgments", tmp_path, "--output", tmp_path / "data", "--min_confidence", 0.8, *flips)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "data" / "report.json").read_text())
     zs = Counter((i % 101) / 100 for i in range(200))
@@ -472,5 +472,5 @@ def test_the_real_program(tmp_path: Path) -> None:
     assert "unjudged" in done.stdout
     assert re.search(rf"^flipped +{report['flipped']}$", done.stdout, re.MULTILINE)
     assert report["flipped"] > 0
-    line = refused(rlaif("build", "--judgments", tmp_path, "--output", tmp_path / "d", "--split_by", "x"))
+    line = refused(here("build", "--judgments", tmp_path, "--output", tmp_path / "d", "--split_by", "x"))
     assert "split_by is 'x'" in line

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import DatasetCard
-from support import SECRET, refused, rlaif, rlaif_env, rows_of, some_pairs, wait_until, write_rows
+from support import SECRET, here, refused, rlaif, rlaif_env, rows_of, some_pairs, wait_until, write_rows
 from support.hub import Hub
 
 from rlaif.commands.build import build
@@ -59,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [*judge, "--output", folder / "judged"],
         ["build", "--judgments", folder / "judged", "--output", folder / "preferences"],
     ):
-        done = rlaif(*words)
+        done = here(*words)
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -270,7 +270,7 @@ def test_trls_own_trainers_take_it_unchanged(messages: bool, tmp_path: Path, cha
     ]
     write_jsonl(tmp_path / "judgments.jsonl", rows)
     build(BuildConfig(judgments=str(tmp_path / "judgments.jsonl"), output=str(tmp_path / "preferences")))
-    done = rlaif(
+    done = here(
         *["publish", "--preferences", tmp_path / "preferences", "--output", tmp_path / "out", "--license", "mit"]
     )
     assert done.returncode == 0, done.stderr
@@ -311,10 +311,10 @@ def test_drop_leaves_a_row_out_of_every_config(server: Any, tmp_path: Path) -> N
         "--base_url",
         server.url,
     ]
-    assert rlaif(*judge, "--output", tmp_path / "judged", "--retry_unjudged", "false").returncode == 0
+    assert here(*judge, "--output", tmp_path / "judged", "--retry_unjudged", "false").returncode == 0
     rows = rows_of(tmp_path / "judged" / "judgments.jsonl")
     write_rows(tmp_path / "judged" / "judgments.jsonl", [{**row, "z": 0.8, "reason": None} for row in rows])
-    assert rlaif("build", "--judgments", tmp_path / "judged", "--output", tmp_path / "preferences").returncode == 0
+    assert here("build", "--judgments", tmp_path / "judged", "--output", tmp_path / "preferences").returncode == 0
     line = refused(publish(tmp_path, tmp_path / "out"))
     assert "secrets in 2 rows (" in line
     assert "--secrets drop" in line
@@ -424,9 +424,9 @@ def test_shared_and_foreign_votes(tmp_path: Path) -> None:
     write_rows(tmp_path / "first.jsonl", [*pairs, {"prompt": "only here", "response_a": "a", "response_b": "bb"}])
     write_rows(tmp_path / "second.jsonl", [*pairs, *twins])
     for name in ("first", "second"):
-        done = rlaif(*judge, "--pairs", tmp_path / f"{name}.jsonl")
+        done = here(*judge, "--pairs", tmp_path / f"{name}.jsonl")
         assert done.returncode == 0, done.stderr
-    assert rlaif("build", "--judgments", tmp_path / "judged", "--output", tmp_path / "preferences").returncode == 0
+    assert here("build", "--judgments", tmp_path / "judged", "--output", tmp_path / "preferences").returncode == 0
     done = publish(tmp_path, tmp_path / "out", "--duplicates", "report")
     assert done.returncode == 0, done.stderr
     votes = pq.read_table(tmp_path / "out" / "votes").to_pylist()
@@ -453,7 +453,7 @@ def test_a_pair_and_its_mirror_image_keep_their_own_votes(tmp_path: Path) -> Non
         [*judge, "--pairs", tmp_path / "pairs.jsonl"],
         ["build", "--judgments", tmp_path / "judged", "--output", tmp_path / "preferences"],
     ):
-        done = rlaif(*words)
+        done = here(*words)
         assert done.returncode == 0, done.stderr
     done = publish(tmp_path, tmp_path / "out", "--duplicates", "report")
     assert done.returncode == 0, done.stderr
@@ -610,7 +610,7 @@ def test_verdicts_that_were_turned_round_do_not_go_out(run: Path, hub: Hub, tmp_
     (noisy / "manifest.json").unlink()
     assert line in refused(publish(tmp_path, tmp_path / "out", "--judgments", "none"))
     detour = ["convert", "--source", noisy, "--split", "train", "--output", tmp_path / "again.jsonl"]
-    assert rlaif(*detour).returncode == 0
+    assert here(*detour).returncode == 0
     build(BuildConfig(judgments=str(tmp_path / "again.jsonl"), output=str(noisy)))
     assert line in refused(publish(tmp_path, tmp_path / "out"))
     # Or its column: then the manifest tells.
@@ -763,7 +763,7 @@ def broken(run: Path, folder: Path) -> dict[str, tuple[list[object], str]]:
 
 def test_bad_input_ends_in_one_line(run: Path, tmp_path: Path) -> None:
     for name, (words, line) in broken(run, tmp_path).items():
-        said = refused(rlaif("publish", *words))
+        said = refused(here("publish", *words))
         assert line in said, (name, said)
     assert not (tmp_path / "out" / "data").exists()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Server, completion, refused, rlaif, write_rows
+from support import Server, completion, here, refused, write_rows
 
 from rlaif.models.servers import kind_of
 
@@ -63,7 +63,7 @@ def test_neutral_values_are_sent_where_the_server_is_known_and_the_manifest_says
     server.answer = answer
     prompts = write_rows(tmp_path / "prompts.jsonl", [{"prompt": f"Question {i}"} for i in range(3)])
     where = ["--policy", "m", "--base_url", server.url, "--output", tmp_path / "out"]
-    done = rlaif("sample", "--prompts", prompts, *where, "--top_p", "0.9")
+    done = here("sample", "--prompts", prompts, *where, "--top_p", "0.9")
     assert done.returncode == 0, done.stderr
     served = json.loads((tmp_path / "out" / "manifest.json").read_text())["served"]["m"]
     last = server.bodies[-1]
@@ -78,7 +78,7 @@ def test_neutral_values_are_sent_where_the_server_is_known_and_the_manifest_says
         assert not (NEUTRAL - {"top_p"}) & last.keys()
         assert served == {"server": "not known", "keeps": "not known: a server may have sampling settings of its own"}
     asked = len(server.bodies)
-    assert rlaif("sample", "--prompts", prompts, *where, "--top_p", "0.9").returncode == 0
+    assert here("sample", "--prompts", prompts, *where, "--top_p", "0.9").returncode == 0
     assert len(server.bodies) == asked
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["served"]["m"] == served
 
@@ -87,15 +87,13 @@ def test_what_a_policy_behind_a_proxy_is_told(server: Server, tmp_path: Path) ->
     server.answer = lambda body, number: completion(f"answer {body['seed']} {body.get('top_k')}")
     prompts = write_rows(tmp_path / "prompts.jsonl", [{"prompt": "Question"}])
     where = ["sample", "--prompts", prompts, "--policy", "m", "--base_url", server.url, "--output", tmp_path / "out"]
-    assert rlaif(*where, "--extra_body", '{"top_k": 0, "min_p": 0}').returncode == 0
+    assert here(*where, "--extra_body", '{"top_k": 0, "min_p": 0}').returncode == 0
     assert [(body["top_k"], body["min_p"]) for body in server.bodies] == [(0, 0)] * 2
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["config"]["extra_body"]
-    assert rlaif(*where).returncode == 0  # another policy: it is asked anew
+    assert here(*where).returncode == 0  # another policy: it is asked anew
     assert [body.get("top_k") for body in server.bodies] == [0, 0, None, None]
-    assert "extra_body has 'seed', which each call sets itself" in refused(
-        rlaif(*where, "--extra_body", "{seed: 3}"), 2
-    )
-    assert "expected a mapping" in refused(rlaif(*where, "--extra_body", "top_k"), 2)
+    assert "extra_body has 'seed', which each call sets itself" in refused(here(*where, "--extra_body", "{seed: 3}"), 2)
+    assert "expected a mapping" in refused(here(*where, "--extra_body", "top_k"), 2)
 
 
 def test_a_server_that_does_not_sample_is_told_apart_from_alike_answers(server: Server, tmp_path: Path) -> None:
@@ -104,7 +102,7 @@ def test_a_server_that_does_not_sample_is_told_apart_from_alike_answers(server: 
     def sampled(name: str, texts: list[str]) -> Any:
         prompts = write_rows(tmp_path / f"{name}.jsonl", [{"prompt": text} for text in texts])
         where = ["--policy", "m", "--base_url", server.url, "--output", tmp_path / name]
-        return rlaif("sample", "--prompts", prompts, *where)
+        return here("sample", "--prompts", prompts, *where)
 
     none = sampled("none", [f"Question {i}: never" for i in range(6)])
     assert none.returncode == 1
@@ -130,13 +128,13 @@ def test_half_an_answer_is_no_response(server: Server, tmp_path: Path) -> None:
         tmp_path / "prompts.jsonl", [{"prompt": word} for word in ("filtered", "broken", "cut", "fine")]
     )
     where = ["--policy", "m", "--base_url", server.url, "--max_retries", 0]
-    done = rlaif("sample", "--prompts", prompts, *where, "--output", tmp_path / "out")
+    done = here("sample", "--prompts", prompts, *where, "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (report["failed"], report["cut"], report["pairs"], report["prompts_without_pair"]) == (4, 2, 2, 2)
     assert "2 of 8 responses were cut off at" in done.stderr
     assert sorted(report["failures"].values()) == [2, 2]
     none = write_rows(tmp_path / "none.jsonl", [{"prompt": "filtered"}])
-    line = refused(rlaif("sample", "--prompts", none, *where, "--output", tmp_path / "none"), 1)
+    line = refused(here("sample", "--prompts", none, *where, "--output", tmp_path / "none"), 1)
     assert "failed 2" in line
     assert "Most that failed: stopped by the server's content filter" in line

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import refused, rlaif, rows_of, write_rows
+from support import here, refused, rows_of, write_rows
 
 from rlaif.files.index import Index
 from rlaif.files.sources import (
@@ -233,7 +233,7 @@ def test_the_real_program_refuses_a_bad_row_in_one_line(line: str, message: str,
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({**ROW, "prompt": "first"}) + "\n" + line + "\n")
     judge = ["--judge", "scripted", "--judge_model", "rlaif.models.function:longer", "--output", tmp_path / "out"]
-    assert message in refused(rlaif("judge", "--pairs", path, *judge))
+    assert message in refused(here("judge", "--pairs", path, *judge))
     assert not (tmp_path / "out").exists()
 
 
@@ -241,11 +241,11 @@ def test_the_real_program_refuses_a_bad_row_in_one_line(line: str, message: str,
 def test_the_real_program_refuses_a_bad_z_in_one_line(z: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(ROW)[:-1] + f', "z": {z}}}\n')
-    line = refused(rlaif("build", "--judgments", path, "--output", tmp_path / "out"))
+    line = refused(here("build", "--judgments", path, "--output", tmp_path / "out"))
     assert f"{path}:1: z is {z.lower()}; expected a probability in [0, 1]" in line
     assert not (tmp_path / "out").exists()
     nowhere = tmp_path / "nowhere"
-    assert "does not exist" in refused(rlaif("build", "--judgments", nowhere, "--output", tmp_path / "out"))
+    assert "does not exist" in refused(here("build", "--judgments", nowhere, "--output", tmp_path / "out"))
 
 
 def test_other_files_of_json(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import Server, refused, rlaif, rlaif_env, rows_of, some_pairs, wait_until, write_rows
+from support import Server, here, refused, rlaif_env, rows_of, some_pairs, wait_until, write_rows
 
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.occupied import occupied
@@ -333,7 +333,7 @@ def judged_and_killed(
         process.wait()
         assert not (output / "judgments.jsonl").exists()
         kept.append(set(stored(output)))
-    done = rlaif(*arguments, **env)
+    done = here(*arguments, **env)
     assert done.returncode == 0, done.stderr
     kept.append(set(stored(output)))
     return kept
@@ -348,7 +348,7 @@ def test_a_killed_run_asks_nothing_twice_and_ends_with_the_same_bytes(seed: int,
     def arguments(output: Path) -> list[object]:
         return ["judge", "--pairs", pairs, *model, "--output", output]
 
-    assert rlaif(*arguments(tmp_path / "one"), **whole).returncode == 0
+    assert here(*arguments(tmp_path / "one"), **whole).returncode == 0
     kept = judged_and_killed(arguments(tmp_path / "two"), tmp_path / "two", seed, 3, 120, **killed)
 
     assert len(asked(tmp_path / "whole")) == len(set(asked(tmp_path / "whole"))) == 120
@@ -369,7 +369,7 @@ def test_a_killed_run_asks_nothing_twice_and_ends_with_the_same_bytes(seed: int,
 
     # Once more: everything is there, nothing is asked.
     before = asked(tmp_path / "killed")
-    assert rlaif(*arguments(tmp_path / "two"), **killed).returncode == 0
+    assert here(*arguments(tmp_path / "two"), **killed).returncode == 0
     assert asked(tmp_path / "killed") == before
 
 
@@ -382,7 +382,7 @@ def test_a_killed_api_run_buys_nothing_twice(server: Server, tmp_path: Path) -> 
         model = ["--judge", "api", "--judge_model", "m", "--base_url", server.url, "--concurrency", 4]
         return ["judge", "--pairs", pairs, *model, "--output", output]
 
-    assert rlaif(*arguments(tmp_path / "one")).returncode == 0
+    assert here(*arguments(tmp_path / "one")).returncode == 0
     assert len(server.bodies) == len(set(server.questions())) == 120
     server.bodies.clear()
     kept = judged_and_killed(arguments(tmp_path / "two"), tmp_path / "two", 5, 2, 120)
@@ -398,13 +398,13 @@ def test_a_torn_last_line_is_reported_asked_again_and_nothing_else(tmp_path: Pat
     pairs = write_rows(tmp_path / "pairs.jsonl", [{**row, "id": f"{i}-東京"} for i, row in enumerate(some_pairs(10))])
     model, env = slow_judge(tmp_path, sleep="0")
     arguments = ["judge", "--pairs", pairs, *model, "--output", tmp_path / "out"]
-    assert rlaif(*arguments, **env).returncode == 0
+    assert here(*arguments, **env).returncode == 0
     judgments = (tmp_path / "out" / "judgments.jsonl").read_bytes()
     (path,) = (tmp_path / "out" / "replies").iterdir()
     content = path.read_bytes()
     path.write_bytes(content[: content.rindex(b'"text"') + 9])  # within the last row
     (tmp_path / "asked").unlink()
-    done = rlaif(*arguments, **env)
+    done = here(*arguments, **env)
     assert done.returncode == 0
     warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
@@ -417,7 +417,7 @@ def test_a_row_broken_in_its_middle_is_asked_again_once(tmp_path: Path) -> None:
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(10))
     model, env = slow_judge(tmp_path, sleep="0")
     arguments = ["judge", "--pairs", pairs, *model, "--output", tmp_path / "out"]
-    assert rlaif(*arguments, **env).returncode == 0
+    assert here(*arguments, **env).returncode == 0
     votes = (tmp_path / "out" / "votes.jsonl").read_bytes()
     (path,) = (tmp_path / "out" / "replies").iterdir()
     lines = path.read_bytes().splitlines(keepends=True)
@@ -425,7 +425,7 @@ def test_a_row_broken_in_its_middle_is_asked_again_once(tmp_path: Path) -> None:
     path.write_bytes(b"".join(lines))
     for calls in (1, 0):
         (tmp_path / "asked").write_text("")
-        assert rlaif(*arguments, **env).returncode == 0
+        assert here(*arguments, **env).returncode == 0
         assert len(asked(tmp_path / "asked")) == calls
         assert (tmp_path / "out" / "votes.jsonl").read_bytes() == votes
 
@@ -442,7 +442,7 @@ def test_a_second_run_in_a_folder_is_refused_and_the_first_goes_on(tmp_path: Pat
     wait_until(lambda: len(asked(tmp_path / "asked")) == 4)
     files = listed(tmp_path / "out")
     for again in ([], ["--reread"]):
-        line = refused(rlaif(*arguments, *again, **env), 1)
+        line = refused(here(*arguments, *again, **env), 1)
         assert f"{tmp_path / 'out'} is in use by another command (rlaif judge, process {first.pid} on " in line
     assert first.poll() is None
     assert listed(tmp_path / "out") == files
@@ -454,7 +454,7 @@ def test_a_second_run_in_a_folder_is_refused_and_the_first_goes_on(tmp_path: Pat
     assert len(rows_of(tmp_path / "out" / "judgments.jsonl")) == 40
     assert listed(tmp_path / "out") == FINISHED
     assert len(list((tmp_path / "out" / "replies").iterdir())) == 1
-    assert rlaif(*arguments, **env).returncode == 0  # now the folder is free
+    assert here(*arguments, **env).returncode == 0  # now the folder is free
 
 
 def test_the_mark_of_a_killed_run_stops_nobody(tmp_path: Path) -> None:
@@ -466,7 +466,7 @@ def test_the_mark_of_a_killed_run_stops_nobody(tmp_path: Path) -> None:
     first.kill()
     first.communicate()
     assert (tmp_path / "out" / ".in-use").exists()
-    done = rlaif(*arguments, **{**env, "SLEEP": "0"})
+    done = here(*arguments, **{**env, "SLEEP": "0"})
     assert done.returncode == 0, done.stderr
     assert listed(tmp_path / "out") == FINISHED
 
@@ -635,7 +635,7 @@ def test_an_interrupted_run_says_so_and_goes_on_with_the_same_command(tmp_path: 
     assert listed(tmp_path / "out") == [".written-by", "replies"]
     kept = set(stored(tmp_path / "out"))
     assert 3 <= len(kept) < 20
-    done = rlaif(*arguments, **{**env, "SLEEP": "0"})
+    done = here(*arguments, **{**env, "SLEEP": "0"})
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (report["votes_reused"], report["votes_asked"]) == (len(kept), 20 - len(kept))
@@ -661,7 +661,7 @@ def test_an_interrupted_api_run_keeps_what_was_answered(server: Server, tmp_path
     assert calls - 4 <= len(kept) < 40
     assert all(row.get("answered", True) for row in kept.values())
     server.latency = 0.0
-    assert rlaif(*arguments).returncode == 0
+    assert here(*arguments).returncode == 0
     assert len(server.bodies) - calls == 40 - len(kept)
     assert listed(tmp_path / "out") == FINISHED
 
@@ -672,7 +672,7 @@ def test_a_folder_of_an_older_version_is_refused_and_left_as_it_is(tmp_path: Pat
     (tmp_path / "out" / "judgments.jsonl").write_text("")
     arguments = ["judge", "--pairs", pairs, "--judge", "rlaif.models.function:longer", "--output", tmp_path / "out"]
     for more in ([], ["--reread"]):
-        line = refused(rlaif(*arguments, *more), 1)
+        line = refused(here(*arguments, *more), 1)
         assert f"{tmp_path / 'out'} holds votes of an earlier version, which can be built from and published" in line
         assert "expected a new folder" in line
     assert listed(tmp_path / "out") == ["judgments.jsonl", "votes"]
@@ -688,23 +688,23 @@ def test_unreadable_answers_are_kept_until_they_are_asked_for_again(server: Serv
     def z() -> list[float | None]:
         return [row["z"] for row in rows_of(tmp_path / "out" / "judgments.jsonl")]
 
-    assert rlaif(*arguments).returncode == 0
+    assert here(*arguments).returncode == 0
     assert z() == [0.5, None, 0.5]
     calls = len(server.bodies)
     assert calls == 4 + 2 * 4  # each unreadable answer was asked for three times more
     assert len(stored(tmp_path / "out")) == calls  # and each is kept
     assert len({body["seed"] for body in server.bodies}) == calls
-    assert rlaif(*arguments).returncode == 0
+    assert here(*arguments).returncode == 0
     assert len(server.bodies) == calls
-    assert rlaif(*arguments, "--retry_unjudged").returncode == 0  # unreadable once more: asked once, and kept
+    assert here(*arguments, "--retry_unjudged").returncode == 0  # unreadable once more: asked once, and kept
     assert (len(server.bodies), z()) == (calls + 2, [0.5, None, 0.5])
     server.answer = lambda body, number: "1"
-    assert rlaif(*arguments, "--retry_unjudged").returncode == 0
+    assert here(*arguments, "--retry_unjudged").returncode == 0
     assert (len(server.bodies), z()) == (calls + 4, [0.5, 0.5, 0.5])
     assert len({body["seed"] for body in server.bodies}) == calls + 4
     votes = (tmp_path / "out" / "votes.jsonl").read_bytes()
     for more in ([], ["--retry_unjudged"], ["--reread"]):  # what that brought stays
-        assert rlaif(*arguments, *more).returncode == 0
+        assert here(*arguments, *more).returncode == 0
         assert (len(server.bodies), z()) == (calls + 4, [0.5, 0.5, 0.5])
         assert (tmp_path / "out" / "votes.jsonl").read_bytes() == votes
 
@@ -713,7 +713,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(2))
     (tmp_path / "out").write_text("a file")
     model = ["--judge", "scripted", "--judge_model", "rlaif.models.function:longer"]
-    line = refused(rlaif("judge", "--pairs", pairs, *model, "--output", tmp_path / "out"))
+    line = refused(here("judge", "--pairs", pairs, *model, "--output", tmp_path / "out"))
     assert str(tmp_path / "out") in line
 
 

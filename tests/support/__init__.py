@@ -2,7 +2,7 @@
 
 from support.files import rows_of, some_pairs, write_rows
 from support.models import RecordingReward, ppo_config, save_model, tiny_llama, word_llama
-from support.programs import ROOT, SECRET, kill_with_children, refused, rlaif, rlaif_env, wait_until
+from support.programs import ROOT, SECRET, here, kill_with_children, refused, rlaif, rlaif_env, wait_until
 from support.servers import Server, completion
 from support.tokenizers import CHAT_TEMPLATE, WORDS, byte_tokenizer, word_tokenizer
 
@@ -15,6 +15,7 @@ __all__ = [
     "Server",
     "byte_tokenizer",
     "completion",
+    "here",
     "kill_with_children",
     "ppo_config",
     "refused",

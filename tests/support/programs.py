@@ -1,14 +1,21 @@
-"""The real programs in processes of their own: starting, awaiting, killing, and what a refusal looks like."""
+"""The real programs, in this process or in ones of their own: starting, awaiting, killing, and what a refusal is."""
 
 from __future__ import annotations
 
+import gc
+import importlib.util
+import io
+import logging
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +38,106 @@ def rlaif(*arguments: object, timeout: float = 120.0, **env: str) -> subprocess.
         timeout=timeout,
         env=rlaif_env(**env),
     )
+
+
+def here(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """`rlaif` with the same words in this process, seconds quicker: its own `main`, and what that printed.
+
+    Not for what a process has of its own: signals, and libraries that read the environment when they are imported.
+    """
+    argv = ["rlaif", *map(str, arguments)]
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        status = run_here(argv, Path.cwd(), **{"OPENAI_API_KEY": SECRET, "NO_PROXY": "127.0.0.1", **env})
+    return subprocess.CompletedProcess(argv, status, out.getvalue(), err.getvalue())
+
+
+@cache
+def program(path: str) -> Any:
+    """The module of a program outside of the package."""
+    spec = importlib.util.spec_from_file_location(f"program_{Path(path).stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def process_kept() -> Iterator[None]:
+    """What a program changes in its process is as before afterwards."""
+    kept = dict(os.environ), os.getcwd(), sys.argv, sys.excepthook, list(sys.path)
+    threshold, levels = gc.get_threshold(), {name: logging.getLogger(name).level for name in _LOGGERS}
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)}
+    verbosity, modules = _verbosity(), set(sys.modules)
+    importlib.invalidate_caches()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept[0])
+        os.chdir(kept[1])
+        sys.argv, sys.excepthook, sys.path[:] = kept[2], kept[3], kept[4]
+        for name in sys.modules.keys() - modules:  # of a folder that was only on this program's path
+            if str(getattr(sys.modules[name], "__file__", None)).startswith(tempfile.gettempdir()):
+                del sys.modules[name]
+        gc.set_threshold(*threshold)
+        gc.unfreeze()
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        for number, handler in signals.items():
+            signal.signal(number, handler)
+        _set_verbosity(verbosity)
+        if "accelerate.state" in sys.modules:
+            from accelerate.state import AcceleratorState, GradientState
+
+            AcceleratorState._reset_state(True)
+            GradientState._reset_state()
+
+
+_LOGGERS = ("", "accelerate", "datasets", "huggingface_hub", "peft", "torch", "transformers", "trl")
+
+
+def _verbosity() -> Any:
+    import datasets
+    import transformers
+
+    bars = not datasets.are_progress_bars_disabled(), transformers.utils.logging.is_progress_bar_enabled()
+    return datasets.logging.get_verbosity(), transformers.logging.get_verbosity(), *bars
+
+
+def _set_verbosity(found: Any) -> None:
+    import datasets
+    import transformers
+
+    datasets.logging.set_verbosity(found[0])
+    transformers.logging.set_verbosity(found[1])
+    (datasets.enable_progress_bars if found[2] else datasets.disable_progress_bars)()
+    (transformers.logging.enable_progress_bar if found[3] else transformers.logging.disable_progress_bar)()
+
+
+def run_here(argv: list[str], folder: Path, **env: str) -> int:
+    """Runs a program in this process, in `folder`; its exit status (0 where it just ended).
+
+    `argv` begins with "rlaif" or with the path of a program outside of the package.
+    """
+    from rlaif import cli, config
+
+    with process_kept():
+        os.chdir(folder)
+        os.environ |= env
+        sys.path[:0] = [path for path in env.get("PYTHONPATH", "").split(os.pathsep) if path not in sys.path]
+        sys.argv = list(argv)
+        try:
+            if argv[0] == "rlaif":
+                cli.main()
+            else:
+                config.run(program(argv[0]).main)
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 def refused(done: subprocess.CompletedProcess[str], status: int | None = None) -> str:

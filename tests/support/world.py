@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.bad import run_here
 from support.files import some_pairs, write_rows
 from support.models import save_model, tiny_llama, tiny_reward_model
+from support.programs import run_here
 from support.tokenizers import byte_tokenizer
 
 

@@ -6,24 +6,17 @@ same `main` that a user starts; `refusal_of_process` judges one that was started
 
 from __future__ import annotations
 
-import gc
 import hashlib
-import importlib.util
 import json
-import logging
-import os
 import re
-import signal
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from support.programs import ROOT
+from support.programs import ROOT, run_here
+
+__all__ = ["Bad", "Content", "check_folder", "check_line", "lay_out", "run_here", "short", "snapshot"]
 
 Content = bytes | str | list[Any] | Callable[[Path, Path], object]
 
@@ -125,83 +118,3 @@ def check_folder(before: Mapping[str, str], folder: Path) -> None:
 
             with safe_open(path, "pt") as file:
                 assert file.keys()
-
-
-@cache
-def program(path: str) -> Any:
-    """The module of a program outside of the package."""
-    spec = importlib.util.spec_from_file_location(f"program_{Path(path).stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-@contextmanager
-def process_kept() -> Iterator[None]:
-    """What a program changes in its process is as before afterwards."""
-    kept = dict(os.environ), os.getcwd(), sys.argv, sys.excepthook, list(sys.path)
-    threshold, levels = gc.get_threshold(), {name: logging.getLogger(name).level for name in _LOGGERS}
-    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)}
-    verbosity = _verbosity()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        os.environ.clear()
-        os.environ.update(kept[0])
-        os.chdir(kept[1])
-        sys.argv, sys.excepthook, sys.path[:] = kept[2], kept[3], kept[4]
-        gc.set_threshold(*threshold)
-        gc.unfreeze()
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-        for number, handler in signals.items():
-            signal.signal(number, handler)
-        _set_verbosity(verbosity)
-        if "accelerate.state" in sys.modules:
-            from accelerate.state import AcceleratorState, GradientState
-
-            AcceleratorState._reset_state(True)
-            GradientState._reset_state()
-
-
-_LOGGERS = ("", "accelerate", "datasets", "huggingface_hub", "peft", "torch", "transformers", "trl")
-
-
-def _verbosity() -> Any:
-    import datasets
-    import transformers
-
-    bars = not datasets.are_progress_bars_disabled(), transformers.utils.logging.is_progress_bar_enabled()
-    return datasets.logging.get_verbosity(), transformers.logging.get_verbosity(), *bars
-
-
-def _set_verbosity(found: Any) -> None:
-    import datasets
-    import transformers
-
-    datasets.logging.set_verbosity(found[0])
-    transformers.logging.set_verbosity(found[1])
-    (datasets.enable_progress_bars if found[2] else datasets.disable_progress_bars)()
-    (transformers.logging.enable_progress_bar if found[3] else transformers.logging.disable_progress_bar)()
-
-
-def run_here(argv: list[str], folder: Path) -> int | str | None:
-    """Runs a program in this process, in `folder`; its exit status (0 where it just ended)."""
-    from rlaif import cli, config
-
-    with process_kept():
-        os.chdir(folder)
-        sys.argv = list(argv)
-        try:
-            if argv[0] == "rlaif":
-                cli.main()
-            else:
-                config.run(program(argv[0]).main)
-        except SystemExit as end:
-            return end.code
-    return 0
