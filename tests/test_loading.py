@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support import byte_tokenizer, refused, rlaif_env, save_model, tiny_llama, write_rows
+from support.bad import run_here
 from support.models import tiny_reward_model
 
 from rlaif.models.loading import load_causal_lm, load_tokenizer
@@ -426,3 +427,14 @@ def test_every_loader_of_a_library_is_told_about_code() -> None:
                 if asks and "trust_remote_code" not in {keyword.arg for keyword in node.keywords}:
                     untold.append(f"{file.relative_to(ROOT)}:{node.lineno}")
     assert untold == []
+
+
+def test_a_model_with_code_of_its_own_is_not_published(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ran = tmp_path / "ran"
+    with_code(model, ran)
+    words = ["--policy", str(model), "--output", "public", "--license", "apache-2.0"]
+    assert run_here(["rlaif", "publish", *words], tmp_path) == 1
+    assert "needs code of its own to be loaded, which is neither run nor sent here" in capfd.readouterr().err
+    assert not ran.exists()

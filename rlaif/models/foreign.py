@@ -12,7 +12,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from rlaif.models.loading import needs_code
+from rlaif.models.loading import NeedsCode
 from rlaif.models.rendering import Rendering
 
 __all__ = ["assumed_rendering", "check_one_label", "longest", "padding_of"]
@@ -32,7 +32,7 @@ def check_one_label(config: Any, model: str | Path, trust_remote_code: bool = Fa
     if labels != 1:
         raise ValueError(f"{whose} with {labels} labels, of which none is the reward; {wanted}.")
     if custom and not trust_remote_code and not named.endswith("ForSequenceClassification"):
-        raise ValueError(needs_code(model))
+        raise NeedsCode(model)
     if not custom and not named.endswith("ForSequenceClassification"):
         raise ValueError(f"{whose} with {labels} label, which transformers does not know; {wanted}.")
 

@@ -23,6 +23,7 @@ from rlaif.models.tokenizer_checks import check_embeddings, check_faithful
 from rlaif.models.weights import check_files, check_finite, check_loaded
 
 __all__ = [
+    "NeedsCode",
     "adapter_config",
     "check_language_model",
     "device",
@@ -32,7 +33,6 @@ __all__ = [
     "load_pretrained",
     "load_tokenizer",
     "model_fingerprint",
-    "needs_code",
     "quantization",
     "quiet",
     "whole",
@@ -92,7 +92,7 @@ def load_tokenizer(model: str | Path, revision: str | None = None, trust_remote_
         except ImportError:
             raise
         except Exception as error:
-            raise ValueError(_unreadable("tokenizer", model, error)) from None
+            raise _unreadable("tokenizer", model, error) from None
         check_faithful(tokenizer, model, revision)
         rows = _embeddings(model, revision, trust_remote_code)
     tokenizer.pad_token = padding_token(tokenizer)
@@ -128,7 +128,7 @@ def load_config(model: str | Path, revision: str | None = None, trust_remote_cod
         except ImportError:
             raise
         except Exception as error:
-            raise ValueError(_unreadable("model", model, error)) from None
+            raise _unreadable("model", model, error) from None
 
 
 def load_pretrained(
@@ -168,11 +168,11 @@ def load_pretrained(
         except (ImportError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            raise ValueError(_unreadable(what, model, error)) from None
+            raise _unreadable(what, model, error) from None
     own = str((getattr(loaded.config, "auto_map", None) or {}).get(auto.__name__) or "").rpartition(".")[2]
     if own and not trust_remote_code and own.casefold() != type(loaded).__name__.casefold():
         # transformers has loaded a class of its own for the model_type, which is another architecture.
-        raise ValueError(needs_code(model))
+        raise NeedsCode(model)
     return loaded, check_loaded(loaded, info, model, lambda key: may_be_new(loaded, key))
 
 
@@ -338,19 +338,21 @@ def model_fingerprint(model: str | Path, revision: str | None = None) -> str:
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
-def _unreadable(what: str, model: str | Path, error: Exception) -> str:
+def _unreadable(what: str, model: str | Path, error: Exception) -> ValueError:
     said = " ".join(str(error).split())
     if "custom code" in said or "trust_remote_code" in said:
-        return needs_code(model)
-    return (
+        return NeedsCode(model)
+    return ValueError(
         f"no {what} could be loaded from {model} ({said[:200]}); expected a folder written by `save_pretrained` or the "
         "id of a model on the Hub that can be reached from here."
     )
 
 
-def needs_code(model: str | Path) -> str:
-    """The line for a model that loads with code of its own repository alone."""
-    return (
-        f"{model} needs code of its own repository to be loaded, which is not run unasked; read that code, and then "
-        "say --trust_remote_code true, or take a model of an architecture that transformers has."
-    )
+class NeedsCode(ValueError):  # noqa: N818
+    """A model that loads with code of its own repository alone, where that may not run."""
+
+    def __init__(self, model: str | Path) -> None:
+        super().__init__(
+            f"{model} needs code of its own repository to be loaded, which is not run unasked; read that code, and "
+            "then say --trust_remote_code true, or take a model of an architecture that transformers has."
+        )
