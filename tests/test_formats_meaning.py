@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support import write_rows
 from support.formats import ARENA, ARENA_TEXTS, HH, MT_BENCH, PAIR, RATED, ROWS, UF, Row, assistant, read, user, written
 
 from rlaif.files.conversations import conversation
+from rlaif.files.sources import read_judgments, read_pairs, read_prompts
 from rlaif.formats.base import Tally
 from rlaif.formats.known import FORMATS, detect
 
@@ -124,6 +128,36 @@ def test_the_arenas_lists_are_turns() -> None:
         assert (judgment.z, judgment.pair.prompt, judgment.pair.response_a) == (z, "Which?", "[x] right")
         assert judgment.pair.extra == ({"winner": winner} if "both" in winner else {})
     assert detect({**PAIR, "winner": "model_a"}, "here").name == "pairs"  # z is what counts there
+
+
+def test_turns_in_a_text_are_no_text_anywhere(tmp_path: Path) -> None:
+    """They would be judged, answered and scored as one."""
+    source = tmp_path / "rows.jsonl"
+    arena, talk = {**ARENA_TEXTS, "z": 1.0}, json.dumps(user())
+    plain = {"prompt": "q", "response_a": "x", "response_b": "y", "z": 1.0}
+    whole = {"response_a": json.dumps([*user(), *assistant("x")]), "response_b": json.dumps([*user(), *assistant("y")])}
+    sharegpt = json.dumps([{"from": "human", "value": "q"}])
+    for row, message in (
+        (arena, "prompt, response_a, response_b are JSON lists written as texts .* `rlaif convert` reads"),
+        ({**plain, "prompt": talk}, "prompt holds messages written as one text .*expected a list of messages"),
+        ({**plain, "prompt": sharegpt}, "prompt holds messages written as one text"),
+        ({**plain, **whole}, "response_a and response_b hold messages written as one text"),
+    ):
+        write_rows(source, [row])
+        for reading in (read_pairs, read_judgments) if row.get("prompt") == "q" else READING:
+            with pytest.raises(ValueError, match=f"rows.jsonl:1: {message}"):
+                reading(source)
+    trl = {"prompt": "q", "chosen": whole["response_a"], "rejected": whole["response_b"]}
+    with pytest.raises(ValueError, match="chosen and rejected hold messages written as one text"):
+        read("trl", [trl])
+    answers: list[Row] = [
+        {**ARENA_TEXTS, "prompt": "List them."},
+        {**plain, **whole, "response_b": "no JSON", "id": "2"},
+    ]
+    assert len(read_pairs(write_rows(source, answers))) == 2  # an answer may be JSON
+
+
+READING: tuple[Callable[[Path], Any], ...] = (read_pairs, read_judgments, read_prompts)
 
 
 def test_a_turn_that_is_null_or_apart_is_counted() -> None:

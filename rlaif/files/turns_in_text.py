@@ -1,7 +1,7 @@
 """Turns that are written into a text as JSON: a program would take them for what somebody said.
 
-Tables (CSV, Parquet from a data frame) and arenas keep conversations so. A response alone may well be JSON that was asked
-for; what is refused is a prompt that is a list of messages, two responses that both are whole conversations, and an
+Tables (CSV, Parquet from a data frame) and arenas keep conversations so. A response alone may well be JSON that was
+asked for; what is refused is a prompt that is a list of messages, two responses that both are lists of messages, and an
 arena's prompt and two responses that all are lists of texts.
 """
 
