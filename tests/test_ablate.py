@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support import ROOT, kill_with_children, refused, rlaif_env, some_pairs, wait_until, write_rows
+from support import ROOT, here, kill_with_children, refused, rlaif_env, some_pairs, wait_until, write_rows
 from support.toy_programs import toy_study, write_study
 
 from rlaif.ablations.execute import _go_on, last_line
@@ -36,15 +36,9 @@ def environment(folder: Path, **extra: str) -> dict[str, str]:
 
 
 def ablate(folder: Path, content: dict[str, Any], *words: object) -> subprocess.CompletedProcess[str]:
-    study = write_study(folder, content)
-    return subprocess.run(
-        command(folder, study, *words),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment(folder),
-        cwd=ROOT,
-    )
+    """The program in this process; its stages are processes."""
+    _, program, *given = command(folder, write_study(folder, content), *words)
+    return here(*given, program=program, folder=ROOT, **environment(folder))
 
 
 def report_of(folder: Path) -> dict[str, Any]:
@@ -629,9 +623,7 @@ def test_a_mistake_costs_seconds(tmp_path: Path, change: dict[str, Any], message
 
 
 def test_without_a_file() -> None:
-    words = [sys.executable, str(ROOT / "scripts/ablate.py"), "--jobs", "2"]
-    done = subprocess.run(words, capture_output=True, text=True, env=rlaif_env(), cwd=ROOT)
-    assert "--config is missing" in refused(done)
+    assert "--config is missing" in refused(here("--jobs", 2, program=str(ROOT / "scripts/ablate.py")))
 
 
 SHIPPED = sorted(path for path in (ROOT / "recipes/ablations").glob("*.yaml") if path.stem != "base")

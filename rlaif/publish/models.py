@@ -187,7 +187,7 @@ class _Model:
 
     @classmethod
     def open(cls, folder: Path, kind: Kind) -> _Model:
-        from rlaif.models.loading import load_tokenizer
+        from rlaif.models.loading import NeedsCode, load_tokenizer
         from rlaif.models.rendering import Rendering
 
         if not folder.is_dir():
@@ -197,7 +197,18 @@ class _Model:
         size = _size([folder / name for name in weights if name.endswith(".safetensors")])
         _check_kind(folder, kind, adapter)
         reward = RewardModelCard.read(folder) if kind == "reward_model" else None
-        rendering = Rendering.of(load_tokenizer(folder))
+        if reward is not None and reward.assumed:
+            raise ValueError(
+                f"{folder} has no {METADATA}, so it was trained elsewhere; expected what "
+                "reward_models/bradley_terry.py wrote."
+            )
+        try:
+            rendering = Rendering.of(load_tokenizer(folder))
+        except NeedsCode:
+            raise ValueError(
+                f"{folder} needs code of its own to be loaded, which is neither run nor sent here; send such a model "
+                "by other means."
+            ) from None
         if reward:
             rendering.check(reward.rendering, str(folder))
         elif rendering.kind == "pair":
