@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif import config
+from rlaif.files.ownership import begin
 from rlaif.files.runs import aligned, measured
 from rlaif.files.sources import write_json, write_jsonl
 
@@ -63,8 +63,7 @@ def judged(code: Path, pairs: Path, folder: Path, log: Path) -> dict[str, Any]:
 def measure(settings: BenchmarkConfig) -> dict[str, Any]:
     """All runs, the checkouts in turn; the report."""
     output = Path(settings.output)
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
+    begin(output, "scripts/benchmark.py", empty=True)
     checkouts = {"here": Path(__file__).resolve().parent.parent}
     if settings.beside:
         checkouts["beside"] = Path(settings.beside)

@@ -624,8 +624,19 @@ def main() -> None:
         parser.error(f"--only judge: no policy in {arguments.output / 'policy'}; build it first with --only policy")
     name = arguments.device
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-    for model in [arguments.only] if arguments.only else ["policy", "judge"]:
+    names = [arguments.only] if arguments.only else ["policy", "judge"]
+    for model in names:
+        check_own(arguments.output / model, model, parser)
+    for model in names:
         build(model, arguments, device)
+
+
+def check_own(folder: Path, name: str, parser: argparse.ArgumentParser) -> None:
+    """Refuses a folder that holds something else than an earlier build, which is known by its card."""
+    card = folder / "README.md"
+    own = card.is_file() and f"build_sandbox.py --only {name}" in card.read_text(encoding="utf-8")
+    if not own and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        parser.error(f"{folder} is not what this script wrote; expected a new folder. Nothing was changed.")
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ from typing import Any
 
 from rlaif import config
 from rlaif.files import runs
+from rlaif.files.ownership import begin
 from rlaif.files.sources import write_json
 from rlaif.metrics import t_interval
 
@@ -113,6 +114,7 @@ def main() -> None:
     (settings,) = config.parse(CompareConfig, description=__doc__)
     check(settings)
     output = Path(settings.output)
+    begin(output, "scripts/compare_ppo.py")
     imports = {name: import_memory(name, settings) for name in TRAINERS}
     trained: dict[str, list[dict[str, Any]]] = {name: [] for name in TRAINERS}
     for seed in range(settings.seeds):

@@ -38,6 +38,7 @@ from typing import Any
 
 from rlaif import config
 from rlaif.files import runs
+from rlaif.files.ownership import begin
 from rlaif.files.sources import write_json
 from rlaif.metrics import t_interval
 
@@ -81,7 +82,7 @@ def main() -> None:
     (settings,) = config.parse(RolesConfig, description=__doc__)
     check(settings)
     output = Path(settings.output)
-    output.mkdir(parents=True, exist_ok=True)
+    begin(output, "scripts/compare_roles.py")
     words = [sys.executable, "-c", "import rlaif.training.ppo.trainer"]
     imports = runs.measured(words, output / "imports.txt", settings.threads)
     reward_model = train_reward_model(settings)

@@ -11,7 +11,6 @@ two of them share is counted twice.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ import psutil
 
 from rlaif import config
 from rlaif.files.index import Index
+from rlaif.files.ownership import begin
 from rlaif.files.sources import write_json, write_jsonl
 from rlaif.records import content_hash
 
@@ -160,7 +160,7 @@ def main() -> None:
     if settings.rows < 2_000:
         raise ValueError(f"rows is {settings.rows}; expected at least 2000, so that the planted rows fit.")
     folder = Path(settings.output)
-    shutil.rmtree(folder, ignore_errors=True)
+    begin(folder, "scripts/measure_publish.py", empty=True)
     start = time.monotonic()
     write_inputs(settings, folder)
     print(f"{settings.rows:,} judged pairs made up in {time.monotonic() - start:.0f} s", flush=True)

@@ -611,6 +611,7 @@ def test_verdicts_that_were_turned_round_do_not_go_out(run: Path, hub: Hub, tmp_
     assert line in refused(publish(tmp_path, tmp_path / "out", "--judgments", "none"))
     detour = ["convert", "--source", noisy, "--split", "train", "--output", tmp_path / "again.jsonl"]
     assert here(*detour).returncode == 0
+    shutil.rmtree(noisy)
     build(BuildConfig(judgments=str(tmp_path / "again.jsonl"), output=str(noisy)))
     assert line in refused(publish(tmp_path, tmp_path / "out"))
     # Or its column: then the manifest tells.
@@ -731,7 +732,10 @@ def broken(run: Path, folder: Path) -> dict[str, tuple[list[object], str]]:
             [*ok[2:], "--preferences", folder / "torn", "--license", "mit", "--judgments", "none"],
             "is not Parquet",
         ),
-        "other judgments": ([*ok[2:], "--preferences", stale / "preferences", "--license", "mit"], "is not what"),
+        "other judgments": (
+            [*ok[2:], "--preferences", stale / "preferences", "--license", "mit"],
+            "was written anew since",
+        ),
         "into itself": (
             ["--preferences", run / "preferences", "--output", run / "preferences", "--license", "mit"],
             "which is in what is published",

@@ -21,6 +21,7 @@ from rlaif.ablations.stages import Plan, Stage, plan_study
 from rlaif.ablations.study import Study, closest, load_study, read_yaml
 from rlaif.config import named_values, parse, warn
 from rlaif.files.manifest import write_manifest
+from rlaif.files.ownership import check_output, claim
 from rlaif.files.runs import aligned
 from rlaif.pages.ablation import alike, write_page
 
@@ -133,6 +134,9 @@ def ablate(config: AblateConfig, study: Study, path: str) -> int:
     assert config.jobs is not None
     assert config.threads is not None
     store = Path(config.store)
+    output = config.output or f"runs/ablations/{study.name}"
+    reads: list[str | Path] = [path, store]
+    check_output(output, "scripts/ablate.py", reads)
     gpus = len(config.gpus) // config.jobs if config.gpus else None
     plan = plan_study(study, store, config.threads, config.report_to, gpus)
     programs = [stage.program for stage in plan.order]
@@ -161,8 +165,6 @@ def ablate(config: AblateConfig, study: Study, path: str) -> int:
         "wall_seconds": round(time.time() - started, 1),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    output = config.output or f"runs/ablations/{study.name}"
-    write_page(output, report)
     file = read_yaml(path)
     settings = {
         **vars(config),
@@ -170,7 +172,9 @@ def ablate(config: AblateConfig, study: Study, path: str) -> int:
         "file": file,
         "stages": {stage.folder.name: {"program": stage.program, **stage.settings} for stage in plan.order},
     }
-    write_manifest(output, "scripts/ablate.py", settings, [path, *([file["base"]] if file.get("base") else [])])
+    with claim(output, "scripts/ablate.py", reads):
+        write_page(output, report)
+        write_manifest(output, "scripts/ablate.py", settings, [path, *([file["base"]] if file.get("base") else [])])
     failed = sum(len(c["failed"]) for c in report["cells"])
     for cell in report["cells"]:
         for (stage, line), seeds in alike(cell["failed"]).items():

@@ -227,6 +227,11 @@ def _dataset(
     open_dataset(source)
     claim(output, source, "dataset", _OWN)
     origin = trace(source, None if settings.judgments == "none" else settings.judgments)
+    if origin.rewritten and settings.judgments != "none":
+        raise ValueError(
+            f"{origin.rewritten} was written anew since {source} was built from it; expected the judgments that it was "
+            "built from. Run `rlaif build` again, or publish the preferences alone: --judgments none."
+        )
     if settings.judgments == "none":
         origin = dataclasses.replace(origin, judgments=None)
     elif origin.judgments is None:

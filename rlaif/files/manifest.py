@@ -16,7 +16,7 @@ from typing import Any
 from rlaif.files.sources import fingerprint, write_json
 from rlaif.secrets import redacted_json
 
-__all__ = ["elapsed", "write_manifest"]
+__all__ = ["elapsed", "rows_of", "write_manifest"]
 
 
 def write_manifest(
@@ -54,7 +54,7 @@ def write_manifest(
                     k: v if isinstance(v, int | float | bool | list | dict) or v is None else str(v)
                     for k, v in config.items()
                 },
-                "inputs": {str(source): fingerprint(source) for source in inputs},
+                "inputs": _fingerprints(inputs),
                 "versions": {name: _version(name) for name in packages} | {"python": platform.python_version()},
                 "git_commit": _git_commit(),
                 "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -63,6 +63,24 @@ def write_manifest(
             }
         ),
     )
+
+
+def _fingerprints(inputs: Iterable[str | Path]) -> dict[str, str]:
+    """Of each input; of an output folder of ours also of its rows alone, which stay where a report is written anew."""
+    found = {}
+    for source in inputs:
+        found[str(source)] = fingerprint(source)
+        for rows in rows_of(source):
+            found[str(rows)] = fingerprint(rows)
+    return found
+
+
+def rows_of(source: str | Path) -> list[Path]:
+    """What holds the rows in a folder that `rlaif judge` or `rlaif build` wrote; nothing of other sources."""
+    judged, built = Path(source) / "judgments.jsonl", Path(source) / "data"
+    if judged.is_file():
+        return [judged]
+    return [built] if built.is_dir() and any(built.glob("*.parquet")) else []
 
 
 def _earlier(path: Path) -> Mapping[str, Any]:

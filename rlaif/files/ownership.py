@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -20,7 +21,7 @@ from rlaif.files.occupied import LEFT, WRITTEN_BY, occupied
 from rlaif.files.room import names_place
 from rlaif.files.sources import fingerprint, write_json
 
-__all__ = ["check_file", "check_output", "check_place", "claim", "claim_file", "claim_store", "commands_of"]
+__all__ = ["begin", "check_file", "check_output", "check_place", "claim", "claim_file", "claim_store", "commands_of"]
 
 MARK = WRITTEN_BY
 MANIFEST = "manifest.json"
@@ -79,6 +80,21 @@ def claim(
         elif not marked:
             _forget(path, command)
         raise
+
+
+def begin(folder: str | Path, command: str, reads: Iterable[str | Path | None] = (), *, empty: bool = False) -> None:
+    """Makes `folder` the output of a script that writes no manifest: it is marked, and stays so.
+
+    Args:
+        folder, command, reads: as in `check_output`.
+        empty: remove what an earlier run of the script left there.
+    """
+    path = Path(folder)
+    check_output(path, command, reads)
+    if empty:
+        shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True, exist_ok=True)
+    _note(path, command)
 
 
 def check_output(

@@ -74,7 +74,7 @@ def measured(words: Sequence[str], log: Path, threads: int) -> int:
 def once(folder: Path, words: Sequence[str], code: Iterable[Path], inputs: Iterable[Path], threads: int) -> int:
     """`measured`, its log in `folder`, unless it has been run there just so: the peak of that run, in bytes.
 
-    A run that is not the one asked for is deleted, with its folder.
+    A run that is not the one asked for is deleted, with its folder; what no run of this function left there is refused.
 
     Args:
         folder: where the command writes; emptied before.
@@ -84,7 +84,7 @@ def once(folder: Path, words: Sequence[str], code: Iterable[Path], inputs: Itera
         threads: its OMP_NUM_THREADS.
 
     Raises:
-        ValueError: it failed.
+        ValueError: it failed, or `folder` holds what is no run.
     """
     asked = {
         "command": list(words),
@@ -98,8 +98,12 @@ def once(folder: Path, words: Sequence[str], code: Iterable[Path], inputs: Itera
         if saved.get("asked") == asked:
             print(f"{folder} is there", flush=True)
             return int(saved["peak_memory"])
+    begun = folder / ".run"  # where a run was killed there is no run.json
+    if folder.exists() and not done.exists() and not begun.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds {sorted(folder.iterdir())[0].name} and no run of ours; move it elsewhere.")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    begun.touch()
     print(f"{folder}: training", flush=True)
     peak = measured(words, folder / "log.txt", threads)
     write_json(done, {"asked": asked, "peak_memory": peak})

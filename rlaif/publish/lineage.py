@@ -17,9 +17,18 @@ from typing import Any
 from rlaif.config import warn
 from rlaif.files.sources import fingerprint
 from rlaif.models.reward_model import METADATA
-from rlaif.publish.provenance import Origin, public_name, read_json, trace
+from rlaif.publish.provenance import Origin, public_name, read_json, rewritten, trace
 
-__all__ = ["Source", "base_models", "evaluation", "hub_model", "no_paths", "rewards", "training_data"]
+__all__ = [
+    "Source",
+    "base_models",
+    "evaluation",
+    "hub_model",
+    "no_paths",
+    "rewards",
+    "rewritten_data",
+    "training_data",
+]
 
 Manifest = Mapping[str, Any]
 Names = Mapping[str, str]
@@ -239,6 +248,12 @@ def training_data(manifest: Manifest, recorded: Mapping[str, Any], names: Names)
         return None
     source = _source(name, None, inputs, names)
     return dataclasses.replace(source, note=_whose(Path(name), names)) if _unchanged(source, Path(name)) else source
+
+
+def rewritten_data(manifest: Manifest) -> Path | None:
+    """What a run was trained on, where that is here and has other content now; else None."""
+    named = (manifest.get("config", {}).get(name) for name in ("dataset", "prompts"))
+    return next((place for name in named if name and (place := rewritten(manifest, str(name)))), None)
 
 
 def _whose(preferences: Path, names: Names) -> str:

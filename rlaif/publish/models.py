@@ -119,6 +119,11 @@ def publish_model(
     check_fields(fields)
     names = names or {}
     model = _Model.open(folder, kind)
+    if changed := lineage.rewritten_data(model.manifest):
+        raise ValueError(
+            f"{changed} was written anew since {folder} was trained on it; expected the data that it was trained on, "
+            "of which the card tells. Train it again, or put that data back."
+        )
     given = lineage.hub_model(base_model) if base_model else None
     base, start, base_check = lineage.base_models(
         folder, model.manifest, model.adapter, given, names, online=repo_id is not None

@@ -17,7 +17,7 @@ from rlaif.config import warn
 from rlaif.errors.words import kind_of
 from rlaif.files.sources import fingerprint
 
-__all__ = ["Origin", "Step", "bare_names", "public_name", "read_json", "trace"]
+__all__ = ["Origin", "Step", "bare_names", "public_name", "read_json", "rewritten", "trace"]
 
 # What leads out of the run: a path that is absolute, in POSIX's or Windows's spelling, or upwards; an address.
 _PRIVATE = re.compile(r"^(?:[/~\\]|[A-Za-z]:[\\/]|(?:.*[\\/])?\.\.[\\/]|[a-z][a-z0-9+.-]*://)")
@@ -48,6 +48,7 @@ class Origin:
         judge: `rlaif judge`; None also where z is the pairs' own labels.
         sample: `rlaif sample`.
         convert: `rlaif convert`, where the pairs or judgments came from another format.
+        rewritten: the judgments, where they are not what `rlaif build` read any more: nothing is known of them then.
     """
 
     build: Step | None = None
@@ -55,6 +56,7 @@ class Origin:
     judge: Step | None = None
     sample: Step | None = None
     convert: Step | None = None
+    rewritten: Path | None = None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -82,6 +84,8 @@ def trace(preferences: Path, judgments: str | None = None) -> Origin:
     source = _find(str(named), preferences) if named else None
     if source is None:
         return Origin(build)
+    if build is not None and (changed := rewritten(build.manifest, str(build.config.get("judgments")), source)):
+        return Origin(build, rewritten=changed)
     folder = source if source.is_dir() else source.parent
     judge = (
         _step(folder, "rlaif judge") if (folder / "judgments.jsonl") in (source, source / "judgments.jsonl") else None
@@ -93,6 +97,29 @@ def trace(preferences: Path, judgments: str | None = None) -> Origin:
     convert = _step(pairs, "rlaif convert") if pairs and pairs.is_file() else None
     labels = build is not None and build.config.get("z_from") == "label"
     return Origin(build, source, None if labels else judge, sample, convert)
+
+
+def rewritten(manifest: Mapping[str, Any], named: str, place: Path | None = None) -> Path | None:
+    """The file or folder that a run read and that has other content now; None where it has not, or nobody knows.
+
+    Args:
+        manifest: the run's.
+        named: the input, as the run was told it.
+        place: where it is now, if elsewhere.
+    """
+    place, inputs = place or Path(named), manifest.get("inputs", {})
+    if not place.exists():
+        return None
+    for part in ("judgments.jsonl", "data"):
+        then = inputs.get(str(Path(named) / part))
+        if then is not None and place.is_dir():
+            now = place / part
+            return now if not now.exists() or fingerprint(now) != then else None
+    then = inputs.get(named)
+    # Of a folder of judgments an earlier version knew the report's fingerprint too, which is another after every run.
+    if then is None or then == named or (place / "judgments.jsonl").is_file():
+        return None
+    return place if fingerprint(place) != then else None
 
 
 def _find(named: str, folder: Path) -> Path | None:

@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from rlaif.files.manifest import rows_of
 from rlaif.files.room import names_place
 from rlaif.files.sources import fingerprint, write_json
 
@@ -213,8 +214,7 @@ def run_settings(settings: Mapping[str, Any], reads: Iterable[str | None]) -> di
 
 def _content(source: Path) -> str:
     """The fingerprint of a source's rows or weights: a dataset that was built again from the same is the same."""
-    data = source / "data"
-    return fingerprint(data if data.is_dir() and any(data.glob("*.parquet")) else source)
+    return fingerprint(next(iter(rows_of(source)), source))
 
 
 def check_same_run(checkpoint: str | Path, now: Mapping[str, Any]) -> None:
