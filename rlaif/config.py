@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import difflib
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -105,7 +106,7 @@ def _parse(
         at = args.index("--config") + 1
         if at == len(args):
             raise ValueError("--config has no value; expected the path of a YAML file.")
-        _check_config(args[at], known, {action.dest: action for action in parser._actions})
+        _check_config(args[at], known, {action.dest: action for action in parser._actions}, _annotations(types))
     parser.error = _complain(known)
     _check_numbers(parser, types)
     parsed, rest = _split(parser.parse_args_and_config(args=args, return_remaining_strings=True))
@@ -240,18 +241,35 @@ def _once_loader() -> Any:
     return Once
 
 
-def _check_config(path: str, known: Sequence[str], actions: Mapping[str, Any]) -> None:
+def _annotations(types: tuple[Any, ...]) -> dict[str, str]:
+    """What each setting is declared as, as text: the parser has made plain types of `dict | str`."""
+    return {
+        name: str(declared)
+        for kind in types
+        for owner in reversed(kind.__mro__)
+        for name, declared in inspect.get_annotations(owner).items()
+    }
+
+
+def _check_config(path: str, known: Sequence[str], actions: Mapping[str, Any], declared: Mapping[str, str]) -> None:
     config = read_mapping(path, f"--config {path}")
     for key in config:
         if key not in known:
             raise ValueError(f"{path}: {_unknown(str(key), known)}")
         if key in actions:
-            _check_value(path, key, config[key], actions[key])
+            _check_value(path, key, config[key], actions[key], declared.get(key, ""))
 
 
-def _check_value(path: str, key: str, value: Any, action: Any) -> None:
+def _check_value(path: str, key: str, value: Any, action: Any, declared: str) -> None:
     """Refuses what argparse would on the command line: of a YAML file's values it checks those alone that are text."""
-    if value is None or isinstance(value, list | dict):
+    if value is None:
+        return
+    if isinstance(value, list | dict):
+        several = "dict" in declared if isinstance(value, dict) else action.nargs in ("+", "*") or "list" in declared
+        if not several:
+            got = "a mapping" if isinstance(value, dict) else "a list"
+            one = {int: "a whole number", float: "a number"}.get(action.type, "one value")
+            raise ValueError(f"{path}: {key} is {got}; expected {one}.")
         return
     if action.choices and value not in action.choices:
         bare = f" (YAML reads a bare yes, no, on or off as {value}: quote it)" if isinstance(value, bool) else ""
