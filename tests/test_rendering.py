@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import byte_tokenizer, tiny_llama
+from support.tokenizer_kinds import tokenizer_of
 
 from rlaif.models.rendering import Rendering, Unrenderable, as_messages, padding_token, stop_ids
 from rlaif.records import Prompt
@@ -44,9 +45,8 @@ def test_a_decoder_goes_on_from_the_prompt_and_ends_in_eos(tokenizer: Any, promp
     assert len(encoded) == len(encoded.ids)
     assert encoded.ids[-1] == tokenizer.eos_token_id
     assert encoded.segments is None
-    if "<" not in response:  # a special token written out is one
-        assert encoded.response_ids.count(tokenizer.eos_token_id) == 1
-        assert tokenizer.decode(encoded.response_ids[:-1]) == response
+    assert encoded.response_ids.count(tokenizer.eos_token_id) == 1
+    assert tokenizer.decode(encoded.response_ids[:-1]) == response
 
 
 def test_the_tokens_of_a_chat_are_the_templates_own() -> None:
@@ -164,3 +164,75 @@ def test_generation_stops_at_the_eos_and_at_all_of_the_models_own(known: Any, wa
     model, eos = tiny_llama(), CHAT.eos_token_id
     model.generation_config.eos_token_id = [eos if t == "eos" else t for t in known] if type(known) is list else known
     assert stop_ids(model, CHAT) == [eos, *want]
+
+
+def several_stops(template: str) -> tuple[Any, int, int]:
+    """A tokenizer whose turns end in <|end|> and whose documents end in </s>, and the two ids."""
+    tokenizer = tokenizer_of("byte_bpe", template)
+    return tokenizer, tokenizer.convert_tokens_to_ids("<|end|>"), tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("template", ["chat", "gemma", "qwen3", "phi_dated"])
+def test_a_policys_response_ends_where_its_generation_stops(template: str) -> None:
+    """And a reward model's at the EOS, as before: that is where its score is read."""
+    tokenizer, end, eos = several_stops(template)
+    rendering = Rendering.of(tokenizer)
+    scored = rendering.encode(tokenizer, "Hi", "Hello <|end|>!")
+    trained = rendering.encode(tokenizer, "Hi", "Hello <|end|>!", [eos, end])
+    assert scored.response_ids[-1] == eos
+    assert trained.response_ids[-1] == end
+    assert trained.response_ids.count(end) == 1
+    assert scored.ids[: len(trained)] == trained.ids
+    assert rendering.encode(tokenizer, "Hi", "Hello", [eos]) == rendering.encode(tokenizer, "Hi", "Hello")
+
+
+@pytest.mark.parametrize("chat", [True, False])
+@pytest.mark.parametrize("how", ["add_eos_token", "post_processor", "post_processor_pair"])
+def test_a_prompt_never_ends_in_what_the_tokenizer_appends(chat: bool, how: str) -> None:
+    from tokenizers import processors
+
+    tokenizer, eos, bos = byte_tokenizer(chat=chat), CHAT.eos_token_id, CHAT.bos_token_id
+    tokenizer.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
+    if how == "add_eos_token":
+        tokenizer.add_bos_token = tokenizer.add_eos_token = True
+    else:
+        pair = "<s> $A </s> <s> $B </s>" if how == "post_processor_pair" else "<s> $A $B </s> </s>"
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s> </s>", pair=pair, special_tokens=[("<s>", bos), ("</s>", eos)]
+        )
+    assert tokenizer("a")["input_ids"][-1] == eos
+    rendering = Rendering.of(tokenizer)
+    for prompt in ("Hi", "Hi </s>", "</s>", "<s>Hi"):
+        prompt_ids = rendering.encode_prompt(tokenizer, prompt)
+        assert eos not in prompt_ids
+        encoded = rendering.encode(tokenizer, prompt, "a </s>")
+        assert encoded.prompt_ids == prompt_ids
+        assert encoded.ids.count(eos) == 1
+        assert encoded.ids[-1] == eos
+        assert encoded.ids.count(bos) == (0 if chat else 1)
+    assert (rendering.appended is None) == chat
+
+
+def test_a_model_that_was_trained_on_appended_tokens_says_so() -> None:
+    tokenizer = byte_tokenizer(chat=False)
+    tokenizer.add_eos_token = True
+    rendering = Rendering.of(tokenizer)
+    older = {name: value for name, value in rendering.row().items() if name not in ("spelled", "appended")}
+    rendering.check(rendering.row(), "runs/rm")
+    with pytest.raises(
+        ValueError, match="runs/rm was trained on prompts that end in </s>, which its tokenizer appends"
+    ):
+        rendering.check(older, "runs/rm")
+    with pytest.raises(ValueError, match="rendering spelled = 'tokens', but its tokenizer now gives 'text'"):
+        rendering.check({**rendering.row(), "spelled": "tokens"}, "runs/rm")
+    of_chat = {name: value for name, value in Rendering.of(CHAT).row().items() if name not in ("spelled", "appended")}
+    Rendering.of(CHAT).check(of_chat, "runs/rm")
+
+
+def test_a_response_that_holds_the_eos_or_the_prompt_is_not_cut() -> None:
+    for tokenizer in (CHAT, PLAIN):
+        rendering = Rendering.of(tokenizer)
+        for response in ("a</s>b", "</s>", "x</s>", "Hi Hi", "<|user|>\nHi\n<|assistant|>\nHi"):
+            encoded = rendering.encode(tokenizer, "Hi", response)
+            assert tokenizer.decode(encoded.response_ids[:-1]) == response
+            assert encoded.response_ids.count(tokenizer.eos_token_id) == 1

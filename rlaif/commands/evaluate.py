@@ -166,6 +166,7 @@ def _measure(plan: _Plan, sampled: dict[str, _Sampled], judgments: dict[str, lis
             "split": config.split,
             "count": len(plan.prompts),
             "too_long": plan.too_long,
+            "refused": plan.refused,
             "repeated": plan.repeated,
         },
         "sampling": {
@@ -222,6 +223,7 @@ class _Plan:
     bad: BadRows
     repeated: int
     too_long: int = 0
+    refused: int = 0
 
     @property
     def reads(self) -> list[str]:
@@ -302,7 +304,7 @@ def _check_numbers(config: EvaluateConfig) -> None:
             "output, policies and prompts must be set; expected --policies NAME=PATH ... --prompts SOURCE "
             "--output FOLDER."
         )
-    if config.policy_temperature < 0 or not 0 < config.policy_top_p <= 1:
+    if not 0.0 <= config.policy_temperature < math.inf or not 0.0 < config.policy_top_p <= 1.0:
         raise UsageError(
             f"policy_temperature is {config.policy_temperature} and policy_top_p {config.policy_top_p}; expected a "
             "temperature of 0 (greedy) or more and a top-p in (0, 1]."
@@ -373,7 +375,8 @@ def _load_reward_model(config: EvaluateConfig) -> RewardModel | None:
 def _sample_policies(plan: _Plan) -> dict[str, _Sampled]:
     """Every policy's responses to the prompts, with their KL; in every process alike.
 
-    A prompt that is too long for one policy is left out for all, and counted: they are compared on the same prompts.
+    A prompt that is too long for one policy, or that its chat template refuses, is left out for all, and counted: they
+    are compared on the same prompts.
     """
     from rlaif.models.loading import load_causal_lm
 
@@ -394,9 +397,10 @@ def _sample_policies(plan: _Plan) -> dict[str, _Sampled]:
     answered = [all(c.text is not None for c in each) for each in zip(*completions.values(), strict=True)]
     if not any(answered):
         reason = next(c.reason for each in completions.values() for c in each if c.text is None)
-        raise ValueError(f"no prompt of {config.prompts} could be answered by every policy: {reason}; shorten them.")
+        raise ValueError(f"no prompt of {config.prompts} could be answered by every policy: {reason}; change them.")
     plan.prompts = [prompt for prompt, kept in zip(plan.prompts, answered, strict=True) if kept]
-    plan.too_long = answered.count(False)
+    plan.refused = sum(any(c.refused for c in each) for each in zip(*completions.values(), strict=True))
+    plan.too_long = answered.count(False) - plan.refused
 
     reference: Any = None
     sampled = {}
@@ -421,10 +425,12 @@ def _sample_policies(plan: _Plan) -> dict[str, _Sampled]:
 
 
 def _encode(plan: _Plan, name: str, texts: Sequence[str], ended: Sequence[bool]) -> list[Encoded]:
-    """The responses as tokens. One that was cut gets no EOS: the policy never said it."""
+    """The responses as tokens, to where their generation stopped. One that was cut gets no end: it was never said."""
+    from rlaif.models.stops import stops_of
+
     tokenizer = plan.tokenizers[plan.policies[name]]
-    rendering = Rendering.of(tokenizer)
-    whole = [rendering.encode(tokenizer, prompt, text) for prompt, text in zip(plan.prompts, texts, strict=True)]
+    rendering, stops = Rendering.of(tokenizer), stops_of(plan.policies[name], tokenizer)
+    whole = [rendering.encode(tokenizer, prompt, text, stops) for prompt, text in zip(plan.prompts, texts, strict=True)]
     return [e if end else Encoded(e.prompt_ids, e.response_ids[:-1]) for e, end in zip(whole, ended, strict=True)]
 
 

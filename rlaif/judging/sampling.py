@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
+from rlaif.errors.words import shown
 from rlaif.files.store import Store
 from rlaif.files.votes import refuse_older
 from rlaif.judging.ask import answers
@@ -23,7 +24,7 @@ from rlaif.models.base import UNASKED, Call, Model, Reply
 from rlaif.models.parallel import process_count
 from rlaif.models.rendering import as_messages
 from rlaif.models.spelling import UNRENDERED
-from rlaif.records import Prompt
+from rlaif.records import Prompt, last_user_text
 
 __all__ = ["Completion", "Sampling", "api_policy", "complete", "completions_of", "local_policy"]
 
@@ -177,7 +178,7 @@ def complete(
     refused = [at for at, of_prompt in enumerate(done) if any(one.refused for one in of_prompt)]
     if refused:
         at = refused[0]
-        where = places[at] if places else f"prompt {at + 1}"
+        where = places[at] if places else f"prompt {at + 1}, {shown(last_user_text(prompts[at]))}"
         warn(f"{len(refused)} of {len(done)} prompts have no response; the first, {where}: {done[at][0].reason}")
     return done
 

@@ -102,6 +102,9 @@ def _opening(report: Report) -> str:
     if left_out:
         what = "1 prompt was left out: it is" if left_out == 1 else f"{left_out:,} prompts were left out: they are"
         lines.append(f"{what} too long for one of the policies.")
+    if refused := prompts.get("refused", 0):
+        what = "1 prompt was left out" if refused == 1 else f"{refused:,} prompts were left out"
+        lines.append(f"{what}: the chat template of one of the policies refuses {'it' if refused == 1 else 'them'}.")
     return "\n".join(lines)
 
 
