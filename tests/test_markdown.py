@@ -307,7 +307,8 @@ def test_names_in_pictures_are_no_mathematics(value: str, tmp_path: Path) -> Non
         report, examples = evaluated(value)
         evaluation.write_report(tmp_path, report, examples)
         write_watch(tmp_path, watched(value))
-    assert Text(text=label(value))._preprocess_math(label(value))[1] is False
+    mathematics: Any = Text(text=label(value))
+    assert mathematics._preprocess_math(label(value))[1] is False
     assert len(label(value)) <= 2 * 60
     assert "\n" not in label(value)
     assert not label(value).startswith("_")

@@ -50,6 +50,8 @@ _ASKED_FOR = {
 _SAYS = [
     (r"didn't pass an `eval_dataset`",
      "eval_strategy measures on held-out rows, and there are none; give --test_split, or leave it out"),
+    (r"Target modules .* not found in the base model",
+     "lora_target_modules names no layer of the model; leave it out for every linear layer"),
     (r"CUDA out of memory|CUBLAS_STATUS_ALLOC_FAILED|out of memory",
      "the device has too little memory for this; take a smaller batch, shorter texts, a smaller model, --lora true or "
      "--gradient_checkpointing true"),

@@ -19,6 +19,7 @@ from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, S
 from trl.trainer.dpo_trainer import DataCollatorForPreference as DPOBatches
 from trl.trainer.reward_trainer import DataCollatorForPreference as RewardBatches
 
+from rlaif.errors.words import shown
 from rlaif.training.common import Defaults, Shared
 from rlaif.training.losses import dpo_delta, hard_loss, margin_loss, soft_correction, soft_loss
 
@@ -109,8 +110,8 @@ class SoftDPOConfig(Defaults, DPOConfig):  # type: ignore[misc]
             for name, only in _SOFT_DPO_HONOURS.items():
                 if getattr(self, name) != only:
                     raise ValueError(
-                        f"{name} is {getattr(self, name)!r}, which the soft loss does not have; expected {only!r}. "
-                        "Use --preference_loss hard for TRL's own losses."
+                        f"{name} is {shown(getattr(self, name))}, which the soft loss does not have; expected "
+                        f"{shown(only)}. Use --preference_loss hard for TRL's own losses."
                     )
         elif self.label_smoothing and not set(self.loss_type) & _SMOOTHED:
             raise ValueError(

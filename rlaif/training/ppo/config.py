@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from trl import GRPOConfig
 
+from rlaif.errors.words import shown
 from rlaif.training.common import Defaults
 from rlaif.training.ppo.critic import CRITICS
 
@@ -152,7 +153,7 @@ class PPOConfig(Defaults, GRPOConfig):  # type: ignore[misc]
         for name in ("kl_estimator", "critic"):
             choices = self.__dataclass_fields__[name].metadata["choices"]
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}.")
+                raise ValueError(f"{name} is {shown(getattr(self, name))}; expected one of {', '.join(choices)}.")
         for name in set(self.generation_kwargs or {}) & set(self.refused):
             raise ValueError(f"generation_kwargs has {name!r}. {self.refused[name][1]}")
         for name in ("gamma", "gae_lambda"):
