@@ -69,6 +69,17 @@ def test_a_format_is_known_by_its_columns(name: str) -> None:
     assert [detect(row, "here").name for row in ROWS[name]] == [name] * len(ROWS[name])
 
 
+@pytest.mark.parametrize("name", [name for name in WRITTEN if name != "skywork"])
+def test_what_is_written_is_known_by_its_columns(name: str) -> None:
+    """Also with the columns of another format beside it; Skywork's are those of any pair then, which is read alike."""
+    (judgment,) = read("rewardbench", ROWS["rewardbench"])
+    known = {"strength": 2, "rating_1": 4, "rating_2": 1, "helpfulness_1": 4, "helpfulness_2": 1}
+    judgment = dataclasses.replace(
+        judgment, pair=dataclasses.replace(judgment.pair, extra={**judgment.pair.extra, **known})
+    )
+    assert {detect(row, "here").name for row in written(name, [judgment])} == {name}
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_comes_in_is_ours(name: str) -> None:
     rows = written("pairs", read(name, ROWS[name] if name != "argilla" else [{**DISTILABEL, **RATED}]))

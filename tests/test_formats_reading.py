@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from support.formats import (
@@ -105,7 +106,7 @@ def test_equal_scores_are_a_tie_and_contradicting_ones_no_verdict() -> None:
 
 def test_scores_are_not_written_beside_a_verdict_that_they_contradict() -> None:
     (judgment,) = read("ultrafeedback", [UF])
-    ours = {"votes": 2, "readable": 2, "judge": "ours", "template": "t"}
+    ours: dict[str, Any] = {"votes": 2, "readable": 2, "judge": "ours", "template": "t"}
     agreed, turned = (dataclasses.replace(judgment, z=z, **ours) for z in (0.7, 0.3))
     assert written("ultrafeedback", [agreed]) == [UF]
     (row,) = written("ultrafeedback", [turned])
@@ -150,6 +151,15 @@ def test_kto_joins_what_is_apart_and_counts_what_is_alone() -> None:
         {"score_1": 5, "score_2": 11},
         {"score_1": 1, "score_2": 2},
     ]
+
+
+def test_a_completion_is_no_pair_with_itself() -> None:
+    tally = Tally()
+    rows = [
+        {"prompt": "p", "completion": text, "label": label} for text, label in (("x", True), ("x", False), ("y", False))
+    ]
+    assert [(j.pair.response_a, j.pair.response_b) for j in read("kto", rows, tally)] == [("x", "y")]
+    assert tally.unread == {"a completion that is desirable in one row and not in another": 1}
 
 
 def test_kto_is_what_trl_makes_of_pairs() -> None:

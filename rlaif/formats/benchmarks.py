@@ -29,7 +29,7 @@ class RewardBench(Chosen):
     used = ("chosen_model", "rejected_model")
 
     def fits(self, row: Row) -> bool:
-        return super().fits(row) and "subset" in row
+        return super().fits(row) and "subset" in row and isinstance(row["chosen"], str)
 
     def models(self, row: Row) -> tuple[Any, Any]:
         return row["chosen_model"], row["rejected_model"]

@@ -180,7 +180,7 @@ class UltraFeedback(Chosen):
     has = ("score_chosen", "score_rejected")
 
     def fits(self, row: Row) -> bool:
-        return super().fits(row) and not {"z", "conversations", "subset"} & {*row}
+        return super().fits(row) and "conversations" not in row
 
     def extra(self, row: Row, found: dict[str, Any]) -> dict[str, Any]:
         if found.get("messages") == row["chosen"]:

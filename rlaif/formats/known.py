@@ -62,7 +62,8 @@ def detect(row: Mapping[str, Any], where: str) -> Format:
 
 def _fitting(row: Mapping[str, Any]) -> list[Format]:
     fitting = [f for f in FORMATS.values() if f.fits(row)]
-    return [f for f in fitting if not f.general] or fitting
+    ours = [f for f in fitting if f.name in ("pairs", "preferences") and "z" in row]  # whatever else is carried there
+    return ours or [f for f in fitting if not f.general] or fitting
 
 
 def read_benchmark(path: str | Path, format: str = "auto") -> Iterator[tuple[str, str]]:

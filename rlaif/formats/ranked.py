@@ -144,6 +144,7 @@ class KTO(Format):
 
     name = "kto"
     needs = ("prompt", "completion", "label")
+    lost = "z (only which response is better), ties, unjudged pairs, which responses to one prompt were a pair"
 
     def fits(self, row: Row) -> bool:
         return super().fits(row) and isinstance(row["label"], bool)
@@ -180,6 +181,9 @@ class KTO(Format):
         if not good or not bad:
             tally.unread["a completion without a counterpart"] += len(group)
         for one, other in itertools.product(good, bad):
+            if one["completion"] == other["completion"]:
+                tally.unread["a completion that is desirable in one row and not in another"] += 1
+                continue
             first, second = beside(one, self.needs), beside(other, self.needs)
             extra = {k: v for k, v in first.items() if k in second and second[k] == v}
             extra |= {f"{k}_1": v for k, v in first.items() if k not in extra}
