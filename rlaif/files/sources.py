@@ -21,6 +21,7 @@ from rlaif.files.conversations import SYSTEM, prompt_columns, prompt_of
 from rlaif.files.index import Index
 from rlaif.files.occupied import BOOKKEEPING
 from rlaif.files.pairs import SIDES, judgment_of, pair_of
+from rlaif.files.room import names_place
 from rlaif.files.rows import read_rows, require
 from rlaif.records import Judgment, Pair, Prompt
 
@@ -260,7 +261,7 @@ def whole_file(path: str | Path) -> Iterator[IO[str]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as file:
+        with names_place(path), partial.open("w", encoding="utf-8") as file:
             yield file
     except BaseException:
         partial.unlink(missing_ok=True)

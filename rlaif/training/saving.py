@@ -140,6 +140,11 @@ class WholeCheckpoints:
                 shutil.rmtree(stale, ignore_errors=True)
         self.earlier = ()
 
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """TRL's, which goes to the Hub; not into an output that still holds an earlier run's model."""
+        if self.args.push_to_hub:
+            super().create_model_card(*args, **kwargs)  # type: ignore[misc]
+
     def _save_beside(self, folder: Path) -> None:
         """Writes what a checkpoint holds besides the library's files, before those."""
         if settings := getattr(self.args, "run_settings", None):

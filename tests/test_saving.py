@@ -1,0 +1,369 @@
+"""What was whole stays whole: a model over one of another shape, a full disk at every place, a kill at any step."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import ROOT, here, refused, rlaif_env, some_pairs, write_rows
+from support.programs import run_here
+
+from rlaif.files.room import names_place
+from rlaif.files.shards import parquet_splits, read_tables
+from rlaif.files.sources import fingerprint
+from rlaif.files.swap import exchange, put_in_place, staging
+from rlaif.training.saving import check_same_run, mend
+
+SFT = {
+    "max_length": 64,
+    "per_device_train_batch_size": 4,
+    "max_steps": 2,
+    "learning_rate": 1e-3,
+    "logging_steps": 1,
+    "report_to": "none",
+    "save_strategy": "no",
+    "disable_tqdm": "true",
+    "train_split": "train",
+}
+JUDGE = ("--judge", "scripted", "--judge_model", "rlaif.models.function:longer")
+
+
+@contextmanager
+def room_for_files_of(size: int) -> Iterator[None]:
+    """No file of this process grows beyond `size` bytes: writes fail as on a full disk, everywhere, for any user."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # Python ignores the signal that goes with it
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def content(folder: Path, *, hidden: bool = True) -> dict[str, str]:
+    """Fingerprints of all files under a folder."""
+    return {
+        path.relative_to(folder).as_posix(): fingerprint(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and (hidden or not path.name.startswith("."))
+    }
+
+
+def trained(program: str, folder: Path, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """A program in this process, as its users start it."""
+    words = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        status = run_here([str(ROOT / program), *words], folder)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
+
+
+def sft(folder: Path, chat_model: Path, output: Path, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """recipes/sft.py on eight demonstrations."""
+    rows = [{"prompt": f"Question {at}?", "completion": f"Answer {at}."} for at in range(8)]
+    if not (folder / "shown.jsonl").exists():
+        write_rows(folder / "shown.jsonl", rows)
+    common = {**SFT, "model": chat_model, "dataset": folder / "shown.jsonl", "output_dir": output}
+    return trained("recipes/sft.py", folder, **(common | settings))
+
+
+def loads(folder: Path) -> Any:
+    """Logits of what anybody loads from a folder."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer("Question 1?", return_tensors="pt").input_ids
+    with torch.inference_mode():
+        return AutoModelForCausalLM.from_pretrained(folder).eval()(ids).logits, tokenizer.get_vocab()
+
+
+# Another shape --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_of_another_shape_leaves_nothing_that_changes_what_is_loaded(chat_model: Path, tmp_path: Path) -> None:
+    """LoRA, then full over all that a folder of a model may hold, then LoRA: each as if the folder were new."""
+    import torch
+
+    shapes: dict[str, dict[str, Any]] = {"full": {}, "lora": {"lora": "true", "lora_r": 4}}
+    for name, settings in shapes.items():
+        done = sft(tmp_path, chat_model, tmp_path / name, **settings)
+        assert done.returncode == 0, done.stderr
+    used = tmp_path / "used"
+    shutil.copytree(tmp_path / "lora", used)
+    left = {
+        "model.safetensors.index.json": json.dumps({"metadata": {}, "weight_map": {}}),
+        "model-00001-of-00002.safetensors": "x",
+        "pytorch_model.bin": "x",
+        "added_tokens.json": json.dumps({"<left>": 259}),
+        "chat_template.jinja": "{{ 'left' }}",
+        "special_tokens_map.json": json.dumps({"eos_token": "<left>"}),
+        "rlaif.json": "{}",
+        "checkpoint-7/trainer_state.json": "{}",
+        "checkpoint-7/optimizer.pt": "x",
+        "runs/mine.txt": "log",
+        "notes.txt": "mine",
+    }
+    for path, text in left.items():
+        (used / path).parent.mkdir(exist_ok=True)
+        (used / path).write_text(text)
+    for name in ("full", "lora"):
+        done = sft(tmp_path, chat_model, used, **shapes[name])
+        assert done.returncode == 0, done.stderr
+        kept = {"notes.txt", "runs/mine.txt"}
+        assert content(used).keys() - kept == content(tmp_path / name).keys()
+        assert (used / "notes.txt").read_text() == "mine"
+        (logits, vocabulary), (alone, of_alone) = loads(used), loads(tmp_path / name)
+        assert torch.equal(logits, alone)
+        assert vocabulary == of_alone
+
+
+def test_a_checkpoint_of_another_run_is_not_gone_on_from(chat_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    saving = {"save_strategy": "steps", "save_steps": 1}
+    assert sft(tmp_path, chat_model, out, **saving, max_steps=3).returncode == 0
+    assert len([*out.glob("checkpoint-*")]) == 3
+    before = content(out)
+    other = {**saving, "resume_from_checkpoint": "true"}
+    line = refused(sft(tmp_path, chat_model, out, **other, lora="true"), 1)
+    assert "checkpoint-3 is of a run with lora False; here it is True" in line
+    line = refused(sft(tmp_path, chat_model, out, **other, learning_rate=0.5), 1)
+    assert "is of a run with learning_rate 0.001; here it is 0.5" in line
+    with (tmp_path / "shown.jsonl").open("a") as file:
+        file.write('{"prompt": "One more?", "completion": "Yes."}\n')
+    assert "shown.jsonl was written anew since" in refused(sft(tmp_path, chat_model, out, **other), 1)
+    assert content(out) == before
+    # A run that starts anew replaces them: the newest of all would be the other run's.
+    assert sft(tmp_path, chat_model, out, **saving, max_steps=1).returncode == 0
+    assert [path.name for path in out.glob("checkpoint-*")] == ["checkpoint-1"]
+    check_same_run(tmp_path / "of an earlier version", {"settings": {"lora": True}, "read": {}})
+
+
+# A full disk ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_while_training_leaves_what_was_whole(chat_model: Path, tmp_path: Path) -> None:
+    """At a checkpoint's optimizer (torch), at the final weights (safetensors), at the first run of a folder."""
+    out = tmp_path / "out"
+    saving = {"save_strategy": "steps", "save_steps": 1}
+    assert sft(tmp_path, chat_model, out, **saving).returncode == 0
+    before = content(out)
+    weights = (out / "model.safetensors").stat().st_size
+    for size, settings, where in (
+        (weights + 4096, saving, "out/checkpoint-1"),
+        (weights // 2, saving, "out/checkpoint-1"),
+        (weights // 2, {}, "out"),
+    ):
+        with room_for_files_of(size):
+            done = sft(tmp_path, chat_model, out, **settings, learning_rate=0.01)
+        line = refused(done, 1)
+        assert "No space left" in line
+        assert f"{tmp_path / where}" in line
+        assert content(out) == before
+        assert not [*out.glob(".*")]
+    with room_for_files_of(weights // 2):
+        assert "No space left" in refused(sft(tmp_path, chat_model, tmp_path / "new/out"), 1)
+    assert not (tmp_path / "new").exists()
+    # And what is whole is what a resumed run takes.
+    assert sft(tmp_path, chat_model, out, **saving, max_steps=3, resume_from_checkpoint="true").returncode == 0
+
+
+def test_a_full_disk_while_a_dataset_is_built_leaves_the_earlier_one(tmp_path: Path) -> None:
+    judgments = write_rows(tmp_path / "judgments.jsonl", [{**pair, "z": 0.9} for pair in some_pairs(200)])
+    words = ("build", "--judgments", judgments, "--output", tmp_path / "built")
+    assert here(*words).returncode == 0
+    before = content(tmp_path / "built")
+    write_rows(judgments, [{**pair, "z": 0.2} for pair in some_pairs(300)])
+    smallest = min(path.stat().st_size for path in (tmp_path / "built").glob("data/*"))
+    for size in (500, smallest // 2, 3 * smallest):  # at the mark, at the shards, at the report
+        with room_for_files_of(min(size, (tmp_path / "built/report.json").stat().st_size - 1)):
+            line = refused(here(*words), 1)
+        assert "No space left" in line
+        assert str(tmp_path / "built") in line
+        assert content(tmp_path / "built") == before
+    assert here(*words).returncode == 0
+    assert content(tmp_path / "built") != before
+
+
+def test_a_full_disk_while_judging_keeps_every_reply_that_was_written(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("judge", "--pairs", write_rows(tmp_path / "pairs.jsonl", some_pairs(40)), *JUDGE, "--output", out)
+    with room_for_files_of(8_000):
+        line = refused(here(*words), 1)
+    assert "No space left" in line
+    assert f"{out}/" in line
+    assert {path.name for path in out.iterdir()} == {".written-by", "replies"}
+    stored = sum(path.read_bytes().count(b"\n") for path in (out / "replies").iterdir())
+    assert stored > 5
+    assert here(*words).returncode == 0
+    report = json.loads((out / "report.json").read_text())
+    assert (report["votes_reused"], report["votes_asked"]) == (stored, 80 - stored)
+    # Everything is stored: then only the judgments, the votes and the report are written, or the earlier ones stay.
+    before = content(out)
+    for size in (8_000, 600):
+        with room_for_files_of(size):
+            assert "No space left" in refused(here(*words), 1)
+        assert content(out) == before
+
+
+def test_a_disk_that_is_full_in_earnest(tmp_path: Path) -> None:
+    """A file system of 200 KiB, where one may be mounted; errors of a limit and of such a disk read the same."""
+    mount = 'mount -t tmpfs -o size=200k none "$0" && cp "$1" "$0"/ && shift && exec "$@"'
+    disk, pairs = tmp_path / "disk", write_rows(tmp_path / "pairs.jsonl", some_pairs(400))
+    disk.mkdir()
+    words = [sys.executable, "-m", "rlaif", "judge", "--pairs", str(pairs), *JUDGE, "--output", str(disk / "out")]
+    isolated = ["unshare", "-rm", "sh", "-c", mount, str(disk), str(pairs)] if shutil.which("unshare") else ["false"]
+    done = subprocess.run([*isolated, *words], capture_output=True, text=True, env=rlaif_env())
+    lines = [line for line in done.stderr.splitlines() if line and "%|" not in line]
+    if "No space left" not in done.stderr:  # no such mount here: the same error, from the device that is always full
+        with pytest.raises(OSError, match="No space left") as full, names_place("/dev/full"):
+            Path("/dev/full").write_text("x")
+        assert full.value.filename
+        return
+    assert done.returncode == 1
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: No space left")
+    assert str(disk / "out/") in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError(27, "File too large"), "No space left for a file of this size"),
+        (RuntimeError("write(): fd 3 failed with No space left on device"), "No space left on device"),
+        (RuntimeError("the server says: out of space"), None),
+        (ValueError("No space left on device"), None),
+        (OSError(2, "No such file"), None),
+    ],
+)
+def test_no_room_is_one_kind_of_error_with_its_place(error: Exception, says: str | None, tmp_path: Path) -> None:
+    with pytest.raises(type(error) if says is None else OSError) as found, names_place(tmp_path / "x"):
+        raise error
+    if says is None:
+        assert found.value is error
+    else:
+        assert (found.value.strerror, found.value.filename) == (says, str(tmp_path / "x"))  # type: ignore[attr-defined]
+
+
+def test_a_folder_that_may_not_be_written_is_one_line(tmp_path: Path) -> None:
+    """Root may write anywhere but below a file and on a file system without room for folders: /proc."""
+    pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(2))
+    (tmp_path / "file").write_text("mine")
+    assert "is a file" in refused(here("judge", "--pairs", pairs, *JUDGE, "--output", tmp_path / "file/out"), 1)
+    if Path("/proc/self").exists():
+        line = refused(here("judge", "--pairs", pairs, *JUDGE, "--output", "/proc/rlaif/out"), 1)
+        assert "/proc/rlaif" in line
+    if os.getuid():
+        (tmp_path / "closed").mkdir(mode=0o500)
+        line = refused(here("judge", "--pairs", pairs, *JUDGE, "--output", tmp_path / "closed/out"), 1)
+        assert f"{tmp_path / 'closed/out'}" in line
+
+
+# A kill ---------------------------------------------------------------------------------------------------------------
+
+_KILLED_SWAP = """
+import os, signal, sys
+from pathlib import Path
+import pyarrow as pa
+from rlaif.files import swap
+from rlaif.files.shards import Shards
+at, folder = int(sys.argv[1]), Path(sys.argv[2])
+count = 0
+def counted(real):
+    def call(*words, **more):
+        global count
+        count += 1
+        if count == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*words, **more)
+    return call
+if len(sys.argv) > 3:
+    swap._system_call = lambda: None  # a file system that cannot exchange two names
+for name in ("rename", "replace", "rmdir", "unlink"):
+    setattr(os, name, counted(getattr(os, name)))
+call = swap._system_call()
+if call:
+    swap._system_call = lambda: counted(call)
+with Shards(folder / "data", pa.schema([("n", pa.int64())])) as shards:
+    for n in range(100):
+        shards.add("train", {"n": n + 1000})
+print("whole", count)
+"""
+
+
+def test_a_kill_at_any_moment_of_a_swap_leaves_the_old_shards_or_the_new(tmp_path: Path) -> None:
+    """Every call that changes a name in a folder, one after the other, is the last one of a process."""
+    import pyarrow as pa
+
+    from rlaif.files.shards import Shards
+
+    data = tmp_path / "data"
+    schema = pa.schema([("n", pa.int64())])
+
+    def rows() -> list[int]:
+        return [n for table in read_tables(parquet_splits(data)["train"]) for n in table["n"].to_pylist()]
+
+    seen = set()
+    for at in range(1, 12):
+        with Shards(data, schema) as shards:
+            for n in range(100):
+                shards.add("train", {"n": n})
+        words = [sys.executable, "-c", _KILLED_SWAP, str(at), str(tmp_path)]
+        done = subprocess.run(words, capture_output=True, text=True, env=rlaif_env())
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        assert rows() in ([*range(100)], [*range(1000, 1100)])
+        seen.add(rows()[0])
+        if done.returncode == 0:
+            break
+    else:
+        pytest.fail("the process was killed every time")
+    assert seen == {0, 1000}
+    assert {path.name for path in tmp_path.iterdir()} <= {"data", ".data.partial"}
+
+
+def test_two_folders_change_places_also_where_the_system_has_no_call_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        write_rows(tmp_path / name / "rows.jsonl", [{"name": name}])
+    exchange(tmp_path / "one", tmp_path / "two")
+    assert "one" in (tmp_path / "two/rows.jsonl").read_text()
+    monkeypatch.setattr("rlaif.files.swap._system_call", lambda: None)
+    exchange(tmp_path / "one", tmp_path / "two")
+    assert "two" in (tmp_path / "two/rows.jsonl").read_text()
+    with pytest.raises(FileNotFoundError):
+        exchange(tmp_path / "nothing", tmp_path / "two")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+    with staging(tmp_path, ".new") as staged:
+        write_rows(staged / "two/rows.jsonl", [{"name": "new"}])
+        write_rows(staged / "manifest.json", [{}])
+        put_in_place(staged, tmp_path, also_gone=("one",))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "two"]
+
+
+def test_what_a_kill_left_of_a_save_is_mended(tmp_path: Path) -> None:
+    """A model that was being written goes; a checkpoint that was set aside for one that is not whole comes back."""
+    for path, text in {
+        ".saving/model.safetensors": "half",
+        "checkpoint-1/trainer_state.json": "{",
+        ".checkpoint-1.earlier/trainer_state.json": "{}",
+        "checkpoint-2/trainer_state.json": "{}",
+        ".checkpoint-2.earlier/trainer_state.json": "{ }",
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    mend(tmp_path)
+    assert {path: (tmp_path / path).read_text() for path in content(tmp_path)} == {
+        "checkpoint-1/trainer_state.json": "{}",
+        "checkpoint-2/trainer_state.json": "{}",
+    }
