@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -80,7 +81,12 @@ def test_a_source_that_is_damaged_as_a_whole_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jsonl")
     named = os.fsencode(tmp_path) + b"/caf\xe9.jsonl"
     Path(os.fsdecode(named)).write_text("{}\n")
+    folders = {"arrow": "*.arrow", "state": "state.json", "info": "dataset_info.json"}
+    for name, pattern in folders.items():
+        datasets.Dataset.from_list([{"prompt": "p"}]).save_to_disk(str(tmp_path / name))
+        next((tmp_path / name).glob(pattern)).write_bytes(b"[]")
     for source, message in (
+        *((tmp_path / name, f"{name} could not be read (.*); expected a datasets folder") for name in folders),
         (tmp_path / "cut.parquet", "cut.parquet cannot be read (.*); expected whole Parquet"),
         (tmp_path / "none.parquet", "none.parquet cannot be read (.*); expected whole Parquet"),
         (tmp_path / "deep.json", r"deep.json is not JSON \(it is nested more than 100 deep\); expected one array"),

@@ -57,15 +57,6 @@ SETTINGS = {
     "use_cpu": True,
 }
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    # PyTorch's scheduler speaks of an order that Trainer, resuming, does not keep.
-    pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step.*:UserWarning"),
-    # accelerate asks PyTorch for a pinned-memory loader's generator on a machine without a GPU.
-    pytest.mark.filterwarnings("ignore:.*pin_memory.*:UserWarning"),
-]
-
 
 @pytest.fixture
 def preferences(tmp_path):
@@ -309,9 +300,33 @@ def test_score_writes_rewards_beside_the_rows(chat_model, preferences, tmp_path,
     assert first["reward_a"] == pytest.approx(a - model.zero, abs=1e-5)
     assert first["reward_z"] == pytest.approx(1 / (1 + np.exp(b - a)), abs=1e-5)
     assert second == {**pairs[1], "reward_a": None, "reward_b": None, "reward_z": None}
-    source.write_text(json.dumps({"prompt": "Really?", "answer": "yes"}) + "\n")
+    # A conversation is one, however it is written; a column called like a new one is kept.
+    talk = [{"role": "user", "content": text} for text in ("Really?", "And now?")]
+    talk.insert(1, {"role": "assistant", "content": "no"})
+    system = {"role": "system", "content": "Be kind."}
+    sides = {side: [{"role": "assistant", "content": text}] for side, text in (("chosen", "yes"), ("rejected", "no"))}
+    whole = {side: [system, *talk, *turns] for side, turns in sides.items()}
+    rows = [
+        {"prompt": "Really?", **whole},
+        {"prompt": [system, *talk], **sides, "reward_z": "high"},
+        {"prompt": talk, "system": "Be kind.", **sides},
+        {"prompt": talk, "tools": ["search"], **sides},
+    ]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = {"reward_model": out, "input": source, "output": target}
-    assert "columns prompt, answer; expected" in fails(SCORE, settings, monkeypatch, capsys)
+    assert f"{source}:4: the row has tools" in fails(SCORE, settings, monkeypatch, capsys)
+    launch(SCORE, settings | {"on_bad_row": "skip"}, monkeypatch, capsys)
+    scored = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [row["reward_chosen"] for row in scored] == [scored[0]["reward_chosen"]] * 3
+    a, b = model.score([[system, *talk]] * 2, ["yes", "no"])
+    assert scored[0]["reward_chosen"] - scored[0]["reward_rejected"] == pytest.approx(a - b, abs=1e-5)
+    assert scored[1]["source_reward_z"] == "high"
+    (listed,) = (tmp_path / "scored.jsonl.bad_rows.jsonl").read_text().splitlines()
+    assert json.loads(listed)["place"] == f"{source}:4"
+    source.write_text(json.dumps({"prompt": "Really?", "answer": "yes"}) + "\n")
+    assert f"{source}:1: the row has the columns prompt, answer; expected" in fails(
+        SCORE, settings, monkeypatch, capsys
+    )
     source.write_text("".join(json.dumps({"prompt": prompt, "response": "yes"}) + "\n" for prompt in MIXED))
     error = fails(SCORE, settings, monkeypatch, capsys)
     assert f"{source}:2: the prompt is messages, but the one at {source}:1 is a string; expected one kind" in error

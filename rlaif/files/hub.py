@@ -41,13 +41,13 @@ def load_split(source: str, split: str | None, config_name: str | None = None) -
     try:
         with _quietly():
             loaded = datasets.load_from_disk(source) if saved else datasets.load_dataset(source, **which)
-    except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
-        raise _unreadable(source, error) from None
     except datasets.exceptions.DatasetGenerationError as error:
         raise ValueError(
             f"{source} cannot be read as one table ({_line(error.__cause__ or error)}); expected files with the same "
             "columns. Say with --config_name which folder of it, or give one of its files."
         ) from None
+    except _refusals() as error:
+        raise _unreadable(source, error) from None
     if isinstance(loaded, datasets.DatasetDict):
         if split is None and len(loaded) == 1:
             split = next(iter(loaded))
@@ -61,7 +61,10 @@ def split_names(source: str | Path, config_name: str | None = None) -> list[str]
     """The splits of a datasets folder or Hub id; none where it cannot be read, of which `load_split` says more."""
     path = Path(source)
     if (path / "dataset_dict.json").is_file():
-        return list(json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"])
+        try:
+            return list(json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"])
+        except (ValueError, KeyError, TypeError):
+            return []
     if path.is_file() or (path / "state.json").is_file():
         return []
     import datasets
@@ -69,7 +72,7 @@ def split_names(source: str | Path, config_name: str | None = None) -> list[str]
     which = _which(str(source), config_name)
     try:
         return list(datasets.get_dataset_split_names(str(source), which.get("name"), data_dir=which.get("data_dir")))
-    except (OSError, ValueError):
+    except _refusals():
         return []
 
 
@@ -131,10 +134,20 @@ def _names(source: str) -> tuple[list[str], list[str]]:
         raise ValueError(f"{source} does not exist; expected {_KINDS}.")
     try:
         names = list(datasets.get_dataset_config_names(source))
-    except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+        single = len(names) < 2 or datasets.get_dataset_default_config_name(source) is not None
+    except _refusals() as error:
         raise _unreadable(source, error) from None
-    single = len(names) < 2 or datasets.get_dataset_default_config_name(source) is not None
     return names, [] if single else names
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What the library raises of a dataset that is not there, not reachable, damaged, or a script."""
+    import datasets
+    import yaml
+
+    said_of_a_damaged_file = (ValueError, AttributeError, KeyError, TypeError, yaml.YAMLError)
+    not_found = (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError)
+    return (*not_found, *said_of_a_damaged_file, RuntimeError)
 
 
 def _unreadable(source: str, error: Exception) -> ValueError:
