@@ -6,6 +6,7 @@ anything is read; then the checks, before anything is written; the push comes la
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,14 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rlaif.config import UsageError, named_values
 from rlaif.files.manifest import write_manifest
+from rlaif.files.room import names_place
 from rlaif.files.sources import fingerprint, write_json
+from rlaif.files.swap import put_in_place, staging
 from rlaif.publish.card import CardFields, check_fields, front_matter, render
 from rlaif.publish.checks import ACTIONS, CHECKS, Action
 from rlaif.publish.contamination import COVERAGE
 from rlaif.publish.dataset_card import UNKNOWN, Terms
 from rlaif.publish.near import THRESHOLD
 from rlaif.publish.provenance import trace
-from rlaif.publish.staging import MARK, claim
+from rlaif.publish.staging import MARK, check, mark
 
 if TYPE_CHECKING:
     from rlaif.publish.contamination import Index
@@ -174,14 +177,15 @@ def publish(
         assert config.repo_id is not None
         check_card(render(front_matter(fields, repo_type, {}), "", repo_type), repo_type)
         preflight(config.repo_id, repo_type, output, private=config.private, update=config.update)
-    if kind == "preferences":
-        report = _dataset(config, dataset, source, output, fields)
-    else:
-        report = _model(config, model, source, kind, fields)
-    # Where no push looks: what names folders of this machine, and what differs from run to run.
-    used = dataclasses.asdict(dataset if kind == "preferences" else model)
-    write_manifest(output / MARK, "rlaif publish", dataclasses.asdict(config) | used, [source])
-    write_json(output / MARK / "report.json", report)
+    with names_place(output):
+        if kind == "preferences":
+            report = _dataset(config, dataset, source, output, fields)
+        else:
+            report = _model(config, model, source, kind, fields)
+        # Where no push looks: what names folders of this machine, and what differs from run to run.
+        used = dataclasses.asdict(dataset if kind == "preferences" else model)
+        write_manifest(output / MARK, "rlaif publish", dataclasses.asdict(config) | used, [source])
+        write_json(output / MARK / "report.json", report)
     return {**report, **_push(config, output, repo_type, send)}
 
 
@@ -220,12 +224,12 @@ def _check_ranges(settings: DatasetSettings) -> None:
 def _dataset(
     config: PublishConfig, settings: DatasetSettings, source: Path, output: Path, fields: CardFields
 ) -> dict[str, Any]:
-    from rlaif.publish.dataset import open_dataset, stage_dataset
+    from rlaif.publish.dataset import CONFIGS, open_dataset, stage_dataset
     from rlaif.publish.dataset_card import Searched, dataset_card, judge_report
 
     names = named_values(config.names, "names", "the model's public name")
     open_dataset(source)
-    claim(output, source, "dataset", _OWN)
+    check(output, source, "dataset", _OWN)
     origin = trace(source, None if settings.judgments == "none" else settings.judgments)
     if origin.rewritten and settings.judgments != "none":
         raise ValueError(
@@ -243,16 +247,6 @@ def _dataset(
     quality = judge_report(origin, Path(config.evaluation) if config.evaluation else None)
     actions: dict[str, Action] = {name: getattr(settings, name) for name in CHECKS}
     benchmarks = _benchmarks(settings, actions)
-    published = stage_dataset(
-        source,
-        output,
-        actions,
-        origin,
-        benchmarks=benchmarks.index if benchmarks else None,
-        threshold=settings.similarity,
-        names=names,
-        processes=settings.processes,
-    )
     terms = Terms(
         settings.prompts_terms,
         settings.response_terms,
@@ -261,8 +255,30 @@ def _dataset(
         settings.price_output,
     )
     searched = Searched(settings.similarity, settings.coverage, benchmarks.items if benchmarks else {})
-    card = dataset_card(published, fields, terms, config.repo_id, names, quality, searched)
-    (output / "README.md").write_text(card, encoding="utf-8")
+    new = [place for place in (output / MARK, output, *output.parents) if not place.exists()]
+    try:
+        with staging(output / MARK, "staged") as staged:
+            published = stage_dataset(
+                source,
+                staged,
+                actions,
+                origin,
+                benchmarks=benchmarks.index if benchmarks else None,
+                threshold=settings.similarity,
+                names=names,
+                processes=settings.processes,
+                stopped=output / MARK / "report.json",
+            )
+            card = dataset_card(published, fields, terms, config.repo_id, names, quality, searched)
+            (staged / "README.md").write_text(card, encoding="utf-8")
+            mark(output, "dataset")
+            gone = [name for name in CONFIGS.values() if not (staged / name).exists()]
+            put_in_place(staged, output, ["README.md"], gone)
+    except BaseException:
+        for place in new:
+            with contextlib.suppress(OSError):
+                place.rmdir()  # where nothing was written
+        raise
     return {
         "rows": published.rows,
         "found": {name: row["rows"] for name, row in published.checked.report.items() if row.get("rows")},

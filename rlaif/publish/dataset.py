@@ -116,6 +116,7 @@ def stage_dataset(
     names: Mapping[str, str] | None = None,
     shard_bytes: int = SHARD_BYTES,
     processes: int = 0,
+    stopped: Path | None = None,
 ) -> Published:
     """Checks a preference dataset and writes its shards and report.json (not its card) to `output`.
 
@@ -129,11 +130,12 @@ def stage_dataset(
         names: public names of models, by the names that the run knew them by.
         shard_bytes: the size of a shard.
         processes: how many check; 0 for one a core.
+        stopped: where the report goes if a check stops; `output`/.rlaif/report.json where nothing is said.
 
     Raises:
         ValueError: no dataset; shards of different columns; a row that is no preference; preferences that the
             judgments do not give; a name of no model; a check that stops found something. Nothing is written then
-            but `output`/.rlaif/report.json.
+            but `stopped`.
     """
     names = names or {}
     clock = _Clock()
@@ -157,8 +159,9 @@ def stage_dataset(
         _check_count(preferences, origin, "judgments", len(checked.ids))
     _check_names(names, source.models)
     report = {"rows": len(checked.ids), "checks": checked.report}
-    if line := stop_line(checked, str(output / MARK / "report.json")):
-        write_json(output / MARK / "report.json", report)
+    stopped = stopped or output / MARK / "report.json"
+    if line := stop_line(checked, str(stopped)):
+        write_json(stopped, report)
         raise ValueError(line)
     published = Published(origin, checked, source.judges)
     _write_default(published, output, splits, schema, judged, names, shard_bytes)

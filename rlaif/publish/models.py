@@ -29,13 +29,13 @@ import numpy as np
 
 from rlaif.files.sources import write_json
 from rlaif.models.reward_model import METADATA, RewardModel, RewardModelCard
-from rlaif.publish import lineage
+from rlaif.publish import lineage, staging
 from rlaif.publish.card import CardFields, check_fields
 from rlaif.publish.lineage import Source
 from rlaif.publish.model_card import model_card, settings
 from rlaif.publish.model_facts import Example, Kind, ModelFacts
 from rlaif.publish.provenance import bare_names, public_name, read_json
-from rlaif.publish.staging import MARK, claim
+from rlaif.publish.staging import MARK
 
 __all__ = ["publish_model"]
 
@@ -133,9 +133,10 @@ def publish_model(
         measured = lineage.evaluation(evaluation, folder, kind == "reward_model", model.manifest, names)
     if output.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"output is {output}, within the folder that is published; expected a folder of its own.")
-    claim(output, folder, kind)
+    staging.check(output, folder, kind)
     asked = (*([example] if example else []), *EXAMPLES)
     before = _outputs(folder, model, asked)
+    staging.mark(output, kind)
     partial = output / MARK / "staged"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
