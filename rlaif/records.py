@@ -363,7 +363,7 @@ class Rating:
 
     def __post_init__(self) -> None:
         if self.rating is not None and not math.isfinite(self.rating):
-            raise ValueError(f"rating is {self.rating!r}; expected a finite number, or null and a reason.")
+            raise ValueError(f"rating is {shown(self.rating)}; expected a finite number, or null and a reason.")
         if (self.rating is None) == (self.reason is None):
             raise ValueError("a rating is either a number or a reason why there is none; got both or neither.")
 

@@ -382,6 +382,8 @@ def test_a_line_begins_afresh_below_a_bar_and_is_the_last() -> None:
 def test_a_warning_is_one_line_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     warn("a\x1b[31m\r\nb\u202e")
     assert capsys.readouterr().err == "warning: a [31m b\n"
+    warn("the template says 'no.'.. It is in ../judges.")
+    assert capsys.readouterr().err == "warning: the template says 'no.'. It is in ../judges.\n"
 
 
 # Pipes that close -----------------------------------------------------------------------------------------------------

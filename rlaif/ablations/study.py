@@ -229,7 +229,7 @@ def load_study(
     try:
         for key in content:
             if key not in _KEYS:
-                raise ValueError(f"{key!r} is not a key of an ablation; {closest(str(key), [*_KEYS, *others])}")
+                raise ValueError(f"{shown(key)} is not a key of an ablation; {closest(str(key), [*_KEYS, *others])}")
         return _study(content, path, seeds)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -238,7 +238,7 @@ def load_study(
 def _study(content: Mapping[str, Any], path: str | Path, seeds: Sequence[int] | None) -> Study:
     name = str(content.get("name") or Path(path).stem)
     if not name.replace("_", "").replace("-", "").isalnum():
-        raise ValueError(f"name is {name!r}; expected letters, digits, '-' and '_': folders are called like it.")
+        raise ValueError(f"name is {shown(name)}; expected letters, digits, '-' and '_': folders are called like it.")
     base = _base(content.get("base"))
     stages = _stages(_merged(base.get("stages", {}), _mapping(content, "stages")), content, base)
     outcomes = _outcomes(base.get("outcomes", {}), _mapping(content, "outcomes"), stages)
@@ -277,7 +277,7 @@ def _base(path: Any) -> dict[str, Any]:
     shared = ("stages", "outcomes", "launch", "seeds")
     for key in base:
         if key not in shared:
-            raise ValueError(f"base {path} has the key {key!r}; {closest(str(key), shared)}")
+            raise ValueError(f"base {path} has the key {shown(key)}; {closest(str(key), shared)}")
     return {**base, "stages": _mapping(base, "stages"), "outcomes": _mapping(base, "outcomes")}
 
 
@@ -311,12 +311,12 @@ def _stages(specs: Mapping[str, Any], *defaults: Mapping[str, Any]) -> dict[str,
     stages = {}
     for name, spec in specs.items():
         if not str(name).isidentifier() or name == "seed":
-            raise ValueError(f"a stage is called {name!r}; expected letters, digits and '_', and not 'seed'.")
+            raise ValueError(f"a stage is called {shown(name)}; expected letters, digits and '_', and not 'seed'.")
         if not isinstance(spec, Mapping) or not spec.get("program"):
             raise ValueError(f"stage {name} has no program; expected program: recipes/dpo.py, or rlaif judge, say.")
         for key in spec:
             if key not in _STAGE_KEYS:
-                raise ValueError(f"stage {name} has the key {key!r}; {closest(str(key), _STAGE_KEYS)}")
+                raise ValueError(f"stage {name} has the key {shown(key)}; {closest(str(key), _STAGE_KEYS)}")
         settings = read_yaml(spec["config"]) if spec.get("config") else {}
         _check_free(f"stage {name}", _mapping(spec, "set"))
         settings |= _mapping(spec, "set")
@@ -346,7 +346,9 @@ def words_in(value: Any) -> list[str]:
         return []
     template = Template(value)
     if not template.is_valid():
-        raise ValueError(f"{value!r} holds a `$` that names nothing; expected ${{stage}} or ${{seed}}, or $$ for `$`.")
+        raise ValueError(
+            f"{shown(value)} holds a `$` that names nothing; expected ${{stage}} or ${{seed}}, or $$ for `$`."
+        )
     return template.get_identifiers()
 
 
@@ -387,9 +389,9 @@ def _check_overrides(where: str, sets: Any, stages: Mapping[str, StageSpec]) -> 
     for key, value in sets.items():
         stage, dot, setting = str(key).partition(".")
         if not dot or not setting:
-            raise ValueError(f"{where} sets {key!r}; expected stage.setting, dpo.beta, say.")
+            raise ValueError(f"{where} sets {shown(key)}; expected stage.setting, dpo.beta, say.")
         if stage not in stages:
-            raise ValueError(f"{where} sets {key}, but there is no stage {stage!r}; {closest(stage, stages)}")
+            raise ValueError(f"{where} sets {key}, but there is no stage {shown(stage)}; {closest(stage, stages)}")
         _check_free(where, [setting])
         for word in words_in(value):
             if word != "seed" and word not in stages:
@@ -428,7 +430,7 @@ def _cells(factors: Mapping[str, Any], variants: Mapping[str, Any], stages: Mapp
         reads = spec.get("reads")
         for stage in reads or ():
             if stage not in stages:
-                raise ValueError(f"variant {name} reads {stage!r}; {closest(str(stage), stages)}")
+                raise ValueError(f"variant {name} reads {shown(stage)}; {closest(str(stage), stages)}")
         own, sets = _mapping(spec, "over"), _mapping(spec, "set")
         _check_overrides(f"variant {name}", sets, stages)
         if both := sorted(set(own) & set(factors)):
@@ -447,10 +449,10 @@ def _check_coordinates(where: str, asked: Mapping[str, Any], cells: Sequence[Cel
     factors = list(dict.fromkeys(factor for cell in cells for factor in cell.coordinates))
     for factor, level in asked.items():
         if factor not in factors:
-            raise ValueError(f"{where} names the factor {factor!r}; {closest(str(factor), factors)}")
+            raise ValueError(f"{where} names the factor {shown(factor)}; {closest(str(factor), factors)}")
         levels = dict.fromkeys(cell.coordinates[factor] for cell in cells if factor in cell.coordinates)
         if level not in levels:
-            raise ValueError(f"{where} has {factor}: {level!r}; expected one of {', '.join(map(repr, levels))}.")
+            raise ValueError(f"{where} has {factor}: {shown(level)}; expected one of {', '.join(map(shown, levels))}.")
 
 
 def _baseline(asked: dict[str, Any], cells: Sequence[Cell]) -> dict[str, Any]:
@@ -481,16 +483,16 @@ def _outcomes(base: Mapping[str, Any], own: Mapping[str, Any], stages: Mapping[s
             continue  # the base's, left out here
         if not str(name).replace("_", "").replace("-", "").isalnum():
             raise ValueError(
-                f"an outcome is called {name!r}; expected letters, digits, '-' and '_': its picture is too."
+                f"an outcome is called {shown(name)}; expected letters, digits, '-' and '_': its picture is too."
             )
         keys = ("stage", "metric", "label", "compare")
         if not isinstance(spec, Mapping) or not spec.get("stage") or not spec.get("metric"):
-            raise ValueError(f"outcome {name} is {spec!r:.60}; expected {{stage: evaluate, metric: path.to.number}}.")
+            raise ValueError(f"outcome {name} is {shown(spec)}; expected {{stage: evaluate, metric: path.to.number}}.")
         for key in spec:
             if key not in keys:
-                raise ValueError(f"outcome {name} has the key {key!r}; {closest(str(key), keys)}")
+                raise ValueError(f"outcome {name} has the key {shown(key)}; {closest(str(key), keys)}")
         if spec["stage"] not in stages:
-            raise ValueError(f"outcome {name} is of the stage {spec['stage']!r}; {closest(spec['stage'], stages)}")
+            raise ValueError(f"outcome {name} is of the stage {shown(spec['stage'])}; {closest(spec['stage'], stages)}")
         label = str(spec.get("label") or str(name).replace("_", " "))
         outcomes.append(Outcome(str(name), spec["stage"], str(spec["metric"]), label, bool(spec.get("compare", True))))
     return outcomes
@@ -507,15 +509,17 @@ def _curves(
     curves = []
     for name, spec in specs.items():
         if not str(name).replace("_", "").replace("-", "").isalnum() or name in {outcome.name for outcome in outcomes}:
-            raise ValueError(f"a curve is called {name!r}; expected letters, digits, '-', '_', and no outcome's name.")
+            raise ValueError(
+                f"a curve is called {shown(name)}; expected letters, digits, '-', '_', and no outcome's name."
+            )
         if not isinstance(spec, Mapping) or not isinstance(spec.get("lines"), Mapping) or not spec["lines"]:
             raise ValueError(f"curve {name} has no lines; expected lines: {{name: {{x: ..., y: ...}}}}.")
         for key in spec:
             if key not in _CURVE_KEYS:
-                raise ValueError(f"curve {name} has the key {key!r}; {closest(str(key), _CURVE_KEYS)}")
+                raise ValueError(f"curve {name} has the key {shown(key)}; {closest(str(key), _CURVE_KEYS)}")
         scale = spec.get("scale", "linear")
         if scale not in _SCALES:
-            raise ValueError(f"curve {name} has the scale {scale!r}; {closest(str(scale), _SCALES)}")
+            raise ValueError(f"curve {name} has the scale {shown(scale)}; {closest(str(scale), _SCALES)}")
         lines = [
             _line(f"curve {name}, line {line}", line, s, stages, outcomes, cells) for line, s in spec["lines"].items()
         ]
@@ -534,24 +538,26 @@ def _line(
     cells: Sequence[Cell],
 ) -> Line:
     if not isinstance(spec, Mapping) or not spec.get("x") or not spec.get("y"):
-        raise ValueError(f"{where} is {spec!r:.60}; expected {{x: ..., y: ...}}.")
+        raise ValueError(f"{where} is {shown(spec)}; expected {{x: ..., y: ...}}.")
     for key in spec:
         if key not in _LINE_KEYS:
-            raise ValueError(f"{where} has the key {key!r}; {closest(str(key), _LINE_KEYS)}")
+            raise ValueError(f"{where} has the key {shown(key)}; {closest(str(key), _LINE_KEYS)}")
     line = Line(str(name), **{key: spec[key] for key in _LINE_KEYS if spec.get(key) is not None})
     _check_coordinates(where, line.cells, cells)
     mine = [cell for cell in cells if line.cells.items() <= cell.coordinates.items()]
     if not mine:
         raise ValueError(f"{where} has the cells {shown(dict(line.cells))}, which no cell is; expected one at least.")
     if line.by is not None and not all(line.by in cell.coordinates for cell in mine):
-        raise ValueError(f"{where} is split by {line.by!r}; {closest(line.by, mine[0].coordinates)}")
+        raise ValueError(f"{where} is split by {shown(line.by)}; {closest(line.by, mine[0].coordinates)}")
     if line.fit is not None and (line.fit not in FORMS or line.points is None):
-        raise ValueError(f"{where} has the fit {line.fit!r}; expected {' or '.join(FORMS)}, of `points` of a report.")
+        raise ValueError(
+            f"{where} has the fit {shown(line.fit)}; expected {' or '.join(FORMS)}, of `points` of a report."
+        )
     if (line.stage is None) != (line.points is None):
         raise ValueError(f"{where} has one of `stage` and `points`; expected both, a list in a report, or neither.")
     if line.stage is not None:
         if line.stage not in stages:
-            raise ValueError(f"{where} is of the stage {line.stage!r}; {closest(line.stage, stages)}")
+            raise ValueError(f"{where} is of the stage {shown(line.stage)}; {closest(line.stage, stages)}")
         levels = [cell.coordinates.get(line.by) if line.by else None for cell in mine]
         if len(set(map(str, levels))) < len(levels):
             raise ValueError(
@@ -564,6 +570,6 @@ def _line(
     for axis in (line.x, line.y):
         numeric = all(isinstance(cell.coordinates.get(axis), int | float) for cell in mine)
         if axis not in names and not numeric:
-            raise ValueError(f"{where} has the axis {axis!r}, neither an outcome nor a factor of numbers; "
+            raise ValueError(f"{where} has the axis {shown(axis)}, neither an outcome nor a factor of numbers; "
                              f"{closest(axis, [*names, *mine[0].coordinates])}")  # fmt: skip
     return line

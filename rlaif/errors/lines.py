@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from typing import NoReturn
 
@@ -20,6 +21,10 @@ class GateError(ValueError):
 
 class UsageError(ValueError):
     """What was asked for does not fit the program: an unknown command or setting, or a value that it cannot have."""
+
+
+# A full stop of ours behind one of what is quoted; not that of "../folder".
+_TWICE = re.compile(r"(?<=[\w'\")\]`])\.\.(?= |$)")
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
@@ -50,7 +55,7 @@ def warn(message: str) -> None:
 def one_line(message: str) -> str:
     """A message on one line that any terminal can be sent, without keys."""
     printed = "".join(sign if sign.isprintable() else " " for sign in message.encode("utf-8", "replace").decode())
-    return redacted(plain(" ".join(printed.split())))
+    return redacted(_TWICE.sub(".", plain(" ".join(printed.split()))))
 
 
 def _end_bars(for_good: bool = False) -> str:

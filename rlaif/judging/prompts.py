@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rlaif.config import read_mapping
+from rlaif.errors.words import shown
 from rlaif.judging.verdicts import (
     Scale,
     find_marked,
@@ -155,7 +156,9 @@ class Template(BaseTemplate):
         super().__post_init__()
         labels = self.labels
         if not all(isinstance(label, str) for label in labels):
-            raise ValueError(f"template {self.name!r} has the labels {labels}; expected texts, as in ('1', '2').")
+            raise ValueError(
+                f"template {self.name!r} has the labels {shown(list(labels))}; expected texts, as in ('1', '2')."
+            )
         said = {spelled(label, labels) for label in labels}
         if len(labels) != 2 or len(said) != 2 or not all(said):
             raise ValueError(
@@ -319,7 +322,7 @@ def load_template(name: str) -> Template:
     values = _read(name, {"user", "system", "labels"}, list(TEMPLATES))
     labels = values.pop("labels", ["1", "2"])
     if not isinstance(labels, list) or len(labels) != 2:
-        raise ValueError(f"template {name} has labels {labels!r:.80}; expected a list of two.")
+        raise ValueError(f"template {name} has labels {shown(labels, 80)}; expected a list of two.")
     for label in labels:
         if not isinstance(label, str):
             raise ValueError(
@@ -368,7 +371,9 @@ def parse_scale(value: Any, where: str) -> Scale:
     """(0, 9) of "0-9"; a ValueError that begins with `where` for what is no scale."""
     match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", str(value))
     if match is None or int(match[1]) >= int(match[2]):
-        raise ValueError(f"{where} has scale {value!r}; expected the worst and the best number, as in 0-9 or 1-10.")
+        raise ValueError(
+            f"{where} has scale {shown(value)}; expected the worst and the best number, as in 0-9 or 1-10."
+        )
     return int(match[1]), int(match[2])
 
 
@@ -390,7 +395,7 @@ def _read(name: str, known: set[str], built_in: Sequence[str]) -> dict[str, Any]
     if not isinstance(values.get("system", ""), str | None):
         system = values["system"]
         raise ValueError(
-            f"template {name} has the system {system!r:.60}, which YAML reads as {_kind_of(system)}; expected text: "
+            f"template {name} has the system {shown(system)}, which YAML reads as {_kind_of(system)}; expected text: "
             "quote it."
         )
     return {"name": Path(name).stem, **values}

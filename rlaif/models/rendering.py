@@ -22,6 +22,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rlaif.errors.words import shown
 from rlaif.models.spelling import Spelling, Unrenderable, text_ids
 from rlaif.models.templates import left_out, start_ids, turn_ids, whole_ids
 from rlaif.records import Message, Prompt
@@ -147,7 +148,8 @@ class Rendering:
             got = getattr(self, name, want)
             if got != want:
                 raise ValueError(
-                    f"{source} was trained with rendering {name} = {want!r}, but its tokenizer now gives {got!r}; "
+                    f"{source} was trained with rendering {name} = {shown(want)}, but its tokenizer now gives "
+                    f"{shown(got)}; "
                     "scores would not be comparable. Restore the tokenizer files that were saved with it."
                 )
         if self.appended and "appended" not in saved:
