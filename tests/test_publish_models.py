@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -59,14 +60,6 @@ SHORT = {
     "report_to": "none",
     "disable_tqdm": True,
 }
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    # PyTorch's scheduler and accelerate's loader speak of what no user could act on.
-    pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step.*:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*pin_memory.*:UserWarning"),
-]
 
 
 def letters(prompt, response):
@@ -963,3 +956,24 @@ def test_a_pushed_reward_model_scores_as_it_did(plain_reward, tmp_path):
         )
     assert read.returncode == 0, read.stderr
     assert json.loads(read.stdout.splitlines()[-1]) == before.tolist()
+
+
+def test_a_model_does_not_go_out_whose_data_was_written_anew(runs, tmp_path):
+    """Rows as they were in a folder that was built again are the same data; other rows, or a changed file, are not."""
+    data = shutil.copytree(runs / "preferences", tmp_path / "preferences")
+    known = json.loads((runs / "reward/manifest.json").read_text())
+    inputs = {name.replace(str(runs), str(tmp_path)): value for name, value in known["inputs"].items()}
+    assert str(data / "data") in inputs
+    changes = {"inputs": inputs, "config": known["config"] | {"dataset": str(data)}}
+    model = copy_of(runs / "reward", tmp_path / "reward", manifest=changes)
+    build(BuildConfig(judgments=str(runs / "judged"), output=str(data), test=0.3))
+    publish(model, tmp_path / "out")
+    build(BuildConfig(judgments=str(runs / "judged"), output=str(data), test=0.4))
+    before = (tmp_path / "out/README.md").read_bytes()
+    line = rf"{re.escape(str(data / 'data'))} was written anew since {re.escape(str(model))} was trained on it"
+    with pytest.raises(ValueError, match=line):
+        publish(model, tmp_path / "out")
+    with pytest.raises(ValueError, match=line):
+        publish(model, tmp_path / "new")
+    assert (tmp_path / "out/README.md").read_bytes() == before
+    assert not (tmp_path / "new").exists()
