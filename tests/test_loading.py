@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support import byte_tokenizer, refused, rlaif_env, save_model, tiny_llama, write_rows
+from support import byte_tokenizer, save_model, tiny_llama, write_rows
 from support.bad import run_here
 from support.models import tiny_reward_model
 
@@ -393,22 +393,19 @@ def test_code_beside_an_architecture_that_is_known_is_left_alone(model: Path, tm
     assert not ran.exists()
 
 
-def test_nobody_is_asked_on_standard_input(model: Path, tmp_path: Path) -> None:
+def test_nobody_is_asked_on_standard_input(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     ran = tmp_path / "ran"
     with_code(model, ran)
     write_rows(tmp_path / "prompts.jsonl", [{"prompt": "p"}])
+    answers = io.StringIO("y\n" * 9)
+    monkeypatch.setattr(sys, "stdin", answers)
     words = ["--prompts", "prompts.jsonl", "--policy", str(model), "--output", "out"]
-    done = subprocess.run(
-        [sys.executable, "-m", "rlaif", "sample", *words],
-        input="y\n" * 9,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=rlaif_env(),
-    )
-    assert "needs code of its own repository" in refused(done, 1)
+    assert run_here(["rlaif", "sample", *words], tmp_path) == 1
+    assert "needs code of its own repository" in capfd.readouterr().err
     assert not ran.exists()
-    assert "y/N" not in done.stdout
+    assert answers.tell() == 0  # nobody has read
 
 
 def test_every_loader_of_a_library_is_told_about_code() -> None:
