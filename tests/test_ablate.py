@@ -19,6 +19,7 @@ import yaml
 from support import ROOT, here, kill_with_children, refused, rlaif_env, some_pairs, wait_until, write_rows
 from support.toy_programs import toy_study, write_study
 
+from rlaif.ablations import code, collect, programs
 from rlaif.ablations.execute import _go_on, last_line
 from rlaif.ablations.held_out import Comparison, compare_prompts
 from rlaif.ablations.stages import plan_study
@@ -36,7 +37,9 @@ def environment(folder: Path, **extra: str) -> dict[str, str]:
 
 
 def ablate(folder: Path, content: dict[str, Any], *words: object) -> subprocess.CompletedProcess[str]:
-    """The program in this process; its stages are processes."""
+    """The program in this process, as if begun anew; its stages are processes."""
+    for kept in (code.forget, collect.read_report.cache_clear, programs.trains.cache_clear):
+        kept()
     _, program, *given = command(folder, write_study(folder, content), *words)
     return here(*given, program=program, folder=ROOT, **environment(folder))
 
@@ -562,9 +565,8 @@ def test_the_last_line_is_the_one_that_says_why(tmp_path: Path, text: str, statu
 
 
 def test_pictures_of_others_stay(tmp_path: Path) -> None:
-    (tmp_path / "table").mkdir()
-    (tmp_path / "table/mine.png").write_bytes(b"x")
     assert ablate(tmp_path, toy_study(tmp_path)).returncode == 0
+    (tmp_path / "table/mine.png").write_bytes(b"x")
     renamed = toy_study(tmp_path, outcomes={"number": {"stage": "second", "metric": "value"}})
     assert ablate(tmp_path, renamed).returncode == 0
     assert {path.name for path in (tmp_path / "table").glob("*.png")} == {"mine.png", "number.png"}
@@ -632,9 +634,13 @@ SHIPPED = sorted(path for path in (ROOT / "recipes/ablations").glob("*.yaml") if
 def test_every_shipped_ablation_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its head says how, what it looks at and what was seen; its stages' settings are ones that the programs have."""
     from rlaif.ablations.command import _check_settings, read_command
-    from rlaif.ablations.programs import known_settings
+
+    def in_this_process(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        given = words[3:] if words[1] == "-m" else words[2:]
+        return here(*given, program="rlaif" if words[1] == "-m" else str(ROOT / words[1]), COLUMNS="200")
 
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(programs.subprocess, "run", in_this_process)  # the imports once, not for each program
     assert len(SHIPPED) == 7
     plans = []
     for path in SHIPPED:
@@ -650,7 +656,7 @@ def test_every_shipped_ablation_can_run(tmp_path: Path, monkeypatch: pytest.Monk
         assert any(word in seen for word in ("confirmed", "not confirmed", "in part"))
         assert config.threads == 1
         plans.append(plan_study(study, tmp_path, 1))
-    known = known_settings([s.program for plan in plans for s in plan.order], tmp_path / "settings", 2)
+    known = programs.known_settings([s.program for plan in plans for s in plan.order], tmp_path / "settings", 1)
     for plan in plans:
         _check_settings(plan, known)
     # What they have in common is one stage for all of them.

@@ -20,6 +20,7 @@ def test_a_bad_input_is_one_line(
 ) -> None:
     for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "RLAIF_TRACEBACK"):
         monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 34)  # there is one; what it may is asked for later
     bad = BAD[name]
     lay_out(bad, tmp_path, world)
     before = snapshot(tmp_path)

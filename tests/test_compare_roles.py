@@ -31,8 +31,6 @@ from scripts.compare_roles import (
 
 MIB = 2**20
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
-
 
 def report(gold: float, kl: float, seconds: float, weights: list[int]) -> dict[str, Any]:
     """What recipes/ppo.py writes, as far as it is read."""

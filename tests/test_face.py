@@ -340,8 +340,6 @@ def test_the_readmes_lines_in_a_script(quickstart_reward_model: Path) -> None:
     assert (quickstart_reward_model / "runs" / "first" / "votes.jsonl").is_file()
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_the_readmes_lines_in_a_notebook_cell(quickstart_reward_model: Path) -> None:
     """A real kernel, whose event loop is running while the cell does."""
     from jupyter_client.manager import KernelManager

@@ -337,7 +337,7 @@ def launch(*arguments: object) -> None:
 
 
 def test_two_processes_write_the_bytes_of_one(chat_model: Path, tmp_path: Path) -> None:
-    """`rlaif judge`, then `rlaif sample`, each as one process and as two."""
+    """`rlaif judge` as one process and as two; of `rlaif sample` see test_sample."""
     rows = [{**row, "id": str(i)} for i, row in enumerate(some_pairs(24))]
     rows[3]["response_a"] = ""
     # Of another chunk's content: the same pair again, and one turned round.
@@ -345,24 +345,21 @@ def test_two_processes_write_the_bytes_of_one(chat_model: Path, tmp_path: Path) 
     rows.append({**rows[2], "response_a": rows[2]["response_b"], "response_b": rows[2]["response_a"], "id": "turned"})
     pairs = write_rows(tmp_path / "pairs.jsonl", rows)
     judge = ["judge", "--pairs", pairs, "--judge_model", chat_model, "--template", "compact", "--judge_tokens", 800]
-    prompts = write_rows(tmp_path / "prompts.jsonl", [{"prompt": f"Say {i}." + " Please." * (i % 3)} for i in range(9)])
-    sample = ["sample", "--prompts", prompts, "--policy", chat_model, "--max_new_tokens", 6, "--batch_tokens", 120]
-    for command, names in ((judge, ("judgments.jsonl", "votes.jsonl")), (sample, ("pairs.jsonl",))):
-        one, two = tmp_path / f"{command[0]} one", tmp_path / f"{command[0]} two"
-        assert here(*command, "--output", one).returncode == 0
-        launch(*command, "--output", two)
-        for name in names:
-            assert (one / name).read_bytes() == (two / name).read_bytes()
-            assert (one / name).read_bytes().count(b"\n") > 4
-        report = [json.loads((run / "report.json").read_text()) for run in (one, two)]
-        assert {**report[0], "seconds": 0} == {**report[1], "seconds": 0}
-        # Both took part, each with a file of its own, and nothing was asked twice.
-        files = [[row["key"] for row in rows_of(path) if "key" in row] for path in (two / "replies").iterdir()]
-        assert len(files) == 2
-        assert min(map(len, files)) > 4
-        with Store(one) as store:
-            assert sorted(key for keys in files for key in keys) == sorted(row["key"] for row in store.rows())
-        assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in two.iterdir())
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert here(*judge, "--output", one).returncode == 0
+    launch(*judge, "--output", two)
+    for name in ("judgments.jsonl", "votes.jsonl"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+        assert (one / name).read_bytes().count(b"\n") > 4
+    report = [json.loads((run / "report.json").read_text()) for run in (one, two)]
+    assert {**report[0], "seconds": 0} == {**report[1], "seconds": 0}
+    # Both took part, each with a file of its own, and nothing was asked twice.
+    files = [[row["key"] for row in rows_of(path) if "key" in row] for path in (two / "replies").iterdir()]
+    assert len(files) == 2
+    assert min(map(len, files)) > 4
+    with Store(one) as store:
+        assert sorted(key for keys in files for key in keys) == sorted(row["key"] for row in store.rows())
+    assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in two.iterdir())
 
 
 def test_a_misspelt_judge_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:

@@ -316,7 +316,6 @@ def test_a_judge_in_4_bit(tmp_path: Path) -> None:
 CONTEXT = {"max_position_embeddings": 2048, "initializer_range": 0.1}
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 def test_an_adapter_is_a_judge(chat_model: Path, tmp_path: Path) -> None:
     """A folder that holds a LoRA adapter and a tokenizer: loaded on top of its base model."""
     from peft import LoraConfig, get_peft_model

@@ -15,11 +15,6 @@ from support import byte_tokenizer, save_model, tiny_llama
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ["reward_models/bradley_terry.py", "recipes/dpo.py"]
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
-
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):

@@ -27,14 +27,6 @@ from rlaif.training.ppo.models import check_models, load_models
 from rlaif.training.ppo.roles import add_reference, as_reference, check_trainable, using_adapter
 from rlaif.training.ppo.trainer import PPOTrainer
 
-# Third-party deprecations that tests meet.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:trl"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"),
-    pytest.mark.filterwarnings("ignore:.*os.fork.*:DeprecationWarning"),
-]
-
 PROMPTS = ["a", "b c", "c d a", "d d b a c", "a a", "b", "c c c c", "d a"]
 RESPONSES = ["a", "b c d", "d", "a b", "c c c c c", "d a", "", "b"]
 ZERO = 0.4

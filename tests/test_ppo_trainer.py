@@ -24,14 +24,6 @@ from rlaif.training.ppo.config import PPOConfig
 from rlaif.training.ppo.critic import load_critic
 from rlaif.training.ppo.trainer import PPOTrainer
 
-# Third-party deprecations that tests meet.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:trl"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"),
-    pytest.mark.filterwarnings("ignore:.*os.fork.*:DeprecationWarning"),
-]
-
 EOS = WORDS.index("</s>")
 PROMPTS = ["a", "b c", "c d a", "d d b a c", "a a", "b", "c c c c", "d a"]  # of one to five tokens
 

@@ -266,8 +266,6 @@ def files_of(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:peft")
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 def test_an_adapter_from_the_hub_is_put_on_the_revision_that_it_was_trained_on(tmp_path):
     """The base model's repository has moved on since; where a revision of the adapter is asked for, so has its own."""
     jobs, expected = [], []

@@ -293,7 +293,6 @@ def test_functions_are_called_as_they_are_written(tmp_path: Path) -> None:
     assert rewards[0].unscored_reasons == {"the function returned None": 1}
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_sandboxs_gold_reward_is_a_reward(tmp_path: Path) -> None:
     from rlaif.sandbox import demonstrations, gold_reward
 

@@ -355,6 +355,11 @@ def test_batches_and_processes_change_no_response(tmp_path: Path) -> None:
     two = [*map(str, [*launcher, *command])]
     done = subprocess.run(two, capture_output=True, text=True, env=rlaif_env(), cwd=ROOT, timeout=180)
     assert done.returncode == 0, done.stderr
+    # Both took part, each with a file of its own, and nothing was asked twice.
+    files = [[row["key"] for row in rows_of(path) if "key" in row] for path in (tmp_path / "two/replies").iterdir()]
+    assert len(files) == 2
+    assert min(map(len, files)) > 4
+    assert not set(files[0]) & set(files[1])
     one = texts("one")
     assert all(text is not None for text in one)
     assert len(set(one)) > 30

@@ -32,7 +32,6 @@ def rows_in(path: Path) -> int:
     return sum(not line.startswith('{"batch"') for line in path.read_text().splitlines())
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("keep", [0.35, 0.75])
 def test_sampled_responses(tmp_path: Path, keep: float, capsys: pytest.CaptureFixture[str]) -> None:
     def sampled(folder: Path) -> list[Pair]:

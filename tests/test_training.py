@@ -37,14 +37,6 @@ from rlaif.training.trainers import (
     SoftRewardTrainer,
 )
 
-# Third-party deprecations that tests meet.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:trl"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"),
-    pytest.mark.filterwarnings("ignore:.*os.fork.*:DeprecationWarning"),
-]
-
 WORDS = ["<pad>", "<unk>", "<s>", "</s>", *["a", "b", "c", "d", "e", "f", "good", "bad", "which", "one", "?", "."]]
 CHAT = (
     "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} </s> {% endfor %}"

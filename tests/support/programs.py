@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -40,14 +41,16 @@ def rlaif(*arguments: object, timeout: float = 120.0, **env: str) -> subprocess.
     )
 
 
-def here(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
-    """`rlaif` with the same words in this process, seconds quicker: its own `main`, and what that printed.
+def here(
+    *arguments: object, program: str = "rlaif", folder: Path | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """`rlaif` or another program with the same words in this process, seconds quicker, and what it printed.
 
     Not for what a process has of its own: signals, and libraries that read the environment when they are imported.
     """
-    argv = ["rlaif", *map(str, arguments)]
+    argv = [program, *map(str, arguments)]
     with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-        status = run_here(argv, Path.cwd(), **{"OPENAI_API_KEY": SECRET, "NO_PROXY": "127.0.0.1", **env})
+        status = run_here(argv, folder or Path.cwd(), **{"OPENAI_API_KEY": SECRET, "NO_PROXY": "127.0.0.1", **env})
     return subprocess.CompletedProcess(argv, status, out.getvalue(), err.getvalue())
 
 
@@ -68,7 +71,9 @@ def process_kept() -> Iterator[None]:
     """What a program changes in its process is as before afterwards."""
     kept = dict(os.environ), os.getcwd(), sys.argv, sys.excepthook, list(sys.path)
     threshold, levels = gc.get_threshold(), {name: logging.getLogger(name).level for name in _LOGGERS}
-    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
+    main = threading.current_thread() is threading.main_thread()  # no other one sets what a signal does
+    signals = {number: signal.getsignal(number) for number in numbers} if main else {}
     verbosity, modules = _verbosity(), set(sys.modules)
     importlib.invalidate_caches()
     try:
