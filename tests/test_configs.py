@@ -18,6 +18,7 @@ from rlaif.commands.convert import ConvertConfig, convert
 from rlaif.files.hub import config_names
 from rlaif.files.preferences import load_preferences
 from rlaif.files.sources import read_judgments, read_pairs, read_prompts, read_rows
+from rlaif.formats.files import read_source
 from rlaif.formats.known import read_benchmark
 
 PAIRS = [{"prompt": f"p{i}", "response_a": "a", "response_b": "b", "z": 1.0} for i in range(2)]
@@ -89,6 +90,27 @@ def test_a_default_config_needs_no_name_and_a_file_has_none(two: Path, tmp_path:
     assert len(read_prompts(source, None, "more")) == 3
     with pytest.raises(ValueError, match=r"train.jsonl is a file, which has no configs"):
         read_pairs(two / "pairs/train.jsonl", None, "pairs")
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({}, "contain any data files"),
+        ({"README.md": "---\nconfigs:\n- config_name: [\n---\n", "a.jsonl": "{}"}, "could not be read"),
+        ({"d.py": "raise SystemExit"}, "scripts are no longer supported"),
+        ({"dataset_dict.json": "{"}, "could not be read"),
+        ({"a.parquet": "PAR1"}, "could not be read|cannot be read"),
+        ({"a.jsonl": '{"prompt":\n{{\n'}, "cannot be read as one table"),
+    ],
+)
+def test_a_folder_that_is_no_dataset_is_one_line(files: dict[str, str], reason: str, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    for name, text in files.items():
+        (tmp_path / "d" / name).write_text(text)
+    for read in (read_rows, read_source, read_benchmark):
+        with pytest.raises(ValueError, match=f"^{tmp_path / 'd'} .*({reason})") as refused:
+            list(read(tmp_path / "d"))
+        assert "\n" not in str(refused.value)
 
 
 def test_a_benchmark_is_every_config(tmp_path: Path) -> None:
