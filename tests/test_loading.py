@@ -21,12 +21,6 @@ from rlaif.models.loading import load_causal_lm, load_tokenizer
 from rlaif.models.reward_model import RewardModel
 from rlaif.training.models import ModelConfig, load_policy, load_reward_backbone, modules_of
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning:peft"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:peft"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),
-]
-
 MLP = "model.layers.1.mlp.up_proj.weight"
 
 
@@ -61,6 +55,15 @@ def sharded(folder: Path) -> dict[str, str]:
     return dict(index["weight_map"])
 
 
+def pickled(folder: Path) -> Path:
+    """The weights as older models have them."""
+    file = folder / "pytorch_model.bin"
+    if not file.exists():
+        torch.save(load_file(folder / "model.safetensors"), file)
+        (folder / "model.safetensors").unlink()
+    return file
+
+
 @pytest.mark.parametrize(
     ("spoil", "line"),
     [
@@ -78,6 +81,8 @@ def sharded(folder: Path) -> dict[str, str]:
             lambda f: (f / sorted(sharded(f).values())[1]).unlink(),
             r"model\.safetensors\.index\.json names model-0000\d-of-\d+\.safetensors, which is not there",
         ),
+        (lambda f: pickled(f).write_bytes(b""), r"pytorch_model\.bin is empty or cut short"),
+        (lambda f: pickled(f).write_bytes(pickled(f).read_bytes()[:-99]), r"pytorch_model\.bin is empty or cut short"),
         (
             lambda f: [sharded(f), (f / "model.safetensors.index.json").write_text("{}")],
             r"index\.json is no index of weights",
@@ -88,6 +93,13 @@ def test_a_file_of_weights_that_is_not_whole_is_named(spoil: Callable[[Path], ob
     spoil(model)
     with pytest.raises(ValueError, match=line):
         load_causal_lm(model)
+
+
+def test_pickles_that_are_whole_load(model: Path) -> None:
+    before = load_causal_lm(model).state_dict()
+    pickled(model)
+    after = load_causal_lm(model).state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
 
 
 def test_shards_that_are_whole_load(model: Path) -> None:

@@ -15,11 +15,21 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_files", "check_finite", "check_loaded", "holds_whole_model", "is_head", "not_finite", "some"]
+__all__ = [
+    "check_files",
+    "check_finite",
+    "check_loaded",
+    "check_safetensors",
+    "holds_whole_model",
+    "is_head",
+    "not_finite",
+    "some",
+]
 
 _WHOLE = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 # Buffers that old checkpoints hold and newer code computes, and what quantization keeps beside a weight.
@@ -49,9 +59,9 @@ def check_files(model: str | Path) -> None:
     """A ValueError that names the file of weights that is missing, empty or cut short; of a Hub id nothing is known."""
     for file in _loaded(Path(model)):
         if file.suffix == ".safetensors":
-            _check_safetensors(file)
-        elif not file.stat().st_size:
-            raise ValueError(f"{file} is empty; copy or download it again.")
+            check_safetensors(file)
+        elif not file.stat().st_size or (_begins_as_zip(file) and not zipfile.is_zipfile(file)):
+            raise ValueError(f"{file} is empty or cut short; copy or download it again.")
 
 
 def _loaded(folder: Path) -> Iterator[Path]:
@@ -71,6 +81,11 @@ def _loaded(folder: Path) -> Iterator[Path]:
             yield folder / shard
 
 
+def _begins_as_zip(file: Path) -> bool:
+    with file.open("rb") as handle:
+        return handle.read(2) == b"PK"
+
+
 def _shards(index: Path) -> set[str]:
     try:
         shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
@@ -79,8 +94,11 @@ def _shards(index: Path) -> set[str]:
         raise ValueError(f"{index} is no index of weights; expected JSON with a `weight_map`. Copy it again.") from None
 
 
-def _check_safetensors(file: Path) -> None:
-    """8 bytes with the header's length, the header (JSON), and the tensors that it gives the places of."""
+def check_safetensors(file: Path) -> None:
+    """A ValueError unless a safetensors file is whole.
+
+    It has 8 bytes with the header's length, the header (JSON), and the tensors that it gives the places of.
+    """
     size = file.stat().st_size
     with file.open("rb") as handle:
         length = int.from_bytes(handle.read(8), "little")

@@ -12,6 +12,7 @@ from rlaif.errors.words import shown
 from rlaif.models.parallel import on_cpu, process_count
 from rlaif.training.finite import Finite
 from rlaif.training.libraries import check_training
+from rlaif.training.resumed import Resumed
 from rlaif.training.saving import WholeCheckpoints
 
 __all__ = ["Defaults", "Shared", "is_peft"]
@@ -71,7 +72,7 @@ def _cuda_has_bf16() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-class Shared(Finite, WholeCheckpoints):
+class Shared(Finite, Resumed, WholeCheckpoints):
     """What all trainers do alike: a quiet bar, whole checkpoints, adapters in float32. Before one of TRL's trainers."""
 
     model: Any

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import load_file, save_file
 
+from rlaif.models.weights import check_safetensors
 from rlaif.training.common import is_peft
 
 __all__ = [
@@ -175,8 +176,15 @@ def save_critic(folder: str | Path, weights: Mapping[str, torch.Tensor]) -> None
 
 
 def restore_critic(folder: str | Path, critic: Critic) -> None:
-    """Reads what `save_critic` wrote."""
-    critic.load_state_dict(load_file(Path(folder) / CRITIC_FILE))
+    """Reads what `save_critic` wrote; a ValueError where it is missing or not whole."""
+    file = Path(folder) / CRITIC_FILE
+    if not file.is_file():
+        raise ValueError(
+            f"{file} is not there, and without it the critic would begin anew; go on from another checkpoint, or start "
+            "without one."
+        )
+    check_safetensors(file)
+    critic.load_state_dict(load_file(file))
 
 
 def critic_parameters(parameters: Iterable[tuple[str, torch.Tensor]]) -> list[torch.Tensor]:

@@ -55,7 +55,6 @@ from rlaif.training.common import Shared, is_peft
 from rlaif.training.ppo import arithmetic
 from rlaif.training.ppo.config import PPOConfig
 from rlaif.training.ppo.critic import (
-    CRITIC_FILE,
     Critic,
     attach_critic,
     critic_parameters,
@@ -639,11 +638,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         with quiet():  # says that the critic is missing from the policy's file
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         # FSDP's own checkpoint has the critic, sharded like the policy.
-        if (
-            self.critic is not None
-            and not self.is_fsdp_enabled
-            and (Path(resume_from_checkpoint) / CRITIC_FILE).is_file()
-        ):
+        if self.critic is not None and not self.is_fsdp_enabled:
             restore_critic(resume_from_checkpoint, self.critic)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:

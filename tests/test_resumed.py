@@ -1,0 +1,82 @@
+"""A checkpoint that lacks a weight is not gone on from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+from support.bad import run_here
+from support.programs import ROOT
+
+QUICK = ["--output_dir", "out", "--per_device_train_batch_size", "2", "--report_to", "none", "--use_cpu", "true"]
+QUICK += ["--save_strategy", "steps", "--save_steps", "1", "--max_steps", "2", "--disable_tqdm", "true"]
+SFT = ["recipes/sft.py", "--dataset", "@dataset", "--train_split", "train"]
+PPO = ["recipes/ppo.py", "--prompts", "@prompts.jsonl", "--rewards", "function=rlaif.sandbox:gold_reward"]
+PPO += ["--num_iterations", "1", "--max_completion_length", "4"]
+MLP = "model.layers.1.mlp.up_proj.weight"
+UP = "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"
+
+
+def run(folder: Path, world: Path, words: list[str], *more: str) -> int | str | None:
+    program, *rest = (word.replace("@", f"{world}/") for word in words)
+    return run_here([str(ROOT / program), "--model", f"{world}/model", *rest, *QUICK, *more], folder)
+
+
+def weights(name: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    def spoil(folder: Path) -> None:
+        tensors = load_file(folder / name)
+        change(tensors)
+        save_file(tensors, folder / name, {"format": "pt"})
+
+    return spoil
+
+
+CASES = {
+    "a matrix is gone": (SFT, weights("model.safetensors", lambda t: t.pop(MLP)), rf"checkpoint \S+ has no {MLP}"),
+    "a matrix too many": (
+        SFT,
+        weights("model.safetensors", lambda t: t.update({f"{MLP}s": t[MLP].clone()})),
+        rf"checkpoint \S+ holds, beyond the model's weights, {MLP}s",
+    ),
+    "NaN": (SFT, weights("model.safetensors", lambda t: t[MLP].fill_(float("nan"))), rf"{MLP} in \S+ has weights"),
+    "cut short": (
+        SFT,
+        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-9]),
+        r"checkpoint-1/model\.safetensors is cut short",
+    ),
+    "a matrix of an adapter is gone": (
+        [*SFT, "--lora", "true"],
+        weights("adapter_model.safetensors", lambda t: t.pop(UP)),
+        r"the adapter \S+checkpoint-1 has no \S+up_proj\S+",
+    ),
+    "the critic is gone": (PPO, lambda f: (f / "critic.safetensors").unlink(), r"critic\.safetensors is not there"),
+    "the critic is cut short": (
+        PPO,
+        lambda f: (f / "critic.safetensors").write_bytes(b"\0" * 9),
+        r"critic\.safetensors",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_checkpoint_that_is_not_whole_is_one_line(
+    name: str, world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words, spoil, line = CASES[name]
+    assert run(tmp_path, world, words) in (0, None)
+    spoil(tmp_path / "out" / "checkpoint-1")
+    capfd.readouterr()
+    resume = ["--resume_from_checkpoint", "out/checkpoint-1"]
+    assert run(tmp_path, world, words, *resume) == 1
+    (error,) = [row for row in capfd.readouterr().err.splitlines() if row.startswith("error: ")]
+    assert re.search(line, error), error
+
+
+@pytest.mark.parametrize("words", [SFT, [*SFT, "--lora", "true"], PPO], ids=["full", "lora", "ppo"])
+def test_one_that_is_whole_is(words: list[str], world: Path, tmp_path: Path) -> None:
+    assert run(tmp_path, world, words) in (0, None)
+    assert run(tmp_path, world, words, "--resume_from_checkpoint", "out/checkpoint-1") in (0, None)
