@@ -244,6 +244,21 @@ def test_a_gold_reward_may_give_numbers_of_numpy(own_module: str) -> None:
     assert load_gold(f"{own_module}:numpy")("Why?", "Because.") == 0.5
 
 
+def test_a_judge_or_rater_that_takes_something_else_is_refused_before_it_is_asked(own_module: str) -> None:
+    from rlaif.judging.settings import load_judge, load_rater
+
+    with pytest.raises(
+        ValueError, match=r"the function 'own_rewards:raises' takes .*; expected \(prompt, first, second"
+    ):
+        load_judge(f"{own_module}:raises").check()
+    load_rater(f"{own_module}:raises").check()
+    load_rater(f"{own_module}:later").check()
+    with pytest.raises(
+        ValueError, match=r"the function 'own_rewards:one' takes \(response\) .*; expected \(prompt, resp"
+    ):
+        load_rater(f"{own_module}:one").check()
+
+
 def test_a_reward_function_that_fails_is_one_line(own_module: str) -> None:
     from rlaif.judging.rewards import FunctionReward
 

@@ -241,7 +241,7 @@ def test_an_edited_function_is_asked_again(tmp_path: Path, monkeypatch: pytest.M
         ({"temperature": 0.7}, "temperature is 0.7, which judge 'local' does not use; leave it out, or set --judge to"),
         ({"concurrency": 4}, "concurrency is 4, which judge 'local' does not use"),
         ({"base_url": "http://x/v1"}, "base_url is 'http://x/v1', which judge 'local' does not use"),
-        ({"judge": "api", "judge_load_in_4bit": True}, "judge_load_in_4bit is True, which judge 'api' does not use"),
+        ({"judge": "api", "judge_load_in_4bit": True}, "judge_load_in_4bit is true, which judge 'api' does not use"),
         ({"judge": "scripted", "template": "compact"}, "which judge 'scripted' does not use.* local or api"),
         ({"judge": "scripted", "judge_tokens": 1}, "judge_tokens is 1, which judge 'scripted' does not use"),
     ],
@@ -258,7 +258,7 @@ def test_a_setting_of_another_kind_of_judge_is_refused(settings: dict[str, Any],
         ("no_colon", "names no function; expected 'package.module:function'"),
         ("nowhere.to.be:found", "cannot be imported"),
         ("rlaif.records:nothing", "has no 'nothing'"),
-        ("rlaif.records:ORDERS", "is a tuple; expected a function"),
+        ("rlaif.records:ORDERS", "is a list; expected a function"),
     ],
 )
 def test_a_function_that_is_none_is_named(name: str, message: str) -> None:

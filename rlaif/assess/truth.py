@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 from rlaif.config import import_function
-from rlaif.errors.theirs import check_two_texts, naming
+from rlaif.errors.theirs import check_takes, naming
 from rlaif.errors.words import shown
 from rlaif.records import Pair, Prompt, content_hash, label_value, last_user_text
 
@@ -31,7 +31,7 @@ def load_gold(name: str) -> GoldReward:
     except ValueError as error:
         raise ValueError(f"gold: {error}") from None
 
-    check_two_texts(function, f"gold {name!r}")
+    check_takes(function, f"gold {name!r}", ("prompt", "response"))
 
     known: dict[tuple[str, str], float] = {}  # a response is there once for each pair that it is part of
 

@@ -20,7 +20,9 @@ from rlaif.config import GateError, UsageError, warn
 from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.ownership import claim
-from rlaif.files.sources import stream_pairs, whole_file, write_json, write_row
+from rlaif.files.pairs import is_judged
+from rlaif.files.rows import read_rows
+from rlaif.files.sources import pairs_file, stream_pairs, whole_file, write_json, write_row
 from rlaif.files.store import Store
 from rlaif.files.swap import put_in_place, staging
 from rlaif.files.votes import refuse_older
@@ -85,6 +87,7 @@ def judge(config: JudgingConfig) -> dict[str, Any]:
     if config.reread and config.retry_unjudged:
         raise UsageError("reread asks nothing and retry_unjudged asks again; expected one of them.")
     method = load_judge(config, retry=config.retry_unjudged)
+    method.check_function()
     if config.explain is not None:
         _explain(config, method)
         return {}
@@ -240,6 +243,10 @@ def _pairs(config: JudgingConfig, bad: BadRows, checked: bool = True) -> Iterato
 
 def _check_source(config: JudgingConfig, bad: BadRows) -> int:
     """Reads every pair once, so that a row that cannot be used is known before anything is paid; how many there are."""
+    assert config.pairs is not None
+    file = Path(pairs_file(config.pairs))
+    if file.is_file() and any(is_judged(row) for _, row in islice(read_rows(file, bad=BadRows("skip")), 1)):
+        warn(f"{file} holds judgments: their pairs are judged anew, and what the earlier judge said is not carried.")
     count, found, columns = 0, config.by is None, set[str]()
     for pair in _pairs(config, bad, checked=False):
         count += 1

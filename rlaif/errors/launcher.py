@@ -85,15 +85,14 @@ def _speaks(launcher: int) -> bool:
         words = psutil.Process(launcher).cmdline()
     except psutil.Error:
         return False
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    names = {os.path.basename(word) for word in words[:4]}
+    by_cli = bool({"accelerate", "accelerate.commands.accelerate_cli"} & names) and "launch" in names
+    accelerate = by_cli or bool({"accelerate-launch", "accelerate.commands.launch"} & names)
+    if "TORCHELASTIC_RUN_ID" in os.environ and (accelerate or {"torchrun", "torch.distributed.run"} & names):
         # A launcher that starts the processes again has not ended with them.
         again = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
         return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) >= again
-    names = {os.path.basename(word) for word in words[:4]}
-    by_cli = bool({"accelerate", "accelerate.commands.accelerate_cli"} & names) and "launch" in names
-    if not by_cli and not {"accelerate-launch", "accelerate.commands.launch"} & names:
-        return False
-    return not {"-q", "--quiet"} & {*words[: _place(words, sys.argv[0])]}
+    return accelerate and not {"-q", "--quiet"} & {*words[: _place(words, sys.argv[0])]}
 
 
 def _place(words: list[str], program: str) -> int:

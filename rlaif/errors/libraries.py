@@ -156,8 +156,9 @@ def _known(error: Exception) -> str | None:
 
 
 def _text(error: BaseException) -> str:
-    """What it says, on one line, without a library's advice below it."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """What it says, on one line; a set of Python's is a list of names."""
+    said = re.sub(r"\{('[^{}:]*')\}", lambda names: names[1].replace("'", ""), str(error))
+    return " ".join(said.split()) or type(error).__name__
 
 
 def _path(error: OSError) -> str:
@@ -180,9 +181,9 @@ def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
 
 
 def _is_raised(at: tuple[FrameType, int]) -> bool:
-    """Whether a frame is at a `raise` of its own, and not at a call or an operator that failed."""
+    """Whether a frame is at a `raise` of its own or awaits one, and not at a call or an operator that failed."""
     frame, last = at
-    return last >= 0 and dis.opname[frame.f_code.co_code[last]] in {"RAISE_VARARGS", "RERAISE"}
+    return last >= 0 and dis.opname[frame.f_code.co_code[last]] in {"RAISE_VARARGS", "RERAISE", "SEND", "YIELD_VALUE"}
 
 
 def _owner(frames: list[tuple[FrameType, int]]) -> tuple[str, str]:

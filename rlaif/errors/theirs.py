@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rlaif.errors.words import plain
 
-__all__ = ["check_two_texts", "naming", "what_it_raised"]
+__all__ = ["check_takes", "naming", "what_it_raised"]
 
 # What a function may raise that is no Exception and no wish of the user's.
 _ENDS = (Exception, SystemExit, GeneratorExit)
 
 
-def check_two_texts(function: Callable[..., Any], what: str) -> None:
-    """A ValueError unless `function` can be called with a prompt and a response, and is not async."""
+def check_takes(function: Callable[..., Any], what: str, names: Sequence[str], may_be_async: bool = False) -> None:
+    """A ValueError unless `function` can be called with what `names` name, one after the other."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # a builtin may have none to show
         return
+    expected = f"({', '.join(names)})"
     try:
-        signature.bind("prompt", "response")
+        signature.bind(*names)
     except TypeError as error:
-        raise ValueError(f"{what} takes {signature} ({error}); expected (prompt, response).") from None
-    if inspect.iscoroutinefunction(function):
-        raise ValueError(f"{what} is async; expected a plain function of (prompt, response).")
+        raise ValueError(f"{what} takes {signature} ({error}); expected {expected}.") from None
+    if inspect.iscoroutinefunction(function) and not may_be_async:
+        raise ValueError(f"{what} is async; expected a plain function of {expected}.")
 
 
 @contextmanager

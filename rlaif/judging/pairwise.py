@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -113,6 +113,8 @@ class Pairwise(OneQuestion):
         combine: as in `combine_votes`.
         about: the settings that it was made from, for manifests.
     """
+
+    takes: ClassVar[tuple[str, ...]] = ("prompt", "first", "second")
 
     question: Question
     orders: tuple[Order, ...] = ORDERS

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from rlaif.errors.theirs import check_takes
 from rlaif.judging.method import Ask
 from rlaif.judging.prompts import BaseTemplate
 from rlaif.judging.reading import Reading, cut_before_answer, read_labels, read_number
@@ -153,6 +154,9 @@ class OneQuestion:
 
     question: Question
 
+    # What a function that stands for a model is called with.
+    takes: ClassVar[tuple[str, ...]] = ("prompt", "response")
+
     @property
     def judge(self) -> str:
         """Who judges, as it is written into votes and cards."""
@@ -171,7 +175,13 @@ class OneQuestion:
                 f"template {template.name!r} asks for a written answer that ends in a marked line, and {model.name} "
                 "judges without writing; expected a template without a mark, or a judge at an endpoint."
             )
+        self.check_function()
         model.check(template.labels)
+
+    def check_function(self) -> None:
+        """A ValueError where the model is a function that cannot be called with what it will be called with."""
+        if function := getattr(self.question.model, "function", None):
+            check_takes(function, f"the function {self.judge!r}", self.takes, may_be_async=True)
 
 
 def _later(reply: Reply, found: Reply) -> Reply:
