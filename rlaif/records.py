@@ -47,7 +47,6 @@ __all__ = [
     "last_user_text",
     "prompt_hash",
     "says_nothing",
-    "shown",
     "uniform_hash",
 ]
 

@@ -443,7 +443,13 @@ def test_an_adapter_of_other_weights_does_not_share_them(good, inputs, tmp_path,
 
 def test_bad_prompts(good, tmp_path, monkeypatch, capsys):
     rows = [[{"prompt": "a"}, {"prompt": [{"role": "user", "content": "b"}]}], [{"answer": "a"}], [{"prompt": 7}]]
-    messages = ["expected one kind", "no 'prompt'", "prompts.jsonl:1: "]
+    rows += [[{"prompt": "a", "note": 1}, {"prompt": "b"}, {"prompt": "c", "note": ["x"]}]]
+    messages = [
+        "expected one kind",
+        "no 'prompt'",
+        "prompts.jsonl:1: ",
+        'prompts.jsonl:3: note is ["x"], of another type',
+    ]
     for bad, message in zip(rows, messages, strict=True):
         source = write_rows(tmp_path / "prompts.jsonl", bad)
         assert message in fails(good | {"prompts": source}, monkeypatch, capsys)

@@ -17,7 +17,7 @@ from rlaif.errors.words import shown
 from rlaif.files.conversations import other_columns, sides_of
 from rlaif.records import Judgment, Pair
 
-__all__ = ["SIDES", "carried", "judgment_of", "pair_of"]
+__all__ = ["SIDES", "carried", "is_judged", "judgment_of", "pair_of"]
 
 SIDES = ("response_a", "response_b")
 _PAIRS = frozenset(f.name for f in dataclasses.fields(Pair) if f.name != "extra")
@@ -45,9 +45,14 @@ def carried(columns: Mapping[str, Any], ours: Collection[str] = _PAIRS | _JUDGME
 def pair_of(row: Mapping[str, Any]) -> Pair:
     """The pair of a row, with its other columns as `extra`; a ValueError where a column is not as expected."""
     other = other_columns(row, SIDES)
-    if all(name in row for name in _STAMPS):
+    if is_judged(row):
         other = {name: value for name, value in other.items() if name not in _JUDGMENTS}
     return _pair(row, carried({name: value for name, value in other.items() if name not in _PAIRS}, _JUDGMENTS))
+
+
+def is_judged(row: Mapping[str, Any]) -> bool:
+    """Whether a row is what `rlaif judge` wrote."""
+    return all(name in row for name in _STAMPS)
 
 
 def judgment_of(row: Mapping[str, Any]) -> Judgment:
