@@ -166,6 +166,9 @@ def test_judge_and_build_leave_out_bad_rows(tmp_path: Path, capsys: pytest.Captu
     assert f"left out 1 row that cannot be used, listed in {tmp_path / 'judged' / 'bad_rows.jsonl'}; the first: " in (
         capsys.readouterr().err
     )
+    judge(JudgingConfig(**settings | {"pairs": str(tmp_path / "judged")}, output=str(tmp_path / "again")))
+    assert "judged/judgments.jsonl holds judgments: their pairs are judged anew" in capsys.readouterr().err
+    assert rows_of(tmp_path / "again" / "judgments.jsonl") == judged
     judged[1]["votes"] = "many"
     write_rows(tmp_path / "judgments.jsonl", judged)
     build_settings = {"judgments": str(tmp_path / "judgments.jsonl"), "output": str(tmp_path / "data")}
