@@ -14,6 +14,9 @@ import pytest
 from support import ROOT
 from support.formats import HS3, REWARDBENCH, Row
 
+from rlaif.ablations.held_out import compare_prompts
+from rlaif.ablations.stages import plan_study
+from rlaif.ablations.study import load_study
 from rlaif.commands.convert import ConvertConfig, convert
 from rlaif.files.hub import config_names
 from rlaif.files.preferences import load_preferences
@@ -119,6 +122,26 @@ def test_a_benchmark_is_every_config(tmp_path: Path) -> None:
     found = list(read_benchmark(source))
     assert [text for _, text in found] == ["Which, 0?", "Which, 1?", "Which, 1?", "Which, 2?", "Which?"]
     assert [identity for identity, _ in found][:4] == ["0", "1", "two/1", "2"]
+
+
+def test_a_study_compares_the_prompts_of_the_configs_that_are_read(two: Path, tmp_path: Path) -> None:
+    def shared(learned: str, measured: str) -> str | None:
+        learns = {"model": "m", "dataset": str(two), "config_name": learned}
+        measures = {"policies": ["dpo=${dpo}"], "prompts": str(two), "config_name": measured}
+        stages = {
+            "dpo": {"program": "recipes/dpo.py", "set": learns},
+            "evaluate": {"program": "rlaif evaluate", "set": measures},
+        }
+        content = {"launch": "recipes/accelerate/cpu.yaml", "seeds": [0], "stages": stages}
+        content["factors"] = {"dtype": {"evaluate.dtype": ["float32", "auto"]}}
+        content["outcomes"] = {"kl": {"stage": "evaluate", "metric": "kl"}}
+        study = plan_study(load_study(content, "x.yaml"), tmp_path, 1)
+        found = compare_prompts(study.stages[0, 0]["evaluate"])
+        assert found.compared, found.unread
+        return found.shared
+
+    assert shared("chosen", "pairs") is None
+    assert str(shared("chosen", "chosen")).startswith("3 of the 3 prompts that evaluate measures on")
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ _MEASURES: _Table = {
     "ppo.py": [("held_out", "held_out_split", None)],
     "best_of_n.py": [("prompts", "prompts_split", None)],  # without `sft`
 }
+# The setting for the config of a source, by the one for its split; else it is called after the source.
+_CONFIGS = dict.fromkeys(("train_split", "test_split", "split"), "config_name")
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ def _name(stage: Stage) -> str:
     return stage.program if stage.program.startswith("rlaif ") else Path(stage.program).name
 
 
-def _sources(stage: Stage, table: _Table) -> Iterator[tuple[str, tuple[str, str | None]]]:
-    """The prompt sources of a stage, by the setting that names them: path and split."""
+def _sources(stage: Stage, table: _Table) -> Iterator[tuple[str, tuple[str, str | None, str | None]]]:
+    """The prompt sources of a stage, by the setting that names them: path, split and config."""
     name = _name(stage)
     settings: Mapping[str, Any] = stage.settings
     if name == "best_of_n.py" and bool(settings.get("sft")) != (table is _LEARNS):
@@ -100,19 +102,20 @@ def _sources(stage: Stage, table: _Table) -> Iterator[tuple[str, tuple[str, str 
     for source, split, default in table.get(name, []):
         of_split = settings.get(split, default)
         if settings.get(source) and not (split == "test_split" and str(of_split).lower() == "none"):
-            yield source, (str(settings[source]), of_split)
+            yield source, (str(settings[source]), of_split, settings.get(_CONFIGS.get(split, f"{source}_config_name")))
 
 
 @lru_cache(maxsize=256)
-def _prompts(source: str, split: str | None) -> frozenset[str]:
+def _prompts(source: str, split: str | None, config_name: str | None = None) -> frozenset[str]:
     """The hashes of a source's prompts; a ValueError where it has none that can be read."""
     path = Path(source)
     if (path / "data").is_dir():
         from rlaif.files.preferences import load_preferences
 
-        return frozenset(prompt_hash(prompt) for prompt in load_preferences(source, split or "train")["prompt"])
+        rows = load_preferences(source, split or "train", config_name)
+        return frozenset(prompt_hash(prompt) for prompt in rows["prompt"])
     hashes = set()
-    for where, row in read_rows(source, None if path.is_file() else split):
+    for where, row in read_rows(source, None if path.is_file() else split, config_name):
         try:
             hashes.add(prompt_hash(sides_of(row)[0] if "chosen" in row else prompt_of(row)))
         except ValueError as error:
