@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -291,6 +292,9 @@ def _unknown(key: str, known: Sequence[str]) -> str:
 
 def _complain(known: Sequence[str]) -> Callable[[str], NoReturn]:
     def error(message: str) -> NoReturn:
+        if len(message) > 400 and (given := re.match(r"(.*: invalid choice: '(.*?)') \(choose from (.*)\)$", message)):
+            close = difflib.get_close_matches(given[2], re.findall(r"[^', ]+", given[3]), n=3, cutoff=0.0)
+            message = f"{given[1]}; close to it are {', '.join(close)}"
         raise ValueError(f"{message}; run with --help for every setting.")
 
     return error

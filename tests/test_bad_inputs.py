@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.bad import check_folder, check_line, lay_out, run_here, snapshot
+from support.bad import Bad, check_folder, check_line, lay_out, run_here, snapshot
+from support.bad.settings import RIGHT
 from support.bad.table import BAD, PENDING
 
 
@@ -27,3 +28,11 @@ def test_a_bad_input_is_one_line(
     status = run_here(bad.argv(world), tmp_path)
     check_line(capfd.readouterr().err, status, bad)
     check_folder(before, tmp_path)
+
+
+@pytest.mark.parametrize("command", ["sandbox", "judge", "build"])
+def test_a_hidden_file_in_the_output_is_let_be(command: str, world: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.notes").write_text("mine")
+    assert run_here(Bad(command, RIGHT[command], "").argv(world), tmp_path) == 0
+    assert (tmp_path / "out/.notes").read_text() == "mine"

@@ -172,9 +172,10 @@ def publish(
     repo_type: Literal["dataset", "model"] = "dataset" if kind == "preferences" else "model"
     send = config.repo_id is not None and not config.dry_run
     if send:
-        from rlaif.publish.push import check_card, preflight
+        from rlaif.publish.push import check_card, check_name, preflight
 
         assert config.repo_id is not None
+        check_name(config.repo_id)
         check_card(render(front_matter(fields, repo_type, {}), "", repo_type), repo_type)
         preflight(config.repo_id, repo_type, output, private=config.private, update=config.update)
     with names_place(output):

@@ -180,10 +180,14 @@ def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
         trace = trace.tb_next
 
 
+# `raise`, and the steps of an `await`, which has what was awaited raise.
+_RAISING = {"RAISE_VARARGS", "RERAISE", "SEND", "YIELD_VALUE", "RESUME", "JUMP_BACKWARD_NO_INTERRUPT", "CLEANUP_THROW"}
+
+
 def _is_raised(at: tuple[FrameType, int]) -> bool:
     """Whether a frame is at a `raise` of its own or awaits one, and not at a call or an operator that failed."""
     frame, last = at
-    return last >= 0 and dis.opname[frame.f_code.co_code[last]] in {"RAISE_VARARGS", "RERAISE", "SEND", "YIELD_VALUE"}
+    return last >= 0 and dis.opname[frame.f_code.co_code[last]] in _RAISING
 
 
 def _owner(frames: list[tuple[FrameType, int]]) -> tuple[str, str]:

@@ -52,7 +52,8 @@ def load_split(source: str, split: str | None, config_name: str | None = None) -
         if split is None and len(loaded) == 1:
             split = next(iter(loaded))
         if split not in loaded:
-            raise ValueError(f"{source} has the splits {', '.join(loaded)}; say which one with --split (got {split}).")
+            got = f" (got {split})" if split else ""
+            raise ValueError(f"{source} has the splits {', '.join(loaded)}; say which one with --split{got}.")
         loaded = loaded[split]
     return loaded
 

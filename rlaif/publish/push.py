@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.hf_api import RepoFile
 
-__all__ = ["Pushed", "check_card", "listing", "preflight", "push", "token_in"]
+__all__ = ["Pushed", "check_card", "check_name", "listing", "preflight", "push", "token_in"]
 
 MARK = ".push.json"
 # What the Hub puts into every repository by itself, and its limit for one commit.
@@ -141,7 +141,7 @@ def preflight(repo_id: str, repo_type: Kind, folder: Path, *, private: bool, upd
     There is a token and the Hub knows it; it may write where `repo_id` says; and the repository is free, empty, to be
     replaced (`update`) or `folder`'s own. `folder` need not be there yet.
     """
-    _check_name(repo_id)
+    check_name(repo_id)
     token = _token()
     with _hub(repo_id, token, "Run the same command again."):
         from huggingface_hub import HfApi
@@ -170,7 +170,7 @@ def push(folder: Path, repo_id: str, repo_type: Kind, *, private: bool, update: 
         update: replace whatever the repository holds.
         message: the commit's title.
     """
-    _check_name(repo_id)
+    check_name(repo_id)
     files = listing(folder)
     token = _token()
     if (leak := token_in(folder)) is not None:
@@ -249,7 +249,8 @@ def _ask_about_card(content: str, repo_type: Kind) -> None:
 # What must be so before anything is sent.
 
 
-def _check_name(repo_id: str) -> None:
+def check_name(repo_id: str) -> None:
+    """A ValueError where no repository can be called so."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 

@@ -18,6 +18,7 @@ def make_world(folder: Path) -> Path:
     write_rows(folder / "shown.jsonl", [{"prompt": pair["prompt"], "completion": pair["response_a"]} for pair in pairs])
     (folder / "judge.yaml").write_text("model: rlaif.models.function:longer\n", encoding="utf-8")
     save_model(folder / "model", tiny_llama(), byte_tokenizer(chat=True))
+    save_model(folder / "other", tiny_llama(seed=1), byte_tokenizer(chat=True))
     tiny_reward_model(folder / "reward")
     for words in (
         ["judge", "--pairs", "pairs.jsonl", "--judge", "judge.yaml", "--output", "judged"],

@@ -65,7 +65,6 @@ def of_outputs(command: str) -> dict[str, Bad]:
 
     found = {
         "a user's files in the output": case(r"\bout\b.*(thesis\.txt|data)", USERS),
-        "a user's hidden file in the output": case(r"\bout\b.*\.notes", {"out/.notes": "x"}),
         "a file for the output": case(r"\bout\b", {"out": "x"}),
         "a file above the output": case(r"\bfile\b", {"file": "x"}, **{output: "file/out"}),
         "an output that cannot be made": case("/proc/out", {}, **{output: "/proc/out"}),
@@ -78,6 +77,7 @@ def of_outputs(command: str) -> dict[str, Bad]:
         if "." not in name:
             same = {source: "mine", output: "mine"}
             found["the output is the source"] = case(r"\bmine\b", {"mine": copy_of(name)}, **same)
+        if "." not in name and command != "build":  # the README builds a dataset beside what was judged
             within = {source: "mine", output: "mine/train"}
             found["the output is within the source"] = case(r"\bmine\b", {"mine": copy_of(name)}, **within)
     if command in MODELS:
@@ -125,7 +125,7 @@ def of_endpoints() -> dict[str, Bad]:
     asking = {
         "sample": changed(RIGHT["sample"], policy="m"),
         "judge": (*changed(RIGHT["judge"], judge="api"), "--judge_model", "m"),
-        "evaluate": (*RIGHT["evaluate"], "--policies", "a=@model", "b=@model", "--judge", "api", "--judge_model", "m"),
+        "evaluate": (*RIGHT["evaluate"], "--policies", "a=@model", "b=@other", "--judge", "api", "--judge_model", "m"),
     }
     found = {}
     for command, words in asking.items():
