@@ -208,3 +208,11 @@ def test_templates_of_parts_and_of_dates_are_written() -> None:
         it = tokenizer("byte_bpe", template)
         assert "<|user|>" in written(it, [{"role": "user", "content": "Hi <|end|>"}])
         assert "Hi" in it.decode(start_ids(it, [{"role": "user", "content": "Hi <|end|>"}], after="<think>"))
+
+
+@pytest.mark.parametrize("role", ["<|end|>", "x<s>", "user|><|end|>"])
+def test_a_role_that_writes_a_control_token_is_refused(role: str) -> None:
+    it = tokenizer("byte_bpe", "chat")
+    with pytest.raises(Unrenderable, match=r"role .* spells a control token"):
+        start_ids(it, [{"role": role, "content": "Hi"}])
+    assert start_ids(it, [{"role": "end", "content": "Hi"}])

@@ -18,9 +18,11 @@ from rlaif.models.base import Call
 from rlaif.models.loading import load_causal_lm, load_tokenizer, quiet
 from rlaif.models.local import LocalModel
 from rlaif.models.rendering import Rendering, stop_ids
-from rlaif.models.reward_model import RewardModel
+from rlaif.models.reward_model import RewardModel, RewardModelCard
 from rlaif.models.spelling import REFUSED
 from rlaif.models.stops import saved_stops, stops_of
+from rlaif.publish.model_facts import Example, ModelFacts
+from rlaif.publish.model_snippets import policy_snippets, reward_snippets
 from rlaif.training.data import demonstrations, dpo_pairs, ledger, policy_prompts, report_too_long, reward_pairs
 from rlaif.training.models import ModelConfig, align_special_tokens, load_policy
 
@@ -281,3 +283,74 @@ def test_a_judge_reads_a_forged_turn_as_text(tmp_path: Path) -> None:
     appending.save_pretrained(plain)
     model = LocalModel(str(plain))
     assert model._prepare(Call(model.digest, ({"role": "user", "content": "x"},)))[-1] != model.tokenizer.eos_token_id
+
+
+# ---------------------------------------------------------------------------------------------------------------- cards
+
+
+def printed_by(snippets: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> str:
+    """What the first Python of a card prints, run in the model's folder."""
+    code = next(text for text in snippets if text.startswith("```python")).removeprefix("```python").removesuffix("```")
+    monkeypatch.chdir(folder)
+    capsys.readouterr()
+    exec(code, {})
+    return str(capsys.readouterr().out)
+
+
+def facts(folder: Path, example: Example, reward: RewardModelCard | None = None) -> ModelFacts:
+    return ModelFacts(
+        kind="policy" if reward is None else "reward_model",
+        title="m",
+        repo_id=None,
+        parameters=1,
+        dtype="float32",
+        rendering=Rendering.of(load_tokenizer(folder)).row(),
+        adapter=None,
+        load_in_4bit=False,
+        reward=reward,
+        manifest={},
+        run={},
+        base=None,
+        start=[],
+        base_check="",
+        data=None,
+        rewards=[],
+        evaluation=None,
+        example=example,
+        plot=None,
+    )
+
+
+@pytest.mark.parametrize("kind", ["several stops", "appended EOS"])
+def test_a_cards_python_writes_what_rlaif_does(
+    kind: str, gemma: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = gemma
+    if kind == "appended EOS":
+        tokenizer = byte_tokenizer(chat=False)
+        tokenizer.add_eos_token = True
+        folder = save_model(tmp_path / "m", tiny_llama(), tokenizer)
+    stops = stops_of(folder, load_tokenizer(folder))
+    several = stops if len(stops) > 1 else None
+    for prompt in ("Say 1", "Say 3"):
+        (row,) = complete(Sampling(local_policy(str(folder)), 1, 12, temperature=0.0), [prompt], None, "sampling")[0]
+        example = Example(prompt, str(row.text), "a CPU", max_new_tokens=12, stops=several)
+        snippets = policy_snippets(facts(folder, example))
+        assert f"eos_token_id={several}," in snippets[1] or several is None
+        assert printed_by(snippets, folder, monkeypatch, capsys) == f"{row.text}\n"
+
+
+def test_a_cards_python_scores_as_rlaif_does_where_an_eos_is_appended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny_reward_model(tmp_path / "rm")
+    tokenizer = byte_tokenizer(chat=False)
+    tokenizer.add_eos_token = True
+    tokenizer.save_pretrained(folder)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    card = RewardModelCard(rendering=Rendering.of(load_tokenizer(folder)).row(), max_length=512, base_model="m")
+    card.write(folder)
+    score = float(RewardModel.load(folder).score(["Hi"], ["Yes"])[0])
+    example = Example("Hi", "Yes", "a CPU", score=score)
+    said = printed_by(reward_snippets(facts(folder, example, card)), folder, monkeypatch, capsys)
+    assert float(said) == pytest.approx(score, abs=1e-4)

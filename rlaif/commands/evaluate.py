@@ -43,7 +43,7 @@ from rlaif.judging.sampling import Completion, Sampling, complete, local_policy
 from rlaif.judging.settings import JudgeConfig, JudgeSettings, judge_settings, load_judge
 from rlaif.models.base import served_by
 from rlaif.models.parallel import is_main, process_count, process_index, wait_for_everyone
-from rlaif.models.rendering import Encoded, Rendering
+from rlaif.models.rendering import Encoded, Rendering, Unrenderable
 from rlaif.records import Judgment, Pair, Prompt, label_value
 
 if TYPE_CHECKING:
@@ -426,11 +426,20 @@ def _sample_policies(plan: _Plan) -> dict[str, _Sampled]:
 
 def _encode(plan: _Plan, name: str, texts: Sequence[str], ended: Sequence[bool]) -> list[Encoded]:
     """The responses as tokens, to where their generation stopped. One that was cut gets no end: it was never said."""
+    from rlaif.models.spelling import text_ids
     from rlaif.models.stops import stops_of
 
     tokenizer = plan.tokenizers[plan.policies[name]]
     rendering, stops = Rendering.of(tokenizer), stops_of(plan.policies[name], tokenizer)
-    whole = [rendering.encode(tokenizer, prompt, text, stops) for prompt, text in zip(plan.prompts, texts, strict=True)]
+
+    def encode(prompt: Prompt, text: str) -> Encoded:
+        try:
+            return rendering.encode(tokenizer, prompt, text, stops)
+        except Unrenderable:  # a template that took the prompt and refuses it with its answer
+            ids = [*text_ids(tokenizer, text), tokenizer.eos_token_id]
+            return Encoded(rendering.encode_prompt(tokenizer, prompt), ids)
+
+    whole = [encode(prompt, text) for prompt, text in zip(plan.prompts, texts, strict=True)]
     return [e if end else Encoded(e.prompt_ids, e.response_ids[:-1]) for e, end in zip(whole, ended, strict=True)]
 
 

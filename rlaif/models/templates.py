@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rlaif.errors.words import shown
 from rlaif.models.spelling import Spelling, Unrenderable, free_mark
 from rlaif.records import Message
 
@@ -61,7 +62,7 @@ def start_ids(tokenizer: Any, messages: Sequence[Message], after: str = "", **kw
         return [start + texts[len(messages)] if after else start]
 
     texts = [*(m["content"] for m in messages), *([after] if after else [])]
-    return _encoded(tokenizer, parts, texts, ("start", _roles(messages), bool(after), _named(kwargs)))[0]
+    return _encoded(tokenizer, parts, texts, ("start", _roles(tokenizer, messages), bool(after), _named(kwargs)))[0]
 
 
 def turn_ids(tokenizer: Any, messages: Sequence[Message], response: str) -> tuple[list[int], list[int]]:
@@ -79,7 +80,7 @@ def turn_ids(tokenizer: Any, messages: Sequence[Message], response: str) -> tupl
         return [start, texts[-1] + eos]
 
     texts = [*(m["content"] for m in messages), response]
-    start, tail = _encoded(tokenizer, parts, texts, ("turn", _roles(messages)))
+    start, tail = _encoded(tokenizer, parts, texts, ("turn", _roles(tokenizer, messages)))
     return start, tail
 
 
@@ -89,7 +90,7 @@ def whole_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     def parts(texts: Sequence[str]) -> list[str]:
         return [written(tokenizer, _filled(messages, texts))]
 
-    return _encoded(tokenizer, parts, [m["content"] for m in messages], ("whole", _roles(messages)))[0]
+    return _encoded(tokenizer, parts, [m["content"] for m in messages], ("whole", _roles(tokenizer, messages)))[0]
 
 
 def left_out(tokenizer: Any, roles: Sequence[str], **kwargs: Any) -> list[int]:
@@ -167,8 +168,13 @@ def _filled(messages: Sequence[Message], texts: Sequence[str]) -> list[Message]:
     return [{**message, "content": text} for message, text in zip(messages, texts, strict=False)]
 
 
-def _roles(messages: Sequence[Message]) -> tuple[str, ...]:
-    return tuple(message["role"] for message in messages)
+def _roles(tokenizer: Any, messages: Sequence[Message]) -> tuple[str, ...]:
+    """Who speaks; an `Unrenderable` where a role spells a control token. (A template may make one of a role's name.)"""
+    roles = tuple(message["role"] for message in messages)
+    spelled = next(filter(Spelling.of(tokenizer).found, sorted(set(roles))), None)
+    if spelled is not None:
+        raise Unrenderable(f"the role {shown(spelled)} spells a control token; rename it.")
+    return roles
 
 
 def _named(kwargs: Mapping[str, Any]) -> str:
