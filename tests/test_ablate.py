@@ -38,7 +38,7 @@ def environment(folder: Path, **extra: str) -> dict[str, str]:
 
 def ablate(folder: Path, content: dict[str, Any], *words: object) -> subprocess.CompletedProcess[str]:
     """The program in this process, as if begun anew; its stages are processes."""
-    for kept in (code.forget, collect.read_report.cache_clear, programs.trains.cache_clear):
+    for kept in (code.forget, collect._read_report.cache_clear, programs.trains.cache_clear):
         kept()
     _, program, *given = command(folder, write_study(folder, content), *words)
     return here(*given, program=program, folder=ROOT, **environment(folder))

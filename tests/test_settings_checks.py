@@ -17,8 +17,6 @@ from rlaif.training.models import ModelConfig
 from rlaif.training.ppo.config import PPOConfig
 from rlaif.training.trainers import CompletionConfig, SoftDPOConfig, SoftRewardConfig
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:transformers")
-
 TRAINING = {"sft": CompletionConfig, "dpo": SoftDPOConfig, "reward": SoftRewardConfig, "ppo": PPOConfig}
 START = ["--model", "m", "--output_dir", "out"]
 
