@@ -371,8 +371,8 @@ def _checks(published: Published, searched: Searched) -> str:
         else:
             rows.append([CHECKS[name].what, count(row["rows"]), _counts(row["kinds"])])
     built = published.origin.build.report.get("left_out", {}) if published.origin.build else {}
-    left = {f"{reason} (by `rlaif build`)": n for reason, n in built.items()}
-    left |= {CHECKS[name].what: n for name, n in published.left_out.items()}
+    left = [f"{text(reason)} (by `rlaif build`) {count(n)}" for reason, n in built.items()]
+    left += [f"{CHECKS[name].what} {count(n)}" for name, n in published.left_out.items()]
     benchmarks = "; ".join(
         f"{text(name)} ({count(items)} prompts, {code(mark)})" for name, (items, mark) in searched.benchmarks.items()
     )
@@ -388,7 +388,7 @@ def _checks(published: Published, searched: Searched) -> str:
             if benchmarks
             else ""
         ),
-        f"Left out of `default`: {_counts(left)}." if left else "Nothing was left out of `default`.",
+        f"Left out of `default`: {', '.join(left)}." if left else "Nothing was left out of `default`.",
     ]
     return "\n\n".join(lines)
 
