@@ -179,6 +179,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         room,
         config_name=data_config.prompts_config_name,
         bad=bad,
+        rewards=[*data_config.rewards, *data_config.watch],
     )
     if line := report_too_long("prompts", source, room, "the model's context less max_new_tokens"):
         say(line)

@@ -136,6 +136,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         room,
         config_name=data_config.prompts_config_name,
         bad=bad,
+        rewards=data_config.rewards,
     )
     held_out = None
     if data_config.held_out:
@@ -148,6 +149,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             data_config.held_out_limit,
             data_config.held_out_config_name,
             bad,
+            data_config.watch,
         )
     for name, rows in (("prompts", prompts), ("held_out", held_out)):
         if rows is not None and (

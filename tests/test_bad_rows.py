@@ -96,7 +96,7 @@ def test_a_source_that_is_damaged_as_a_whole_is_named(tmp_path: Path) -> None:
     ):
         for policy in ("stop", "skip"):  # no row of it can be left out
             with pytest.raises(ValueError, match=message) as error:
-                list(read_rows(source, bad=BadRows(policy)))
+                list(read_rows(str(source), bad=BadRows(policy)))
             assert "\n" not in str(error.value)
 
 
@@ -171,7 +171,7 @@ def test_judge_and_build_leave_out_bad_rows(tmp_path: Path, capsys: pytest.Captu
     assert rows_of(tmp_path / "again" / "judgments.jsonl") == judged
     judged[1]["votes"] = "many"
     write_rows(tmp_path / "judgments.jsonl", judged)
-    build_settings = {"judgments": str(tmp_path / "judgments.jsonl"), "output": str(tmp_path / "data")}
+    build_settings: dict[str, Any] = {"judgments": str(tmp_path / "judgments.jsonl"), "output": str(tmp_path / "data")}
     with pytest.raises(ValueError, match=r"judgments.jsonl:2: votes is 'many'; expected a whole number or null"):
         build(BuildConfig(**build_settings))
     report = build(BuildConfig(**build_settings, on_bad_row="skip"))

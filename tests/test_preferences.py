@@ -406,7 +406,7 @@ def test_mixed_prompts_and_empty_responses(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_scores_decide_ties_whatever_the_other_columns_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    good = {"prompt": "Q", "chosen": "a", "rejected": "b"}
+    good: dict[str, Any] = {"prompt": "Q", "chosen": "a", "rejected": "b"}
     whole = {side: [{"role": "user", "content": "Q"}, {"role": "assistant", "content": side}] for side in SIDES}
     for row in (good, whole, {**whole, "prompt": "Q", "messages": whole["chosen"]}):
         for names in SCORES:
@@ -418,6 +418,13 @@ def test_scores_decide_ties_whatever_the_other_columns_are(tmp_path: Path, capsy
             assert "left out 2 of 3 rows (1 a tie, 1 chosen has the lower score)" in capsys.readouterr().err
     soft = [{**good, "z": 0.5, "score_chosen": 1, "score_rejected": 1}]  # where there is a z, it says so itself
     assert load_preferences(write_rows(tmp_path / "rows.jsonl", soft), "train")["z"] == [0.5]
+
+
+def test_a_z_that_some_rows_lack_is_not_made_up(tmp_path: Path) -> None:
+    row: dict[str, Any] = {"prompt": "Q", "chosen": "a", "rejected": "b"}
+    for rows in ([{**row, "z": 0.7}, row], [row, {**row, "z": 0.7}]):
+        with pytest.raises(ValueError, match=r"rows.jsonl:2: the row has (no|a) z, and the one at .*:1 has (one|none)"):
+            load_preferences(write_rows(tmp_path / "rows.jsonl", rows), "train")
 
 
 def test_a_margin_is_no_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -440,7 +447,7 @@ def test_the_system_column_of_preferences(tmp_path: Path) -> None:
 
 
 def test_bad_rows_of_preferences_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    good = {"prompt": "Q", "chosen": "a", "rejected": "b"}
+    good: dict[str, Any] = {"prompt": "Q", "chosen": "a", "rejected": "b"}
     path = write_rows(tmp_path / "rows.jsonl", [good, {**good, "tools": ["search"]}, {"prompt": "Q"}, good])
     with pytest.raises(ValueError, match=r"rows.jsonl:2: the row has tools .*which text cannot carry"):
         load_preferences(path, "train")

@@ -83,11 +83,18 @@ def load_preferences(
     bad, counts = bad or BadRows(), Counter[str]()
     shaped: list[dict[str, Any]] = []
     kind, read, own_margin = OneKind(), 0, False
+    with_z: tuple[bool, str] | None = None
     for at, (where, row) in enumerate(_rows(source, split, config_name, bad)):
         if where in bad:
             continue
         with bad.at(where):
             one, reason = _one_shape(row, at)
+            if with_z is not None and with_z[0] != ("z" in row):
+                raise ValueError(
+                    f"the row has {'a' if 'z' in row else 'no'} z, and the one at {with_z[1]} has "
+                    f"{'none' if 'z' in row else 'one'}; expected z in all rows or in none."
+                )
+            with_z = with_z or ("z" in row, where)
             kind.check(one["prompt"], where, row)
             read += 1
             own_margin = own_margin or _has_own_margin(row, one["z"])

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from rlaif.config import warn
 from rlaif.errors.words import shown
 from rlaif.files.bad_rows import BadRows
+from rlaif.files.conversations import response_text
 from rlaif.files.sources import placed_prompt_rows
 from rlaif.models.rendering import Encoded, Rendering, Unrenderable
 from rlaif.models.spelling import REFUSED, Spelling, text_ids
@@ -156,6 +157,7 @@ def policy_prompts(
     limit: int | None = None,
     config_name: str | None = None,
     bad: BadRows | None = None,
+    rewards: Iterable[str] = (),
 ) -> Tokenized:
     """Rows of `source` that a policy is to answer: `prompt` and whatever other columns rewards may want.
 
@@ -164,14 +166,22 @@ def policy_prompts(
         limit: take only the first so many of the rows that are not too long.
         split, config_name: needed where the source has several.
         bad: takes the rows that are none; without it the first one is a ValueError.
+        rewards: as settings name them; a `pairwise` one compares with the row's `reference`, which must be a response.
     """
     import datasets
 
+    bad = BadRows() if bad is None else bad
+    compares = any(reward.startswith("pairwise=") for reward in rewards)
     too_long = 0
     rows: list[dict[str, Any]] = []
     places: list[str] = []
     refused: list[Refused] = []
     for where, row in placed_prompt_rows(source, split, config_name, bad):
+        if compares and row.get("reference") is not None:
+            with bad.at(where):
+                response_text(row["reference"], "reference")
+            if where in bad:
+                continue
         try:
             _check_turns(rendering, tokenizer, row["prompt"])
             length = len(rendering.encode_prompt(tokenizer, row["prompt"]))
