@@ -7,6 +7,8 @@ What stands in `__all__` is loaded when it is first used, so that `import rlaif`
 
 from typing import TYPE_CHECKING, Any
 
+from rlaif.moved import watch_imports
+
 if TYPE_CHECKING:
     from rlaif.face import Judgments, build, judge, load_judge, load_rater, rate, sample
     from rlaif.files.preferences import load_preferences
@@ -40,6 +42,8 @@ _HOMES = {
     "RewardModel": "rlaif.models.reward_model",
     "load_preferences": "rlaif.files.preferences",
 }
+
+watch_imports()
 
 
 def __getattr__(name: str) -> Any:
