@@ -7,15 +7,10 @@ from pathlib import Path
 import pytest
 from support.bad import Bad, check_folder, check_line, lay_out, run_here, snapshot
 from support.bad.settings import RIGHT
-from support.bad.table import BAD, PENDING
+from support.bad.table import BAD
 
 
-def cases() -> list[object]:
-    late = pytest.mark.xfail(strict=True, reason="not refused as it must be yet")
-    return [pytest.param(name, marks=late if name in PENDING else (), id=name) for name in BAD]
-
-
-@pytest.mark.parametrize("name", cases())
+@pytest.mark.parametrize("name", BAD)
 def test_a_bad_input_is_one_line(
     name: str, world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

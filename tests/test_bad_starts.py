@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import ROOT, rlaif_env
 from support.bad import Bad, check_folder, check_line, lay_out, snapshot
-from support.bad.table import BAD, PENDING
+from support.bad.table import BAD
 
 ALONE = (
     "sandbox: prompts -1",
@@ -49,7 +49,7 @@ LAUNCHED = {
     "judge: a file for the output": 2,
     "sample: the prompt is null": 2,
     "score: UTF-16": 1,
-    "sft: a user's files in the output": 2,
+    "build: the output is the source": 2,
     "ppo: a model with weights that are cut": 1,
 }
 LAUNCH = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--main_process_port", "0"]
@@ -65,12 +65,7 @@ def refused(command: list[str], bad: Bad, folder: Path, world: Path) -> None:
     check_folder(before, folder)
 
 
-def marked(names: object) -> list[object]:
-    late = pytest.mark.xfail(strict=True, reason="not refused as it must be yet")
-    return [pytest.param(name, marks=late if name in PENDING else (), id=name) for name in names]  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("name", marked(ALONE))
+@pytest.mark.parametrize("name", ALONE)
 def test_a_started_program_ends_in_one_line(name: str, world: Path, tmp_path: Path) -> None:
     program, *words = BAD[name].argv(world)
     refused(
@@ -78,7 +73,7 @@ def test_a_started_program_ends_in_one_line(name: str, world: Path, tmp_path: Pa
     )
 
 
-@pytest.mark.parametrize("name", marked(LAUNCHED))
+@pytest.mark.parametrize("name", LAUNCHED)
 def test_under_accelerate_launch_the_line_comes_last_and_once(name: str, world: Path, tmp_path: Path) -> None:
     program, *words = BAD[name].argv(world)
     settings = ROOT / "recipes/accelerate" / {1: "cpu.yaml", 2: "cpu_2.yaml"}[LAUNCHED[name]]

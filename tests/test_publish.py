@@ -245,11 +245,13 @@ import datasets
 from transformers import AutoTokenizer
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
 
-folder, model, out = sys.argv[1:]
-data = datasets.load_dataset(folder)
+model, out, *folders = sys.argv[1:]
 common = {"max_steps": 2, "per_device_train_batch_size": 4, "use_cpu": True, "bf16": False, "report_to": "none",
           "logging_steps": 1, "save_strategy": "no", "eval_strategy": "steps", "eval_steps": 2, "max_length": 256}
-for trainer, config in ((RewardTrainer, RewardConfig), (DPOTrainer, DPOConfig)):
+for folder, trainer, config in [
+    (folder, *kind) for folder in folders for kind in ((RewardTrainer, RewardConfig), (DPOTrainer, DPOConfig))
+]:
+    data = datasets.load_dataset(folder)
     run = trainer(model=model, args=config(output_dir=out, **common), train_dataset=data["train"],
                   eval_dataset=data["test"], processing_class=AutoTokenizer.from_pretrained(model))
     run.train()
@@ -259,23 +261,24 @@ for trainer, config in ((RewardTrainer, RewardConfig), (DPOTrainer, DPOConfig)):
 """
 
 
-@pytest.mark.parametrize("messages", [False, True])
-def test_trls_own_trainers_take_it_unchanged(messages: bool, tmp_path: Path, chat_model: Path) -> None:
-    def prompt(i: int) -> Any:
-        return [{"role": "user", "content": f"What is {i}?"}] if messages else f"What is {i}?"
-
-    rows = [
-        Judgment(Pair(prompt(i), f"It is {i}." * (1 + i % 3), f"No idea {i}"), 0.9, judge="j", template="t").row()
-        for i in range(60)
-    ]
-    write_jsonl(tmp_path / "judgments.jsonl", rows)
-    build(BuildConfig(judgments=str(tmp_path / "judgments.jsonl"), output=str(tmp_path / "preferences")))
-    done = here(
-        *["publish", "--preferences", tmp_path / "preferences", "--output", tmp_path / "out", "--license", "mit"]
-    )
-    assert done.returncode == 0, done.stderr
+def test_trls_own_trainers_take_it_unchanged(tmp_path: Path, chat_model: Path) -> None:
+    """Prompts that are texts, and prompts that are messages."""
+    for kind in ("texts", "messages"):
+        rows = []
+        for i in range(60):
+            asked = f"What is {i}?"
+            prompt = asked if kind == "texts" else [{"role": "user", "content": asked}]
+            pair = Pair(prompt, f"It is {i}." * (1 + i % 3), f"No idea {i}")
+            rows.append(Judgment(pair, 0.9, judge="j", template="t").row())
+        folder = tmp_path / kind
+        write_rows(folder / "judgments.jsonl", rows)
+        build(BuildConfig(judgments=str(folder / "judgments.jsonl"), output=str(folder / "preferences")))
+        words = ["publish", "--preferences", folder / "preferences", "--output", folder / "out", "--license", "mit"]
+        done = here(*words)
+        assert done.returncode == 0, done.stderr
+    outs = [str(tmp_path / kind / "out") for kind in ("texts", "messages")]
     done = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(tmp_path / "out"), str(chat_model), str(tmp_path / "trained")],
+        [sys.executable, "-c", TRAIN, str(chat_model), str(tmp_path / "trained"), *outs],
         capture_output=True,
         text=True,
         env={**rlaif_env(), "PYTHONPATH": "", "HF_DATASETS_CACHE": str(tmp_path / "cache")},
@@ -283,7 +286,7 @@ def test_trls_own_trainers_take_it_unchanged(messages: bool, tmp_path: Path, cha
     )
     assert done.returncode == 0, done.stderr[-2000:]
     trained = [line.split() for line in done.stdout.splitlines() if line.startswith(("RewardTrainer", "DPOTrainer"))]
-    assert [line[0] for line in trained] == ["RewardTrainer", "DPOTrainer"]
+    assert [line[0] for line in trained] == ["RewardTrainer", "DPOTrainer"] * 2
     assert all(used == there for _, used, there in trained)  # TRL dropped no row
 
 

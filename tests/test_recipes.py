@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from support import byte_tokenizer, save_model, word_tokenizer
+from support import byte_tokenizer, here, save_model, word_tokenizer
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -143,23 +143,28 @@ def test_every_accelerate_config_is_one(path):
 
 @pytest.mark.parametrize("name", ["recipes/configs/sft", "reward_models/configs", "recipes/configs/dpo"])
 def test_the_sandbox_configs_run_as_they_open(name, chat_model, preferences, tmp_path):
-    """For two steps, launched as the YAML's first line says; the model, the data and the output are this test's own."""
+    """For two steps, with the words of the YAML's first line; the model, the data and the output are this test's own.
+
+    SFT's is launched by accelerate; the others take the same words in this process.
+    """
     path, program = ROOT / name / "sandbox.yaml", PROGRAMS[name][0]
     out = tmp_path / "out"
     settings = {"model": chat_model, "dataset": preferences, "output_dir": out, "max_steps": 2}
     words = path.read_text().splitlines()[0].removeprefix("# ").split()
     assert words[:4] == ["accelerate", "launch", "--config_file", "recipes/accelerate/cpu.yaml"]
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "accelerate.commands.accelerate_cli", *words[1:]),
-            *(str(word) for name, value in settings.items() for word in (f"--{name}", value)),
-        ],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        cwd=ROOT,
-        timeout=120,
-    )
+    given = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
+    if name == "recipes/configs/sft":
+        done = subprocess.run(
+            [sys.executable, "-m", "accelerate.commands.accelerate_cli", *words[1:], *given],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            cwd=ROOT,
+            timeout=120,
+        )
+    else:
+        assert words[4] == str(program.relative_to(ROOT))
+        done = here(*words[5:], *given, program=str(program), folder=ROOT)
     assert done.returncode == 0, done.stderr
     assert f"wrote {out} in " in done.stdout
     state = json.loads((out / "trainer_state.json").read_text())
