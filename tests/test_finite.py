@@ -115,3 +115,38 @@ def test_a_model_that_is_not_finite_is_not_published(tmp_path: Path, capfd: pyte
     assert run_here(["rlaif", "publish", *words], tmp_path) == 1
     assert "lm_head.weight in policy has weights that are NaN or infinite" in capfd.readouterr().err
     assert not [path for path in (tmp_path / "public").glob("*") if not path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_response_is_not_drawn_of_nan(temperature: float, chat_model: Path) -> None:
+    """What overflows has no answer, and its neighbours have their own."""
+    from rlaif.judging.sampling import Sampling, complete, local_policy
+    from rlaif.models.local import LocalModel
+
+    policy = local_policy(str(chat_model))
+    assert isinstance(policy, LocalModel)
+    sampling = Sampling(policy, 1, 8, temperature=temperature)
+    prompts = ["What is two?", "The longest stands first in a batch, what is three?", "And three?"]
+    ((first,), _, (last,)) = complete(sampling, prompts, None, "sampling")
+    broken_row = policy.model.lm_head.register_forward_hook(
+        lambda module, inputs, logits: logits.index_fill(0, torch.tensor([0]), float("nan"))
+    )
+    ((again,), (broken,), (other,)) = complete(sampling, prompts, None, "sampling")
+    broken_row.remove()
+    assert (first.text, last.text) == (again.text, other.text)
+    assert broken.text is None
+    assert "the model's logits are NaN or infinite" in str(broken.reason)
+
+
+def test_a_policy_that_gives_nan_alone_forms_no_pair(
+    world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = tiny_llama()
+    with torch.no_grad():
+        model.lm_head.weight.fill_(3e38)  # a number, whose products are none
+    save_model(tmp_path / "policy", model, byte_tokenizer(chat=True))
+    words = ["--prompts", f"{world}/prompts.jsonl", "--policy", "policy", "--output", "out", "--max_new_tokens", "8"]
+    assert run_here(["rlaif", "sample", *words, "--limit", "4"], tmp_path) == 1
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "the model's logits are NaN or infinite" in error

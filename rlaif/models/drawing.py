@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Drawing", "draw", "nucleus"]
+__all__ = ["Drawing", "Numbers", "draw", "nucleus"]
 
 
 def nucleus(probabilities_BV: torch.Tensor, top_p: float) -> torch.Tensor:
@@ -74,3 +74,24 @@ class Drawing:
         u_B = torch.tensor([noise.random() for noise in self._noise], dtype=torch.float64)
         chosen_B1 = draw(logits_BV, u_B, self._temperature, self._top_p)[:, None]
         return torch.full_like(logits_BV, -torch.inf).scatter(-1, chosen_B1, 0.0)
+
+
+class Numbers:
+    """A logits processor that notes where a row's logits are no numbers; of NaN any token would be drawn.
+
+    Attributes:
+        broken: by row, the first step (0, 1, ...) at which one of its logits was NaN or +infinity.
+    """
+
+    def __init__(self) -> None:
+        self.broken: dict[int, int] = {}
+        self._steps = 0
+
+    def __call__(self, input_ids_BT: torch.Tensor, logits_BV: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        wrong_BV = logits_BV.isnan() | logits_BV.isposinf()
+        for row in wrong_BV.any(-1).nonzero().flatten().tolist():
+            self.broken.setdefault(row, self._steps)
+        self._steps += 1
+        return torch.where(wrong_BV, 0.0, logits_BV)

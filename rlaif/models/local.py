@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from rlaif.models.base import JSON, Call, Reply, RoundModel, Usage
 from rlaif.models.batching import plan_batches, split_on_oom
-from rlaif.models.drawing import Drawing
+from rlaif.models.drawing import Drawing, Numbers
 from rlaif.models.loading import load_causal_lm, load_tokenizer, model_fingerprint
 from rlaif.models.rendering import Rendering, Unrenderable, stop_ids
 from rlaif.models.spelling import UNRENDERED, Spelling, text_ids
@@ -369,7 +369,8 @@ class LocalModel(RoundModel):
         ids_BP = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts], device=self.model.device)
         mask_BP = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=self.model.device)
         first = calls[0]
-        drawn = LogitsProcessorList()
+        numbers = Numbers()
+        drawn = LogitsProcessorList([numbers])
         if first.temperature > 0.0:
             keys = [call.key for call in calls]
             drawn.append(Drawing(keys, longest, first.temperature, first.setting("top_p", 1.0)))
@@ -387,10 +388,13 @@ class LocalModel(RoundModel):
                 logits_processor=drawn,
             )
         replies = []
-        for call, prompt, new in zip(calls, prompts, out_BT[:, longest:].tolist(), strict=True):
+        for row, (call, prompt, new) in enumerate(zip(calls, prompts, out_BT[:, longest:].tolist(), strict=True)):
             end = next((at for at, token in enumerate(new) if token in stops), None)
             complete = end is not None
             tokens = new[:end]
+            if numbers.broken.get(row, len(new)) < len(tokens) + complete:
+                replies.append(Reply(call.key, finish="error", reason=_NO_NUMBERS, answered=False))
+                continue
             replies.append(
                 Reply(
                     call.key,
@@ -402,6 +406,9 @@ class LocalModel(RoundModel):
                 )
             )
         return replies
+
+
+_NO_NUMBERS = "the model's logits are NaN or infinite: it has diverged, or its numbers are too large for its dtype"
 
 
 def _writes(call: Call) -> bool:
