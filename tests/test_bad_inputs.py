@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from support.bad import Bad, check_folder, check_line, lay_out, run_here, snapshot
+from support.bad.folders import FOLDERS
 from support.bad.settings import RIGHT
 from support.bad.table import BAD
+from support.programs import bound_by_modes
+
+
+def refused_here(bad: Bad, folder: Path, world: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = snapshot(folder)
+    status = run_here(bad.argv(world), folder)
+    check_line(capfd.readouterr().err, status, bad)
+    check_folder(before, folder)
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -19,10 +32,7 @@ def test_a_bad_input_is_one_line(
     monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 34)  # there is one; what it may is asked for later
     bad = BAD[name]
     lay_out(bad, tmp_path, world)
-    before = snapshot(tmp_path)
-    status = run_here(bad.argv(world), tmp_path)
-    check_line(capfd.readouterr().err, status, bad)
-    check_folder(before, tmp_path)
+    refused_here(bad, tmp_path, world, capfd)
 
 
 @pytest.mark.parametrize("command", ["sandbox", "judge", "build"])
@@ -31,3 +41,27 @@ def test_a_hidden_file_in_the_output_is_let_be(command: str, world: Path, tmp_pa
     (tmp_path / "out/.notes").write_text("mine")
     assert run_here(Bad(command, RIGHT[command], "").argv(world), tmp_path) == 0
     assert (tmp_path / "out/.notes").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", FOLDERS)
+def test_a_folder_in_use_is_let_be(
+    command: str, world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    other = psutil.Process().parent()
+    assert other is not None
+    mark = {"what": "rlaif judge", "host": socket.gethostname(), "pid": other.pid}
+    mark["started"] = round(other.create_time(), 1)
+    (tmp_path / "out/.in-use").write_text(json.dumps(mark))
+    refused_here(Bad(command, RIGHT[command], rf"\bout\b.*( in use .*{other.pid}|\.in-use)"), tmp_path, world, capfd)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="root is bound by modes on Linux alone")
+@pytest.mark.parametrize("command", [*FOLDERS, "convert", "reward_models/score.py"])
+def test_a_folder_that_may_not_be_written_is_named(
+    command: str, world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "locked").mkdir(mode=0o555)
+    words = tuple({"out": "locked/out", "out.jsonl": "locked/out.jsonl"}.get(word, word) for word in RIGHT[command])
+    with bound_by_modes():
+        refused_here(Bad(command, words, "locked"), tmp_path, world, capfd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib.util
 import io
@@ -143,6 +144,22 @@ def run_here(argv: list[str], folder: Path, **env: str) -> int:
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
+
+
+@contextmanager
+def bound_by_modes() -> Iterator[None]:
+    """Files may be written and read as their modes say, also where the tests run as root."""
+    header, data = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.capget(header, data) == 0
+    kept = data[0]
+    data[0] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, of this thread
+    assert libc.capset(header, data) == 0
+    try:
+        yield
+    finally:
+        data[0] = kept
+        assert libc.capset(header, data) == 0
 
 
 def refused(done: subprocess.CompletedProcess[str], status: int | None = None) -> str:
