@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import byte_tokenizer, rows_of, save_model, tiny_llama, write_rows
+from support import byte_tokenizer, rows_of, save_model, tiny_llama, word_tokenizer, write_rows
 from support.bad import run_here
 from support.models import tiny_reward_model
 from support.programs import ROOT
@@ -94,9 +94,6 @@ def test_its_precision_is_the_stored_one(tmp_path: Path) -> None:
 def encoder(folder: Path, kind: str) -> Path:
     """An encoder with one label, as OpenAssistant's DeBERTa is; DeBERTa's EOS is its SEP."""
     import transformers
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from tokenizers.processors import BertProcessing
-    from transformers import PreTrainedTokenizerFast
 
     words = [
         "[PAD]",
@@ -105,18 +102,10 @@ def encoder(folder: Path, kind: str) -> Path:
         "[SEP]",
         *["what", "is", "two", "and", "four", "it", "I", "think", "yes", "no", "?", "."],
     ]
-    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    raw.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     if kind == "DebertaV2":
         special |= {"bos_token": "[CLS]", "eos_token": "[SEP]"}
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-        model_max_length=32,
-        **special,
-    )
+    tokenizer = word_tokenizer(False, words, model_max_length=32, **special)
     config = getattr(transformers, f"{kind}Config")(
         vocab_size=len(words),
         hidden_size=16,

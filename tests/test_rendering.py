@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import byte_tokenizer, tiny_llama
 from support.tokenizer_kinds import tokenizer_of
+from support.tokenizers import bert_tokenizer
 
 from rlaif.models.rendering import Rendering, Unrenderable, as_messages, padding_token, stop_ids
 from rlaif.records import Prompt
@@ -24,15 +25,6 @@ PROMPTS = st.one_of(
         max_size=3,
     ),
 )
-
-
-def bert_tokenizer(folder: Path) -> Any:
-    """A word-piece tokenizer with CLS and SEP and neither BOS nor EOS, as BERT's."""
-    from transformers import BertTokenizer
-
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "is", "up", "?", "the", "sky", "##s"]
-    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
-    return BertTokenizer(str(folder / "vocab.txt"))
 
 
 @pytest.mark.parametrize("tokenizer", [CHAT, PLAIN], ids=["chat", "plain"])

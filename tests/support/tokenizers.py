@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 CHAT_TEMPLATE = (
@@ -63,3 +64,12 @@ def word_tokenizer(
     if chat:
         tokenizer.chat_template = WORD_TEMPLATE if chat is True else chat
     return tokenizer
+
+
+def bert_tokenizer(folder: Path) -> Any:
+    """A word-piece tokenizer with CLS and SEP and neither BOS nor EOS, as BERT's."""
+    from transformers import BertTokenizer
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "is", "up", "?", "the", "sky", "##s"]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    return BertTokenizer(str(folder / "vocab.txt"))
