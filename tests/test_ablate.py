@@ -668,7 +668,7 @@ def test_what_trains_is_launched_by_accelerate_and_logs_where_it_is_told(tmp_pat
     """A reward model of each loss on real judgments: the loss differs, so do the models; TensorBoard has both."""
     pytest.importorskip("tensorboard")
     content = build_study(tmp_path, name="losses", report_to="tensorboard", launch="recipes/accelerate/cpu.yaml")
-    content["seeds"] = [0, 1]
+    content["seeds"] = [0]
     content["stages"]["build"]["set"]["test"] = 0.3
     content["stages"]["reward_model"] = {
         "program": "reward_models/bradley_terry.py",
@@ -687,7 +687,7 @@ def test_what_trains_is_launched_by_accelerate_and_logs_where_it_is_told(tmp_pat
     assert losses[0] != losses[1]
     assert report["cells"][0]["samples"]["reward_model: pairs"] > 100
     stages = list((tmp_path / "store").glob("reward_model-*"))
-    assert len(stages) == 4
+    assert len(stages) == 2
     for stage in stages:
         assert list(stage.rglob("events.out.tfevents.*"))
         assert "accelerate.commands.launch" in (stage / "stage.json").read_text()
