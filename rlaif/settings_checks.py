@@ -40,6 +40,7 @@ _FROM_1 = _Range("at least 1", 1.0)
 _SHARE = _Range("a number in [0, 1]", 0.0, 1.0)
 _MASS = _Range("a number in (0, 1]", 0.0, 1.0, low_open=True)
 _DECAY = _Range("a number in [0, 1)", 0.0, 1.0, high_open=True)
+_WRONG = _Range("a share of wrong labels in [0, 0.5)", 0.0, 0.5, high_open=True)
 _TEMPERATURE = _Range("at least 0", 0.0)
 _TIMEOUT = _Range("a number of seconds above 0", 0.0, 1e6, low_open=True, unit=" seconds")
 _PATIENCE = _TIMEOUT._replace(high=1e7)
@@ -50,14 +51,17 @@ _RANGES: dict[str, _Range] = {
     **dict.fromkeys(("learning_rate", "learning_rate_full", "learning_rate_lora", "critic_learning_rate"), _ABOVE_0),
     **dict.fromkeys(("beta", "kl_target", "adam_epsilon", "num_train_epochs", "discopop_tau", "lora_alpha"), _ABOVE_0),
     **dict.fromkeys(("repetition_penalty", "epsilon", "epsilon_high", "reward_clip", "value_clip"), _ABOVE_0),
+    **dict.fromkeys(("vllm_importance_sampling_clip_min", "vllm_importance_sampling_clip_max"), _ABOVE_0),
     **dict.fromkeys(("kl_coef", "kl_gain", "value_coef", "missing_eos_penalty", "critic_warmup_steps"), _FROM_0),
     **dict.fromkeys(("weight_decay", "max_grad_norm", "warmup_steps", "eval_delay", "dataloader_num_workers"), _FROM_0),
     **dict.fromkeys(("center_rewards_coefficient", "router_aux_loss_coef", "neftune_noise_alpha"), _FROM_0),
+    **dict.fromkeys(("entropy_coef", "f_alpha_divergence_coef", "loss_weights"), _FROM_0),
     **dict.fromkeys(("logging_steps", "eval_steps", "save_steps", "price_input", "price_output", "examples"), _FROM_0),
-    **dict.fromkeys(("warmup_ratio", "gamma", "gae_lambda", "ld_alpha", "min_p", "top_entropy_quantile"), _SHARE),
-    **dict.fromkeys(("coverage", "similarity"), _SHARE),
+    **dict.fromkeys(("gamma", "gae_lambda", "ld_alpha", "min_p", "top_entropy_quantile"), _SHARE),
+    **dict.fromkeys(("coverage", "similarity", "ref_model_mixup_alpha"), _SHARE),
     **dict.fromkeys(("top_p", "policy_top_p", "vllm_gpu_memory_utilization"), _MASS),
     **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor"), _DECAY),
+    "label_smoothing": _WRONG,
     **dict.fromkeys(("temperature", "policy_temperature"), _TEMPERATURE),
     **dict.fromkeys(("timeout", "vllm_server_timeout", "ddp_timeout"), _TIMEOUT),
     "patience": _PATIENCE,
@@ -91,6 +95,9 @@ def check_number(name: str, value: Any) -> None:
             _check_finite(f"{name}: {key}", part, "a number")
     elif isinstance(value, list | tuple):
         _check_finite(name, value, "numbers")
+        for part in value:
+            if _is_number(part):
+                check_number(name, part)
     elif _is_number(value):
         within = _RANGES.get(name)
         if within and within.unit and value > within.high:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import ROOT
 
 from rlaif.commands.evaluate import EvaluateConfig
 from rlaif.commands.sample import SampleConfig
 from rlaif.config import UsageError, parse
-from rlaif.settings_checks import check_number, check_settings
+from rlaif.settings_checks import _RANGES, check_number, check_settings
 from rlaif.training.models import ModelConfig
 from rlaif.training.ppo.config import PPOConfig
 from rlaif.training.trainers import CompletionConfig, SoftDPOConfig, SoftRewardConfig
 
 TRAINING = {"sft": CompletionConfig, "dpo": SoftDPOConfig, "reward": SoftRewardConfig, "ppo": PPOConfig}
+FOLDERS = ("rlaif", "recipes", "reward_models", "scripts")
 START = ["--model", "m", "--output_dir", "out"]
+ROBUST = ["--preference_loss", "hard", "--loss_type", "robust", "--label_smoothing"]
 
 
 def floats(*kinds: Any) -> list[str]:
@@ -65,8 +70,13 @@ def test_no_number_of_a_training_program_is_nan(program: str, tmp_path: Path) ->
         ("dpo", ["--beta", "-0.1"], "beta is -0.1; expected a number above 0."),
         ("dpo", ["--beta", "0"], "beta is 0.0; expected a number above 0."),
         ("dpo", ["--loss_weights", "nan"], "loss_weights is nan; expected numbers."),
+        ("dpo", ["--loss_weights", "1", "-1"], "loss_weights is -1.0; expected 0 or more."),
+        ("dpo", [*ROBUST, "0.5"], "label_smoothing is 0.5; expected a share of wrong labels in [0, 0.5)."),
+        ("dpo", [*ROBUST, "-0.3"], "label_smoothing is -0.3; expected a share of wrong labels in [0, 0.5)."),
+        ("dpo", ["--f_alpha_divergence_coef", "-1"], "f_alpha_divergence_coef is -1.0; expected 0 or more."),
         ("reward", ["--center_rewards_coefficient", "-1"], "center_rewards_coefficient is -1.0; expected 0 or more."),
         ("ppo", ["--kl_coef", "-1"], "kl_coef is -1.0; expected 0 or more."),
+        ("ppo", ["--entropy_coef", "-1"], "entropy_coef is -1.0; expected 0 or more."),
         ("ppo", ["--top_p", "0"], "top_p is 0.0; expected a number in (0, 1]."),
         ("ppo", ["--temperature", "nan"], "temperature is nan; expected at least 0."),
         ("ppo", ["--gamma", "1.5"], "gamma is 1.5; expected a number in [0, 1]."),
@@ -78,6 +88,19 @@ def test_what_is_out_of_range_is_said(program: str, words: list[str], line: str)
     with pytest.raises(UsageError) as error:
         parse(ModelConfig, TRAINING[program], args=[*START, *words])
     assert str(error.value).startswith(line), str(error.value)
+
+
+def test_every_coefficient_and_rate_has_a_range_and_every_range_a_setting() -> None:
+    for kind in (ModelConfig, *TRAINING.values()):
+        for name in floats(kind):
+            if re.search(r"coef|smoothing|_rate|temperature|beta|alpha|gamma|lambda|_lam|decay|epsilon|clip(_m..)?$", name):
+                assert name in _RANGES or name in getattr(kind, "refused", {}), name
+    ours = {field.name for kind in (ModelConfig, *TRAINING.values()) for field in dataclasses.fields(kind)}
+    for path in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
+        for kind in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(kind, ast.ClassDef) and kind.name.endswith(("Config", "Settings")):
+                ours |= {node.target.id for node in kind.body if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
+    assert not _RANGES.keys() - ours
 
 
 @pytest.mark.parametrize("kind", [SampleConfig, EvaluateConfig])
