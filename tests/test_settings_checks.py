@@ -93,7 +93,9 @@ def test_what_is_out_of_range_is_said(program: str, words: list[str], line: str)
 def test_every_coefficient_and_rate_has_a_range_and_every_range_a_setting() -> None:
     for kind in (ModelConfig, *TRAINING.values()):
         for name in floats(kind):
-            if re.search(r"coef|smoothing|_rate|temperature|beta|alpha|gamma|lambda|_lam|decay|epsilon|clip(_m..)?$", name):
+            if re.search(
+                r"coef|smoothing|_rate|temperature|beta|alpha|gamma|lambda|_lam|decay|epsilon|clip(_m..)?$", name
+            ):
                 assert name in _RANGES or name in getattr(kind, "refused", {}), name
     ours = {field.name for kind in (ModelConfig, *TRAINING.values()) for field in dataclasses.fields(kind)}
     for path in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
