@@ -17,7 +17,7 @@ from rlaif.errors.words import shown
 from rlaif.files.conversations import other_columns, sides_of
 from rlaif.records import Judgment, Pair
 
-__all__ = ["SIDES", "carried", "is_judged", "judgment_of", "pair_of"]
+__all__ = ["SIDES", "carried", "given_back", "is_judged", "joined", "judgment_of", "pair_of"]
 
 SIDES = ("response_a", "response_b")
 _PAIRS = frozenset(f.name for f in dataclasses.fields(Pair) if f.name != "extra")
@@ -36,9 +36,30 @@ def carried(columns: Mapping[str, Any], ours: Collection[str] = _PAIRS | _JUDGME
     for name, value in columns.items():
         if name in ours:
             free = f"source_{name}"
-            while free in columns or free in found:
+            while free in columns or free in found or free in ours:
                 free = f"source_{free}"
             found[free] = value
+    return found
+
+
+def joined(own: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """`own` columns and those of a source, none in another's place: "source_x" for an x that `own` has too."""
+    return {**own, **carried(columns, own)}
+
+
+def given_back(columns: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Carried columns by the names that their source gave them, where those are among `names` and free.
+
+    Where there are source_id and source_source_id, the second one was the id.
+    """
+    found = dict(columns)
+    for name in names:
+        last = f"source_{name}"
+        if name in columns or last not in columns:
+            continue
+        while f"source_{last}" in columns:
+            last = f"source_{last}"
+        found[name] = found.pop(last)
     return found
 
 

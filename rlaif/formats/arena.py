@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
 from rlaif.files.conversations import conversation, turns_of, with_answer
+from rlaif.files.pairs import carried, given_back
 from rlaif.formats.base import Format, LeftOut, Row, Tally, beside, judged, of_each, rest, said, side
 from rlaif.formats.texts import from_json_list
 from rlaif.records import Judgment, Message, Prompt
@@ -21,6 +22,7 @@ __all__ = ["Arena", "ArenaTexts", "MTBench"]
 
 _APART = "the conversations differ before the last response"
 _NULL = "a turn is null"
+_LATER = ("later_1", "later_2")  # what came after the judged response in each conversation
 
 
 class _Battle(Format):
@@ -41,10 +43,12 @@ class _Battle(Format):
             raise ValueError(f"winner is {shown(word)}; expected {', '.join(self.words)}.")
         return self.words[word]
 
-    def battle(self, row: Row, prompt: Prompt, sides: tuple[str, str], used: tuple[str, ...]) -> Judgment:
+    def battle(
+        self, row: Row, prompt: Prompt, sides: tuple[str, str], used: tuple[str, ...], later: Row | None = None
+    ) -> Judgment:
         """The judgment of a row; of a winner's word that says more than z, the word is kept."""
         kept = () if row.get("winner") in ("model_a", "model_b", "tie") else ("winner",)
-        extra = beside(row, {"model_a", "model_b", "winner", *used} - {*kept})
+        extra = carried(beside(row, {"model_a", "model_b", "winner", *used} - {*kept}), _LATER) | {**(later or {})}
         models = (row.get("model_a"), row.get("model_b"))
         people = self.is_people(row)
         judge = None if people else row["judge"]
@@ -154,6 +158,10 @@ class ArenaTexts(_Battle):
         yield rest(judgment, own | {name: int(mark) for name, mark in zip(self._ONE_HOT, marks, strict=True)})
 
 
+def _are_turns(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, Mapping) and {"role", "content"} <= {*one} for one in value)
+
+
 class Arena(_Battle):
     """lmsys/chatbot_arena_conversations and lmarena-ai/arena-human-preference-100k and -140k: model_a, model_b, winner
     (model_a, model_b, tie, "tie (bothbad)" or both_bad), conversation_a, conversation_b (messages, also of text parts),
@@ -177,7 +185,7 @@ class Arena(_Battle):
         if asked != other:
             raise LeftOut(_APART)
         later = of_each(*({"later": talk[2]} for talk in talks)) if any(talk[2] for talk in talks) else {}
-        yield self.battle({**row, **later}, self.asked(row), (first, second), self.used)
+        yield self.battle(row, self.asked(row), (first, second), self.used, later)
 
     def talk(self, row: Row, name: str) -> tuple[list[Message], str, list[Message]]:
         """A conversation as what comes before the response that was judged, the response, and what comes after it."""
@@ -192,10 +200,11 @@ class Arena(_Battle):
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         pair = judgment.pair
         own: dict[str, Any] = {"model_a": pair.model_a, "model_b": pair.model_b, "winner": self.won(judgment)}
-        later = said(pair, "later_1", "later_2")
-        for name, text, rest_of_it in zip(self._SIDES, (pair.response_a, pair.response_b), later, strict=True):
-            own[name] = [*with_answer(pair.prompt, text), *(rest_of_it or [])]
-        yield rest(judgment, own | self.beyond(judgment), used=("winner", "later_1", "later_2"))
+        later = said(pair, *_LATER)
+        known = all(map(_are_turns, later))
+        for name, text, turns in zip(self._SIDES, (pair.response_a, pair.response_b), later, strict=True):
+            own[name] = [*with_answer(pair.prompt, text), *(turns if known else [])]
+        yield rest(judgment, own | self.beyond(judgment), used=_LATER if known else ())
 
     def beyond(self, judgment: Judgment) -> dict[str, Any]:
         """Further columns of the format."""
@@ -234,6 +243,7 @@ class MTBench(Arena):
         return turns[:at], turns[at]["content"], turns[at + 1 :]
 
     def beyond(self, judgment: Judgment) -> dict[str, Any]:
-        judge = judgment.pair.extra.get("source_judge") if judgment.judge == "label" else judgment.judge
+        extra = given_back(judgment.pair.extra, {"judge"})
+        judge = extra.get("judge") if judgment.judge == "label" else judgment.judge
         turns = conversation(judgment.pair.prompt)
         return {"judge": judge, "turn": 1 + sum(turn["role"] == "assistant" for turn in turns)}

@@ -180,15 +180,14 @@ def judged(
 
 def beside(row: Row, used: Iterable[str]) -> dict[str, Any]:
     """The columns of a source that are not `used`, by names that are not ours; a system turn is in the prompt."""
-    left = {k: v for k, v in row.items() if k not in {*used, *SYSTEM}}
-    return {f"source_{k}" if k in _OURS else k: v for k, v in left.items()}
+    left = {*used, *SYSTEM}
+    return carried({k: v for k, v in row.items() if k not in left})
 
 
 def rest(judgment: Judgment, own: dict[str, Any], used: Iterable[str] = ()) -> dict[str, Any]:
     """A format's `own` columns, then what else the judgment's source said, by the source's names."""
-    names = {k: k.removeprefix("source_") if k.removeprefix("source_") in _OURS else k for k in judgment.pair.extra}
-    kept = {names[k]: v for k, v in judgment.pair.extra.items() if k not in {*used}}
-    return {**own, **{k: v for k, v in kept.items() if k not in own}}
+    kept = given_back({k: v for k, v in judgment.pair.extra.items() if k not in {*used}}, _OURS)
+    return joined(own, {k: v for k, v in kept.items() if k not in own or v not in (None, own[k])})
 
 
 def preferred(judgment: Judgment) -> Judgment:
@@ -265,7 +264,7 @@ def every_two(
     models = of.pop("models", [None] * len(texts))
     for i, j in itertools.combinations(range(len(texts)), 2):
         z, reason = compared(goods[i], goods[j], what)
-        extra = {**shared, **of_each(each[i], each[j])}
+        extra = joined(of_each(each[i], each[j]), shared)
         yield judged(prompt, (texts[i], texts[j]), z, extra, reason=reason, models=(models[i], models[j]), **of)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
+from rlaif.files.pairs import joined
 from rlaif.formats.base import Format, LeftOut, Row, Tally, beside, fields_of, judged, number, preferred, rest, texts_of
 from rlaif.formats.chosen import Chosen
 from rlaif.formats.sided import Labelled
@@ -102,7 +103,7 @@ class RMBench(_Lists):
             raise ValueError(f"chosen and rejected hold {sizes[0]} and {sizes[1]} texts; expected three of both.")
 
     def extra(self, row: Row, i: int, j: int) -> dict[str, Any]:
-        return {**super().extra(row, i, j), "style_1": i, "style_2": j}
+        return joined({"style_1": i, "style_2": j}, super().extra(row, i, j))
 
 
 class HHHAlignment(Format):

@@ -142,7 +142,7 @@ class Preferences(Chosen):
         label = row.get("label")
         if not isinstance(label, str | None) or label not in labels:
             raise ValueError(f"label is {shown(label)}; expected chosen, rejected, tie or null.")
-        extra = beside(other_columns(row), (*Preference.__dataclass_fields__, "extra"))
+        extra = beside(other_columns(row), Preference.__dataclass_fields__.keys() - {"extra"})
         if (margin := row.get("margin")) is not None and margin != round(2.0 * z - 1.0, 9):
             extra["margin"] = margin  # the one that follows from z says nothing more
         pair = Pair(
@@ -186,7 +186,7 @@ class UltraFeedback(Chosen):
         if found.get("messages") == row["chosen"]:
             del found["messages"]
         if row.get("prompt") is not None and row["prompt"] != opening(self.prompt(row)):
-            found["source_prompt"] = row["prompt"]
+            return joined({"source_prompt": row["prompt"]}, found)
         return found
 
     def judge(self, row: Row) -> str | None:
@@ -198,7 +198,7 @@ class UltraFeedback(Chosen):
         prompt = extra.get("source_prompt", opening(better.pair.prompt))
         own = {"prompt": prompt, "prompt_id": extra.get("prompt_id") or _prompt_id(str(prompt))}
         scores = _scores(better, "score_chosen", "score_rejected")
-        yield rest(judgment, {**own, **sides, "messages": sides["chosen"], **scores})
+        yield rest(judgment, {**own, **sides, "messages": sides["chosen"], **scores}, scores)
 
 
 class Argilla(Chosen):
@@ -248,7 +248,7 @@ class Argilla(Chosen):
         own: dict[str, Any] = {"prompt": prompt, "prompt_id": extra.get("prompt_id") or _prompt_id(prompt)}
         for side, model in (("chosen", better.pair.model_a), ("rejected", better.pair.model_b)):
             own |= {side: sides[side], f"{side}_model": model}
-        yield rest(judgment, own | _scores(better, *self._RATINGS[0]))
+        yield rest(judgment, own | _scores(better, *self._RATINGS[0]), self._RATINGS[0])
 
 
 def _found(spellings: Iterable[tuple[str, str]], row: Row) -> tuple[str, ...]:

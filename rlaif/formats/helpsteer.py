@@ -47,7 +47,7 @@ class _HelpSteer(Sided):
         if isinstance(value, bool) or value not in range(-3, 4):
             raise ValueError(f"{self.says} is {shown(value)}; expected a whole number from -3 (first better) to 3.")
         z = 0.5 if value == 0 else float(value < 0)
-        extra = {**beside(row, (self.asks, *self.sides, self.says)), "strength": abs(value)}
+        extra = joined({"strength": abs(value)}, beside(row, (self.asks, *self.sides, self.says)))
         yield judged(self.asked(row), (row[self.sides[0]], row[self.sides[1]]), z, extra, people=True)
 
     def strength(self, judgment: Judgment) -> int:
@@ -155,7 +155,7 @@ class HelpSteer2Ratings(Format):
         ratings = {name: said(pair, f"{name}_1", f"{name}_2") for name in names}
         prompt = to_helpsteer2(pair.prompt)
         for at, response in enumerate((pair.response_a, pair.response_b)):
-            yield {"prompt": prompt, "response": response} | {name: both[at] for name, both in ratings.items()}
+            yield joined({"prompt": prompt, "response": response}, {name: both[at] for name, both in ratings.items()})
 
     def prompt(self, row: Row) -> Prompt:
         return from_helpsteer2(row["prompt"])

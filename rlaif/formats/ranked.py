@@ -23,6 +23,7 @@ from rlaif.formats.base import (
     judged,
     preferred,
     rest,
+    of_each,
     side,
 )
 from rlaif.formats.texts import from_transcript, to_transcript
@@ -185,9 +186,9 @@ class KTO(Format):
                 tally.unread["a completion that is desirable in one row and not in another"] += 1
                 continue
             first, second = beside(one, self.needs), beside(other, self.needs)
-            extra = {k: v for k, v in first.items() if k in second and second[k] == v}
-            extra |= {f"{k}_1": v for k, v in first.items() if k not in extra}
-            extra |= {f"{k}_2": v for k, v in second.items() if k not in extra}
+            both = {k: v for k, v in first.items() if k in second and second[k] == v}
+            apart = ({k: v for k, v in each.items() if k not in both} for each in (first, second))
+            extra = joined(of_each(*apart), both)
             sides = (response_text(one["completion"], "completion"), response_text(other["completion"], "completion"))
             yield judged(self.asked(one), sides, 1.0, extra)
 
