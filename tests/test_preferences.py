@@ -19,7 +19,6 @@ from support import here, refused, rows_of, write_rows
 from rlaif.commands.build import build
 from rlaif.commands.convert import ConvertConfig, convert
 from rlaif.files.bad_rows import BadRows
-from rlaif.files.conversations import SCORES
 from rlaif.files.preferences import FLIPPED, SPLITS, load_preferences
 from rlaif.files.selection import BuildConfig, flip, is_flipped, select, split_for
 from rlaif.files.sources import write_jsonl
@@ -405,11 +404,18 @@ def test_mixed_prompts_and_empty_responses(tmp_path: Path, capsys: pytest.Captur
         load_preferences(path, "train")
 
 
+SPELLINGS = [
+    *(("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosen-rating", "rejected-rating")),
+    *(("rating_chosen", "rating_rejected"), ("chosen_reward", "rejected_reward"), ("reward_chosen", "reward_rejected")),
+    *(("rm_score_chosen", "rm_score_rejected"), ("chosen_avg_rating", "rejected_avg_rating")),
+]
+
+
 def test_scores_decide_ties_whatever_the_other_columns_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good: dict[str, Any] = {"prompt": "Q", "chosen": "a", "rejected": "b"}
     whole = {side: [{"role": "user", "content": "Q"}, {"role": "assistant", "content": side}] for side in SIDES}
     for row in (good, whole, {**whole, "prompt": "Q", "messages": whole["chosen"]}):
-        for names in SCORES:
+        for names in SPELLINGS:
             rows = [dict(zip(names, scores, strict=True), **row) for scores in ((8.0, 8.0), (2, 8), ("9", "3"))]
             left_out: Counter[str] = Counter()
             loaded = load_preferences(write_rows(tmp_path / "rows.jsonl", rows), "train", left_out=left_out)

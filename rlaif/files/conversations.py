@@ -21,7 +21,6 @@ of a message (a name, a time) are not, and a run says which there were.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -32,14 +31,11 @@ from rlaif.records import Message, Prompt, check_messages, check_prompt, check_t
 
 __all__ = [
     "BEYOND_TEXT",
-    "SCORES",
     "SYSTEM",
     "TURNS",
-    "by_scores",
     "check_meaning",
     "conversation",
     "fields_beside",
-    "finite_number",
     "messages",
     "other_columns",
     "prompt_columns",
@@ -55,14 +51,6 @@ __all__ = [
 
 SYSTEM = ("system", "system_prompt", "system_message")
 TURNS = ("messages", "conversations", "conversation")
-# Pairs of columns that hold what somebody gave the chosen and the rejected response.
-SCORES = (
-    ("score_chosen", "score_rejected"),
-    ("chosen_score", "rejected_score"),
-    ("chosen_rating", "rejected_rating"),
-    ("rating_chosen", "rating_rejected"),
-    ("chosen-rating", "rejected-rating"),
-)
 # Columns that say something of a row that text cannot carry.
 BEYOND_TEXT = (
     *("tools", "functions", "tool_calls", "function_call", "documents"),
@@ -324,30 +312,6 @@ def fields_beside(row: Mapping[str, Any]) -> set[str]:
 
 _HOLDING_TURNS = ("prompt", "chosen", "rejected", "response_a", "response_b", "response", "completion")
 _FIELDS = ("role", "content", "from", "value", "weight")
-
-
-def by_scores(row: Mapping[str, Any]) -> tuple[float | None, str | None]:
-    """P(chosen is preferred) by the row's scores of both, and the reason where there is none.
-
-    1 where it has no scores or the chosen one's is higher, 0.5 where they are equal, None where they contradict it.
-    """
-    for names in SCORES:
-        if all(name in row for name in names):
-            first, second = (finite_number(row[name]) for name in names)
-            if first is not None and second is not None and first <= second:
-                return (0.5, None) if first == second else (None, "chosen has the lower score")
-    return 1.0, None
-
-
-def finite_number(value: Any) -> float | None:
-    """A score as a number, also where it was written as text; None where it is none."""
-    if isinstance(value, bool):
-        return None
-    try:
-        found = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return found if math.isfinite(found) else None
 
 
 def _names(row: Mapping[str, Any]) -> str:

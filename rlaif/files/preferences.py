@@ -15,8 +15,9 @@ from typing import Any
 from rlaif.config import warn
 from rlaif.errors.words import counted, shown
 from rlaif.files.bad_rows import BadRows
-from rlaif.files.conversations import by_scores, sides_of
+from rlaif.files.conversations import sides_of
 from rlaif.files.rows import read_rows
+from rlaif.files.scores import by_scores
 from rlaif.files.shards import SPLITS, parquet_splits
 from rlaif.files.sources import OneKind
 from rlaif.records import Preference, check_probability
@@ -144,7 +145,7 @@ def _one_shape(row: Mapping[str, Any], at: int) -> tuple[dict[str, Any], str | N
     reason = "an empty response" if not chosen.strip() or not rejected.strip() else None
     label = row.get("label")
     if "z" not in row:
-        z, why = (0.5, None) if row.get("status") == "tie" else by_scores(row)
+        z, why = by_scores(row)
         reason = reason or why or ("a tie" if z == 0.5 else None)
         label = label if isinstance(label, str) and label in _LABELS else None  # a column of the source's own
     elif row["z"] is None:

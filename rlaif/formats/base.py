@@ -11,16 +11,15 @@ from typing import Any, ClassVar
 
 from rlaif.config import UsageError
 from rlaif.errors.words import shown
-from rlaif.files import conversations
+from rlaif.files import scores
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import (
-    SCORES,
     SYSTEM,
     check_meaning,
-    finite_number,
     prompt_of,
     with_system,
 )
+from rlaif.files.scores import finite_number
 from rlaif.files.sources import OneKind, require
 from rlaif.records import Judgment, Label, Pair, Prompt, check_prompt, check_text
 
@@ -252,9 +251,9 @@ def by_scores(row: Row) -> tuple[float | None, str | None]:
 
     1, or 0.5 where both have the same score, whatever the columns of the scores are called.
     """
-    for name in itertools.chain(*SCORES):
-        number(row.get(name), name)
-    return conversations.by_scores(row)
+    for name in itertools.chain(*scores.plain_scores(row)):
+        number(row[name], name)
+    return scores.by_scores(row)
 
 
 def every_two(

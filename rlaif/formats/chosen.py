@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
-from rlaif.files.conversations import finite_number, other_columns, sides_of, with_answer
+from rlaif.files.conversations import other_columns, sides_of, with_answer
 from rlaif.files.preferences import preference_row
+from rlaif.files.scores import finite_number
 from rlaif.formats.base import Format, Row, Tally, beside, by_scores, judged, preferred, rest, said
 from rlaif.formats.texts import opening
 from rlaif.records import Judgment, Label, Pair, Preference, Prompt, check_probability

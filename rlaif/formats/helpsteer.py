@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
-from rlaif.files.conversations import conversation, finite_number, messages
+from rlaif.files.conversations import conversation, messages
+from rlaif.files.scores import finite_number
 from rlaif.formats.base import (
     Format,
     LeftOut,

@@ -11,7 +11,8 @@ from contextlib import closing
 from typing import Any
 
 from rlaif.errors.words import shown
-from rlaif.files.conversations import conversation, finite_number, messages, response_text
+from rlaif.files.conversations import conversation, messages, response_text
+from rlaif.files.scores import finite_number
 from rlaif.formats.base import (
     Format,
     LeftOut,

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
-from rlaif.files.conversations import finite_number, sides_of
+from rlaif.files.conversations import sides_of
 from rlaif.files.pairs import SIDES, judgment_of, pair_of
+from rlaif.files.scores import finite_number
 from rlaif.formats.base import Format, LeftOut, Row, Tally, asked_in, beside, judged, number, rest, side
 from rlaif.formats.texts import one_text
 from rlaif.records import Judgment, Prompt, label_value
