@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
 from rlaif.files.conversations import other_columns, sides_of, with_answer
+from rlaif.files.pairs import joined
 from rlaif.files.preferences import preference_row
 from rlaif.files.scores import finite_number
 from rlaif.formats.base import Format, Row, Tally, beside, by_scores, judged, preferred, rest, said

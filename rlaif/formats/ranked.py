@@ -13,6 +13,7 @@ from typing import Any
 from rlaif.errors.words import shown
 from rlaif.files.conversations import conversation, messages, response_text
 from rlaif.files.scores import finite_number
+from rlaif.files.pairs import joined
 from rlaif.formats.base import (
     Format,
     LeftOut,
