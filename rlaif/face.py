@@ -42,7 +42,7 @@ from rlaif.judging.settings import AnyJudge
 from rlaif.judging.settings import load_judge as judge_of
 from rlaif.judging.settings import load_rater as rater_of
 from rlaif.models.parallel import is_main, wait_for_everyone
-from rlaif.records import Judgment, Pair, Prompt, Rating, Response, check_prompt
+from rlaif.records import Judgment, Pair, Prompt, Rating, Response
 
 __all__ = ["Judgments", "build", "judge", "load_judge", "load_rater", "rate", "sample"]
 
@@ -224,15 +224,16 @@ def _in_use(store: str | Path | None, what: str) -> Iterator[None]:
 def _response(row: Response | Mapping[str, Any] | tuple[Prompt, str], at: int) -> Response:
     if isinstance(row, Response):
         return row
-    if isinstance(row, Mapping):
-        try:
+    try:
+        if isinstance(row, Mapping):
+            check_values(row)
             prompt, (text,) = responses_of(row, ("response",))
-        except ValueError as error:
-            raise ValueError(f"response {at}: {error}") from None
-        return Response(prompt, text)
-    if not isinstance(row, tuple) or len(row) != 2 or not isinstance(row[1], str):
-        raise ValueError(f"response {at} is {shown(row)}; expected (prompt, text), or a dict of them.")
-    return Response(check_prompt(row[0]), row[1])
+            return Response(prompt, text)
+        if not isinstance(row, tuple) or len(row) != 2:
+            raise ValueError(f"it is {shown(row)}; expected (prompt, text), or a dict of them.")
+        return Response(*row)
+    except ValueError as error:
+        raise ValueError(f"response {at}: {error}") from None
 
 
 def build(

@@ -27,6 +27,7 @@ from rlaif.errors.words import shown
 __all__ = [
     "BEYOND_TEXT",
     "ORDERS",
+    "ROLES",
     "Judgment",
     "Label",
     "Message",
@@ -109,7 +110,7 @@ def check_prompt(prompt: Any) -> Prompt:
     """`prompt` itself if it is a non-empty string or a non-empty list of {"role", "content"}; else a ValueError.
 
     Content may be a list of text parts, which are joined. What text cannot carry (a tool call, an image) is refused by
-    its name.
+    its name. Roles are those of `ROLES`, however they are written: "Human" is the user.
     """
     if isinstance(prompt, str):
         if not prompt.strip():
@@ -138,13 +139,18 @@ BEYOND_TEXT = (
 
 
 def says_nothing(value: Any) -> bool:
-    """Whether a column or field holds nothing: null, an empty text, list or object, or one of these written as text."""
-    return (
-        value is None or value is False or value in ([], {}) or (isinstance(value, str) and value.strip() in _NOTHING)
-    )
+    """Whether a column or field holds nothing: null, false, 0, an empty text, a list or object in which all is nothing
+    (tables fill objects up with nulls), or one of these written as text."""
+    if isinstance(value, Mapping):
+        return all(map(says_nothing, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(says_nothing, value))
+    if isinstance(value, str):
+        return "".join(value.lower().split()) in _NOTHING
+    return value is None or value == 0 or value != value  # NaN
 
 
-_NOTHING = ("", "[]", "{}", "null")
+_NOTHING = ("", "[]", "{}", "[{}]", "[null]", '[""]', "-", "n/a", "na", "nan", "none", "null")
 
 
 def _message(message: Any, name: str) -> Message:
@@ -156,7 +162,19 @@ def _message(message: Any, name: str) -> Message:
                 f"{name} holds a message with {field_name}, which its text does not say; expected role and content "
                 "alone. Write it into the text, or leave the row out."
             )
-    return {"role": check_text(message["role"], name), "content": _content(message.get("content"), name)}
+    role = ROLES.get(message["role"].strip().lower())
+    if role is None:
+        raise ValueError(
+            f"{name} holds a message of the role {shown(check_text(message['role'], name))}; expected system, user or "
+            "assistant. Rename the role, or write the message into another one's text."
+        )
+    return {"role": role, "content": _content(message.get("content"), name)}
+
+
+# What a message's role may be called, in small letters, and the role that chat templates know it by.
+ROLES = {name: name for name in ("system", "developer", "user", "assistant", "tool")}
+ROLES |= {"human": "user", "prompter": "user"}
+ROLES |= dict.fromkeys(("gpt", "chatgpt", "bing", "bard", "model", "bot"), "assistant")
 
 
 def _content(content: Any, name: str) -> str:
@@ -270,6 +288,12 @@ class Response:
 
     prompt: Prompt
     text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prompt", check_prompt(self.prompt))
+        if not isinstance(self.text, str):
+            raise ValueError(f"the response is {shown(self.text)}; expected its text.")
+        check_text(self.text, "the response")
 
     @property
     def id(self) -> str:

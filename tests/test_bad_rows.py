@@ -21,6 +21,7 @@ from rlaif.files.bad_rows import BadRows
 from rlaif.files.rows import check_values, read_rows
 from rlaif.files.selection import BuildConfig
 from rlaif.files.sources import read_pairs, read_prompt_rows, stream_pairs
+from rlaif.records import Response
 
 DEEP = "[" * 100_000 + "]" * 100_000
 BAD: list[tuple[str, str]] = [
@@ -190,6 +191,11 @@ def test_judge_and_build_leave_out_bad_rows(tmp_path: Path, capsys: pytest.Captu
         (lambda: rlaif.judge([{**some_pairs(1)[0], "tools": ["x"]}], longer), "pair 0: the row has tools"),
         (lambda: rlaif.judge([{**some_pairs(1)[0], "model_a": 5}], longer), "pair 0: model_a is 5"),
         (lambda: rlaif.rate([{"prompt": "p", "response": 5}], lambda p, r: 1.0), "response 0: response is 5"),
+        (lambda: rlaif.rate([("p", "a \ud83d")], lambda p, r: 1.0), "response 0: the response holds half of a char"),
+        (lambda: rlaif.rate([("p \ud83d", "a")], lambda p, r: 1.0), "response 0: prompt holds half of a char"),
+        (lambda: rlaif.rate([("p", "a", "b")], lambda p, r: 1.0), "response 0: it is .*; expected .prompt, text"),  # type: ignore[list-item]
+        (lambda: rlaif.rate([{"prompt": "p", "response": "a", "w": float("nan")}], lambda p, r: 1.0), "0: w holds nan"),
+        (lambda: [Response("p", "\udc00")], "the response holds half of a character"),
         (lambda: rlaif.sample(["p", 5], "no/policy"), "prompt 1: prompt is 5"),  # type: ignore[list-item]
         (lambda: rlaif.sample([{"prompt": "p", "images": ["x"]}], "no/policy"), "prompt 0: the row has images"),
     ],
