@@ -19,8 +19,8 @@ from rlaif.files.conversations import (
     prompt_of,
     with_system,
 )
-from rlaif.files.scores import finite_number
 from rlaif.files.pairs import carried, given_back, joined
+from rlaif.files.scores import finite_number
 from rlaif.files.sources import OneKind, require
 from rlaif.records import Judgment, Label, Pair, Prompt, check_prompt, check_text
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
 from rlaif.files.conversations import conversation, messages
-from rlaif.files.scores import finite_number
 from rlaif.files.pairs import joined
+from rlaif.files.scores import finite_number
 from rlaif.formats.base import (
     Format,
     LeftOut,

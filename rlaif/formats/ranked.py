@@ -12,8 +12,8 @@ from typing import Any
 
 from rlaif.errors.words import shown
 from rlaif.files.conversations import conversation, messages, response_text
-from rlaif.files.scores import finite_number
 from rlaif.files.pairs import joined
+from rlaif.files.scores import finite_number
 from rlaif.formats.base import (
     Format,
     LeftOut,
@@ -23,9 +23,9 @@ from rlaif.formats.base import (
     every_two,
     fields_of,
     judged,
+    of_each,
     preferred,
     rest,
-    of_each,
     side,
 )
 from rlaif.formats.texts import from_transcript, to_transcript
