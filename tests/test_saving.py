@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import resource
@@ -11,19 +12,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import fields
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import ROOT, here, refused, rlaif_env, some_pairs, write_rows
-from support.programs import run_here
+from support.programs import program, run_here
 
 from rlaif.files.room import names_place
 from rlaif.files.shards import parquet_splits, read_tables
-from rlaif.files.sources import fingerprint
+from rlaif.files.sources import fingerprint, write_json
 from rlaif.files.swap import exchange, put_in_place, staging
-from rlaif.training.saving import check_same_run, mend
+from rlaif.training.same_run import MAY_DIFFER, check_same_run, decides, run_settings
+from rlaif.training.saving import mend
 
 SFT = {
     "max_length": 64,
@@ -135,9 +138,14 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_from(chat_model: Path, tmp_p
     before = content(out)
     other = {**saving, "resume_from_checkpoint": "true"}
     line = refused(sft(tmp_path, chat_model, out, **other, lora="true"), 1)
-    assert "checkpoint-3 is of a run with lora False; here it is True" in line
+    assert "checkpoint-3 is of a run with lora false; here it is true" in line
     line = refused(sft(tmp_path, chat_model, out, **other, learning_rate=0.5), 1)
     assert "is of a run with learning_rate 0.001; here it is 0.5" in line
+    # A folder of several configs is the same folder, whichever is read; nothing is read before the refusal.
+    line = refused(sft(tmp_path, chat_model, out, **other, config_name="b"), 1)
+    assert "is of a run with config_name null; here it is 'b'" in line
+    line = refused(sft(tmp_path, chat_model, out, **other, weight_decay=0.5), 1)
+    assert "is of a run with weight_decay 0.0; here it is 0.5" in line
     with (tmp_path / "shown.jsonl").open("a") as file:
         file.write('{"prompt": "One more?", "completion": "Yes."}\n')
     assert "shown.jsonl was written anew since" in refused(sft(tmp_path, chat_model, out, **other), 1)
@@ -145,7 +153,58 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_from(chat_model: Path, tmp_p
     # A run that starts anew replaces them: the newest of all would be the other run's.
     assert sft(tmp_path, chat_model, out, **saving, max_steps=1).returncode == 0
     assert [path.name for path in out.glob("checkpoint-*")] == ["checkpoint-1"]
-    check_same_run(tmp_path / "of an earlier version", {"settings": {"lora": True}, "read": {}})
+    check_same_run(tmp_path / "of an earlier version", run_settings("recipes/sft.py", {"lora": True}, []))
+
+
+def test_every_setting_decides_but_for_a_short_list(tmp_path: Path) -> None:
+    """A run with another value of any field of its program is another run, or the field is one that may differ."""
+    from rlaif.training.models import ModelConfig
+    from rlaif.training.ppo.config import PPOConfig
+    from rlaif.training.trainers import CompletionConfig, SoftDPOConfig, SoftRewardConfig
+
+    programs = {
+        "recipes/sft.py": CompletionConfig,
+        "recipes/dpo.py": SoftDPOConfig,
+        "recipes/ppo.py": PPOConfig,
+        "recipes/best_of_n.py": CompletionConfig,
+        "reward_models/bradley_terry.py": SoftRewardConfig,
+    }
+    may_differ = set()
+    for name, kind in programs.items():
+        kinds = (program(str(ROOT / name)).DataConfig, ModelConfig, kind)
+        settings = {field.name: str(field.default) for one in kinds for field in fields(one)}
+        then = run_settings(name, settings, [])
+        write_json(tmp_path / "run.json", then)
+        check_same_run(tmp_path, then)
+        for setting, value in settings.items():
+            now = run_settings(name, settings | {setting: f"{value}!"}, [])
+            if decides(setting):
+                with pytest.raises(ValueError, match=f"is of a run with {setting} '.*; here it is '.*!'; expected the"):
+                    check_same_run(tmp_path, now)
+            else:
+                check_same_run(tmp_path, now)
+                may_differ.add(setting)
+        with pytest.raises(ValueError, match=f"was saved by {name}, not by recipes/other.py"):
+            check_same_run(tmp_path, run_settings("recipes/other.py", settings, []))
+    patterns = {pattern for group in MAY_DIFFER.values() for pattern in group}
+    assert {
+        pattern for pattern in patterns if not fnmatch.filter(may_differ, pattern)
+    } == set()  # none is of no program
+    ours = {"config_name", "prompts_config_name", "train_split", "n", "candidates", "gae_lambda", "value_clip"}
+    ours |= {"epsilon", "reward_clip", "critic", "share_backbone", "max_new_tokens", "policy_dtype", "label_smoothing"}
+    assert not ours & may_differ
+
+
+def test_a_judge_that_rewards_is_part_of_the_data(tmp_path: Path) -> None:
+    """A pairwise or rating reward is a file of settings: another one is another reward."""
+    judge = tmp_path / "judge.yaml"
+    judge.write_text("judge: scripted")
+    settings = {"rewards": [f"rating={judge}", "function=module:name"]}
+    write_json(tmp_path / "run.json", run_settings("recipes/ppo.py", settings, []))
+    check_same_run(tmp_path, run_settings("recipes/ppo.py", settings, []))
+    judge.write_text("judge: local")
+    with pytest.raises(ValueError, match=r"judge.yaml was written anew since"):
+        check_same_run(tmp_path, run_settings("recipes/ppo.py", settings, []))
 
 
 # A full disk ----------------------------------------------------------------------------------------------------------

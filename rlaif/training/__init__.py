@@ -36,15 +36,16 @@ def output_folder(
     Args:
         command: the program, as its manifest says it.
         args: its Trainer's settings.
-        settings: all others that decide what is trained.
+        settings: all others.
         reads: datasets and models.
 
     Raises:
         ValueError: the folder is not this program's to write into; no whole checkpoint; one of another run.
     """
     from rlaif.files.ownership import claim
-    from rlaif.models.parallel import is_main, wait_for_everyone
-    from rlaif.training.saving import check_same_run, mend, run_settings
+    from rlaif.models.parallel import is_main, process_count, wait_for_everyone
+    from rlaif.training.same_run import check_same_run, run_settings
+    from rlaif.training.saving import mend
 
     sources = list(dict.fromkeys(source for source in reads if source))
     wanted = args.resume_from_checkpoint
@@ -55,7 +56,8 @@ def output_folder(
         wait_for_everyone()
         start = resume_point(wanted, args.output_dir)
         if start or getattr(args.save_strategy, "value", args.save_strategy) != "no":
-            args.run_settings = run_settings({**settings, **args.to_dict()}, sources)
+            processes = {"processes": process_count()}
+            args.run_settings = run_settings(command, {**settings, **args.to_dict(), **processes}, sources)
         if start:
             check_same_run(start, args.run_settings)
         try:

@@ -11,29 +11,26 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from rlaif.files.manifest import rows_of
 from rlaif.files.room import names_place
-from rlaif.files.sources import fingerprint, write_json
+from rlaif.files.sources import write_json
+from rlaif.training.same_run import RUN_FILE
 
 __all__ = [
     "WholeCheckpoints",
-    "check_same_run",
     "checkpoints_in",
     "is_whole",
     "mend",
     "put_in_place",
-    "run_settings",
     "save",
 ]
 
 STAGED = ".saving"
-RUN_FILE = "run.json"
 # Without these nothing is loaded: gone first, and put in place last.
 _ENTRIES = ("manifest.json", "adapter_config.json", "config.json")
 # What a model's folder may hold that a loader, or a reader of the run, goes by.
@@ -196,51 +193,3 @@ def is_whole(checkpoint: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-# What makes a run that run: with another value of one of these it is another.
-_DECIDING = (
-    *("model", "model_revision", "dtype", "lora", "lora_r", "lora_alpha", "lora_target_modules", "load_in_4bit"),
-    *("dataset", "train_split", "prompts", "prompts_split", "rewards", "reward_weights", "n", "limit"),
-    *("seed", "data_seed", "learning_rate", "optim", "lr_scheduler_type", "warmup_ratio", "warmup_steps"),
-    *("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "bf16", "fp16"),
-    *("per_device_train_batch_size", "gradient_accumulation_steps", "max_length", "max_completion_length"),
-    *("preference_loss", "label_smoothing", "beta", "loss_type", "kl_coef", "num_ppo_epochs", "num_iterations"),
-    *("gamma", "lam", "cliprange", "vf_coef", "temperature", "top_p"),
-)
-
-
-def run_settings(settings: Mapping[str, Any], reads: Iterable[str | None]) -> dict[str, Any]:
-    """What decides the outcome of a run, as its checkpoints keep it: settings, and fingerprints of what was read."""
-    deciding = {name: settings[name] for name in _DECIDING if name in settings}
-    read = {str(source): _content(Path(str(source))) for source in reads if source}
-    return {"settings": json.loads(json.dumps(deciding, default=str)), "read": read}
-
-
-def _content(source: Path) -> str:
-    """The fingerprint of a source's rows or weights: a dataset that was built again from the same is the same."""
-    return fingerprint(next(iter(rows_of(source)), source))
-
-
-def check_same_run(checkpoint: str | Path, now: Mapping[str, Any]) -> None:
-    """Refuses to go on from a checkpoint with other settings or other data than its run had.
-
-    Args:
-        checkpoint: its folder; of one without run.json (an earlier version's) nothing is known.
-        now: `run_settings` of this run.
-
-    Raises:
-        ValueError: names the first setting, or the source, that differs.
-    """
-    try:
-        then = json.loads((Path(checkpoint) / RUN_FILE).read_text(encoding="utf-8"))
-        settings, read = dict(then["settings"]), dict(then["read"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    says = "expected the same run, or an output_dir of its own and no --resume_from_checkpoint."
-    for name, value in now["settings"].items():
-        if name in settings and settings[name] != value:
-            raise ValueError(f"{checkpoint} is of a run with {name} {settings[name]}; here it is {value}; {says}")
-    for source, content in now["read"].items():
-        if source in read and read[source] != content:
-            raise ValueError(f"{source} was written anew since {checkpoint} was saved; {says}")

@@ -1,0 +1,95 @@
+"""Whose a checkpoint is: a run goes on from one with the settings and the data that it was saved with.
+
+Everything decides what is trained but for the settings of `MAY_DIFFER`. A setting that a later version adds decides
+too, and a checkpoint that was saved before there was one is not asked about it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from rlaif.errors.words import shown
+from rlaif.files.manifest import rows_of
+from rlaif.files.sources import fingerprint
+
+__all__ = ["MAY_DIFFER", "RUN_FILE", "check_same_run", "decides", "run_settings"]
+
+RUN_FILE = "run.json"  # in every checkpoint
+
+# Patterns of the settings that may be others when a run goes on.
+MAY_DIFFER = {
+    "output": ("output_dir", "push_to_hub", "hub_*"),
+    "resuming": ("resume_from_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint"),
+    "saving": ("save_*", "enable_jit_checkpoint"),
+    "logging": (
+        *("logging_*", "log_*", "report_to", "run_name", "project", "trackio_*", "disable_tqdm"),
+        *("num_completions_to_print", "include_num_input_tokens_seen", "skip_memory_metrics"),
+    ),
+    "evaluation cadence": ("eval_*", "do_eval", "do_train", "do_predict", "per_device_eval_batch_size"),
+    "length of the run": ("max_steps", "num_train_epochs"),
+    # Rows that were read when the checkpoint was saved are read the same way in either case.
+    "bad rows": ("on_bad_row",),
+    "the machine": (
+        *("local_rank", "ddp_timeout", "dataloader_num_workers", "dataloader_pin_memory", "torch_empty_cache_steps"),
+        *("dataloader_persistent_workers", "dataloader_prefetch_factor"),
+        *("vllm_server_*", "vllm_group_port", "vllm_gpu_memory_utilization"),
+    ),
+}
+
+
+def decides(setting: str) -> bool:
+    """Whether a run with another value of a setting is another run."""
+    return not any(fnmatchcase(setting, pattern) for patterns in MAY_DIFFER.values() for pattern in patterns)
+
+
+def run_settings(program: str, settings: Mapping[str, Any], reads: Iterable[str | None]) -> dict[str, Any]:
+    """What makes a run that run, as its checkpoints keep it: the program, settings, fingerprints of what was read.
+
+    Args:
+        program: as its manifest says it.
+        settings: all of them.
+        reads: datasets and models; the judges' files that `rewards` names are added.
+    """
+    deciding = {name: value for name, value in sorted(settings.items()) if decides(name)}
+    named = (word.partition("=")[2] for word in settings.get("rewards") or ())
+    sources = [*reads, *(path for path in named if os.path.isfile(path))]
+    read = {str(source): _content(Path(str(source))) for source in sources if source}
+    plain = json.loads(json.dumps({"settings": deciding, "read": read}, default=str))
+    return {"program": program, **plain}
+
+
+def _content(source: Path) -> str:
+    """The fingerprint of a source's rows or weights: a dataset that was built again from the same is the same."""
+    return fingerprint(next(iter(rows_of(source)), source))
+
+
+def check_same_run(checkpoint: str | Path, now: Mapping[str, Any]) -> None:
+    """Refuses to go on from a checkpoint of another program, with other settings or with other data.
+
+    Args:
+        checkpoint: its folder; of one without run.json (an earlier version's) nothing is known.
+        now: `run_settings` of this run.
+
+    Raises:
+        ValueError: names the first setting, or the source, that differs.
+    """
+    try:
+        then = json.loads((Path(checkpoint) / RUN_FILE).read_text(encoding="utf-8"))
+        settings, read = dict(then["settings"]), dict(then["read"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    says = "expected the same run, or an output_dir of its own and no --resume_from_checkpoint."
+    if (program := then.get("program", now["program"])) != now["program"]:
+        raise ValueError(f"{checkpoint} was saved by {program}, not by {now['program']}; {says}")
+    for name, value in now["settings"].items():
+        if name in settings and settings[name] != value:
+            was, here = shown(settings[name]), shown(value)
+            raise ValueError(f"{checkpoint} is of a run with {name} {was}; here it is {here}; {says}")
+    for source, content in now["read"].items():
+        if source in read and read[source] != content:
+            raise ValueError(f"{source} was written anew since {checkpoint} was saved; {says}")
