@@ -35,7 +35,7 @@ PROMPT = st.one_of(
         st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": TEXT}),
         min_size=1,
         max_size=4,
-    ),
+    ).filter(lambda messages: any(message["content"].strip() for message in messages)),
 )
 PAIRS = st.builds(
     Pair,
