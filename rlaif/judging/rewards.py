@@ -207,7 +207,8 @@ def rendering_assumed(reward: Any) -> str | None:
 def too_long_to_score(reward: Any, prompts: Sequence[Prompt], response_tokens: int) -> str | None:
     """The line that says for how many prompts a response may be too long for a reward model; None where for none.
 
-    It warns of prompts that the model's chat template refuses; where it refuses all of them, that is a ValueError.
+    It warns of prompts that the model's chat template refuses, or of which it leaves out a turn; where those are all of
+    them, that is a ValueError.
     """
     if not isinstance(reward, RewardModelReward):
         return None
@@ -216,6 +217,7 @@ def too_long_to_score(reward: Any, prompts: Sequence[Prompt], response_tokens: i
     count, refused = 0, []
     for prompt in prompts:
         try:
+            model.rendering.check_turns(model.tokenizer, prompt, answered=True)
             count += len(model.rendering.encode_prompt(model.tokenizer, prompt)) > room
         except Unrenderable as error:
             refused.append(str(error))

@@ -224,12 +224,31 @@ class Rendering:
         """A prompt as text, for tokenizers without a chat template: contents one under the other."""
         return prompt if isinstance(prompt, str) else "\n".join(m["content"] for m in prompt)
 
-    def left_out(self, tokenizer: Any, prompt: Prompt) -> list[str]:
-        """The roles of a prompt's turns that the chat template leaves out without a word: ["system"], say."""
+    def left_out(self, tokenizer: Any, prompt: Prompt, answered: bool = False) -> list[str]:
+        """The roles of a prompt's turns that the chat template leaves out without a word: ["system"], say.
+
+        An empty turn is not missed. `answered`: of the prompt with a response, as `encode` gives it; a response that is
+        left out counts as "assistant".
+        """
         if self.kind not in ("chat", "template"):
             return []
-        roles = [message["role"] for message in as_messages(prompt)]
-        return [roles[at] for at in left_out(tokenizer, roles)]
+        messages = as_messages(prompt)
+        roles = [message["role"] for message in messages]
+        if answered:
+            way: Literal["turn", "whole"] = "turn" if self.kind == "chat" else "whole"
+            missing = left_out(tokenizer, [*roles, "assistant"], way)
+        else:
+            missing = left_out(tokenizer, roles)
+        return [
+            "assistant" if at == len(roles) else roles[at]
+            for at in missing
+            if at == len(roles) or messages[at]["content"].strip()
+        ]
+
+    def check_turns(self, tokenizer: Any, prompt: Prompt, answered: bool = False) -> None:
+        """An `Unrenderable` where the chat template leaves out a turn (see `left_out`): it would not be read."""
+        if roles := self.left_out(tokenizer, prompt, answered):
+            raise Unrenderable(f"the chat template leaves out the {' and the '.join(dict.fromkeys(roles))} turn")
 
 
 def _sha(text: str) -> str:

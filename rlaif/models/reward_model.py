@@ -247,7 +247,7 @@ class RewardModel:
         self, prompts: Sequence[Prompt], responses: Sequence[str], *, tokens: int = 16384, progress: bool = False
     ) -> NDArray[np.float64]:
         """The raw score of each response to its prompt: (N,), NaN where prompt and response exceed `max_length`, and
-        where the chat template refuses them (`refused`).
+        where the chat template refuses them or leaves out a turn (`refused`).
 
         A conversation that is there several times is scored once (`distinct` counts them), so that equal ones have
         equal scores. Deterministic: batches follow from the lengths alone, so equal calls give equal bits. (A response
@@ -318,6 +318,7 @@ class RewardModel:
         encoded, self.refused = [], {}
         for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
             try:
+                self.rendering.check_turns(self.tokenizer, prompt, answered=True)
                 encoded.append(self.rendering.encode(self.tokenizer, prompt, response))
             except Unrenderable as error:
                 encoded.append(Encoded([], []))

@@ -65,13 +65,8 @@ class Tokenized:
 
 def encode(rendering: Rendering, tokenizer: Any, prompt: Prompt, response: str, stops: Collection[int] = ()) -> Encoded:
     """`Rendering.encode`, and an `Unrenderable` where the chat template leaves out a turn: it would not be learned."""
-    _check_turns(rendering, tokenizer, prompt)
+    rendering.check_turns(tokenizer, prompt, answered=True)
     return rendering.encode(tokenizer, prompt, response, stops)
-
-
-def _check_turns(rendering: Rendering, tokenizer: Any, prompt: Prompt) -> None:
-    if roles := rendering.left_out(tokenizer, prompt):
-        raise Unrenderable(f"the chat template leaves out the {' and the '.join(dict.fromkeys(roles))} turn")
 
 
 def reward_pairs(preferences: Any, tokenizer: Any, rendering: Rendering, max_length: int) -> Tokenized:
@@ -183,7 +178,7 @@ def policy_prompts(
             if where in bad:
                 continue
         try:
-            _check_turns(rendering, tokenizer, row["prompt"])
+            rendering.check_turns(tokenizer, row["prompt"])
             length = len(rendering.encode_prompt(tokenizer, row["prompt"]))
         except Unrenderable as error:
             refused.append(Refused(where, str(error)))
