@@ -57,9 +57,12 @@ def main() -> None:
     training.quiet_libraries()
     from rlaif.files.manifest import write_manifest
     from rlaif.files.ownership import claim_file
+    from rlaif.models.parallel import is_main
 
     # ---- parse
     (settings,) = config.parse(ScoreConfig, description=__doc__)
+    if not is_main():
+        return  # of a launcher's processes one does it all
     reads, output = [settings.input, settings.reward_model], Path(settings.output)
     with claim_file(output, "reward_models/score.py", reads):
         report = score(settings)

@@ -11,6 +11,7 @@ from typing import Any
 from rlaif import __version__
 from rlaif.config import UsageError, parse, run
 from rlaif.files.manifest import elapsed
+from rlaif.models.parallel import is_main
 
 __all__ = ["main"]
 
@@ -27,7 +28,8 @@ learning from AI feedback: a judge's probability z, carried from annotation to t
   publish    a dataset, reward model or policy to the Hub, checked, with a card made from the run
 
 `rlaif <command> --help` lists its settings. Reward models and policies are trained by the programs in reward_models/
-and recipes/. Under `accelerate launch -m rlaif <command>` the work is split over the processes.
+and recipes/. Under `accelerate launch -m rlaif <command>` the work of sample, judge and evaluate is split over the
+processes; the other commands' is done by the first.
 """
 
 
@@ -117,6 +119,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "evaluate": _evaluate,
     "publish": _publish,
 }
+_SPLIT = ("sample", "judge", "evaluate")  # over a launcher's processes
 
 
 def main() -> None:
@@ -131,6 +134,8 @@ def _command() -> None:
     elif arguments[0] == "--version":
         print(__version__)
     elif arguments[0] in COMMANDS:
+        if arguments[0] not in _SPLIT and not is_main():
+            return
         COMMANDS[arguments[0]](arguments[1:])
     else:
         close = difflib.get_close_matches(arguments[0], COMMANDS, n=1)

@@ -65,3 +65,13 @@ def test_a_folder_that_may_not_be_written_is_named(
     words = tuple({"out": "locked/out", "out.jsonl": "locked/out.jsonl"}.get(word, word) for word in RIGHT[command])
     with bound_by_modes():
         refused_here(Bad(command, words, "locked"), tmp_path, world, capfd)
+
+
+@pytest.mark.parametrize("command", ["sandbox", "build", "convert", "publish", "reward_models/score.py"])
+def test_of_a_launchers_processes_the_first_does_what_is_not_split(
+    command: str, world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where each did it all, the second wrote into the folder that the first had refused."""
+    assert run_here(Bad(command, RIGHT[command], "").argv(world), tmp_path, RANK="1", WORLD_SIZE="2") == 0
+    assert capfd.readouterr() == ("", "")
+    assert not snapshot(tmp_path)

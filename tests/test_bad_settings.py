@@ -84,11 +84,11 @@ BAD: dict[str, Bad] = {
     "a blank label": labels("['  ', B]", r"neither empty"),
     "a label of two lines": labels('["A\\nis better", B]', r"the label 'A\\nis better'; expected a word .*on one line"),
     "a label of a paragraph": labels(f"['{'long ' * 40}', B]", r"the label .*; expected a word or a few, on one line"),
-    "three labels": labels("[A, B, C]", r"has labels \['A', 'B', 'C'\]; expected a list of two"),
+    "three labels": labels("[A, B, C]", r'has labels \["A", "B", "C"\]; expected a list of two'),
     "one label": labels("[A]", r"expected a list of two"),
     "labels as text": labels("'A, B'", r"has labels 'A, B'; expected a list of two"),
-    "labels as a mapping": labels("{first: A, second: B}", r"has labels \{'first'.*; expected a list of two"),
-    "labels left open": labels("", r"has labels None; expected a list of two"),
+    "labels as a mapping": labels("{first: A, second: B}", r'has labels \{"first": "A".*; expected a list of two'),
+    "labels left open": labels("", r"has labels null; expected a list of two"),
     # The rest of a template.
     "no placeholders": template("user: Which is better?\n", rf"holds the placeholders none; {PLACES}"),
     "a placeholder missing": template("user: '{prompt} {first}'\n", rf"holds the placeholders first, prompt; {PLACES}"),
@@ -100,11 +100,11 @@ BAD: dict[str, Bad] = {
     "user is a list": template("user: ['{prompt}', '{first}', '{second}']\n", r"must hold `user`.*; got user: \["),
     "user is a number": template("user: 5\n", r"must hold `user`"),
     "system is a list": template(
-        f"{USER}system: [be, fair]\n", r"has the system \['be', 'fair'\], which YAML reads as"
+        f"{USER}system: [be, fair]\n", r'has the system \["be", "fair"\], which YAML reads as'
     ),
     "system is a number": template(f"{USER}system: 5\n", r"the system 5, which YAML reads as a number; .*quote it"),
-    "system is yes": template(f"{USER}system: yes\n", r"has the system True, which YAML reads as true or false"),
-    "system is a mapping": template(f"{USER}system: {{a: b}}\n", r"the system \{'a': 'b'\}, which YAML reads as a map"),
+    "system is yes": template(f"{USER}system: yes\n", r"has the system true, which YAML reads as true or false"),
+    "system is a mapping": template(f"{USER}system: {{a: b}}\n", r'the system \{"a": "b"\}, which YAML reads as a map'),
     "an unknown key of a template": template(f"{USER}sytem: Be fair.\n", r"must hold `user` and may hold .*; got `syt"),
     "a rating's template": template("user: '{prompt} {response}'\n", PLACES),
     "a template with a tab": template(

@@ -668,6 +668,8 @@ class StandIn(VLLMGeneration):
 
 def test_vllm_gets_the_policy_without_its_critic(tmp_path, monkeypatch):
     monkeypatch.setattr("trl.trainer.grpo_trainer.VLLMGeneration", StandIn)
+    (tmp_path / "vllm.py").touch()  # there is such a package, of which nothing is used
+    monkeypatch.syspath_prepend(tmp_path)
     settings = {"max_steps": 2, "per_device_train_batch_size": 8, "max_completion_length": 3, "critic": "head"}
     trainer, _ = make(tmp_path, number, use_vllm=True, vllm_mode="colocate", learning_rate=1e-2, **settings)
     trainer.train()
