@@ -149,6 +149,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.files.sources import write_json, write_jsonl
     from rlaif.judging.rewards import check_rewards, load_rewards, rendering_assumed
     from rlaif.judging.sampling import Sampling, complete, local_policy
+    from rlaif.judging.unscorable import say_unscorable_by
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
@@ -189,6 +190,8 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     trusted = model_config.trust_remote_code
     named = check_rewards(data_config.rewards, rows.column_names, trusted)
     watched = check_rewards(data_config.watch, rows.column_names, trusted) if data_config.watch else []
+    models = {spec.name: spec.value for spec in [*named, *watched] if spec.kind == "reward_model"}
+    say_unscorable_by(models, prompts, trusted)
     policy = local_policy(
         model_config.model,
         batch_tokens=data_config.batch_tokens,

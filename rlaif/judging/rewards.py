@@ -45,8 +45,8 @@ from rlaif.judging.prompts import BaseTemplate, prompt_text
 from rlaif.judging.rating import RatingMethod, Ratings, rate_here
 from rlaif.judging.settings import load_judge, load_rater
 from rlaif.judging.trouble import trouble
+from rlaif.judging.unscorable import say_unscorable
 from rlaif.models.base import served_by
-from rlaif.models.rendering import Unrenderable
 from rlaif.models.reward_model import RewardModel, RewardModelCard
 from rlaif.records import Pair, Prompt, Response, last_user_text
 
@@ -207,25 +207,19 @@ def rendering_assumed(reward: Any) -> str | None:
 def too_long_to_score(reward: Any, prompts: Sequence[Prompt], response_tokens: int) -> str | None:
     """The line that says for how many prompts a response may be too long for a reward model; None where for none.
 
-    It warns of prompts that the model's chat template refuses, or of which it leaves out a turn; where those are all of
-    them, that is a ValueError.
+    It warns of prompts that cannot be scored (see `say_unscorable`).
     """
     if not isinstance(reward, RewardModelReward):
         return None
     model = reward.model
     room = model.card.max_length - response_tokens
-    count, refused = 0, []
-    for prompt in prompts:
-        try:
-            model.rendering.check_turns(model.tokenizer, prompt, answered=True)
-            count += len(model.rendering.encode_prompt(model.tokenizer, prompt)) > room
-        except Unrenderable as error:
-            refused.append(str(error))
-    if refused:
-        what = f"{len(refused)} of {len(prompts)} prompts cannot be scored by {reward.__name__}: {refused[0]}"
-        if len(refused) == len(prompts):
-            raise ValueError(f"{what}. Change the prompts, or use another reward model.")
-        warn(f"{what}; their responses are left out of the learning (`unscored`)")
+    then = "are left out of the learning (`unscored`)"
+    refused = say_unscorable(reward.__name__, model.tokenizer, model.rendering, prompts, then)
+    count = sum(
+        len(model.rendering.encode_prompt(model.tokenizer, prompt)) > room
+        for at, prompt in enumerate(prompts)
+        if at not in refused
+    )
     if not count:
         return None
     return (
