@@ -41,6 +41,7 @@ from rlaif.files.swap import put_in_place, staging
 from rlaif.judging.pairwise import Pairwise, judge_pairs
 from rlaif.judging.sampling import Completion, Sampling, complete, local_policy
 from rlaif.judging.settings import JudgeConfig, JudgeSettings, judge_settings, load_judge
+from rlaif.judging.unscorable import say_unscorable_by
 from rlaif.models.base import served_by
 from rlaif.models.parallel import is_main, process_count, process_index, wait_for_everyone
 from rlaif.models.rendering import Encoded, Rendering, Unrenderable
@@ -274,11 +275,14 @@ class _Plan:
         tokenizers = {
             path: _load_tokenizer(path, bool(config.trust_remote_code)) for path in {*policies.values(), reference_path}
         }
-        settings = judge_settings(config) if _has_judge(config) else None
+        settings = _judge_settings(config) if _has_judge(config) else None
         judge = load_judge(settings) if settings else None
         if judge:
             judge.check()
         distinct = distinct_prompts(read_prompt_rows(config.prompts, config.split, config.config_name, bad))
+        prompts = [row["prompt"] for row in distinct.rows[: config.limit]]
+        if config.reward_model:
+            say_unscorable_by({"the reward model": config.reward_model}, prompts, bool(config.trust_remote_code))
         return cls(
             config=config,
             output=config.output,
@@ -286,7 +290,7 @@ class _Plan:
             tokenizers=tokenizers,
             reference=reference,
             reference_path=reference_path,
-            prompts=[row["prompt"] for row in distinct.rows[: config.limit]],
+            prompts=prompts,
             gold=gold,
             judgments=judgments,
             judge_settings=settings,
@@ -315,7 +319,7 @@ def _check_numbers(config: EvaluateConfig) -> None:
     if config.limit is not None and config.limit < 1:
         raise UsageError(f"limit is {config.limit}; expected at least 1 prompt.")
     if _has_judge(config):
-        judge_settings(config)  # a judge that cannot be is known before a tokenizer is loaded
+        _judge_settings(config)  # a judge that cannot be is known before a tokenizer is loaded
         if len(config.policies) == 1:
             raise UsageError(
                 "a judge compares policies with the first one, and there is only one; add another or no judge."
@@ -326,6 +330,12 @@ def _check_numbers(config: EvaluateConfig) -> None:
 
 def _has_judge(config: EvaluateConfig) -> bool:
     return config.judge is not None or config.judge_model is not None
+
+
+def _judge_settings(config: EvaluateConfig) -> JudgeSettings:
+    """The judge's. `trust_remote_code` is of the policies too: a judge that is no local model is not told of it."""
+    settings = judge_settings(dataclasses.replace(config, trust_remote_code=None))
+    return judge_settings(config) if settings.model.kind == "local" else settings
 
 
 def _seconds(name: str, folder: str) -> float:
@@ -590,6 +600,15 @@ def _reward_model_report(plan: _Plan, reward_model: RewardModel) -> dict[str, An
         truths = [label_value(label) for label in rows["label"]]
     labelled = any(truth is not None for truth in truths)
     scores = reward_model.score([*prompts, *prompts], [*chosen, *rejected])
+    if refused := {at % len(prompts): why for at, why in reversed(reward_model.refused.items())}:
+        first = min(refused)
+        what = (
+            f"{len(refused)} of {len(prompts)} rows of {plan.config.preferences} cannot be scored; the first, row "
+            f"{first + 1}: {refused[first]}"
+        )
+        if len(refused) == len(prompts):
+            raise ValueError(f"{what}. Change the rows, or use another reward model.")
+        warn(f"{what}; they are left out (`unscored`)")
     return {
         "path": plan.config.reward_model,
         "preferences": plan.config.preferences,

@@ -287,7 +287,7 @@ _TOLD = ("extra_body", "chat_template_kwargs", "reasoning_effort")
 _TOP = ("template", "orders", "samples", "combine", "temperature", "max_tokens")
 # Which kinds use a setting; what is not here all of them do.
 _USERS = {
-    **dict.fromkeys(("revision", "dtype", "load_in_4bit", "device_map", "tokens"), ("local",)),
+    **dict.fromkeys(("revision", "dtype", "load_in_4bit", "device_map", "tokens", "trust_remote_code"), ("local",)),
     **dict.fromkeys(("base_url", "api_key_env", "max_retries", "timeout", "patience"), ("api",)),
     **dict.fromkeys(("served_as", "concurrency"), ("api", "function")),
     **dict.fromkeys(("logprobs", "extra_body", "extra_headers", "reasoning_effort"), ("api",)),
