@@ -131,11 +131,12 @@ def check_messages(value: Any, name: str) -> list[Message]:
     return [_message(message, name) for message in value]
 
 
-# Of a message and of a part of its content: what says something that its text does not.
+# Of a row, a message and a part of its content: what says something that text does not.
 BEYOND_TEXT = (
-    *("tools", "tool_calls", "function_call", "tool_call_id", "reasoning_content", "reasoning", "thinking"),
+    *("tools", "functions", "tool_calls", "function_call", "tool_call_id", "reasoning_content", "thinking"),
     *("image", "images", "image_url", "input_image", "video", "videos", "audio", "audios", "input_audio", "documents"),
 )
+_OF_A_MESSAGE = (*BEYOND_TEXT, "reasoning")  # a row's column of that name may be a judge's reasons
 
 
 def says_nothing(value: Any) -> bool:
@@ -156,7 +157,7 @@ _NOTHING = ("", "[]", "{}", "[{}]", "[null]", '[""]', "-", "n/a", "na", "nan", "
 def _message(message: Any, name: str) -> Message:
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
         raise ValueError(f'{name} holds {shown(message)}; expected messages like {{"role": "user", "content": "..."}}.')
-    for field_name in BEYOND_TEXT:
+    for field_name in _OF_A_MESSAGE:
         if not says_nothing(message.get(field_name)):
             raise ValueError(
                 f"{name} holds a message with {field_name}, which its text does not say; expected role and content "
@@ -186,7 +187,7 @@ def _content(content: Any, name: str) -> str:
             f"{name} holds a message whose content is {shown(content)}; expected text, or a list of text parts."
         )
     for part in content:
-        beyond = next((k for k in BEYOND_TEXT if isinstance(part, Mapping) and not says_nothing(part.get(k))), None)
+        beyond = next((k for k in _OF_A_MESSAGE if isinstance(part, Mapping) and not says_nothing(part.get(k))), None)
         if beyond or not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
             found = beyond or (part.get("type") if isinstance(part, Mapping) else None)
             what = found if isinstance(found, str) else shown(part)

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from support import write_rows
 
 from rlaif.files.bad_rows import BadRows
-from rlaif.files.conversations import BEYOND_TEXT, other_columns, prompt_columns, prompt_of, responses_of, sides_of
+from rlaif.files.conversations import other_columns, prompt_columns, prompt_of, responses_of, sides_of
 from rlaif.files.demonstrations import demonstrations_of, load_demonstrations
 from rlaif.files.pairs import judgment_of, pair_of
 from rlaif.files.preferences import load_preferences
 from rlaif.files.sources import read_judgments, read_pairs, read_prompt_rows, read_prompts
-from rlaif.records import Message
+from rlaif.records import BEYOND_TEXT, Message
 
 
 def said(role: str, content: str) -> Message:

@@ -27,10 +27,9 @@ from typing import Any
 
 from rlaif.errors.words import shown
 from rlaif.files.turns_in_text import check_no_turns_in_text
-from rlaif.records import Message, Prompt, check_messages, check_prompt, check_text, says_nothing
+from rlaif.records import BEYOND_TEXT, Message, Prompt, check_messages, check_prompt, check_text, says_nothing
 
 __all__ = [
-    "BEYOND_TEXT",
     "SYSTEM",
     "TURNS",
     "check_meaning",
@@ -51,11 +50,6 @@ __all__ = [
 
 SYSTEM = ("system", "system_prompt", "system_message")
 TURNS = ("messages", "conversations", "conversation")
-# Columns that say something of a row that text cannot carry.
-BEYOND_TEXT = (
-    *("tools", "functions", "tool_calls", "function_call", "documents"),
-    *("image", "images", "video", "videos", "audio", "audios"),
-)
 _SPEAKERS = {"human": "user", "user": "user", "system": "system"}
 _SPEAKERS |= dict.fromkeys(("gpt", "chatgpt", "bing", "bard", "model", "assistant"), "assistant")
 
