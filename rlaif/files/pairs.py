@@ -17,7 +17,7 @@ from rlaif.errors.words import shown
 from rlaif.files.conversations import other_columns, sides_of
 from rlaif.records import Judgment, Pair
 
-__all__ = ["SIDES", "carried", "given_back", "is_judged", "joined", "judgment_of", "pair_of"]
+__all__ = ["SIDES", "carried", "given_back", "identity_of", "is_judged", "joined", "judgment_of", "pair_of", "whole"]
 
 SIDES = ("response_a", "response_b")
 _PAIRS = frozenset(f.name for f in dataclasses.fields(Pair) if f.name != "extra")
@@ -83,6 +83,8 @@ def judgment_of(row: Mapping[str, Any]) -> Judgment:
     """
     other = {name: value for name, value in other_columns(row, SIDES).items() if name not in _PAIRS}
     own = {name: other.pop(name) for name in _JUDGMENTS if name in other}
+    for name in _COUNTS:
+        own |= {name: whole(own[name])} if name in own else {}
     for name, value in own.items():
         if (expected := _expected(name, value)) is not None:
             raise ValueError(
@@ -118,7 +120,7 @@ def _pair(row: Mapping[str, Any], extra: Mapping[str, Any]) -> Pair:
         prompt=prompt,
         response_a=first,
         response_b=second,
-        id=_identity(row.get("id")),
+        id=identity_of(row.get("id")),
         model_a=row.get("model_a"),
         model_b=row.get("model_b"),
         label=row.get("label"),
@@ -126,9 +128,16 @@ def _pair(row: Mapping[str, Any], extra: Mapping[str, Any]) -> Pair:
     )
 
 
-def _identity(value: Any) -> str:
+def identity_of(value: Any) -> str:
+    """The id in a row's column, "" for none; a ValueError where it is no text and no whole number."""
+    value = whole(value)
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"id is {shown(value)}; expected text, a whole number or null.")
     return str(value)
+
+
+def whole(value: Any) -> Any:
+    """A whole number that is written with a point, as data frames write it where others of the column are missing."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value

@@ -40,12 +40,12 @@ def _words(chosen: str) -> list[str]:
 
 def plain_scores(names: Iterable[str]) -> list[tuple[str, str]]:
     """The columns of scores of both that are called so and nothing more."""
-    return [two for two in twins(names) if len(_words(two[0])) == 1 and _words(two[0])[0] in _SCORES]
+    return [two for two in score_columns(names) if len(_words(two[0])) == 1]
 
 
 def score_columns(names: Iterable[str]) -> list[tuple[str, str]]:
     """All columns of scores of both, those with longer names too."""
-    return [two for two in twins(names) if _words(two[0])[-1] in _SCORES]
+    return [two for two in twins(names) if {*_words(two[0])[-1:]} & {*_SCORES}]
 
 
 def is_tie(row: Mapping[str, Any]) -> bool:

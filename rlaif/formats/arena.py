@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
 from rlaif.files.conversations import conversation, turns_of, with_answer
-from rlaif.files.pairs import carried, given_back
-from rlaif.formats.base import Format, LeftOut, Row, Tally, beside, judged, of_each, rest, said, side
+from rlaif.files.pairs import carried, given_back, whole
+from rlaif.formats.base import Format, LeftOut, Row, Tally, beside, judged, of_each, said, side
+from rlaif.formats.carrying import rest
 from rlaif.formats.texts import from_json_list
 from rlaif.records import Judgment, Message, Prompt
 
@@ -52,6 +53,8 @@ class _Battle(Format):
         models = (row.get("model_a"), row.get("model_b"))
         people = self.is_people(row)
         judge = None if people else row["judge"]
+        if isinstance(judge, list) and all(isinstance(name, str) for name in judge):
+            judge = ", ".join(judge)  # MT-bench writes the judge and its template
         return judged(prompt, sides, self.verdict_of(row), extra, people=people, judge=judge, models=models)
 
     def is_people(self, row: Row) -> bool:
@@ -204,7 +207,11 @@ class Arena(_Battle):
         known = all(map(_are_turns, later))
         for name, text, turns in zip(self._SIDES, (pair.response_a, pair.response_b), later, strict=True):
             own[name] = [*with_answer(pair.prompt, text), *(turns if known else [])]
-        yield rest(judgment, own | self.beyond(judgment), used=_LATER if known else ())
+        yield rest(judgment, own | self.beyond(judgment), used=_LATER if known else (), back=self.judges(judgment))
+
+    def judges(self, judgment: Judgment) -> tuple[str, ...]:
+        """The column of the person who judged, where the verdict is still that one."""
+        return ("judge",) if judgment.judge == "label" else ()
 
     def beyond(self, judgment: Judgment) -> dict[str, Any]:
         """Further columns of the format."""
@@ -233,7 +240,7 @@ class MTBench(Arena):
         return judge is None or re.fullmatch(r"(expert|author|human)(_\d+)?", str(judge)) is not None
 
     def talk(self, row: Row, name: str) -> tuple[list[Message], str, list[Message]]:
-        turns, turn = turns_of(row[name], name), row["turn"]
+        turns, turn = turns_of(row[name], name), whole(row["turn"])
         answers = [at for at, one in enumerate(turns) if one["role"] == "assistant" and at]
         if isinstance(turn, bool) or not isinstance(turn, int) or not 1 <= turn <= len(answers):
             raise ValueError(

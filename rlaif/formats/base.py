@@ -19,7 +19,7 @@ from rlaif.files.conversations import (
     prompt_of,
     with_system,
 )
-from rlaif.files.pairs import carried, given_back, joined
+from rlaif.files.pairs import carried, joined
 from rlaif.files.scores import finite_number
 from rlaif.files.sources import OneKind, require
 from rlaif.records import Judgment, Label, Pair, Prompt, check_prompt, check_text
@@ -40,7 +40,6 @@ __all__ = [
     "number",
     "of_each",
     "preferred",
-    "rest",
     "said",
     "side",
     "texts_of",
@@ -48,8 +47,6 @@ __all__ = [
 ]
 
 Row = Mapping[str, Any]
-# Columns of a source that are called like these would be taken for a judgment's own.
-_OURS = {f.name for f in (*dataclasses.fields(Pair), *dataclasses.fields(Judgment))}
 
 
 class LeftOut(Exception):  # noqa: N818 - not an error: it is counted
@@ -182,12 +179,6 @@ def beside(row: Row, used: Iterable[str]) -> dict[str, Any]:
     """The columns of a source that are not `used`, by names that are not ours; a system turn is in the prompt."""
     left = {*used, *SYSTEM}
     return carried({k: v for k, v in row.items() if k not in left})
-
-
-def rest(judgment: Judgment, own: dict[str, Any], used: Iterable[str] = ()) -> dict[str, Any]:
-    """A format's `own` columns, then what else the judgment's source said, by the source's names."""
-    kept = given_back({k: v for k, v in judgment.pair.extra.items() if k not in {*used}}, _OURS)
-    return joined(own, {k: v for k, v in kept.items() if k not in own or v not in (None, own[k])})
 
 
 def preferred(judgment: Judgment) -> Judgment:

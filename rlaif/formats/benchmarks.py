@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
 from rlaif.files.pairs import joined
-from rlaif.formats.base import Format, LeftOut, Row, Tally, beside, fields_of, judged, number, preferred, rest, texts_of
+from rlaif.formats.base import Format, LeftOut, Row, Tally, beside, fields_of, judged, number, preferred, texts_of
+from rlaif.formats.carrying import rest
 from rlaif.formats.chosen import Chosen
 from rlaif.formats.sided import Labelled
 from rlaif.formats.texts import one_text

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from rlaif.files.conversations import check_meaning, conversation, messages
-from rlaif.formats.base import LeftOut, Row, preferred, rest
+from rlaif.formats.base import LeftOut, Row, preferred
+from rlaif.formats.carrying import rest
 from rlaif.formats.chosen import Chosen, conversations_of
 from rlaif.formats.texts import from_transcript, to_transcript
 from rlaif.records import Judgment, Message

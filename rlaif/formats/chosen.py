@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
 from rlaif.files.conversations import other_columns, sides_of, with_answer
-from rlaif.files.pairs import joined
+from rlaif.files.pairs import identity_of, joined
 from rlaif.files.preferences import preference_row
 from rlaif.files.scores import finite_number
-from rlaif.formats.base import Format, Row, Tally, beside, by_scores, judged, preferred, rest, said
+from rlaif.formats.base import Format, Row, Tally, beside, by_scores, judged, preferred, said
+from rlaif.formats.carrying import rest, source_order
 from rlaif.formats.texts import opening
 from rlaif.records import Judgment, Label, Pair, Preference, Prompt, check_probability
 
@@ -82,9 +84,11 @@ def conversations_of(better: Judgment) -> dict[str, Any]:
     }
 
 
-def _scores(better: Judgment, first: str, second: str) -> dict[str, Any]:
+def _scores(judgment: Judgment, first: str, second: str) -> dict[str, Any]:
     """The source's scores of both responses, or nulls where they say something else than the verdict."""
-    scores = said(better.pair, first, second)
+    scores = said(judgment.pair, first, second)
+    if judgment.z is not None and judgment.z < 0.5:
+        scores = scores[1], scores[0]
     one, other = map(finite_number, scores)
     if one is not None and other is not None and one <= other:
         scores = None, None
@@ -105,14 +109,6 @@ class TRL(Chosen):
 
     name = "trl"
     general = True
-
-    def check(self, row: Row) -> None:
-        super().check(row)
-        if isinstance(row.get("history"), list) and row["history"]:
-            raise ValueError(
-                f"history is {shown(row['history'])}, turns before the prompt; expected them in the prompt. Write the "
-                "prompt as messages."
-            )
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         pair = preferred(judgment).pair
@@ -151,12 +147,13 @@ class Preferences(Chosen):
             prompt=prompt,
             response_a=sides[0],
             response_b=sides[1],
-            id="" if row.get("id") is None else str(row["id"]),
+            id=identity_of(row.get("id")),
             model_a=row.get("chosen_model"),
             model_b=row.get("rejected_model"),
             label=labels[label],
             extra=extra,
         )
+        pair = replace(pair, extra=source_order(pair))
         yield Judgment(
             pair=pair,
             z=z,
@@ -199,8 +196,8 @@ class UltraFeedback(Chosen):
         sides = conversations_of(better)
         prompt = extra.get("source_prompt", opening(better.pair.prompt))
         own = {"prompt": prompt, "prompt_id": extra.get("prompt_id") or _prompt_id(str(prompt))}
-        scores = _scores(better, "score_chosen", "score_rejected")
-        yield rest(judgment, {**own, **sides, "messages": sides["chosen"], **scores}, scores)
+        scores = _scores(judgment, "score_chosen", "score_rejected")
+        yield rest(judgment, {**own, **sides, "messages": sides["chosen"], **scores}, {"source_prompt", *scores})
 
 
 class Argilla(Chosen):
@@ -250,7 +247,7 @@ class Argilla(Chosen):
         own: dict[str, Any] = {"prompt": prompt, "prompt_id": extra.get("prompt_id") or _prompt_id(prompt)}
         for side, model in (("chosen", better.pair.model_a), ("rejected", better.pair.model_b)):
             own |= {side: sides[side], f"{side}_model": model}
-        yield rest(judgment, own | _scores(better, *self._RATINGS[0]), self._RATINGS[0])
+        yield rest(judgment, own | _scores(judgment, *self._RATINGS[0]), self._RATINGS[0])
 
 
 def _found(spellings: Iterable[tuple[str, str]], row: Row) -> tuple[str, ...]:

@@ -22,11 +22,11 @@ from rlaif.formats.base import (
     compared,
     judged,
     of_each,
-    rest,
     said,
     side,
     turned,
 )
+from rlaif.formats.carrying import rest
 from rlaif.formats.sided import Sided
 from rlaif.formats.texts import from_helpsteer2, to_helpsteer2
 from rlaif.records import Judgment, Prompt

@@ -25,9 +25,9 @@ from rlaif.formats.base import (
     judged,
     of_each,
     preferred,
-    rest,
     side,
 )
+from rlaif.formats.carrying import of_one, rest
 from rlaif.formats.texts import from_transcript, to_transcript
 from rlaif.records import Judgment, Prompt, check_prompt, prompt_hash
 
@@ -195,7 +195,8 @@ class KTO(Format):
             yield judged(self.asked(one), sides, 1.0, extra)
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
-        pair = preferred(judgment).pair
+        pair, first = preferred(judgment).pair, judgment.z == preferred(judgment).z
         for text, label in ((pair.response_a, True), (pair.response_b, False)):
             completion = [{"role": "assistant", "content": text}] if isinstance(pair.prompt, list) else text
-            yield rest(judgment, {"prompt": pair.prompt, "completion": completion, "label": label})
+            own = {"prompt": pair.prompt, "completion": completion, "label": label}
+            yield joined(own, of_one(judgment, label == first))

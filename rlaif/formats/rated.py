@@ -7,7 +7,8 @@ from typing import Any
 
 from rlaif.errors.words import shown
 from rlaif.files.conversations import prompt_columns
-from rlaif.formats.base import Format, Row, Tally, agree, beside, every_two, fields_of, rest, said
+from rlaif.formats.base import Format, Row, Tally, agree, beside, every_two, fields_of, said
+from rlaif.formats.carrying import rest
 from rlaif.formats.texts import one_text
 from rlaif.records import Judgment
 

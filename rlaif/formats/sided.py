@@ -12,7 +12,8 @@ from rlaif.errors.words import shown
 from rlaif.files.conversations import sides_of
 from rlaif.files.pairs import SIDES, judgment_of, pair_of
 from rlaif.files.scores import finite_number
-from rlaif.formats.base import Format, LeftOut, Row, Tally, asked_in, beside, judged, number, rest, side
+from rlaif.formats.base import Format, LeftOut, Row, Tally, asked_in, beside, judged, number, side
+from rlaif.formats.carrying import rest
 from rlaif.formats.texts import one_text
 from rlaif.records import Judgment, Prompt, label_value
 

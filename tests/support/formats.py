@@ -243,7 +243,7 @@ ROWS: dict[str, list[Row]] = {
     "preferences": [PREFERENCE],
     "trl": [
         {"prompt": "Which?", "chosen": "right", "rejected": "wrong", "id": 3},
-        {"prompt": "Why?", "chosen": " right", "rejected": "wrong", "reason": "x"},
+        {"prompt": "Why?", "chosen": " right", "rejected": "wrong", "model_a": "x"},
     ],
     "ultrafeedback": [UF, {**UF, "score_rejected": None, "prompt": "Which? "}],
     "helpsteer2": [
