@@ -173,10 +173,25 @@ def test_a_run_that_an_earlier_version_left_unfinished_goes_on(work: Path) -> No
     with pytest.raises(ValueError, match="holds replies"):
         check_output(work / "judged", "rlaif judge")
     checkpoint = work / "run/checkpoint-10"
-    checkpoint.mkdir(parents=True)
-    check_output(work / "run", "recipes/sft.py", resuming=True)
-    with pytest.raises(ValueError, match="holds checkpoint-10"):
-        check_output(work / "run", "recipes/sft.py")
+    write_rows(checkpoint / "trainer_state.json", [{}])
+    (work / "run/checkpoint-20").mkdir()  # a kill right after it was made
+    card = (
+        "---\nlibrary_name: transformers\nmodel_name: run\ntags:\n- generated_from_trainer\n- sft\n- trl\n---\n# Run\n"
+    )
+    (work / "run/README.md").write_text(card)  # TRL wrote one beside every checkpoint
+    for saved in ("config.json", "model.safetensors", "tokenizer.json"):  # and then the run was killed at its save
+        (work / "run" / saved).write_text("{}")
+    for program in ("recipes/sft.py", "recipes/dpo.py", "recipes/ppo.py", "reward_models/bradley_terry.py"):
+        check_output(work / "run", program, resuming=True)
+        with pytest.raises(ValueError, match=r"holds README\.md"):
+            check_output(work / "run", program)
+    (work / "run/README.md").write_text("# My own\n")
+    with pytest.raises(ValueError, match=r"holds README\.md"):
+        check_output(work / "run", "recipes/sft.py", resuming=True)
+    (work / "run/README.md").unlink()
+    (checkpoint / "trainer_state.json").unlink()  # no checkpoint to go on from: it may be anybody's model
+    with pytest.raises(ValueError, match=r"holds checkpoint-10"):
+        check_output(work / "run", "recipes/sft.py", resuming=True)
 
 
 def test_the_two_that_share_a_folder_leave_each_other_alone(work: Path) -> None:

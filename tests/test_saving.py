@@ -113,21 +113,26 @@ def test_a_run_of_another_shape_leaves_nothing_that_changes_what_is_loaded(chat_
         "rlaif.json": "{}",
         "checkpoint-7/trainer_state.json": "{}",
         "checkpoint-7/optimizer.pt": "x",
-        "runs/mine.txt": "log",
-        "notes.txt": "mine",
+        "latest": "global_step7",
     }
+    # Names close to those that a loader reads, and those of another program's reports.
+    own = ("notes.txt", "README.md", "data.bin", "notes.model", "tokenizer_notes.txt", "vocab.mine", "latest.txt")
+    own += ("report.md", "checks.jsonl", "runs/mine.txt", "tokenizer-experiments/a.txt", "checkpoint-8/mine.txt")
+    left |= dict.fromkeys(own, "mine")
     for path, text in left.items():
         (used / path).parent.mkdir(exist_ok=True)
         (used / path).write_text(text)
     for name in ("full", "lora"):
         done = sft(tmp_path, chat_model, used, **shapes[name])
         assert done.returncode == 0, done.stderr
-        kept = {"notes.txt", "runs/mine.txt"}
-        assert content(used).keys() - kept == content(tmp_path / name).keys()
-        assert (used / "notes.txt").read_text() == "mine"
+        assert content(used).keys() - {*own} == content(tmp_path / name).keys()
+        assert {(used / path).read_text() for path in own} == {"mine"}
         (logits, vocabulary), (alone, of_alone) = loads(used), loads(tmp_path / name)
         assert torch.equal(logits, alone)
         assert vocabulary == of_alone
+    saving = {"save_strategy": "steps", "save_steps": 8}
+    line = refused(sft(tmp_path, chat_model, used, **saving), 1)
+    assert "which holds checkpoint-8 with mine.txt in it, no checkpoint of a run" in line
 
 
 def test_a_checkpoint_of_another_run_is_not_gone_on_from(chat_model: Path, tmp_path: Path) -> None:

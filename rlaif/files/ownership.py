@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from rlaif.files.model_files import is_checkpoint, is_generated_card, is_read_by_a_loader
 from rlaif.files.occupied import LEFT, WRITTEN_BY, occupied
 from rlaif.files.room import names_place
 from rlaif.files.sources import fingerprint, write_json
@@ -221,7 +222,16 @@ def _is_known(entry: Path, command: str, resuming: bool) -> bool:
         return True  # another command's folder, which is not touched
     if command in _STORING and entry.is_dir() and entry.name in ("replies", *_OF_OLDER_STORES):
         return _is_store(entry)
-    return resuming and entry.is_dir() and (entry.name.startswith("checkpoint-") or entry.name in ("runs", "tokenized"))
+    return resuming and _is_of_an_older_run(entry)
+
+
+def _is_of_an_older_run(entry: Path) -> bool:
+    """Whether a killed run of a version without marks left this beside its checkpoints, one of them whole."""
+    if not any(entry.parent.glob("checkpoint-*/trainer_state.json")):
+        return False
+    if entry.is_dir() and entry.name in ("runs", "tokenized"):
+        return True
+    return is_checkpoint(entry) or is_generated_card(entry) or is_read_by_a_loader(entry)
 
 
 def _is_store(folder: Path) -> bool:

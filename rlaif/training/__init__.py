@@ -45,17 +45,20 @@ def output_folder(
     from rlaif.files.ownership import claim
     from rlaif.models.parallel import is_main, process_count, wait_for_everyone
     from rlaif.training.same_run import check_same_run, run_settings
-    from rlaif.training.saving import mend
+    from rlaif.training.saving import check_checkpoints, mend
 
     sources = list(dict.fromkeys(source for source in reads if source))
     wanted = args.resume_from_checkpoint
     resuming = wanted is not None and wanted.lower() not in {"", "false", "none"}
+    saves = getattr(args.save_strategy, "value", args.save_strategy) != "no"
+    if saves or resuming:
+        check_checkpoints(args.output_dir)
     with claim(args.output_dir, command, sources, setting="output_dir", resuming=resuming):
         if is_main():
             mend(args.output_dir)
         wait_for_everyone()
         start = resume_point(wanted, args.output_dir)
-        if start or getattr(args.save_strategy, "value", args.save_strategy) != "no":
+        if start or saves:
             processes = {"processes": process_count()}
             args.run_settings = run_settings(command, {**settings, **args.to_dict(), **processes}, sources)
         if start:

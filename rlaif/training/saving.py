@@ -3,26 +3,27 @@
 What a run writes stands in a hidden folder of its output until all of it is there: weights, tokenizer, report and
 manifest. Then it is moved into place, and of an earlier run's model goes what the new one does not have: an adapter's
 config beside full weights, shards beside one file, another tokenizer's added tokens would all change what is loaded.
+What neither the earlier run wrote nor a loader reads is somebody's own, and stays.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from rlaif.files.model_files import NUMBERED, is_checkpoint, is_read_by_a_loader
 from rlaif.files.room import names_place
 from rlaif.files.sources import write_json
 from rlaif.training.same_run import RUN_FILE
 
 __all__ = [
     "WholeCheckpoints",
+    "check_checkpoints",
     "checkpoints_in",
     "is_whole",
     "mend",
@@ -33,18 +34,15 @@ __all__ = [
 STAGED = ".saving"
 # Without these nothing is loaded: gone first, and put in place last.
 _ENTRIES = ("manifest.json", "adapter_config.json", "config.json")
-# What a model's folder may hold that a loader, or a reader of the run, goes by.
-_OF_A_MODEL = (
-    *_ENTRIES,
-    *("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "generation_config.json"),
-    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model"),
-    *("chat_template.*", "additional_chat_templates", "preprocessor_config.json", "processor_config.json"),
-    *("rlaif.json", "trainer_state.json", "README.md", "global_step*", "latest", "zero_to_fp32.py"),
-    *("report.json", "report.md", "checks.jsonl", "over_optimization.png", "bad_rows.jsonl"),
-)
-_CHECKPOINT = re.compile(r"checkpoint-\d+")
 _EARLIER = ".{}.earlier"
 _STALE = ".stale.json"  # in STAGED: the checkpoints of an earlier run, which go with its model
+# What a run of an earlier version wrote beside its model: its manifest has no list.
+_REPORTS = {
+    "recipes/ppo.py": ("report.json", "report.md", "checks.jsonl", "over_optimization.png", "bad_rows.jsonl"),
+    "recipes/best_of_n.py": ("report.json", "best.jsonl", "bad_rows.jsonl"),
+    **dict.fromkeys(("recipes/sft.py", "recipes/dpo.py", "reward_models/bradley_terry.py"), ("report.json",)),
+}
+_WROTE = "files"  # in a manifest: the names that a run put into its folder
 
 
 def save(trainer: Any) -> Path:
@@ -67,6 +65,7 @@ def save(trainer: Any) -> Path:
     with quiet(), names_place(trainer.args.output_dir):
         trainer.save_model(str(staged), _internal_call=True)
         if main:
+            (staged / "README.md").unlink(missing_ok=True)  # PEFT's draft of a card, in the place of a user's own
             trainer.state.save_to_json(str(staged / "trainer_state.json"))
             write_json(staged / _STALE, {"checkpoints": [path.name for path in trainer.earlier]})
     if main and not any(_weights(staged)):
@@ -88,10 +87,14 @@ def put_in_place(staged: Path, folder: str | Path) -> None:
     A kill in between leaves a folder that nothing is loaded from, not one of two models.
     """
     folder = Path(folder)
-    stale = json.loads((staged / _STALE).read_text(encoding="utf-8"))["checkpoints"]
-    (staged / _STALE).unlink()
+    stale = _object(staged / _STALE).get("checkpoints", [])
+    (staged / _STALE).unlink(missing_ok=True)
     new = {path.name for path in staged.iterdir()}
-    old = [path for path in folder.iterdir() if any(fnmatchcase(path.name, known) for known in _OF_A_MODEL)]
+    earlier = _object(folder / "manifest.json")
+    wrote = {*new, *(earlier.get(_WROTE) or _REPORTS.get(str(earlier.get("command")), ()))}
+    old = [path for path in folder.iterdir() if path.name in wrote or is_read_by_a_loader(path)]
+    if manifest := _object(staged / "manifest.json"):
+        write_json(staged / "manifest.json", {**manifest, _WROTE: sorted(new)})
     aside = staged.with_name(f"{STAGED}-earlier")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
@@ -101,6 +104,14 @@ def put_in_place(staged: Path, folder: str | Path) -> None:
         os.replace(staged / name, folder / name)
     for path in (aside, staged, *(folder / name for name in stale)):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 # Checkpoints ----------------------------------------------------------------------------------------------------------
@@ -149,10 +160,19 @@ class WholeCheckpoints:
 
 
 def checkpoints_in(folder: str | Path) -> Iterator[Path]:
-    """The checkpoints in an output folder, whole or not."""
-    for path in Path(folder).glob("checkpoint-*"):
-        if _CHECKPOINT.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
-            yield path
+    """The checkpoints in an output folder, whole or not; no folder of that name that holds something else."""
+    yield from filter(is_checkpoint, Path(folder).glob("checkpoint-*"))
+
+
+def check_checkpoints(folder: str | Path) -> None:
+    """A ValueError for a folder called like a checkpoint that holds something else: saving would replace it."""
+    for path in sorted(Path(folder).glob("checkpoint-*")):
+        if NUMBERED.fullmatch(path.name) and path.is_dir() and not path.is_symlink() and not is_checkpoint(path):
+            raise ValueError(
+                f"output_dir is {folder}, which holds {path.name} with {next(path.iterdir()).name} in it, no "
+                "checkpoint of a run; expected none of that name, since checkpoints are saved there. Move it "
+                "elsewhere. Nothing was changed."
+            )
 
 
 @contextmanager
