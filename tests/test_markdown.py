@@ -121,10 +121,18 @@ def test_text_reads_as_it_is_and_makes_no_element(place: str, value: str) -> Non
 
 
 def test_what_is_no_address_is_no_link() -> None:
-    for target in ("javascript:alert(1)", "LICENSE", "https://x.org/ onclick", "data:text/html,x"):
+    for target in ("javascript:alert(1)", "../LICENSE", ".env", "MY LICENSE", "https://x.org/ onclick", "data:x"):
         assert elements(link("licence", target)).found == ["p"]
-    assert elements(link("licence", "https://x.org/a")).found == ["p", "a href=https://x.org/a"]
+    for target in ("https://x.org/a", "LICENSE", "LICENSE-1.0.txt"):  # the last two: of files beside the page
+        assert elements(link("licence", target)).found == ["p", f"a href={target}"]
     assert [text(""), cell(" \n"), code("")] == ["*(empty)*"] * 3
+
+
+@pytest.mark.parametrize("value", ["0.01", "1e-05", "-0.5", "rlaif-1.0", "a_b.c", "1-10", "2) the", "3. of", "12."])
+def test_numbers_and_names_are_escaped_no_more_than_they_need(value: str) -> None:
+    begun = value[0] == "-" or value[-1] == "." or " " in value
+    assert len(text(value)) == len(value) + begun
+    assert "".join(elements(text(value)).words).strip() == value
 
 
 # Pages ----------------------------------------------------------------------------------------------------------------

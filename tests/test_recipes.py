@@ -72,7 +72,7 @@ def preferences(tmp_path):
             prompt = f"Question {rng.integers(100)}?" if i < n else "word " * 400
             rows.append(
                 {"id": f"{split}{i}", "prompt": prompt, "chosen": str(good), "rejected": str(bad), "z": z}
-                | {"margin": 2 * z - 1, "label": ["chosen", "rejected", "tie"][i % 3]}
+                | {"label": ["chosen", "rejected", "tie"][i % 3]}
             )
         datasets.Dataset.from_list(rows).to_parquet(folder / f"data/{split}-00000-of-00001.parquet")
     return folder
@@ -432,7 +432,7 @@ def without(name):
     [
         (without("rejected"), "no 'rejected'; expected"),
         (lambda row: row | {"z": 1.5}, "z is 1.5; expected a probability"),
-        (lambda row: row | {"z": float("nan")}, "z is nan; expected a probability"),
+        (lambda row: row | {"z": float("nan")}, "z holds nan; expected finite numbers"),
         (lambda row: row | {"prompt": "x" * 100_000}, "rows of the train split are longer than max_length = 400"),
     ],
     ids=["column", "range", "nan", "long"],

@@ -28,7 +28,7 @@ _TURNS = {*map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x20
 _SIGNS = re.compile(r"[\\`*\[\]|~$]")
 _UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # within a word it is no emphasis
 _TEMPLATE = re.compile(r"\{(?=[{%#])")
-_START = re.compile(r"^(?:[#+=>-]|\d{1,9}(?=[.)](?:\s|$)))")  # of a heading, a list, a quote or a rule
+_START = re.compile(r"^(?:[#+=>-]|\d{1,9}[.)](?=\s|$))")  # of a heading, a list, a quote or a rule
 _ADDRESS = re.compile(r"(?i)\b(?:[a-z][a-z0-9+.-]*(:)//|www(\.)|(?:mailto|xmpp|javascript)(:)(?=\S))")
 _ENTITIES = {":": "&#58;", ".": "&#46;"}
 
@@ -61,7 +61,9 @@ def fenced(value: Any, language: str = "") -> str:
 
 
 def link(value: Any, target: str) -> str:
-    """A link to an address of the web; the text alone where `target` is none."""
+    """A link to an address of the web or a file beside the page; the text alone where `target` is neither."""
+    if re.fullmatch(r"[\w.-]+", target, re.ASCII) and not target.startswith("."):
+        return f"[{text(value)}]({target})"
     if not re.fullmatch(r"https?://[^\s<>\\\x00-\x1f\x7f]+", target):
         return f"{text(value)} ({text(target)})"
     target = target.replace("|", "%7C")
@@ -108,8 +110,7 @@ def _inert(found: re.Match[str]) -> str:
 
 
 def _begun(found: re.Match[str]) -> str:
-    first = found[0]
-    return f"{first[:-1]}&#{ord(first[-1])};" if first.isdigit() else f"\\{first}"
+    return f"{found[0][:-1]}\\{found[0][-1]}"
 
 
 def _longest_run(content: str) -> int:
