@@ -273,6 +273,29 @@ def test_a_file_is_written_anew_where_it_is_as_the_command_wrote_it(work: Path) 
     assert tree(work) == before
 
 
+def test_a_list_of_bad_rows_beside_a_file_is_its_own_or_not_touched(work: Path) -> None:
+    """A run without bad rows removes the list of an earlier one, and one with some writes it: both if it is its own."""
+    bad, out = work / "x.jsonl.bad_rows.jsonl", work / "x.jsonl"
+    words = ("convert", "--source", work / "some.jsonl", "--on_bad_row", "skip", "--output", out)
+    good = (work / "judged/judgments.jsonl").read_text()
+    (work / "some.jsonl").write_text(good)
+    bad.write_text("mine")
+    for source in (good, good + "{}\n"):
+        (work / "some.jsonl").write_text(source)
+        before = tree(work)
+        assert "x.jsonl.bad_rows.jsonl was not written by `rlaif convert`" in refused(here(*words), 1)
+        assert tree(work) == before
+    bad.unlink()
+    assert here(*words).returncode == 0
+    assert "some.jsonl:21" in bad.read_text()
+    (work / "some.jsonl").write_text(good)
+    assert here(*words).returncode == 0
+    assert not bad.exists()
+    bad.write_text("mine")
+    assert "x.jsonl.bad_rows.jsonl was changed since `rlaif convert` wrote it" in refused(here(*words), 1)
+    assert bad.read_text() == "mine"
+
+
 def test_a_file_whose_run_was_killed_before_its_manifest_is_its_own(tmp_path: Path) -> None:
     out = tmp_path / "new/out.jsonl"
     with pytest.raises(FileNotFoundError), claim_file(out, "rlaif convert"):

@@ -21,7 +21,7 @@ from typing import Any
 
 from rlaif.config import warn
 
-__all__ = ["BAD_ROWS", "POLICIES", "BadRows", "on_bad_row"]
+__all__ = ["BAD_ROWS", "POLICIES", "BadRows", "bad_rows_beside", "on_bad_row"]
 
 POLICIES = ("stop", "skip")
 BAD_ROWS = "bad rows"  # what a ledger calls them
@@ -39,6 +39,11 @@ def on_bad_row() -> Any:
     )
 
 
+def bad_rows_beside(output: Path) -> Path:
+    """Where the bad rows of an output that is one file are listed."""
+    return output.with_name(f"{output.name}.bad_rows.jsonl")
+
+
 class BadRows:
     """The rows of a source, or of several, that could not be used.
 
@@ -46,6 +51,7 @@ class BadRows:
         skip: whether they are left out; else the first one ends the run.
         rows: their places and reasons, in the order of reading: each is a line of `bad_rows.jsonl`.
         unused: fields of messages in usable rows that nothing is made of.
+        missing: columns of tables with NaN for a missing number, which is null: how many, and the first place.
     """
 
     def __init__(self, policy: str = "stop") -> None:
@@ -54,6 +60,7 @@ class BadRows:
         self.skip = policy == "skip"
         self.rows: list[dict[str, str]] = []
         self.unused: set[str] = set()
+        self.missing: dict[str, tuple[int, str]] = {}
         self._places: set[str] = set()
 
     @contextmanager
@@ -68,6 +75,11 @@ class BadRows:
                 self._places.add(where)
                 reason = str(error).encode("utf-8", "replace").decode()
                 self.rows.append({"place": where, "reason": reason})
+
+    def counts_nan(self, column: str, where: str) -> None:
+        """Counts a NaN that became null; a source that is read again is counted anew."""
+        count, first = self.missing.get(column, (0, where))
+        self.missing[column] = (1 if where == first else count + 1, first)
 
     def __contains__(self, where: str) -> bool:
         """Whether the row at this place was left out: a source that is read again leaves out the same ones."""
@@ -90,6 +102,13 @@ class BadRows:
         """A report's ledger of `read` usable rows: what is said of them, and the bad rows beside them."""
         return {"read": read + len(self.rows), "used": used, "left_out": {**left_out, **self.left_out}}
 
+    def say(self) -> None:
+        """Warns of what was not taken as it stands."""
+        if self.unused:
+            warn(f"messages have {', '.join(sorted(self.unused))} beside role and content, which are not used.")
+        for column, (count, first) in self.missing.items():
+            warn(f"{column} holds NaN in {count} row{'s' * (count > 1)}, which is carried as null; the first: {first}")
+
     def write(self, output: str | Path, place: str | Path | None = None) -> None:
         """Writes the rows beside an output, a folder or a file, and warns of them; removes what an earlier run left.
 
@@ -101,10 +120,9 @@ class BadRows:
         """
         from rlaif.files.sources import write_jsonl
 
-        if self.unused:
-            warn(f"messages have {', '.join(sorted(self.unused))} beside role and content, which are not used.")
+        self.say()
         output = Path(output)
-        path = output / "bad_rows.jsonl" if output.is_dir() else output.with_name(f"{output.name}.bad_rows.jsonl")
+        path = output / "bad_rows.jsonl" if output.is_dir() else bad_rows_beside(output)
         if not self.rows:
             path.unlink(missing_ok=True)
             return

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from rlaif.files.bad_rows import bad_rows_beside
 from rlaif.files.model_files import is_checkpoint, is_generated_card, is_read_by_a_loader
 from rlaif.files.occupied import LEFT, WRITTEN_BY, occupied
 from rlaif.files.room import names_place
@@ -300,7 +301,8 @@ def check_file(
 ) -> None:
     """Refuses a file that `command` must not write: one that it did not write itself; changes nothing.
 
-    Its own is known by `NAME.manifest.json` beside it, and by the fingerprint in there.
+    Its own is known by `NAME.manifest.json` beside it, and by the fingerprints in there: of the file, and of
+    `NAME.bad_rows.jsonl`, which a run without bad rows removes.
 
     Args:
         path: the output.
@@ -334,18 +336,21 @@ def check_file(
     manifest = _manifest_of(path)
     about = _object(manifest)
     own = about.get("command") == command or command in _object(_file_mark(path)).get("commands", [])  # type: ignore[operator]
-    for there in (path, manifest):
-        if there.exists() and not own:
+    for there in (path, manifest, bad_rows_beside(path)):
+        if os.path.lexists(there) and not own:
             raise ValueError(
                 f"{setting} is {path}, and {there} was not written by `{command}`; expected a new file, or one that "
                 f"`{command}` wrote. Remove it or name another. Nothing was changed."
             )
-    wrote = about.get("wrote")
-    if path.exists() and isinstance(wrote, str) and fingerprint(path) != wrote:
-        raise ValueError(
-            f"{setting} is {path}, which was changed since `{command}` wrote it; expected a new file, or one as "
-            f"`{command}` wrote it. Remove it or name another. Nothing was changed."
-        )
+    wrote = {path: about.get("wrote")}
+    if "wrote_bad_rows" in about:  # not of an earlier version
+        wrote[bad_rows_beside(path)] = about["wrote_bad_rows"] or "no file"
+    for there, content in wrote.items():
+        if there.exists() and isinstance(content, str) and fingerprint(there) != content:
+            raise ValueError(
+                f"{setting} is {path}, and {there} was changed since `{command}` wrote it; expected a new file, or one "
+                f"as `{command}` wrote it. Remove it or name another. Nothing was changed."
+            )
 
 
 @contextmanager
@@ -377,7 +382,9 @@ def claim_file(
         raise
     manifest = _manifest_of(path)
     if (about := _object(manifest)).get("command") == command:
-        write_json(manifest, {**about, "wrote": fingerprint(path)})
+        bad = bad_rows_beside(path)
+        listed = fingerprint(bad) if bad.exists() else None
+        write_json(manifest, {**about, "wrote": fingerprint(path), "wrote_bad_rows": listed})
         mark.unlink(missing_ok=True)
 
 
