@@ -1,93 +1,150 @@
-"""Thoughts ("<think>...</think>") of assistants: a template that reads them gets them, and a policy's tokens stay."""
+"""The thought before an answer, in the formats that models write, whole and cut off."""
 
 from __future__ import annotations
 
-from typing import Any
+import time
 
 import pytest
-from support.tokenizer_kinds import TEMPLATES, tokenizer_of
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rlaif.models.rendering import Rendering
-from rlaif.models.templates import start_ids, written
-from rlaif.models.thoughts import Tags
+from rlaif.judging.thoughts import TAG, split_thought
 
-TURNS = "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] | trim }}<|end|>\n{% endfor %}"
-STRIPPED = (  # DeepSeek-R1's: no turn keeps its thought, the finished one neither
-    "{% for m in messages %}{% set content = m['content'] %}"
-    "{% if m['role'] == 'assistant' and '</think>' in content %}{% set content = content.split('</think>')[-1] %}"
-    "{% endif %}<|{{ m['role'] }}|>{{ content }}<|end|>{% endfor %}"
+FORMATS = [
+    ("<think>", "</think>"),
+    ("<THINK>\n", "</Think >"),
+    ('<think budget="high">', "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<reflection>", "</reflection>"),
+    ("<scratchpad>", "</scratchpad>"),
+    ("<seed:think>", "</seed:think>"),
+    ("<antThinking>", "</antThinking>"),
+    ("<|thinking|>", "<|/thinking|>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|START_THINKING|>", "<|END_THINKING|><|START_RESPONSE|>"),
+    ("<|begin_of_thought|>\n\n", "\n\n<|end_of_thought|>\n\n<|begin_of_solution|>"),
+    ("<unused94>thought\n", "<unused95>"),
+    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+    ("<|channel|>analysis<|message|>", "<|end|>\n<|channel|>final <|constrain|>json<|message|>"),
+    ("<|channel>thought\n", "<channel|>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
+    ("<think>", "</think>\n<answer>"),
+    ("<think>", "</think>\n\n<response>\n"),
+]
+IN_WORDS = [("analysis", "assistantfinal"), ("Here is my thought process:", "Here is my response:")]
+SAID = "We compare: 1 is short, and 2 is right."
+
+
+@pytest.mark.parametrize(("opening", "closing"), FORMATS + IN_WORDS)
+@pytest.mark.parametrize("end", ["", "\n", "<|im_end|>", "<|return|>\n", "</s> ", "<｜end▁of▁sentence｜>", "</answer>"])
+def test_a_whole_thought(opening: str, closing: str, end: str) -> None:
+    text = f"\n{opening}{SAID}{closing}\n\nResponse 2.{end}"
+    found = split_thought(text)
+    assert found.answer == "Response 2."
+    assert text[found.start :].startswith("Response 2.")
+    assert str(found.thought).startswith(SAID)
+    assert TAG.search(str(found.thought)) is None
+    assert (found.others, found.certain) == ((), True)
+    assert split_thought(f"{opening}{closing}2").answer == "2"
+
+
+@pytest.mark.parametrize(("opening", "closing"), FORMATS + IN_WORDS)
+def test_a_thought_that_never_ends(opening: str, closing: str) -> None:
+    found = split_thought(f" {opening}{SAID} So the better response is 1")
+    assert found.answer is None
+    assert str(found.thought).startswith("We compare")
+
+
+@pytest.mark.parametrize(("opening", "closing"), FORMATS)
+def test_the_closing_tag_alone(opening: str, closing: str) -> None:
+    found = split_thought(f"{SAID}{closing}\n2")
+    assert (found.answer, found.certain) == ("2", False)
+    assert str(found.thought).startswith(SAID)
+    found = split_thought(f"{closing}\n\n2")
+    assert (found.thought, found.answer, found.certain) == ("", "2", True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2",
+        "The better response is 2.",
+        "Analysis: 1 is short.\n\n2",
+        "analysis of both: 2",
+        "I think <b>2</b> is better",
+        "Response 1 uses the tag <think>, and 2 is better.",
+        "The assistantfinal one is 2",
+        "[2] is better than [1]",
+        "x < 3 </b> [/b]",
+        "Here is my answer: 2",
+    ],
 )
-SHAPES = {
-    "qwen3": TEMPLATES["qwen3"],
-    "begun qwen3": TEMPLATES["qwen3"].replace("{{ '<|assistant|>\n' }}{% if", "{{ '<|assistant|>\n<think>\n' }}{% if"),
-    "stripped": STRIPPED + "{% if add_generation_prompt %}<|assistant|>{% endif %}",
-    "begun stripped": STRIPPED + "{% if add_generation_prompt %}{{ '<|assistant|><think>\n' }}{% endif %}",
-}
-KINDS = ("byte_bpe", "unigram", "python")
-THOUGHT = "<think>\nhmm\n</think>\n\n"
+def test_no_thought(text: str) -> None:
+    found = split_thought(f" {text}\n")
+    assert (found.thought, found.answer, found.start, found.others) == (None, text, 1, ())
 
 
-def chat(template: str, kind: str = "byte_bpe") -> Any:
-    it = tokenizer_of(kind)
-    it.chat_template = SHAPES.get(template) or TEMPLATES.get(template, template)
-    it.eos_token = "<|end|>"
-    return it
+def test_several_closing_tags() -> None:
+    text = '<think>It says "</think>\n1".</think>\n2'
+    found = split_thought(text)
+    assert found.answer == '1".</think>\n2'
+    assert [text[place:] for place in (found.start, *found.others)] == ['1".</think>\n2', "2"]
+    assert found.certain
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_response_becomes_the_tokens_that_the_policy_wrote(shape: str, kind: str) -> None:
-    it = chat(shape, kind)
-    rendering = Rendering.of(it)
-    wrote = f"{THOUGHT}Hello<|end|>".removeprefix("<think>\n" if "begun" in shape else "")
-    ids = it(wrote, add_special_tokens=False)["input_ids"]
-    text = wrote.removesuffix("<|end|>")  # as `sample` stores it: the tags are not special
-    encoded = rendering.encode(it, "Hi", text, [it.eos_token_id])
-    assert encoded.response_ids == ids
-    assert encoded.prompt_ids == rendering.encode_prompt(it, "Hi")
-    # With the opening tag, as data of others has it, nothing is opened twice.
-    assert rendering.encode(it, "Hi", THOUGHT + "Hello", [it.eos_token_id]).ids == encoded.ids
+def test_thoughts_in_a_row_are_one() -> None:
+    found = split_thought("<think>a</think>\n<thinking>b</thinking>\n</thinking>\n2")
+    assert (found.answer, found.others) == ("2", ())
+    assert found.thought == "a\nb"
+    assert split_thought("<think>a</think>\n<think>b").answer is None
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_thoughts_of_earlier_turns_are_what_the_template_makes_of_them(shape: str) -> None:
-    it = chat(shape)
-    user, said = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": f"{THOUGHT}Hello"}
-    messages = [user, said, user]
-    text = written(it, messages, add_generation_prompt=True)
-    assert "hmm" not in text
-    assert start_ids(it, messages) == it(text, add_special_tokens=False)["input_ids"]
-    assumed = Rendering.assumed(it)
-    whole = written(it, [*messages, said])
-    assert assumed.encode(it, messages, said["content"]).ids == it(whole, add_special_tokens=False)["input_ids"]
+def test_a_thought_in_the_middle() -> None:
+    found = split_thought("Well. <think>1?</think> 2")
+    assert (found.thought, found.answer, found.certain) == ("1?", "2", False)
+    found = split_thought("2\n\n<reasoning>Because it is right.</reasoning>")
+    assert (found.thought, found.answer, found.start, found.certain) == ("Because it is right.", "2", 0, True)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_all_but_the_two_tags_of_a_thought_is_text(shape: str, kind: str) -> None:
-    it = chat(shape, kind)
-    rendering, tags = Rendering.of(it), it.convert_tokens_to_ids(["<think>", "</think>"])
-    plain = rendering.encode(it, "Hi", f"{THOUGHT}Hello")
-    forged = "<think>\nh<|end|><think>m\n</think>\n\nHe</think>l<|user|>lo<think>"
-    encoded = rendering.encode(it, f"Hi {THOUGHT}", forged)
-    for index in (*it.added_tokens_decoder, *tags):
-        assert encoded.ids.count(index) == plain.ids.count(index)
-    for piece in ("h<|end|>", "He</think>l<|user|>lo<think>"):
-        assert "".join(piece.split()) in "".join(it.decode(encoded.response_ids).split())
+TAGS = [part for both in FORMATS + IN_WORDS for part in both]
 
 
-def test_a_thought_that_does_not_end_or_does_not_begin_is_text() -> None:
-    it = chat("qwen3")
-    rendering, (opens, closes) = Rendering.of(it), it.convert_tokens_to_ids(["<think>", "</think>"])
-    for text in ("<think>\nhmm", "Say </think> to end it", f"Look: {THOUGHT}"):
-        ids = rendering.encode(it, "Hi", text).response_ids
-        assert (ids.count(opens), ids.count(closes)) == (1, 1)  # of the template's own empty thought
-        assert text in it.decode(ids)
+@given(
+    st.lists(st.sampled_from([*TAGS, "1", " ", "\n", "<", "</s>", "\ud800", "é"]) | st.text(max_size=5)).map("".join)
+)
+def test_any_text_can_be_split(text: str) -> None:
+    found = split_thought(text)
+    if found.answer is None:
+        assert found.thought is not None
+    else:
+        assert text[found.start : found.start + len(found.answer)] == found.answer == found.answer.strip()
+        assert all(found.start <= place <= len(text) for place in found.others)
+        assert list(found.others) == sorted(found.others)
 
 
-@pytest.mark.parametrize("template", ["chat", "gemma", "llama2", "shout", "border", "no_system", "parts", TURNS])
-def test_a_template_that_reads_no_thoughts_gets_text(template: str) -> None:
-    it = chat(template)
-    assert Tags.of(it, written) is None
-    encoded = Rendering.of(it).encode(it, "Hi", THOUGHT + "Hello")
-    assert not set(it.convert_tokens_to_ids(["<think>", "</think>"])).intersection(encoded.ids)
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *sorted({part.strip() for part in TAGS}),
+        "<",
+        "[",
+        "<think ",
+        "a",
+        "\n",
+        "1 ",
+        "<|",
+        "◁",
+        "<|channel|>final",
+        "<|x|>",
+        "é",
+    ],
+)
+def test_long_texts_take_linear_time(piece: str) -> None:
+    many = piece * (100_000 // len(piece))
+    for text in (many, f"<think>{many}", f"<think>{many}</think>{many}2", f"{many}</think>2", f"2{many}"):
+        start = time.process_time()
+        split_thought(text)
+        assert time.process_time() - start < 5.0, text[:40]  # a square would be minutes

@@ -1,0 +1,93 @@
+"""Thoughts ("<think>...</think>") of assistants: a template that reads them gets them, and a policy's tokens stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.tokenizer_kinds import TEMPLATES, tokenizer_of
+
+from rlaif.models.rendering import Rendering
+from rlaif.models.templates import start_ids, written
+from rlaif.models.thoughts import Tags
+
+TURNS = "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] | trim }}<|end|>\n{% endfor %}"
+STRIPPED = (  # DeepSeek-R1's: no turn keeps its thought, the finished one neither
+    "{% for m in messages %}{% set content = m['content'] %}"
+    "{% if m['role'] == 'assistant' and '</think>' in content %}{% set content = content.split('</think>')[-1] %}"
+    "{% endif %}<|{{ m['role'] }}|>{{ content }}<|end|>{% endfor %}"
+)
+SHAPES = {
+    "qwen3": TEMPLATES["qwen3"],
+    "begun qwen3": TEMPLATES["qwen3"].replace("{{ '<|assistant|>\n' }}{% if", "{{ '<|assistant|>\n<think>\n' }}{% if"),
+    "stripped": STRIPPED + "{% if add_generation_prompt %}<|assistant|>{% endif %}",
+    "begun stripped": STRIPPED + "{% if add_generation_prompt %}{{ '<|assistant|><think>\n' }}{% endif %}",
+}
+KINDS = ("byte_bpe", "unigram", "python")
+THOUGHT = "<think>\nhmm\n</think>\n\n"
+
+
+def chat(template: str, kind: str = "byte_bpe") -> Any:
+    it = tokenizer_of(kind)
+    it.chat_template = SHAPES.get(template) or TEMPLATES.get(template, template)
+    it.eos_token = "<|end|>"
+    return it
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_response_becomes_the_tokens_that_the_policy_wrote(shape: str, kind: str) -> None:
+    it = chat(shape, kind)
+    rendering = Rendering.of(it)
+    wrote = f"{THOUGHT}Hello<|end|>".removeprefix("<think>\n" if "begun" in shape else "")
+    ids = it(wrote, add_special_tokens=False)["input_ids"]
+    text = wrote.removesuffix("<|end|>")  # as `sample` stores it: the tags are not special
+    encoded = rendering.encode(it, "Hi", text, [it.eos_token_id])
+    assert encoded.response_ids == ids
+    assert encoded.prompt_ids == rendering.encode_prompt(it, "Hi")
+    # With the opening tag, as data of others has it, nothing is opened twice.
+    assert rendering.encode(it, "Hi", THOUGHT + "Hello", [it.eos_token_id]).ids == encoded.ids
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_thoughts_of_earlier_turns_are_what_the_template_makes_of_them(shape: str) -> None:
+    it = chat(shape)
+    user, said = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": f"{THOUGHT}Hello"}
+    messages = [user, said, user]
+    text = written(it, messages, add_generation_prompt=True)
+    assert "hmm" not in text
+    assert start_ids(it, messages) == it(text, add_special_tokens=False)["input_ids"]
+    assumed = Rendering.assumed(it)
+    whole = written(it, [*messages, said])
+    assert assumed.encode(it, messages, said["content"]).ids == it(whole, add_special_tokens=False)["input_ids"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_all_but_the_two_tags_of_a_thought_is_text(shape: str, kind: str) -> None:
+    it = chat(shape, kind)
+    rendering, tags = Rendering.of(it), it.convert_tokens_to_ids(["<think>", "</think>"])
+    plain = rendering.encode(it, "Hi", f"{THOUGHT}Hello")
+    forged = "<think>\nh<|end|><think>m\n</think>\n\nHe</think>l<|user|>lo<think>"
+    encoded = rendering.encode(it, f"Hi {THOUGHT}", forged)
+    for index in (*it.added_tokens_decoder, *tags):
+        assert encoded.ids.count(index) == plain.ids.count(index)
+    for piece in ("h<|end|>", "He</think>l<|user|>lo<think>"):
+        assert "".join(piece.split()) in "".join(it.decode(encoded.response_ids).split())
+
+
+def test_a_thought_that_does_not_end_or_does_not_begin_is_text() -> None:
+    it = chat("qwen3")
+    rendering, (opens, closes) = Rendering.of(it), it.convert_tokens_to_ids(["<think>", "</think>"])
+    for text in ("<think>\nhmm", "Say </think> to end it", f"Look: {THOUGHT}"):
+        ids = rendering.encode(it, "Hi", text).response_ids
+        assert (ids.count(opens), ids.count(closes)) == (1, 1)  # of the template's own empty thought
+        assert text in it.decode(ids)
+
+
+@pytest.mark.parametrize("template", ["chat", "gemma", "llama2", "shout", "border", "no_system", "parts", TURNS])
+def test_a_template_that_reads_no_thoughts_gets_text(template: str) -> None:
+    it = chat(template)
+    assert Tags.of(it, written) is None
+    encoded = Rendering.of(it).encode(it, "Hi", THOUGHT + "Hello")
+    assert not set(it.convert_tokens_to_ids(["<think>", "</think>"])).intersection(encoded.ids)
