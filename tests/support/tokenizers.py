@@ -18,15 +18,17 @@ WORD_TEMPLATE = (
 WORDS = ["<pad>", "<unk>", "<s>", "</s>", "a", "b", "c", "d"]  # ids 0, 1, ...
 
 
-def byte_tokenizer(chat: bool, eos: str | None = "</s>") -> Any:
-    """256 bytes and three special tokens: any text becomes tokens, and nothing is merged."""
+def byte_tokenizer(chat: bool, eos: str | None = "</s>", merges: Sequence[tuple[str, str]] = ()) -> Any:
+    """256 bytes, three special tokens, and one for each of `merges`: any text becomes tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     for token in ("<pad>", "<s>", "</s>"):
         vocabulary[token] = len(vocabulary)
-    raw = Tokenizer(models.BPE(vocabulary, []))
+    for merged in map("".join, merges):
+        vocabulary[merged] = len(vocabulary)
+    raw = Tokenizer(models.BPE(vocabulary, [*merges]))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     raw.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
