@@ -36,7 +36,7 @@ from rlaif.judging.prompts import (
 )
 from rlaif.judging.question import Question
 from rlaif.judging.rating import RatingMethod
-from rlaif.judging.values import LONGEST, check_text, checked_value, secrets_in, shown, unknown_setting, without_keys
+from rlaif.judging.values import LONGEST, check_text, checked_value, safe, secrets_in, unknown_setting, without_keys
 from rlaif.models.access import check_address, check_headers, check_variable, key_in
 from rlaif.models.base import Model
 from rlaif.models.kinds import ROOM, answer_tokens
@@ -416,10 +416,10 @@ def _model_mapping(value: Any, where: str, base_url: str | None = None) -> dict[
     if not callable(named) and not (isinstance(named, str) and named.strip()):
         # A mapping's values are not shown: a header's may be a key.
         names = ", ".join(redacted(str(name)) for name in value) if isinstance(value, Mapping) else ""
-        got = f"a mapping with {names or 'nothing'}" if isinstance(value, Mapping) else shown("model", value)
+        got = f"a mapping with {names or 'nothing'}" if isinstance(value, Mapping) else safe("model", value)
         if isinstance(value, Mapping) and named is not None:
             quote = ", a number: quote it" if isinstance(named, int | float) else ""
-            got = f"a mapping whose name is {shown('name', named)}{quote}"
+            got = f"a mapping whose name is {safe('name', named)}{quote}"
         raise UsageError(f"{where}: model is {got:.120}; expected a model's name, or a mapping with its `name`.")
     model = dict(model)
     name, kind = model["name"], model.get("kind")
@@ -436,7 +436,7 @@ def _model_mapping(value: Any, where: str, base_url: str | None = None) -> dict[
         close = difflib.get_close_matches(kind, _KINDS, n=1) if isinstance(kind, str) else []
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise UsageError(
-            f"{where}: the model's kind is {shown('kind', kind)}; expected one of local, api, function.{hint}"
+            f"{where}: the model's kind is {safe('kind', kind)}; expected one of local, api, function.{hint}"
         )
     return {**model, "kind": _KINDS[kind]}
 
@@ -462,7 +462,7 @@ def _checked(values: Mapping[str, Any], where: str, said: str | None = None) -> 
             if users is not None and kind not in users:
                 flat = next((flat for flat, own in _FLAT_MODEL.items() if own == name), name)
                 raise UsageError(
-                    f"{flat} is {shown(name, value)}, which judge {said!r} does not use; leave it out, or set --judge "
+                    f"{flat} is {safe(name, value)}, which judge {said!r} does not use; leave it out, or set --judge "
                     f"to {' or '.join(users)}."
                 )
             part[name] = checked_value(name, value, where)

@@ -20,8 +20,8 @@ __all__ = [
     "check_text",
     "checked_value",
     "parse_body",
+    "safe",
     "secrets_in",
-    "shown",
     "unknown_setting",
     "without_keys",
 ]
@@ -96,13 +96,13 @@ def checked_value(name: str, value: Any, where: str) -> Any:
         if not isinstance(value, str) or value not in _CHOICES[name]:
             bare = _BARE if isinstance(value, bool) else ""
             raise UsageError(
-                f"{where}: {name} is {shown(name, value)}; expected one of {', '.join(_CHOICES[name])}{bare}."
+                f"{where}: {name} is {safe(name, value)}; expected one of {', '.join(_CHOICES[name])}{bare}."
             )
     elif name in _WHOLE or name in _NUMBERS:
         return _number(name, value, where)
     elif name in _MAPPINGS:
         if not isinstance(value, Mapping):
-            raise UsageError(f"{where}: {name} is {shown(name, value)}; expected a mapping.")
+            raise UsageError(f"{where}: {name} is {safe(name, value)}; expected a mapping.")
         _check_mapping(name, value, where)
     elif name in _TEXTS:
         if not isinstance(value, str):
@@ -112,13 +112,13 @@ def checked_value(name: str, value: Any, where: str) -> Any:
                     "this mapping."
                 )
             if name == "base_url":
-                raise UsageError(f"{where}: base_url is {shown(name, value)}; expected {ADDRESS}.")
+                raise UsageError(f"{where}: base_url is {safe(name, value)}; expected {ADDRESS}.")
             quote = _BARE if isinstance(value, bool) else ": quote it" if isinstance(value, int | float) else ""
-            raise UsageError(f"{where}: {name} is {shown(name, value)}; expected text{quote}.")
+            raise UsageError(f"{where}: {name} is {safe(name, value)}; expected text{quote}.")
         check_text(name, value, where)
     elif name in ("load_in_4bit", "trust_remote_code"):
         if not isinstance(value, bool):
-            raise UsageError(f"{where}: {name} is {shown(name, value)}; expected true or false.")
+            raise UsageError(f"{where}: {name} is {safe(name, value)}; expected true or false.")
     elif name == "scale":
         try:
             parse_scale(value, where)
@@ -137,7 +137,7 @@ def _number(name: str, value: Any, where: str) -> int | float:
         number = float(number)
         number = int(number) if whole and number.is_integer() else number
     if isinstance(number, bool) or not isinstance(number, int if whole else int | float):
-        raise UsageError(f"{where}: {name} is {shown(name, value)}; expected {wanted}{unit and ' of' + unit}.")
+        raise UsageError(f"{where}: {name} is {safe(name, value)}; expected {wanted}{unit and ' of' + unit}.")
     if not least <= number <= most:  # nor is nan
         if name in ("timeout", "patience") and not number >= least:
             raise UsageError(f"{name} is {value}; expected a number of seconds above 0.")
@@ -215,7 +215,7 @@ def _check_mapping(name: str, value: Mapping[Any, Any], where: str) -> None:
                 raise UsageError(f"{where}: {name} has {key!r}, which each call sets itself; {_OURS[str(key)]}.")
     if (found := _not_json(value)) is not None:
         raise UsageError(
-            f"{where}: {name} is {shown(name, value)}, which is no JSON ({found}); expected text, numbers, true or "
+            f"{where}: {name} is {safe(name, value)}, which is no JSON ({found}); expected text, numbers, true or "
             "false, and lists and mappings of them. Quote dates."
         )
 
@@ -265,7 +265,7 @@ def without_keys(value: Any) -> Any:
     return [without_keys(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def shown(name: str, value: Any) -> str:
+def safe(name: str, value: Any) -> str:
     """A value as an error shows it: not a header's, which may be a key, and nothing else that looks like one."""
     if name == "extra_headers":
         return kind_of(value)
