@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlaif.files.ownership import begin, commands_of
 from rlaif.files.sources import fingerprint, write_json
 
 __all__ = ["aligned", "bracketed", "code_fingerprint", "expect_in", "launch", "measured", "once"]
@@ -29,6 +30,9 @@ def launch(program: Path, config_file: Path, options: Mapping[str, Any]) -> list
     """The command that starts `program` under `accelerate launch` with this Python."""
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config_file)]
     return [*launcher, str(program), *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
+
+
+_WRITER = "rlaif.files.runs"  # whose output a measured run's folder is
 
 
 # On Linux a program starts out with the peak of the process that started it: hence one in between that is small.
@@ -74,7 +78,7 @@ def measured(words: Sequence[str], log: Path, threads: int) -> int:
 def once(folder: Path, words: Sequence[str], code: Iterable[Path], inputs: Iterable[Path], threads: int) -> int:
     """`measured`, its log in `folder`, unless it has been run there just so: the peak of that run, in bytes.
 
-    A run that is not the one asked for is deleted, with its folder; what no run of this function left there is refused.
+    A run that is not the one asked for is deleted, with its folder; a folder that no such run left is refused.
 
     Args:
         folder: where the command writes; emptied before.
@@ -93,21 +97,25 @@ def once(folder: Path, words: Sequence[str], code: Iterable[Path], inputs: Itera
         "inputs": {str(path): fingerprint(path) for path in inputs},
     }
     done = folder / "run.json"
-    if done.exists():
-        saved = json.loads(done.read_text(encoding="utf-8"))
-        if saved.get("asked") == asked:
-            print(f"{folder} is there", flush=True)
-            return int(saved["peak_memory"])
-    begun = folder / ".run"  # where a run was killed there is no run.json
-    if folder.exists() and not done.exists() and not begun.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds {sorted(folder.iterdir())[0].name} and no run of ours; move it elsewhere.")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    begun.touch()
+    if _asked_in(done) == asked:
+        print(f"{folder} is there", flush=True)
+        return int(json.loads(done.read_text(encoding="utf-8"))["peak_memory"])
+    if _asked_in(done) is not None and not commands_of(folder):  # a run of an earlier version, which left no mark
+        shutil.rmtree(folder)
+    begin(folder, _WRITER, empty=True)
     print(f"{folder}: training", flush=True)
     peak = measured(words, folder / "log.txt", threads)
     write_json(done, {"asked": asked, "peak_memory": peak})
     return peak
+
+
+def _asked_in(done: Path) -> Any:
+    """What a finished run was asked for; None of a file that no run of `once` wrote."""
+    try:
+        saved = json.loads(done.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return saved["asked"] if isinstance(saved, dict) and {"asked", "peak_memory"} <= saved.keys() else None
 
 
 def code_fingerprint(paths: Iterable[Path]) -> str:
