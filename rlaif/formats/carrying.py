@@ -69,7 +69,7 @@ def _by_number(judgment: Judgment, said: dict[str, Any]) -> dict[str, Any]:
     for names, values in [*_of_both(judgment, said)]:
         if names in of_chosen:
             stem = same_in_both(names[0])
-            numbered |= {f"{stem}_{at}": value for at, value in enumerate(values, 1)}
+            numbered = joined(numbered, {f"{stem}_{at}": value for at, value in enumerate(values, 1)})
             for name in names:
                 said.pop(name, None)
         else:
@@ -84,9 +84,10 @@ def of_one(judgment: Judgment, first: bool) -> dict[str, Any]:
     of_chosen = {*twins(said)}
     alone: dict[str, Any] = {}
     for names, values in [*_of_both(judgment, said)]:
-        alone[same_in_both(names[0]) if names in of_chosen else names[0].removesuffix("_1")] = values[0 if first else 1]
-        for name in names:
-            said.pop(name, None)
+        name = same_in_both(names[0]) if names in of_chosen else names[0].removesuffix("_1")
+        alone = joined(alone, {name: values[0 if first else 1]})
+        for read in names:
+            said.pop(read, None)
     return joined(alone, said)
 
 
