@@ -33,6 +33,7 @@ from rlaif.files.rows import check_values
 from rlaif.files.selection import BuildConfig
 from rlaif.files.sources import distinct_prompts, prompt_row, read_prompt_rows, stream_pairs
 from rlaif.files.store import Store
+from rlaif.files.tables import rows_of_frame, without_nan, without_numpy
 from rlaif.files.votes import refuse_older
 from rlaif.judging.ask import answers
 from rlaif.judging.method import Counts
@@ -132,7 +133,8 @@ def judge(
 
     Args:
         pairs: a source as `rlaif judge --pairs` takes it, or pairs: `Pair`s or dicts with `prompt`, `response_a`,
-            `response_b` and, if they have them, `id`, `label`, `model_a`, `model_b`; other keys are carried along.
+            `response_b` and, if they have them, `id`, `label`, `model_a`, `model_b`; other keys are carried along. A
+            data frame of them is taken too; what is missing there (NaN) is null.
         judge: from `load_judge`, or what that takes.
         store: folder that keeps everything, as `rlaif judge` writes it: what it holds is not asked for again, and a
             run that was interrupted goes on. None keeps nothing.
@@ -176,19 +178,26 @@ def judge(
 def _pairs(rows: Iterable[Pair | Mapping[str, Any]]) -> list[Pair]:
     """Rows as pairs with distinct ids."""
     pairs: dict[str, Pair] = {}
-    for at, row in enumerate(rows):
+    bad = BadRows()
+    for at, row in enumerate(rows_of_frame(rows)):
         if not isinstance(row, Pair | Mapping):
             raise ValueError(f"pair {at} is {kind_of(row)} ({shown(row, 40)}); expected a Pair or a dict.")
         try:
-            if not isinstance(row, Pair):
-                check_values(row)
-            pair = row if isinstance(row, Pair) else pair_of(row)
+            pair = row if isinstance(row, Pair) else pair_of(_checked(row, f"pair {at}", bad))
         except ValueError as error:
             raise ValueError(f"pair {at}: {error}") from None
         if pair.id in pairs:
             raise ValueError(f"pair {at} has id {pair.id!r}, which an earlier one has already; expected distinct ids.")
         pairs[pair.id] = pair
+    bad.say()
     return list(pairs.values())
+
+
+def _checked(row: Mapping[str, Any], where: str, bad: BadRows) -> dict[str, Any]:
+    """A row's columns as plain values that can be written."""
+    found = without_nan(without_numpy(row), where, bad)
+    check_values(found)
+    return found
 
 
 def rate(
@@ -205,7 +214,9 @@ def rate(
         store: folder that keeps the replies; None keeps nothing.
     """
     method = judge if isinstance(judge, RatingMethod) else load_rater(judge)
-    rows = [_response(row, at) for at, row in enumerate(responses)]
+    bad = BadRows()
+    rows = [_response(row, at, bad) for at, row in enumerate(rows_of_frame(responses))]
+    bad.say()
     with _in_use(store, "rlaif.rate"), Store(store) as kept:
         return list(answers(method, lambda: rows, kept, total=len(rows), label="rating"))
 
@@ -221,13 +232,12 @@ def _in_use(store: str | Path | None, what: str) -> Iterator[None]:
         yield
 
 
-def _response(row: Response | Mapping[str, Any] | tuple[Prompt, str], at: int) -> Response:
+def _response(row: Response | Mapping[str, Any] | tuple[Prompt, str], at: int, bad: BadRows) -> Response:
     if isinstance(row, Response):
         return row
     try:
         if isinstance(row, Mapping):
-            check_values(row)
-            prompt, (text,) = responses_of(row, ("response",))
+            prompt, (text,) = responses_of(_checked(row, f"response {at}", bad), ("response",))
             return Response(prompt, text)
         if not isinstance(row, tuple) or len(row) != 2:
             raise ValueError(f"it is {shown(row)}; expected (prompt, text), or a dict of them.")
@@ -285,17 +295,18 @@ def sample(
     if isinstance(prompts, str | Path):
         found = read_prompt_rows(prompts, config.split, config.config_name, BadRows(config.on_bad_row))
     else:
-        found = iter([_prompt_row(prompt, at) for at, prompt in enumerate(prompts)])
+        bad = BadRows()
+        found = iter([_prompt_row(prompt, at, bad) for at, prompt in enumerate(rows_of_frame(prompts))])
+        bad.say()
     asked, columns = split_rows(distinct_prompts(found).rows[: config.limit])  # each once
     with _in_use(store, "rlaif.sample"):
         return sample_pairs(config, asked, columns=columns)[0]
 
 
-def _prompt_row(prompt: Prompt | Mapping[str, Any], at: int) -> dict[str, Any]:
+def _prompt_row(prompt: Prompt | Mapping[str, Any], at: int, bad: BadRows) -> dict[str, Any]:
     """A prompt, or a dict that has one, as a row of it and the other columns."""
     row = prompt if isinstance(prompt, Mapping) else {"prompt": prompt}
     try:
-        check_values(row)
-        return prompt_row(row)
+        return prompt_row(_checked(row, f"prompt {at}", bad))
     except ValueError as error:
         raise ValueError(f"prompt {at}: {error}") from None

@@ -419,6 +419,9 @@ class Judgment:
 
     def __post_init__(self) -> None:
         check_probability(self.p_tie, "p_tie")
+        for name in ("reason", "judge", "template"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ValueError(f"{name} is {shown(getattr(self, name))}; expected text or null.")
         for name in ("z", "z_ab", "z_ba"):
             object.__setattr__(self, name, check_probability(getattr(self, name), name))
         if (self.z is None) == (self.reason is None):

@@ -60,7 +60,7 @@ def test_what_no_row_may_hold_is_found_when_it_is_read(line: str, message: str, 
 
 def test_an_array_and_parquet_name_their_rows(tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text('[{"a": 1}, {"a": NaN}, 7]')
-    pq.write_table(pa.table({"a": [1.0, float("nan"), None]}), tmp_path / "rows.parquet")
+    pq.write_table(pa.table({"a": [1.0, float("inf"), None]}), tmp_path / "rows.parquet")
     buffers = [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0\3\0\0\0"), pa.py_buffer(b"x\xff\xff")]
     invalid = pa.Array.from_buffers(pa.string(), 2, buffers)
     pq.write_table(pa.table({"a": invalid}), tmp_path / "text.parquet")
@@ -194,7 +194,7 @@ def test_judge_and_build_leave_out_bad_rows(tmp_path: Path, capsys: pytest.Captu
         (lambda: rlaif.rate([("p", "a \ud83d")], lambda p, r: 1.0), "response 0: the response holds half of a char"),
         (lambda: rlaif.rate([("p \ud83d", "a")], lambda p, r: 1.0), "response 0: prompt holds half of a char"),
         (lambda: rlaif.rate([("p", "a", "b")], lambda p, r: 1.0), "response 0: it is .*; expected .prompt, text"),  # type: ignore[list-item]
-        (lambda: rlaif.rate([{"prompt": "p", "response": "a", "w": float("nan")}], lambda p, r: 1.0), "0: w holds nan"),
+        (lambda: rlaif.rate([{"prompt": "p", "response": "a", "w": float("inf")}], lambda p, r: 1.0), "0: w holds inf"),
         (lambda: [Response("p", "\udc00")], "the response holds half of a character"),
         (lambda: rlaif.sample(["p", 5], "no/policy"), "prompt 1: prompt is 5"),  # type: ignore[list-item]
         (lambda: rlaif.sample([{"prompt": "p", "images": ["x"]}], "no/policy"), "prompt 0: the row has images"),

@@ -41,7 +41,7 @@ SHAREGPT = [{"from": "human", "value": USER["content"]}, {"from": "gpt", "value"
             {"prompt": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"text": "b"}]}]},
             [said("user", "ab")],
         ),
-        ({"prompt": "Hi", "messages": [MORE], "instruction": "x"}, "Hi"),
+        ({"prompt": "Now cheese.", "messages": [MORE], "instruction": "x"}, [MORE]),
         ({"messages": [*TALK, GOOD], "instruction": "x"}, TALK),
         ({"messages": TALK}, TALK),
         ({"conversations": [*SHAREGPT, {"from": "human", "value": MORE["content"]}]}, TALK),
@@ -175,7 +175,7 @@ def test_every_program_reads_one_row_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "found"),
     [
-        ({"prompt": "Hi", "completion": "Ho", "messages": CHOSEN}, [("Hi", "Ho")]),
+        ({"prompt": USER["content"], "completion": "Ho", "messages": [USER, ANSWER]}, [([USER], "Ho")]),
         ({"prompt": "Hi", "completion": [GOOD]}, [("Hi", GOOD["content"])]),
         ({"messages": CHOSEN}, [([USER], ANSWER["content"]), (TALK, GOOD["content"])]),
         ({"prompt": USER["content"], "messages": CHOSEN}, [([USER], ANSWER["content"]), (TALK, GOOD["content"])]),
@@ -203,13 +203,13 @@ def test_what_is_learned_of_a_row(row: dict[str, Any], found: Any) -> None:
         ({"prompt": "Hi", "completion": 7}, "completion is 7; expected text"),
         ({"prompt": "Hi", "completion": None}, "completion is null"),
         ({"prompt": "Hi", "completion": [GOOD, GOOD]}, "does not begin with"),
-        ({"messages": TALK}, "messages ends with the role 'user'"),
+        ({"messages": [USER]}, "no turn of the assistant's to learn"),
         ({"messages": [GOOD]}, "no turn of the assistant's to learn"),
         ({"messages": [USER, {**GOOD, "weight": 0}]}, "no turn of the assistant's to learn"),
         ({"messages": [USER, said("assistant", ""), MORE, GOOD]}, "an empty turn of the assistant's"),
-        ({"instruction": "Sum", "output": "3", "history": [["a", "b"]]}, "the row has history"),
+        ({"instruction": "Sum", "output": "3", "history": [["a", "b"]]}, "history is .*, turns before the prompt"),
         ({"text": ""}, "text is ''; expected text"),
-        ({"text": "x", "tools": "[{}]"}, "the row has tools"),
+        ({"text": "x", "tools": '[{"name": "f"}]'}, "the row has tools"),
     ],
 )
 def test_what_cannot_be_learned_is_refused(row: dict[str, Any], message: str, tmp_path: Path) -> None:

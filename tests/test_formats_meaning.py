@@ -138,7 +138,7 @@ def test_turns_in_a_text_are_no_text_anywhere(tmp_path: Path) -> None:
     whole = {"response_a": json.dumps([*user(), *assistant("x")]), "response_b": json.dumps([*user(), *assistant("y")])}
     sharegpt = json.dumps([{"from": "human", "value": "q"}])
     for row, message in (
-        (arena, "prompt, response_a, response_b are JSON lists written as texts .* `rlaif convert` reads"),
+        (arena, "prompt, response_a, response_b are lists written as texts .* `rlaif convert` reads"),
         ({**plain, "prompt": talk}, "prompt holds messages written as one text .*expected a list of messages"),
         ({**plain, "prompt": sharegpt}, "prompt holds messages written as one text"),
         ({**plain, **whole}, "response_a and response_b hold messages written as one text"),

@@ -394,7 +394,9 @@ def test_mixed_prompts_and_empty_responses(tmp_path: Path, capsys: pytest.Captur
     good = {"prompt": "Q", "chosen": "a", "rejected": "b"}
     path = write_rows(tmp_path / "rows.jsonl", [good, {**good, "rejected": " "}, good])
     assert len(load_preferences(path, "train")) == 2
-    assert capsys.readouterr().err == (f"warning: {path}, split train: left out 1 of 3 rows (1 an empty response).\n")
+    assert capsys.readouterr().err == (
+        f"warning: {path}, split train: left out 1 of 3 rows (1 empty or equal responses).\n"
+    )
     write_rows(path, [{**good, "chosen": ""}])
     with pytest.raises(ValueError, match="has no usable row"):
         load_preferences(path, "train")

@@ -4,7 +4,8 @@ The prompt of a row, by the first of these that it has:
 
     1. where two responses are whole conversations, what both begin with; a `prompt` column beside them must agree: a
        text is one of the user's turns, or holds all turns in order; messages are the same
-    2. `prompt`: a text, or messages
+    2. `prompt`: a text, messages that do not end in the assistant's turn, or a transcript of hh-rlhf; where `messages`
+       (3) stand beside it they are the prompt, and it must agree with them as above
     3. `messages`, `conversations` or `conversation`: messages, without the assistant's last turn, which is a response
     4. `instruction` or `question`, and after an empty line `input` or `context`, where that is not empty
     5. `input` alone
@@ -13,10 +14,11 @@ A `system`, `system_prompt` or `system_message` column is the system turn in fro
 row that has such a column has messages for its prompt, also where the turn is empty. A conversation that begins with
 that turn already stays as it is; with another one the row is refused.
 
-Messages are {"role", "content"} or ShareGPT's {"from", "value"}; a response is a text, one assistant message or a whole
-conversation that ends with one. What text cannot carry (tools, tool calls, images, ...) is refused by its name wherever
-it stands, in a column or a message. All other columns say nothing about the prompt and are carried along; other fields
-of a message (a name, a time) are not, and a run says which there were.
+Messages are {"role", "content"} or ShareGPT's {"from", "value"}, in ShareGPT's or the usual names of roles; a response
+is a text, one assistant message or a whole conversation that ends with one. What text cannot carry (tools, tool calls,
+images, ...) is refused by its name wherever it stands, in a column or a message; so are turns in a `history` column,
+and an `input` or `context` beside a `prompt` that does not hold it. All other columns say nothing about the prompt and
+are carried along; other fields of a message (a name, a time) are not, and a run says which there were.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rlaif.errors.words import shown
-from rlaif.files.turns_in_text import check_no_turns_in_text
-from rlaif.records import BEYOND_TEXT, Message, Prompt, check_messages, check_prompt, check_text, says_nothing
+from rlaif.files.turns_in_text import check_no_turns_in_text, in_text, transcript_prompt
+from rlaif.records import BEYOND_TEXT, ROLES, Message, Prompt, check_messages, check_prompt, check_text, says_nothing
 
 __all__ = [
     "SYSTEM",
@@ -50,8 +52,6 @@ __all__ = [
 
 SYSTEM = ("system", "system_prompt", "system_message")
 TURNS = ("messages", "conversations", "conversation")
-_SPEAKERS = {"human": "user", "user": "user", "system": "system"}
-_SPEAKERS |= dict.fromkeys(("gpt", "chatgpt", "bing", "bard", "model", "assistant"), "assistant")
 
 
 def messages(value: Any, name: str) -> list[Message]:
@@ -65,12 +65,12 @@ def messages(value: Any, name: str) -> list[Message]:
 def _from_sharegpt(turn: Any, name: str) -> Any:
     if not isinstance(turn, Mapping) or turn.get("role") is not None or not isinstance(turn.get("from"), str):
         return turn
-    if turn["from"] not in _SPEAKERS:
+    if turn["from"].strip().lower() not in ROLES:
         raise ValueError(
             f"{name} holds a turn from {shown(turn['from'])}; expected human, gpt or system. Write it into another "
             "turn's text, or leave the row out."
         )
-    return {**turn, "role": _SPEAKERS[turn["from"]], "content": turn.get("value")}
+    return {**turn, "role": turn["from"], "content": turn.get("value")}
 
 
 def turns_of(value: Any, name: str) -> list[Message]:
@@ -177,19 +177,66 @@ def _asked(row: Mapping[str, Any], but: Sequence[str] = ()) -> Prompt:
             "the row has no 'prompt'; expected prompt, messages, conversations, instruction or question, got "
             f"{_names(row)}. Rename or add the column."
         )
-    value = row[names[0]]
     if names[0] in TURNS:
-        turns = messages(value, names[0])
-        turns = turns[:-1] if turns[-1]["role"] == "assistant" else turns
-        if not turns:
-            raise ValueError(f"{names[0]} holds no turn but the assistant's; expected what it answers.")
-        return check_prompt(turns)
-    if names[0] == "prompt" and not isinstance(value, str):
-        return check_prompt(messages(value, "prompt"))
+        return check_prompt(_answered(row, names[0]))
+    if names[0] == "prompt":
+        return _prompt(row, but)
     for name in names:
         if not isinstance(row[name], str):
             raise ValueError(f"{name} is {shown(row[name])}; expected text.")
     return check_prompt("\n\n".join(row[name] for name in names if name == names[0] or row[name].strip()))
+
+
+def _prompt(row: Mapping[str, Any], but: Sequence[str]) -> Prompt:
+    """The prompt of a row that has a column of that name: its own, or that of the messages beside it."""
+    value = row["prompt"]
+    if beside := _turns_beside(row, but):
+        turns = _answered(row, beside[0])
+        asked = [turn for turn in turns if turn["role"] == "user"]
+        asked = asked[-1:] if but else asked  # responses answer the last one
+        return check_prompt(_agreeing(turns, value, beside[0], asked))
+    _check_input(row, value, but)
+    if isinstance(value, str):
+        return check_prompt(transcript_prompt(value) or value)
+    found = messages(value, "prompt")
+    if found[-1]["role"] == "assistant":
+        raise ValueError(
+            "prompt ends with the assistant's turn, and a response would be a second one; expected what is answered. "
+            "Call the column `messages` if its last turn is the response, or take that turn out."
+        )
+    return check_prompt(found)
+
+
+def _turns_beside(row: Mapping[str, Any], but: Sequence[str]) -> list[str]:
+    """The columns of messages that a row has beside its prompt."""
+    there = {name: row.get(name) for name in TURNS if name not in but}
+    return [
+        name for name, turns in there.items() if isinstance(turns, list) and turns and isinstance(turns[0], Mapping)
+    ]
+
+
+def _answered(row: Mapping[str, Any], name: str) -> list[Message]:
+    """The turns of a column without the assistant's last one."""
+    turns = messages(row[name], name)
+    turns = turns[:-1] if turns[-1]["role"] == "assistant" else turns
+    if not turns:
+        raise ValueError(f"{name} holds no turn but the assistant's; expected what it answers.")
+    return turns
+
+
+def _check_input(row: Mapping[str, Any], prompt: Any, but: Sequence[str]) -> None:
+    """A ValueError where a text beside the prompt may be a part of it, and does not stand in it."""
+    said = _words(
+        prompt if isinstance(prompt, str) else " ".join(turn["content"] for turn in messages(prompt, "prompt"))
+    )
+    for name in ("input", "context"):
+        value = row.get(name) if name not in but else None
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and not says_nothing(text) and _words(text) not in said for text in texts):
+            raise ValueError(
+                f"the row has {name} ({shown(value)}) beside its prompt, which does not hold it; expected it in the "
+                f"prompt. Write it there, call the prompt `instruction` to have both joined, or rename {name}."
+            )
 
 
 def sides_of(row: Mapping[str, Any], names: Sequence[str] = ("chosen", "rejected")) -> tuple[Prompt, str, str]:
@@ -220,6 +267,8 @@ def responses_of(row: Mapping[str, Any], names: Sequence[str]) -> tuple[Prompt, 
         if turns:
             before.append(turns)
     if not before:
+        if isinstance(row.get("prompt"), str) and transcript_prompt(row["prompt"]) is not None:
+            texts = [text.removeprefix(" ") for text in texts]  # the one behind "Assistant:"
         return with_system(_asked(row, names), row), texts
     if before[0] != before[-1]:
         raise ValueError(
@@ -227,6 +276,8 @@ def responses_of(row: Mapping[str, Any], names: Sequence[str]) -> tuple[Prompt, 
             "the row."
         )
     turns = _agreeing(before[0], row.get("prompt"), names[0])
+    for name in _turns_beside(row, names):
+        turns = _agreeing(turns, _answered(row, name), names[0], called=name)
     return with_system(check_prompt(turns), row), texts
 
 
@@ -238,26 +289,31 @@ def whole_of(row: Mapping[str, Any], name: str) -> list[Message]:
     return [*conversation(with_system(_agreeing(turns, row.get("prompt"), name), row)), last] if turns else [last]
 
 
-def _agreeing(turns: list[Message], prompt: Any, name: str) -> list[Message]:
-    """`turns`, which a response begins with, where a `prompt` column says the same; with its system turn, if that is
-    the only one."""
+def _agreeing(
+    turns: list[Message], prompt: Any, name: str, asked: Sequence[Message] | None = None, called: str = "prompt"
+) -> list[Message]:
+    """`turns`, which the column `name` begins with, where a column that is `called` so says the same; with its system
+    turn, if that is the only one. A text must be one of the user's turns in `asked` (all turns), or the whole."""
     if prompt is None:
         return turns
     if isinstance(prompt, str):
-        if any(turn["role"] == "user" and _words(turn["content"]) == _words(prompt) for turn in turns):
+        prompt = transcript_prompt(prompt) or prompt
+    if isinstance(prompt, str):
+        words = _words(prompt)
+        if any(turn["role"] == "user" and _words(turn["content"]) == words for turn in asked or turns):
             return turns
         spoken = [turn for turn in turns if turn["role"] != "system"]
         if _is_marked_up(prompt, turns) or _is_marked_up(prompt, spoken):
             return turns
     else:
-        asked = messages(prompt, "prompt")
-        systems = [one[0] for one in (asked, turns) if one[0]["role"] == "system"]
-        bare = [one[1:] if one[0]["role"] == "system" else one for one in (asked, turns)]
+        said = messages(prompt, called)
+        systems = [one[0] for one in (said, turns) if one[0]["role"] == "system"]
+        bare = [one[1:] if one[0]["role"] == "system" else one for one in (said, turns)]
         if bare[0] == bare[1] and all(system == systems[0] for system in systems):
             return [*systems[:1], *bare[1]]
     raise ValueError(
-        f"prompt is {shown(prompt)}, which {name}, a whole conversation, does not begin with; expected the same prompt "
-        "in both. Remove the wrong one."
+        f"{called} is {shown(prompt)}, which {name}, a whole conversation, does not begin with; expected the same "
+        "prompt in both. Remove the wrong one."
     )
 
 
@@ -288,6 +344,13 @@ def check_meaning(row: Mapping[str, Any], used: Iterable[str] = ()) -> None:
                 f"the row has {name} ({shown(row[name])}), which text cannot carry; expected a conversation of texts. "
                 "Leave the row out, write it into the prompt, or rename a column that means something else."
             )
+    history = row.get("history")
+    turns = in_text(history) if isinstance(history, str) else history
+    if "history" not in used and isinstance(turns, list) and not says_nothing(turns):
+        raise ValueError(
+            f"history is {shown(history)}, turns before the prompt; expected them in the prompt. Write the prompt as "
+            "messages, or rename a column that means something else."
+        )
     check_no_turns_in_text(row, used)
 
 

@@ -4,12 +4,14 @@ What is learned of a row, by the first of these that it has:
 
     1. `completion`: that alone, after the row's prompt
     2. `messages`, `conversations` or `conversation`: every turn of the assistant's, each after all that comes before
-       it; not one that has `weight` 0
+       it; not one that has `weight` 0. What the user says last is answered by nobody, and nothing is learned of it
     3. `output`, `response` or `answer`: that alone, after the row's prompt (`instruction` and `input`, say)
-    4. `text`: the whole text, after nothing
+    4. `text`: the whole text, after nothing; it is refused beside a prompt, a system turn or a speaker's role
 
 Where a prompt and its system turn come from says `rlaif.files.conversations`. A `text` is a text: one that holds a
-tokenizer's control tokens is a conversation in somebody's markup, and is refused.
+tokenizer's control tokens is a conversation in somebody's markup, and is refused. A row whose `label` is false is one
+of KTO's that is not to be written: it is left out, and counted. A column with the thoughts before an answer
+(`reasoning`) is refused, as they would be learned away.
 """
 
 from __future__ import annotations
@@ -19,17 +21,20 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+from rlaif.config import warn
 from rlaif.errors.words import shown
 from rlaif.files.bad_rows import BadRows
-from rlaif.files.conversations import TURNS, check_meaning, responses_of, whole_of
+from rlaif.files.conversations import SYSTEM, TURNS, check_meaning, messages, prompt_columns, responses_of, whole_of
 from rlaif.files.preferences import load_preferences
 from rlaif.files.rows import read_rows
 from rlaif.files.sources import OneKind
-from rlaif.records import Prompt, check_text
+from rlaif.records import Prompt, check_text, says_nothing
 
-__all__ = ["demonstrations_of", "load_demonstrations"]
+__all__ = ["UNDESIRED", "demonstrations_of", "load_demonstrations"]
 
+UNDESIRED = "label is false"  # what a ledger calls KTO's rows that are not to be written
 _ANSWERS = ("output", "response", "answer")
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 
 
 def load_demonstrations(
@@ -46,7 +51,7 @@ def load_demonstrations(
         source, split, config_name: as `read_rows` takes them; also a preference dataset, of which the chosen responses
             are learned.
         bad: takes the rows that are none; without it the first one is a ValueError.
-        left_out: is filled with the rows of preferences that are not given, by their reason.
+        left_out: is filled with the rows that are not given, by their reason.
         check_plain: raises a ValueError for a plain text that cannot be learned as such.
     """
     import datasets
@@ -57,11 +62,14 @@ def load_demonstrations(
     if first is not None and "chosen" in first[1] and "completion" not in first[1]:
         chosen = load_preferences(source, split or "train", config_name, bad, left_out)
         return chosen.rename_column("chosen", "completion").select_columns(["prompt", "completion"])
-    kind, plain = OneKind(), ""
+    kind, plain, counts = OneKind(), "", Counter[str]()
     found: list[dict[str, Any]] = []
     for where, row in chain([] if first is None else [first], rows):
         with bad.at(where):
             of_row = list(demonstrations_of(row))
+            if _is_undesired(row):
+                counts[UNDESIRED] += 1
+                continue
             for prompt, completion in of_row:
                 other = plain if prompt is not None else kind.first and kind.first[1]
                 if other:
@@ -75,9 +83,13 @@ def load_demonstrations(
                     check_plain(completion)
                 plain = plain or (where if prompt is None else "")
             found += [{"prompt": prompt, "completion": completion} for prompt, completion in of_row]
+    if left_out is not None:
+        left_out.update(counts)
+    if counts:
+        warn(f"{source}: left out {counts[UNDESIRED]} rows whose label is false, which are not to be written.")
     if not found:
         why = f" {len(bad.rows)} are left out; the first: {bad.first}" if bad.rows else ""
-        raise ValueError(f"{source} has no {'usable ' if why else ''}rows; expected at least one.{why}")
+        raise ValueError(f"{source} has no {'usable ' if why or counts else ''}rows; expected at least one.{why}")
     return datasets.Dataset.from_list(found)
 
 
@@ -85,6 +97,12 @@ def demonstrations_of(row: Mapping[str, Any]) -> Iterator[tuple[Prompt | None, s
     """The prompts and completions of a row; None for the prompt of a plain text."""
     turns = next((name for name in TURNS if row.get(name) is not None), None)
     answers = next((name for name in _ANSWERS if row.get(name) is not None), None)
+    for name in _THOUGHTS:
+        if not says_nothing(row.get(name)):
+            raise ValueError(
+                f"the row has {name} ({shown(row[name])}), which would not be learned; expected it within the answer. "
+                "Write it there as the model is to write it, or rename or remove the column."
+            )
     if "completion" in row:
         yield _single(row, "completion")
     elif turns is not None:
@@ -93,6 +111,13 @@ def demonstrations_of(row: Mapping[str, Any]) -> Iterator[tuple[Prompt | None, s
         yield _single(row, answers)
     elif row.get("text") is not None:
         check_meaning(row)
+        beside = dict.fromkeys((*prompt_columns(row), "instruction", "context", *SYSTEM, "role", "parent_id"))
+        said = [name for name in beside if not says_nothing(row.get(name))]
+        if said:
+            raise ValueError(
+                f"the row has a text and {', '.join(said)}, and whether the text is an answer, or holds all of it, "
+                "nobody says; expected prompt and completion, messages, or a text alone. Rename or remove columns."
+            )
         if not isinstance(row["text"], str) or not row["text"].strip():
             raise ValueError(f"text is {shown(row['text'])}; expected text. Fill it in or remove the row.")
         yield None, check_text(row["text"], "text")
@@ -103,9 +128,38 @@ def demonstrations_of(row: Mapping[str, Any]) -> Iterator[tuple[Prompt | None, s
         )
 
 
+def _is_undesired(row: Mapping[str, Any]) -> bool:
+    """Whether a row's label says that its completion is not to be written. A label that is no yes or no is another
+    column's; one that may be either is a ValueError."""
+    label = row.get("label")
+    word = label.strip().lower() if isinstance(label, str) else label
+    if not isinstance(word, bool) and isinstance(word, str | int | float) and word in _YES_OR_NO:
+        raise ValueError(
+            f"label is {shown(label)}; expected true or false, whether the completion is to be learned. Rename a "
+            "column that says something else."
+        )
+    return word is False
+
+
+_YES_OR_NO = (
+    0,
+    1,
+    "0",
+    "1",
+    "true",
+    "false",
+    "yes",
+    "no",
+    "good",
+    "bad",
+    "chosen",
+    "rejected",
+    "desirable",
+    "undesirable",
+)
+
+
 def _single(row: Mapping[str, Any], name: str) -> tuple[Prompt, str]:
-    if row.get("history"):
-        raise ValueError("the row has history, turns before its prompt; expected a conversation as `messages`.")
     prompt, (text,) = responses_of(row, (name,))
     if not text.strip():
         raise ValueError(f"{name} is empty; expected text. Fill it in or remove the row.")
@@ -114,7 +168,12 @@ def _single(row: Mapping[str, Any], name: str) -> tuple[Prompt, str]:
 
 def _every_turn(row: Mapping[str, Any], name: str) -> Iterator[tuple[Prompt, str]]:
     """The assistant's turns of a conversation, each with what comes before it."""
-    whole, written = whole_of(row, name), row[name] if isinstance(row[name], list) else [row[name]]
+    written = row[name] if isinstance(row[name], list) else [row[name]]
+    answered = [at for at, turn in enumerate(messages(written, name)) if turn["role"] == "assistant"]
+    written = written[: answered[-1] + 1] if answered else written
+    if not answered:
+        raise ValueError(f"{name} holds no turn of the assistant's to learn; expected one, after another turn.")
+    whole = whole_of({**row, name: written}, name)
     added = len(whole) - len(written)  # a system turn of a column, in front
     learned = 0
     for at, turn in enumerate(whole):

@@ -16,6 +16,7 @@ from rlaif.config import warn
 from rlaif.errors.words import counted, shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import sides_of
+from rlaif.files.pairs import identity_of
 from rlaif.files.rows import read_rows
 from rlaif.files.scores import by_scores
 from rlaif.files.shards import SPLITS, parquet_splits
@@ -74,14 +75,15 @@ def load_preferences(
     Returns:
         Columns `id`, `prompt` (all strings or all messages), `chosen` and `rejected` (the responses' texts), `z` (1.0
         where the source has none) and `label`. Left out, and counted in one warning, are rows with an empty response
-        and, of a source without z, those that its own scores of the two responses call a tie, or better the other way.
+        or two equal ones and, of a source without z, those that its own scores of the two responses call a tie, or
+        better the other way.
 
     Raises:
         ValueError: a column is missing, z is not a probability, or no row is left.
     """
     import datasets
 
-    bad, counts = bad or BadRows(), Counter[str]()
+    bad, counts = BadRows() if bad is None else bad, Counter[str]()
     shaped: list[dict[str, Any]] = []
     kind, read, own_margin = OneKind(), 0, False
     with_z: tuple[bool, str] | None = None
@@ -142,7 +144,8 @@ def _one_shape(row: Mapping[str, Any], at: int) -> tuple[dict[str, Any], str | N
                 "build` on judgments, `rlaif convert` on other formats, or rename the columns."
             )
     prompt, chosen, rejected = sides_of(row)
-    reason = "an empty response" if not chosen.strip() or not rejected.strip() else None
+    unusable = not chosen.strip() or not rejected.strip() or chosen == rejected
+    reason = "empty or equal responses" if unusable else None
     label = row.get("label")
     if "z" not in row:
         z, why = by_scores(row)
@@ -154,10 +157,7 @@ def _one_shape(row: Mapping[str, Any], at: int) -> tuple[dict[str, Any], str | N
         z = check_probability(row["z"])
         if label is not None and label not in _LABELS:
             raise ValueError(f"label is {shown(label)}; expected {', '.join(_LABELS)} or null.")
-    identity = row.get("id")
-    if identity is not None and (isinstance(identity, bool) or not isinstance(identity, str | int)):
-        raise ValueError(f"id is {shown(identity)}; expected text, a whole number or null.")
-    one = {"id": str(identity or at), "prompt": prompt, "chosen": chosen, "rejected": rejected}
+    one = {"id": identity_of(row.get("id")) or str(at), "prompt": prompt, "chosen": chosen, "rejected": rejected}
     return {**one, "z": 1.0 if z is None else z, "label": label}, reason
 
 

@@ -2,6 +2,9 @@
 
 Every value of every column is looked at here, before anything is asked or trained: what cannot be written again (half
 of a character, NaN, a number beyond 64 bits, nesting without end, bytes) is a bad row, with its place and column.
+
+A table (Parquet, a data frame) writes NaN where a number is missing. There it is null in columns that are only carried,
+and a run says so; in one that is read (a z, a score) it is refused as in JSON, which has no NaN.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import json
 import math
 import uuid
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from rlaif.errors.words import shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import fields_beside
 from rlaif.files.hub import load_split
+from rlaif.files.tables import without_nan
 from rlaif.records import check_text
 
 __all__ = ["check_values", "read_rows", "require"]
@@ -44,7 +49,7 @@ def read_rows(
         config_name: needed where it has several configs and no default.
         bad: takes the rows that are none; without it the first one is a ValueError.
     """
-    bad, path = bad or BadRows(), Path(source)
+    bad, path = BadRows() if bad is None else bad, Path(source)
     check_text(str(source), "the name of a source")
     if path.exists() and not path.is_file() and not path.is_dir():
         raise ValueError(
@@ -62,14 +67,17 @@ def read_rows(
     elif path.is_file():
         raise ValueError(f"{path} ends in {path.suffix or 'nothing'}; expected {_KINDS}.")
     else:
-        yield from _checked(_of_datasets(str(source), load_split(str(source), split, config_name)), bad)
+        yield from _checked(_of_datasets(str(source), load_split(str(source), split, config_name)), bad, table=True)
 
 
-def _checked(rows: Iterable[tuple[str, Any]], bad: BadRows) -> Iterator[tuple[str, Row]]:
+def _checked(rows: Iterable[tuple[str, Any]], bad: BadRows, table: bool = False) -> Iterator[tuple[str, Row]]:
+    """Rows that hold what can be written; those of a `table` with null for a missing number."""
     for where, row in rows:
         usable = False
         with bad.at(where):
             _check_object(row)
+            if table:
+                row = without_nan(row, where, bad)
             check_values(row)
             usable = True
         if usable:
@@ -210,6 +218,7 @@ def _read_parquet(path: Path, bad: BadRows) -> Iterator[tuple[str, Row]]:
         at = 0
         try:
             with pq.ParquetFile(path) as file:
+                _check_columns(file.schema_arrow.names, path)
                 for batch in file.iter_batches():
                     for row in _of_batch(batch):
                         at += 1
@@ -218,7 +227,14 @@ def _read_parquet(path: Path, bad: BadRows) -> Iterator[tuple[str, Row]]:
             reason = (str(error).splitlines() or ["it is damaged"])[0][:120]
             raise ValueError(f"{path} cannot be read ({reason}); expected whole Parquet. Write it again.") from None
 
-    yield from _checked(rows(), bad)
+    yield from _checked(rows(), bad, table=True)
+
+
+def _check_columns(names: list[str], path: Path) -> None:
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise ValueError(
+            f"{path} has {shown(twice[0])} twice among its columns; expected each once. Rename one of them."
+        )
 
 
 def _of_batch(batch: Any) -> Iterator[Any]:

@@ -1,52 +1,121 @@
-"""Turns that are written into a text as JSON: a program would take them for what somebody said.
+r"""Turns that are written into one text: a program would take them for what somebody said.
 
-Tables (CSV, Parquet from a data frame) and arenas keep conversations so. A response alone may well be JSON that was
-asked for; what is refused is a prompt that is a list of messages, two responses that both are lists of messages, and an
-arena's prompt and two responses that all are lists of texts.
+Tables (CSV, Parquet from a data frame) and arenas keep conversations as JSON, or as Python prints lists. A response
+alone may well be JSON that was asked for; what is refused is a prompt that is messages, two responses that both are,
+and an arena's prompt and two responses that all are lists of texts.
+
+A prompt like "\n\nHuman: ...\n\nAssistant:" is one of hh-rlhf's transcripts (2204.05862), and is read as its turns. A
+prompt that ends in another template's opening of the assistant's turn is refused: the model's own template comes around
+it, and markup in a text is text.
 """
 
 from __future__ import annotations
 
+import ast
 import json
+import re
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rlaif.errors.words import shown
+from rlaif.records import Message, check_messages
 
-__all__ = ["check_no_turns_in_text"]
+__all__ = ["check_no_turns_in_text", "from_transcript", "in_text", "transcript_prompt"]
 
 _ARENA = ("prompt", "response_a", "response_b")
 _SIDES = (("chosen", "rejected"), ("response_a", "response_b"))
+_PROMPTS = ("prompt", "instruction", "question", "input")
+_TURN = re.compile(r"\n\n(Human|Assistant):")
+_NAMES = {"Human": "user", "Assistant": "assistant"}
+# How templates open the assistant's turn. A plain "Assistant:" or "### Response:" is anybody's text.
+_OPENING = re.compile(
+    r"(<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<start_of_turn>\s*model|"
+    r"<\|assistant\|>|<\|start\|>\s*assistant|\[INST\].*\[/INST\])\s*\Z",
+    re.DOTALL,
+)
 
 
 def check_no_turns_in_text(row: Mapping[str, Any], used: Iterable[str] = ()) -> None:
     """A ValueError for a row whose columns hold turns in one text, but for those that are `used`."""
-    left = [name for name in ("prompt", *_SIDES[0], *_SIDES[1]) if name in row and name not in {*used}]
-    lists = {name: found for name in left if (found := _json_list(row[name]))}
-    if all(name in lists and all(turn is None or isinstance(turn, str) for turn in lists[name]) for name in _ARENA):
+    names = (*_PROMPTS, *_SIDES[0], *_SIDES[1])
+    texts = {name: row[name] for name in names if isinstance(row.get(name), str) and name not in {*used}}
+    found = {name: value for name, text in texts.items() if (value := in_text(text)) is not None}
+    if all(_is_list_of_texts(found.get(name)) for name in _ARENA):
         raise ValueError(
-            f"{', '.join(_ARENA)} are JSON lists written as texts ({shown(row['prompt'])}), one entry a turn, as an "
-            "arena publishes them; expected texts or messages. `rlaif convert` reads such rows."
+            f"{', '.join(_ARENA)} are lists written as texts ({shown(row['prompt'])}), one entry a turn, as an arena "
+            "publishes them in JSON; expected texts or messages. `rlaif convert` reads such rows."
         )
-    talks = {name for name, turns in lists.items() if all(map(_is_message, turns))}
-    for names in (("prompt",), *_SIDES):
-        if talks.issuperset(names):
+    talks = {name for name, value in found.items() if _is_talk(value)}
+    for together in (*((name,) for name in _PROMPTS), *_SIDES):
+        if talks.issuperset(together):
             raise ValueError(
-                f"{' and '.join(names)} hold{'s' * (len(names) == 1)} messages written as one text "
-                f"({shown(row[names[0]])}); expected a list of messages. Parse the JSON first."
+                f"{' and '.join(together)} hold{'s' * (len(together) == 1)} messages written as one text "
+                f"({shown(row[together[0]])}); expected a list of messages. Parse the text first."
+            )
+    for name in _PROMPTS:
+        if name in texts and (opened := _OPENING.search(texts[name][-_LONGEST:])):
+            raise ValueError(
+                f"{name} ends in {shown(opened[0].strip()[-40:])}, the markup of a chat template, which would be text "
+                "within the model's own template; expected messages, or the text without markup."
             )
 
 
-def _json_list(text: Any) -> list[Any]:
-    """The list that a text is in JSON; empty for any other text."""
-    if not isinstance(text, str) or not text.lstrip().startswith("["):
-        return []
+_LONGEST = 20_000  # characters of a prompt's end that are searched for markup
+
+
+def in_text(text: Any) -> Any:
+    """The list or object that a text is, in JSON or as Python or NumPy print it; None for any other text."""
+    if not isinstance(text, str) or (text := text.strip())[:1] + text[-1:] not in ("[]", "{}"):
+        return None
     try:
-        found = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return []
-    return found if isinstance(found, list) else []
+        pass
+    if "'" not in text and '"' not in text:
+        return None  # no text and no message in it
+    for written in (text, re.sub(r"\}\s*\n\s*\{", "}, {", text)):  # NumPy prints no commas
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a backslash that Python knows no meaning of
+                return ast.literal_eval(written)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return None
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(turn is None or isinstance(turn, str) for turn in value)
+
+
+def _is_talk(value: Any) -> bool:
+    """Whether this is messages, or one message."""
+    turns = value if isinstance(value, list) else [value]
+    return bool(turns) and all(map(_is_message, turns))
 
 
 def _is_message(turn: Any) -> bool:
     return isinstance(turn, Mapping) and ({"role", "content"} <= {*turn} or {"from", "value"} <= {*turn})
+
+
+def from_transcript(text: Any, name: str) -> list[Message]:
+    r"""The messages of a text like "\n\nHuman: ...\n\nAssistant: ...", which ends with the assistant's turn."""
+    if not isinstance(text, str):
+        raise ValueError(f"{name} is {shown(text)}; expected one transcript.")
+    before, *parts = _TURN.split(text)
+    if before or not parts:
+        raise ValueError(f"{name} is {shown(text)}; expected a transcript that begins with an empty line and Human:.")
+    if parts[-2] != "Assistant":
+        raise ValueError(f"{name} ends with no turn of the Assistant; expected the response as the last turn.")
+    return [
+        {"role": _NAMES[who], "content": said.removeprefix(" ")}
+        for who, said in zip(parts[::2], parts[1::2], strict=True)
+    ]
+
+
+def transcript_prompt(text: str) -> list[Message] | None:
+    r"""The turns of a prompt "\n\nHuman: ...\n\nAssistant:", whose last one is to be written; None for another text."""
+    if not text.startswith("\n\nHuman:") or not text.rstrip().endswith("\n\nAssistant:"):
+        return None
+    *turns, _ = from_transcript(text.rstrip(), "prompt")
+    return check_messages(turns, "prompt")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 from rlaif.errors.words import shown
 from rlaif.files.conversations import conversation
+from rlaif.files.turns_in_text import from_transcript, in_text
 from rlaif.formats.base import LeftOut
 from rlaif.records import Message, Prompt
 
@@ -39,21 +39,6 @@ def one_text(prompt: Prompt) -> str:
     return turns[0]["content"]
 
 
-def from_transcript(text: Any, name: str) -> list[Message]:
-    r"""The messages of a text like "\n\nHuman: ...\n\nAssistant: ...", which ends with the assistant's turn."""
-    if not isinstance(text, str):
-        raise ValueError(f"{name} is {shown(text)}; expected one transcript.")
-    before, *parts = _TURN.split(text)
-    if before or not parts:
-        raise ValueError(f"{name} is {shown(text)}; expected a transcript that begins with an empty line and Human:.")
-    if parts[-2] != "Assistant":
-        raise ValueError(f"{name} ends with no turn of the Assistant; expected the response as the last turn.")
-    return [
-        {"role": _NAMES[who], "content": said.removeprefix(" ")}
-        for who, said in zip(parts[::2], parts[1::2], strict=True)
-    ]
-
-
 def to_transcript(turns: list[Message]) -> str:
     """Messages as one transcript. What would read back as other turns is left out."""
     speakers = {"user": "Human", "assistant": "Assistant"}
@@ -66,14 +51,13 @@ def to_transcript(turns: list[Message]) -> str:
 
 
 def from_json_list(text: Any, name: str) -> list[str | None]:
-    """The texts of a JSON list that is written in a text, one for each turn; null where a turn is missing."""
-    try:
-        found = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, list) or not found or not all(turn is None or isinstance(turn, str) for turn in found):
+    """The texts of a list that is written in a text (JSON, or as Python prints it), one for each turn; null where a
+    turn is missing."""
+    found = in_text(text)
+    are_texts = isinstance(found, list) and bool(found) and all(isinstance(turn, str | None) for turn in found)
+    if not are_texts or (" '" in text and ", " not in text):  # as NumPy prints texts, without commas between them
         raise ValueError(f"{name} is {shown(text)}; expected a JSON list of texts, written as a text.")
-    return found
+    return list(found)
 
 
 def from_helpsteer2(text: Any) -> list[Message]:
