@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import write_rows
 
+from rlaif.commands.convert import ConvertConfig, convert
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import other_columns, prompt_columns, prompt_of, responses_of, sides_of
-from rlaif.files.demonstrations import demonstrations_of, load_demonstrations
+from rlaif.files.demonstrations import UNDESIRED, demonstrations_of, load_demonstrations
 from rlaif.files.pairs import judgment_of, pair_of
 from rlaif.files.preferences import load_preferences
 from rlaif.files.sources import read_judgments, read_pairs, read_prompt_rows, read_prompts
@@ -27,7 +29,26 @@ def said(role: str, content: str) -> Message:
 
 SYSTEM, USER, ANSWER = said("system", "Be kind."), said("user", "Send a knife."), said("assistant", "Here it is.")
 MORE, GOOD, BAD = said("user", "Now cheese."), said("assistant", "Here is cheese."), said("assistant", "No.")
-TALK = [USER, ANSWER, MORE]
+TALK, HI = [USER, ANSWER, MORE], said("user", "Hi")
+# What tables leave where there is nothing.
+NOTHINGS: list[Any] = [
+    *(
+        "None",
+        "nan",
+        "[ ]",
+        "{}",
+        "N/A",
+        " ",
+        0,
+        False,
+        [None],
+        [{}],
+        [""],
+        {"name": []},
+        {"name": None},
+        [{"a": [None]}],
+    )
+]
 SHAREGPT = [{"from": "human", "value": USER["content"]}, {"from": "gpt", "value": ANSWER["content"]}]
 
 
@@ -59,10 +80,29 @@ SHAREGPT = [{"from": "human", "value": USER["content"]}, {"from": "gpt", "value"
         ({"prompt": [SYSTEM, USER], "system": "Be kind. "}, [SYSTEM, USER]),
         ({"prompt": [SYSTEM, USER], "system": ""}, [SYSTEM, USER]),
         ({"prompt": "Hi", "tools": [], "images": None, "functions": "[]"}, "Hi"),
+        *(({"prompt": "Hi", "tools": nothing}, "Hi") for nothing in NOTHINGS),
+        ({"prompt": [{"role": "Human", "content": "Hi"}]}, [said("user", "Hi")]),
+        ({"prompt": [{"role": " SYSTEM", "content": "Be kind."}, {"from": "User", "value": "Hi"}]}, [SYSTEM, HI]),
+        ({"messages": [HI, {"role": "gpt", "content": "Ho"}, {"role": "human", "content": "Now cheese."}]}, 3),
+        # A text prompt beside messages is one of their user turns, and they are the prompt.
+        ({"prompt": USER["content"], "messages": [SYSTEM, USER, ANSWER]}, [SYSTEM, USER]),
+        ({"prompt": USER["content"], "messages": [*TALK, GOOD]}, TALK),
+        ({"prompt": "Hi", "messages": [], "conversation": "chat 7"}, "Hi"),
+        # What is written beside the prompt stands in it, or is no text.
+        ({"prompt": "Sum 1 2", "input": " 1  2", "context": {"page": 7}}, "Sum 1 2"),
+        ({"prompt": "Hi", "input": "", "context": None, "history": []}, "Hi"),
+        ({"prompt": "Hi", "history": "A text of history."}, "Hi"),
+        # hh-rlhf's transcripts; what is no transcript as a whole is a text.
+        ({"prompt": "\n\nHuman: Send a knife.\n\nAssistant: Here it is.\n\nHuman: Now cheese.\n\nAssistant:"}, TALK),
+        ({"prompt": "\n\nHuman: Hi\n\nAssistant: \n"}, [HI]),
+        ({"prompt": "Human: or machine?\n\nAssistant:"}, "Human: or machine?\n\nAssistant:"),
+        ({"prompt": "[1, 'a']"}, "[1, 'a']"),
+        ({"prompt": 'Explain {"role": "user"}'}, 'Explain {"role": "user"}'),
     ],
 )
 def test_the_prompt_of_a_row(row: dict[str, Any], prompt: Any) -> None:
-    assert prompt_of(row) == prompt
+    found = prompt_of(row)
+    assert (len(found) if isinstance(prompt, int) else found) == prompt
 
 
 @pytest.mark.parametrize(
@@ -84,6 +124,38 @@ def test_the_prompt_of_a_row(row: dict[str, Any], prompt: Any) -> None:
         ({"prompt": [{"role": "user", "content": [{"type": "image"}]}]}, r"a part that is no text \(image\)"),
         ({"prompt": [{"role": "user", "content": [{"text": "a", "image": "x.png"}]}]}, r"that is no text \(image\)"),
         ({"instruction": "Sum", "input": [1, 2]}, r"input is \[1, 2\]; expected text"),
+        *(
+            ({"prompt": "Hi", "history": turns}, "history is .*, turns before the prompt")
+            for turns in ([["a", "b"]], [USER], "[['a', 'b']]", '[["a", "b"]]')
+        ),
+        ({"prompt": [said("critic", "Hi")]}, "a message of the role 'critic'; expected system, user or assistant"),
+        ({"prompt": [USER, ANSWER]}, "prompt ends with the assistant's turn"),
+        ({"prompt": "Hi", "messages": [*TALK, GOOD]}, "prompt is 'Hi', which messages, a whole conversation, does not"),
+        (
+            {"prompt": "Summarize:", "input": "A text."},
+            "the row has input .'A text.'. beside its prompt, which does not",
+        ),
+        ({"prompt": [USER], "context": ["one", "two"]}, "the row has context .* beside its prompt"),
+        *(
+            ({name: text}, f"{name} holds messages written as one text")
+            for name in ("prompt", "question", "instruction", "input")
+            for text in (
+                json.dumps([USER]),
+                json.dumps(USER),
+                str([USER]),
+                f"[{USER}\n {ANSWER}]",  # as NumPy prints objects
+                str([{"from": "human", "value": "it's"}]),
+            )
+        ),
+        *(
+            ({"prompt": f"{asked}{opened}"}, "prompt ends in .*the markup of a chat template")
+            for asked, opened in (
+                ("<|im_start|>user\nHi<|im_end|>\n", "<|im_start|>assistant\n"),
+                ("<s>[INST] Hi", " [/INST]"),
+                ("<start_of_turn>user\nHi<end_of_turn>\n", "<start_of_turn>model\n"),
+                ("Hi<|eot_id|>", "<|start_header_id|>assistant<|end_header_id|>\n\n"),
+            )
+        ),
         *(({"prompt": "Hi", name: ["x"]}, f"the row has {name} .*which text cannot carry") for name in BEYOND_TEXT),
     ],
 )
@@ -114,6 +186,14 @@ CHOSEN, REJECTED = [*TALK, GOOD], [*TALK, BAD]
         ({"prompt": TALK, "chosen": [SYSTEM, *CHOSEN], "rejected": [SYSTEM, *REJECTED]}, [SYSTEM, *TALK]),
         ({"system": "Be kind.", "prompt": USER["content"], "chosen": CHOSEN, "rejected": REJECTED}, [SYSTEM, *TALK]),
         ({"chosen": CHOSEN, "rejected": BAD["content"]}, TALK),
+        (
+            {
+                "prompt": "\n\nHuman: Send a knife.\n\nAssistant: Here it is.\n\nHuman: Now cheese.\n\nAssistant:",
+                "chosen": f" {GOOD['content']}",
+                "rejected": BAD["content"],
+            },
+            TALK,
+        ),
         ({"instruction": "Hi", "chosen": GOOD["content"], "rejected": BAD["content"]}, "Hi"),
     ],
 )
@@ -142,6 +222,15 @@ def test_the_sides_of_a_row(row: dict[str, Any], prompt: Any) -> None:
             "begin",
         ),
         ({"chosen": CHOSEN, "rejected": [USER, BAD]}, "chosen and rejected begin with different conversations"),
+        (
+            {"chosen": CHOSEN, "rejected": REJECTED, "messages": [HI, ANSWER]},
+            "messages is .*, which chosen, a whole conversation, does not begin with",
+        ),
+        ({"prompt": USER["content"], "chosen": "a", "rejected": "b", "messages": CHOSEN}, "does not begin with"),
+        ({"prompt": [USER, ANSWER], "chosen": "a", "rejected": "b"}, "prompt ends with the assistant's turn"),
+        ({"prompt": "Hi", "chosen": str([GOOD]), "rejected": str([BAD])}, "chosen and rejected hold messages written"),
+        ({"prompt": "Hi", "chosen": json.dumps(GOOD), "rejected": json.dumps(BAD)}, "hold messages written"),
+        ({"prompt": "Hi", "chosen": "a", "rejected": "b", "history": [["x", "y"]]}, "history is"),
         ({"chosen": TALK, "rejected": TALK}, "chosen ends with the role 'user'; expected an assistant turn"),
         ({"prompt": "Hi", "chosen": [], "rejected": [BAD]}, r"chosen is \[\]"),
         ({"prompt": "Hi", "chosen": "a", "rejected": [{**BAD, "content": "", "tool_calls": [1]}]}, "with tool_calls"),
@@ -186,6 +275,11 @@ def test_every_program_reads_one_row_alike(tmp_path: Path) -> None:
         ({"question": "Why?", "answer": "So."}, [("Why?", "So.")]),
         ({"prompt": "Hi", "response": "Ho"}, [("Hi", "Ho")]),
         ({"text": "Once upon a time."}, [(None, "Once upon a time.")]),
+        # The user's last word is answered by nobody.
+        ({"messages": [*TALK, GOOD, said("user", "Thanks!")]}, [([USER], ANSWER["content"]), (TALK, GOOD["content"])]),
+        ({"messages": [SYSTEM, USER, ANSWER, MORE], "system": "Be kind."}, [([SYSTEM, USER], ANSWER["content"])]),
+        ({"text": "Once.", "title": "A tale", "system": "", "prompt": None}, [(None, "Once.")]),
+        ({"prompt": "Hi", "completion": "Ho", "label": True, "reasoning": None}, [("Hi", "Ho")]),
     ],
 )
 def test_what_is_learned_of_a_row(row: dict[str, Any], found: Any) -> None:
@@ -210,11 +304,41 @@ def test_what_is_learned_of_a_row(row: dict[str, Any], found: Any) -> None:
         ({"instruction": "Sum", "output": "3", "history": [["a", "b"]]}, "history is .*, turns before the prompt"),
         ({"text": ""}, "text is ''; expected text"),
         ({"text": "x", "tools": '[{"name": "f"}]'}, "the row has tools"),
+        *(
+            ({"text": "x", name: "y"}, f"the row has a text and {name}")
+            for name in ("prompt", "instruction", "question", "input", "system", "role", "parent_id")
+        ),
+        *(
+            ({"prompt": "Hi", "completion": "Ho", name: "So."}, f"the row has {name} .* which would not be learned")
+            for name in ("reasoning_content", "reasoning", "thinking")
+        ),
+        *(
+            ({"prompt": "Hi", "completion": "Ho", "label": label}, "label is .*; expected true or false")
+            for label in (1, 0.0, "false", "Good")
+        ),
     ],
 )
 def test_what_cannot_be_learned_is_refused(row: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"rows.jsonl:1: .*{message}"):
         load_demonstrations(str(write_rows(tmp_path / "rows.jsonl", [row])), None)
+
+
+def test_completions_that_are_not_to_be_written_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = [True, False, None, 3, "joy", False]
+    rows = [{"prompt": str(at), "completion": "Ho", "label": label} for at, label in enumerate(labels)]
+    left_out: Counter[str] = Counter()
+    source = str(write_rows(tmp_path / "rows.jsonl", rows))
+    assert load_demonstrations(source, None, left_out=left_out)["prompt"] == ["0", "2", "3", "4"]
+    assert left_out == {UNDESIRED: 2}
+    assert "left out 2 rows whose label is false" in capsys.readouterr().err
+    write_rows(tmp_path / "rows.jsonl", rows[1:2])
+    with pytest.raises(ValueError, match="has no usable rows; expected at least one"):
+        load_demonstrations(source, None)
+    write_rows(tmp_path / "rows.jsonl", [{**rows[0], "label": 1}])
+    with pytest.raises(ValueError, match="label is 1; expected true or false"):
+        convert(ConvertConfig(source=source, output=str(tmp_path / "out.jsonl")))
 
 
 def test_plain_texts_and_prompts_are_not_learned_together(tmp_path: Path) -> None:
@@ -250,6 +374,23 @@ def test_a_judgments_names_in_a_source_of_pairs_are_carried() -> None:
         if name not in ("reason", "source_z"):
             with pytest.raises(ValueError, match=f"^{name} is "):
                 judgment_of({**row, "z": 0.5, name: value})
+
+
+def test_whole_numbers_that_a_data_frame_made_floats(tmp_path: Path) -> None:
+    row = {"prompt": "p", "response_a": "a", "response_b": "b"}
+    assert [pair_of({**row, "id": value}).id for value in (0, 2.0, "x")] == ["0", "2", "x"]
+    judgment = judgment_of({**row, "z": 0.5, "votes": 2.0, "readable": 1.0, "reading_version": 3.0})
+    assert (judgment.votes, judgment.readable, judgment.reading_version) == (2, 1, 3)
+    preferred = [{"prompt": "p", "chosen": "a", "rejected": "b", "id": value} for value in (5.0, 0, 1, None, "")]
+    found = load_preferences(write_rows(tmp_path / "rows.jsonl", preferred), "train")
+    assert found["id"] == ["5", "0", "1", "3", "4"]
+    source, output = write_rows(tmp_path / "z.jsonl", [{**preferred[0], "z": 0.9}]), tmp_path / "out.jsonl"
+    convert(ConvertConfig(source=str(source), output=str(output)))
+    assert read_judgments(output)[0].pair.id == "5"
+    for column, value in (("judge", ["gpt-4"]), ("judge", 5), ("template", {"a": 1}), ("id", ["a"])):
+        write_rows(source, [{**preferred[0], "z": 0.9, column: value}])
+        with pytest.raises(ValueError, match=rf"z.jsonl:1: {column} is .*; expected text"):
+            convert(ConvertConfig(source=str(source), output=str(output)))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from rlaif.files.conversations import conversation, messages, response_text
 from rlaif.files.pairs import joined
 from rlaif.files.scores import finite_number
 from rlaif.formats.base import (
+    NULL_RESPONSE,
     Format,
     LeftOut,
     Row,
@@ -25,6 +26,7 @@ from rlaif.formats.base import (
     judged,
     of_each,
     preferred,
+    present,
     side,
 )
 from rlaif.formats.carrying import of_one, rest
@@ -36,10 +38,11 @@ __all__ = ["KTO", "NeMo", "Nectar"]
 _RANKS = {"a": (0, 1), "b": (1, 0), "tie": (0, 0)}  # of response_a and response_b, the best being 0
 
 
-def _ranked(value: Any, name: str, columns: tuple[str, ...]) -> list[Row]:
-    """The entries of a list, each with these columns and a whole `rank`."""
+def _ranked(value: Any, name: str, columns: tuple[str, str], tally: Tally) -> list[Row]:
+    """The entries of a list, each with these columns, the response's and `rank`, without null responses."""
     if not isinstance(value, list) or len(value) < 2:
         raise ValueError(f"{name} is {shown(value)}; expected a list of at least two ranked responses.")
+    value = present(value, columns[0], tally)
     rows = [fields_of(entry, f"{name}[{at}]", columns) for at, entry in enumerate(value)]
     for at, row in enumerate(rows):
         if finite_number(row["rank"]) is None:
@@ -53,9 +56,12 @@ def _verdict(judgment: Judgment) -> str:
     return side(judgment.z)
 
 
+_NECTAR = 7  # answers in each row of the data set
+
+
 class Nectar(Format):
     r"""berkeley-nest/Nectar: prompt "\n\nHuman: ... \n\nAssistant: ", answers [{answer, model, rank}], turns,
-    num_responses, source, good_natured (dataset card). GPT-4 ranked them, 1 is the best; equal ranks are a tie.
+    num_responses, source, good_natured (dataset card). GPT-4 ranked its seven answers, 1 is the best; equal ranks are a tie.
 
     Seven answers are 21 pairs; each is written as a row of two. Lossless for two answers ranked 1 and 2, or alike at 1.
     """
@@ -65,7 +71,7 @@ class Nectar(Format):
     lost = "z (only which response is better), unjudged pairs, which pairs were one row"
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        answers = _ranked(row["answers"], "answers", ("answer", "rank"))
+        answers = _ranked(row["answers"], "answers", ("answer", "rank"), tally)
         return every_two(
             self.asked(row),
             [a["answer"] for a in answers],
@@ -74,7 +80,7 @@ class Nectar(Format):
             beside(row, ("prompt", "answers", "num_responses", "turns")),
             [{k: v for k, v in a.items() if k not in ("answer", "model")} for a in answers],
             models=[a.get("model") for a in answers],
-            judge="gpt-4",
+            judge="gpt-4" if len(row["answers"]) == _NECTAR and "good_natured" in row else None,
         )
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
@@ -111,7 +117,7 @@ class NeMo(Format):
     needs = ("context", "completions")
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        completions = _ranked(row["completions"], "completions", ("rank", "completion"))
+        completions = _ranked(row["completions"], "completions", ("completion", "rank"), tally)
         return every_two(
             self.asked(row),
             [response_text(c["completion"], f"completions[{at}]") for at, c in enumerate(completions)],
@@ -150,7 +156,7 @@ class KTO(Format):
     lost = "z (only which response is better), ties, unjudged pairs, which responses to one prompt were a pair"
 
     def fits(self, row: Row) -> bool:
-        return super().fits(row) and isinstance(row["label"], bool)
+        return super().fits(row) and row["label"] in (True, False)  # 1 and 0 are refused by name
 
     def read(self, rows: Iterable[tuple[str, Row]], tally: Tally) -> Iterator[Judgment]:
         with tempfile.TemporaryDirectory() as folder, closing(sqlite3.connect(f"{folder}/rows")) as table:
@@ -159,6 +165,9 @@ class KTO(Format):
             for where, row in rows:
                 prompt = None
                 with tally.bad.at(where):
+                    if "completion" in row and row["completion"] is None:
+                        tally.unread[NULL_RESPONSE] += 1
+                        continue
                     self.check(row)
                     if not isinstance(row["label"], bool):
                         raise ValueError(f"label is {shown(row['label'])}; expected true or false.")
