@@ -231,13 +231,18 @@ def test_the_report_says_that_the_rendering_is_assumed(tmp_path: Path, capfd: py
     ("values", "line"),
     [
         ({"zero": math.nan}, r"rlaif\.json has the zero nan; expected a finite number or null"),
-        ({"zero": "0"}, r"has the zero 0; expected a finite number"),
+        ({"zero": "0"}, r"has the zero '0'; expected a finite number"),
         ({"temperature": math.inf}, r"has the temperature inf; expected a finite number above 0 or null"),
         ({"temperature": 0.0}, r"has the temperature 0\.0"),
         ({"temperature": -1.0}, r"has the temperature -1\.0"),
         ({"max_length": 0}, r"has the max_length 0; expected a whole number above 0"),
         ({"max_length": math.nan}, r"has the max_length nan"),
-        ({"rendering": "chat"}, r"has the rendering chat; expected a mapping"),
+        ({"rendering": "chat"}, r"has the rendering 'chat'; expected a mapping"),
+        ({"rendering": {}}, r"has the rendering \{\}; expected a mapping with kind, template_hash, tokenizer_hash and"),
+        ({"dtype": "float8"}, r"has the dtype 'float8'; expected float32, bfloat16 or float16"),
+        ({"load_in_4bit": "x"}, r"has the load_in_4bit 'x'; expected true or false"),
+        ({"base_model": 3}, r"has the base_model 3; expected a folder or a Hub id"),
+        ({"training_data": None}, r"has the training_data null; expected a mapping"),
     ],
 )
 def test_a_card_whose_numbers_are_none_is_one_line(values: dict[str, Any], line: str, tmp_path: Path) -> None:

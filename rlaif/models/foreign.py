@@ -51,9 +51,20 @@ def assumed_rendering(tokenizer: Any, model: str | Path) -> tuple[Rendering, str
         ) from None
 
 
+# Their positions are counted from the one after the padding token's number: so many of the table are never used.
+_COUNTED_FROM_PADDING = {
+    *("roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod", "data2vec-text"),
+    *("longformer", "ibert", "luke", "mpnet"),
+}
+
+
 def longest(config: Any, tokenizer: Any) -> int:
     """The longest conversation that a model reads, in tokens, by its config and its tokenizer."""
-    known = [getattr(config.get_text_config(), "max_position_embeddings", None), tokenizer.model_max_length]
+    text = config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None)
+    if positions is not None and text.model_type in _COUNTED_FROM_PADDING:
+        positions -= (1 if text.pad_token_id is None else text.pad_token_id) + 1
+    known = [positions, tokenizer.model_max_length]
     lengths = [int(length) for length in known if isinstance(length, int | float) and 0 < length < _LONGEST]
     return min(lengths, default=_LONGEST)
 

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlaif.errors.words import shown
 from rlaif.files.sources import write_json
 from rlaif.metrics import sigmoid
 from rlaif.models.batching import plan_batches, split_on_oom
@@ -40,6 +41,8 @@ METADATA = "rlaif.json"
 # A head is never quantized: it is new, trained in full, and as small as one row of a matrix.
 HEADS = ["score", "classifier", "pooler", "pre_classifier"]
 VERSION = 1
+_DTYPES = ("float32", "bfloat16", "float16", "auto")
+_IN_A_RENDERING = {"kind", "template_hash", "tokenizer_hash", "eos_token"}
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,17 @@ class RewardModelCard:
         def number(value: Any) -> bool:
             return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
+        rendering = self.rendering
         wrong = {
-            "rendering": ("a mapping", isinstance(self.rendering, dict)),
+            "rendering": (
+                "a mapping with kind, template_hash, tokenizer_hash and eos_token",
+                isinstance(rendering, dict) and rendering.keys() >= _IN_A_RENDERING,
+            ),
             "max_length": ("a whole number above 0", type(self.max_length) is int and self.max_length > 0),
+            "base_model": ("a folder or a Hub id", isinstance(self.base_model, str)),
+            "dtype": ("float32, bfloat16 or float16", self.dtype in _DTYPES),
+            "load_in_4bit": ("true or false", isinstance(self.load_in_4bit, bool)),
+            "training_data": ("a mapping", isinstance(self.training_data, dict)),
             "zero": ("a finite number or null", self.zero is None or number(self.zero)),
             "temperature": (
                 "a finite number above 0 or null",
@@ -120,7 +131,7 @@ class RewardModelCard:
         for name, (wanted, right) in wrong.items():
             if not right:
                 raise ValueError(
-                    f"{path} has the {name} {getattr(self, name)!s:.60}; expected {wanted}. Restore the file that was "
+                    f"{path} has the {name} {shown(getattr(self, name))}; expected {wanted}. Restore the file that was "
                     "written with the model."
                 )
 
