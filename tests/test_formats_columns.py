@@ -6,7 +6,7 @@ import dataclasses
 import json
 
 import pytest
-from support.formats import ROWS, WRITTEN, Row, read, written
+from support.formats import ROWS, WRITTEN, Row, assistant, read, user, written
 
 from rlaif.files.conversations import SYSTEM
 from rlaif.files.pairs import carried, given_back, joined
@@ -56,6 +56,35 @@ def test_what_is_written_takes_no_column_s_place(name: str) -> None:
     rows = written(name, with_columns(found, columns))
     assert len(rows) == len(ROWS[name])
     assert not missing(columns, rows)
+
+
+# Whose prompt is read from any column that holds one: another one that says something else is refused.
+AGREEING = ("pairs", "preferences", "trl", "argilla", "rewardbench", "kto", "rm-bench", "rewardbench2", "pku-safe-rlhf")
+WHOLE = ("skywork", "hh")
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in ("ultrafeedback", "distilabel")])
+def test_no_column_becomes_a_prompt(name: str) -> None:
+    """Neither in the format, nor in our pairs, nor in what is written as the format again."""
+    talk = [*user("own"), *assistant("own")]
+    own = {"instruction": "own", "question": "own", "input": "own", "context": "own"}
+    own |= {} if name in WHOLE else {"messages": talk, "conversation": talk}
+    found = read(name, ROWS[name])
+    if name not in AGREEING:
+        joined_to_it = ("input",) if name == "alpacaeval" else ()
+        more = {k: v for k, v in own.items() if k not in joined_to_it}
+        again = read(name, [{**more, **row} for row in ROWS[name]])
+        assert [told(j) for j in again] == [told(j) for j in found]
+        assert [told(j) for j in read("pairs", written("pairs", again))] == [told(j) for j in found]
+    if FORMATS[name].writes:
+        columns = {"source_prompt": "own"} | ({} if "prompt" in written(name, found)[0] else own)
+        again = read(name, written(name, with_columns(found, columns)))
+        assert [told(j) for j in again] == [told(j) for j in found]
+
+
+def told(judgment: Judgment) -> tuple[object, ...]:
+    pair = judgment.pair
+    return (pair.prompt, pair.response_a, pair.response_b, pair.label, pair.model_a, judgment.z, judgment.judge)
 
 
 def test_one_helper_renames() -> None:

@@ -252,5 +252,7 @@ class MTBench(Arena):
     def beyond(self, judgment: Judgment) -> dict[str, Any]:
         extra = given_back(judgment.pair.extra, {"judge"})
         judge = extra.get("judge") if judgment.judge == "label" else judgment.judge
+        if judgment.judge == "label" and not self.is_people({"judge": judge}):
+            judge = None  # an earlier one: the verdict is people's
         turns = conversation(judgment.pair.prompt)
         return {"judge": judge, "turn": 1 + sum(turn["role"] == "assistant" for turn in turns)}

@@ -15,6 +15,7 @@ from rlaif.files import scores
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import (
     SYSTEM,
+    TURNS,
     check_meaning,
     prompt_of,
     with_system,
@@ -22,7 +23,7 @@ from rlaif.files.conversations import (
 from rlaif.files.pairs import carried, joined
 from rlaif.files.scores import finite_number
 from rlaif.files.sources import OneKind, require
-from rlaif.records import Judgment, Label, Pair, Prompt, check_prompt, check_text
+from rlaif.records import Judgment, Label, Pair, Prompt, check_prompt, check_text, says_nothing
 
 __all__ = [
     "Format",
@@ -176,9 +177,11 @@ def judged(
 
 
 def beside(row: Row, used: Iterable[str]) -> dict[str, Any]:
-    """The columns of a source that are not `used`, by names that are not ours; a system turn is in the prompt."""
+    """The columns of a source that are not `used`, by names that are not ours and that no prompt is read from; a system
+    turn is in the prompt."""
     left = {*used, *SYSTEM}
-    return carried({k: v for k, v in row.items() if k not in left})
+    found = carried({k: v for k, v in row.items() if k not in left})
+    return carried(found, {name for name in (*TURNS, "input", "context") if not says_nothing(found.get(name))})
 
 
 def preferred(judgment: Judgment) -> Judgment:

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
 from rlaif.files.pairs import joined
-from rlaif.formats.base import Format, LeftOut, Row, Tally, beside, fields_of, judged, number, preferred, texts_of
+from rlaif.formats.base import Format, LeftOut, Row, Tally, asked_in, beside, fields_of, judged, number
+from rlaif.formats.base import preferred, texts_of
 from rlaif.formats.carrying import rest
 from rlaif.formats.chosen import Chosen
 from rlaif.formats.sided import Labelled
 from rlaif.formats.texts import one_text
-from rlaif.records import Judgment
+from rlaif.records import Judgment, Prompt
 
 __all__ = ["HHHAlignment", "JudgeBench", "LLMBar", "RMBench", "RewardBench", "RewardBench2"]
 
@@ -138,6 +139,9 @@ class HHHAlignment(Format):
         z = 0.5 + (labels[0] - labels[1]) / 2
         extra = beside(row, ("input", "targets", "target_scores"))
         yield judged(self.asked(row), (choices[0], choices[1]), z, extra, people=True)
+
+    def prompt(self, row: Row) -> Prompt:
+        return asked_in(row, "input")
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         if judgment.z is None:

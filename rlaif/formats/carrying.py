@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from rlaif.files.conversations import TURNS
 from rlaif.files.pairs import carried, given_back, joined
 from rlaif.files.scores import by_scores, finite_number, is_tie, same_in_both, score_columns, twins
 from rlaif.formats.base import turned
-from rlaif.records import Judgment, Pair
+from rlaif.records import Judgment, Pair, says_nothing
 
 __all__ = ["of_one", "rest", "source_order"]
 
 # What is written by its source's name again. What an earlier judge said (z, judge, label, reason, ...) stays source_z.
 _BACK = ("id", "model_a", "model_b")
+_PROMPTS = ("prompt", *TURNS, "instruction", "question", "input", "context")
 _TIES = ("status", "is_tie", "preference_strength")
 
 
@@ -38,7 +40,10 @@ def rest(
     left = {name: value for name, value in judgment.pair.extra.items() if name not in {*used}}
     said = given_back(left, {*_BACK, *back})
     said = _by_chosen(judgment, own, said) if "chosen" in own else _by_number(judgment, said)
-    return joined(own, {k: v for k, v in said.items() if k not in own or v not in (None, own[k])})
+    said = {k: v for k, v in said.items() if k not in own or v not in (None, own[k])}
+    if "prompt" not in own:  # then it is found in another column, which must not be one of these
+        said = carried(said, {name for name in _PROMPTS if name not in own and not says_nothing(said.get(name))})
+    return joined(own, said)
 
 
 def _by_chosen(judgment: Judgment, own: Mapping[str, Any], said: dict[str, Any]) -> dict[str, Any]:

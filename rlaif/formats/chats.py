@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rlaif.files.conversations import check_meaning, conversation, messages
+from rlaif.files.conversations import TURNS, check_meaning, conversation, messages
+from rlaif.files.pairs import carried
 from rlaif.formats.base import LeftOut, Row, preferred
 from rlaif.formats.carrying import rest
 from rlaif.formats.chosen import Chosen, conversations_of
@@ -65,6 +66,9 @@ class Orca(Chosen):
     def fits(self, row: Row) -> bool:
         return super().fits(row) and row.get("prompt") is None
 
+    def plain(self, row: Row) -> Row:
+        return carried(row, (*TURNS, "instruction", "input", "context"))
+
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         pair = preferred(judgment).pair
         turns = conversation(pair.prompt)
@@ -94,6 +98,9 @@ class ShareGPT(Chosen):
         check_meaning(row)
         if messages(row["conversations"], "conversations")[-1]["role"] != "user":
             raise ValueError("conversations ends with a turn that is not the human's; expected what is answered.")
+
+    def plain(self, row: Row) -> Row:
+        return carried(row, [name for name in TURNS if name != "conversations"])
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         pair = preferred(judgment).pair

@@ -7,19 +7,19 @@ the pair is unjudged.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
 from rlaif.files.conversations import other_columns, sides_of, with_answer
-from rlaif.files.pairs import identity_of, joined
+from rlaif.files.pairs import carried, identity_of, joined
 from rlaif.files.preferences import preference_row
 from rlaif.files.scores import finite_number
-from rlaif.formats.base import Format, Row, Tally, beside, by_scores, judged, preferred, said
+from rlaif.formats.base import Format, Row, Tally, by_scores, judged, preferred, said
 from rlaif.formats.carrying import rest, source_order
 from rlaif.formats.texts import opening
-from rlaif.records import Judgment, Label, Pair, Preference, Prompt, check_probability
+from rlaif.records import Judgment, Label, Pair, Preference, Prompt, check_probability, says_nothing
 
 __all__ = ["TRL", "Argilla", "Chosen", "Preferences", "UltraFeedback", "conversations_of"]
 
@@ -48,7 +48,7 @@ class Chosen(Format):
             prompt,
             (sides[0], sides[1]),
             z,
-            self.extra(row, beside(other_columns(plain), self.used)),
+            self.extra(row, _beside(plain, self.used)),
             reason=reason,
             people=self.people,
             judge=self.judge(row),
@@ -73,6 +73,12 @@ class Chosen(Format):
 
     def prompt(self, row: Row) -> Prompt:
         return sides_of(self.plain(row))[0]
+
+
+def _beside(row: Row, used: Collection[str]) -> dict[str, Any]:
+    """The columns that are not `used` and not the prompt's, by names that are not ours; messages agree with it."""
+    found = carried({name: value for name, value in other_columns(row).items() if name not in used})
+    return carried(found, {name for name in ("input", "context") if not says_nothing(found.get(name))})
 
 
 def conversations_of(better: Judgment) -> dict[str, Any]:
@@ -140,7 +146,7 @@ class Preferences(Chosen):
         label = row.get("label")
         if not isinstance(label, str | None) or label not in labels:
             raise ValueError(f"label is {shown(label)}; expected chosen, rejected, tie or null.")
-        extra = beside(other_columns(row), Preference.__dataclass_fields__.keys() - {"extra"})
+        extra = _beside(row, Preference.__dataclass_fields__.keys() - {"extra"})
         if (margin := row.get("margin")) is not None and margin != round(2.0 * z - 1.0, 9):
             extra["margin"] = margin  # the one that follows from z says nothing more
         pair = Pair(
@@ -194,10 +200,19 @@ class UltraFeedback(Chosen):
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         better, extra = preferred(judgment), judgment.pair.extra
         sides = conversations_of(better)
-        prompt = extra.get("source_prompt", opening(better.pair.prompt))
+        prompt, used = extra.get("source_prompt"), {"source_prompt"}
+        if prompt is None or not _reads_back({"prompt": prompt, **sides}):
+            prompt, used = opening(better.pair.prompt), set()
         own = {"prompt": prompt, "prompt_id": extra.get("prompt_id") or _prompt_id(str(prompt))}
         scores = _scores(judgment, "score_chosen", "score_rejected")
-        yield rest(judgment, {**own, **sides, "messages": sides["chosen"], **scores}, {"source_prompt", *scores})
+        yield rest(judgment, {**own, **sides, "messages": sides["chosen"], **scores}, used | {*scores})
+
+
+def _reads_back(row: Row) -> bool:
+    try:
+        return bool(sides_of(row))
+    except ValueError:
+        return False
 
 
 class Argilla(Chosen):

@@ -7,10 +7,10 @@ from typing import Any
 
 from rlaif.errors.words import shown
 from rlaif.files.conversations import prompt_columns
-from rlaif.formats.base import Format, Row, Tally, agree, beside, every_two, fields_of, said
+from rlaif.formats.base import Format, Row, Tally, agree, asked_in, beside, every_two, fields_of, said
 from rlaif.formats.carrying import rest
 from rlaif.formats.texts import one_text
-from rlaif.records import Judgment
+from rlaif.records import Judgment, Prompt
 
 __all__ = ["Distilabel", "UltraFeedbackRatings"]
 
@@ -110,6 +110,9 @@ class UltraFeedbackRatings(Format):
             models=[one.get("model") for one in found],
             judge="gpt-4",
         )
+
+    def prompt(self, row: Row) -> Prompt:
+        return asked_in(row, "instruction")
 
     def _score(self, completion: Row) -> Any:
         if self.verdict in ("overall_score", "fine-grained_score"):
