@@ -30,6 +30,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields
 from itertools import chain
 from pathlib import Path
@@ -146,17 +147,19 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
 
     from rlaif.assess.best_of_n import assess_best_of_n
     from rlaif.files.manifest import elapsed, write_manifest
-    from rlaif.files.sources import write_json, write_jsonl
+    from rlaif.files.sources import distinct_prompts, write_json, write_jsonl
+    from rlaif.files.swap import put_in_place, staging
     from rlaif.judging.rewards import check_rewards, load_rewards, rendering_assumed
     from rlaif.judging.sampling import Sampling, complete, local_policy
     from rlaif.judging.unscorable import say_unscorable_by
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
+    from rlaif.models.spelling import REFUSED
     from rlaif.models.stops import stops_of
+    from rlaif.training import saving
     from rlaif.training.data import demonstrations, policy_prompts, report_too_long
     from rlaif.training.models import context_length, is_adapter, load_policy, lora
-    from rlaif.training.saving import put_in_place, save
     from rlaif.training.trainers import CompletionTrainer
 
     say = print if is_main() else lambda *_: None
@@ -184,8 +187,13 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     )
     if line := report_too_long("prompts", source, room, "the model's context less max_new_tokens"):
         say(line)
-    distinct = first_of_each(source.rows["prompt"])
-    rows = source.rows.select(distinct[: data_config.limit])
+    distinct = distinct_prompts(source.rows)
+    if distinct.differing:
+        config.warn(
+            f"{distinct.differing} of {distinct.repeated} rows with a prompt that stood before have other columns "
+            "than it had; the first row's are kept."
+        )
+    rows = datasets.Dataset.from_list(distinct.rows[: data_config.limit], features=source.rows.features)
     prompts, n = list(rows["prompt"]), data_config.n
     trusted = model_config.trust_remote_code
     named = check_rewards(data_config.rewards, rows.column_names, trusted)
@@ -251,17 +259,12 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         [[response.tokens or 0 for response in responses_PN[p]] for p in kept],
         [[response.text is not None and response.complete for response in responses_PN[p]] for p in kept],
     )
-    if is_main():
-        others = rows.remove_columns("prompt")  # what else the source says of each prompt goes with its best answer
-        columns = (others[p] if others.column_names else {} for p in kept.tolist())
-        written = ({**row, **carried(of_prompt, row)} for row, of_prompt in zip(best, columns, strict=True))
-        write_jsonl(f"{args.output_dir}/best.jsonl", written)
     say(f"scored {scored_PN.sum()} of {scored_PN.size} responses, {n} to each of {len(rows)} prompts")
     if len(best) < len(rows):
         say(f"left out {len(rows) - len(best)} of {len(rows)} prompts: none of their responses could be scored")
 
     # ---- train
-    train, folder = None, Path(args.output_dir)
+    train: dict[str, Any] | None = None
     if data_config.sft:
         # What was cut off has no end, and training would put one there.
         whole = [{"prompt": row["prompt"], "completion": row["completion"]} for row in best if row["complete"]]
@@ -272,7 +275,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
                 f"all {len(best)} best responses were cut off at max_new_tokens = {data_config.max_new_tokens}; "
                 "expected some that end. Raise it."
             )
-        stops = stops_of(model_config.model, tokenizer)
+        stops = stops_of(model_config.model, tokenizer, trust_remote_code=trusted)
         chosen = demonstrations(datasets.Dataset.from_list(whole), tokenizer, rendering, args.max_length, stops)
         if line := report_too_long("best", chosen, args.max_length):
             say(line)
@@ -289,13 +292,14 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             "prompts": len(chosen),
             "cut": len(best) - len(whole),
             "too_long": chosen.too_long,
+            "refused": len(chosen.refused),
             "steps": outcome.global_step,
             "loss": outcome.training_loss,
             "processes": process_count(),
         }
 
         # ---- save
-        folder = save(trainer)
+        saved = saving.save(trainer)
     training.leave_process_group()
     if not is_main():
         return
@@ -303,8 +307,9 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     # ---- report
     unused = {
         "too long": source.too_long,
-        "prompt stood before": len(source) - len(distinct),
-        "beyond limit": len(distinct) - len(rows),
+        REFUSED: len(source.refused),
+        "prompt stood before": distinct.repeated,
+        "beyond limit": len(distinct.rows) - len(rows),
         "no response could be scored": len(rows) - len(best),
     }
     report: dict[str, Any] = {
@@ -312,9 +317,12 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         "prompts": len(best),
         "left_out": len(rows) - len(best),
         "too_long": source.too_long,
-        "repeated": len(source) - len(distinct),
+        "repeated": distinct.repeated,
+        "repeated_with_other_columns": distinct.differing,
         "ledger": bad.ledger(
-            len(source) + source.too_long, len(best), {reason: count for reason, count in unused.items() if count}
+            len(source) + source.too_long + len(source.refused),
+            len(best),
+            {reason: count for reason, count in unused.items() if count},
         ),
         "responses": rewards_PN.size,
         "scored": int(scored_PN.sum()),
@@ -325,21 +333,29 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         "processes": process_count(),
         "seconds": round(elapsed(), 1),
     }
-    write_json(folder / "report.json", report)
-    bad.write(folder, args.output_dir)
     trained_with = {**asdict(model_config), **args.to_dict()}
     reward_models = [spec.value for spec in (*named, *watched) if spec.kind == "reward_model"]
-    write_manifest(
-        folder,
-        "recipes/best_of_n.py",
-        {
-            **asdict(data_config),
-            **(trained_with if train else {name: trained_with[name] for name in ("model", "output_dir", "seed")}),
-        },
-        [*filter(None, [data_config.prompts, model_config.model, data_config.candidates]), *reward_models],
-    )
-    if train:
-        put_in_place(folder, args.output_dir)
+    output = Path(args.output_dir)
+    with nullcontext(saved) if train else staging(output, ".choosing") as folder:
+        others = rows.remove_columns("prompt")  # what else the source says of each prompt goes with its best answer
+        columns = (others[p] if others.column_names else {} for p in kept.tolist())
+        written = ({**row, **carried(of_prompt, row)} for row, of_prompt in zip(best, columns, strict=True))
+        write_jsonl(folder / "best.jsonl", written)
+        write_json(folder / "report.json", report)
+        bad.write(folder, args.output_dir)
+        write_manifest(
+            folder,
+            "recipes/best_of_n.py",
+            {
+                **asdict(data_config),
+                **(trained_with if train else {name: trained_with[name] for name in ("model", "output_dir", "seed")}),
+            },
+            [*filter(None, [data_config.prompts, model_config.model, data_config.candidates]), *reward_models],
+        )
+        if train:
+            saving.put_in_place(folder, output)
+        else:
+            put_in_place(folder, output, also_gone=("bad_rows.jsonl",))
     say(summary(by_n))
     if train:
         say(f"trained on {train['prompts']} best responses, {train['steps']} steps; mean loss {train['loss']:.3f}")
@@ -375,14 +391,6 @@ def check_training(sft: bool, model_config: Any, args: Any) -> None:
             f"nothing is trained without --sft true, but {', '.join(given)} of training would be set; expected none of "
             "its settings. Remove them, or add --sft true."
         )
-
-
-def first_of_each(prompts: Sequence[Any]) -> list[int]:
-    """Where each distinct prompt stands first."""
-    places: dict[str, int] = {}
-    for place, prompt in enumerate(prompts):
-        places.setdefault(json.dumps(prompt), place)
-    return list(places.values())
 
 
 def stored(folder: str, sampling: Any, prompts: Sequence[Any]) -> list[list[Any]]:

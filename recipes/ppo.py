@@ -101,7 +101,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
 
     from rlaif.assess.overoptimization import assess_checks
     from rlaif.files.manifest import elapsed, write_manifest
-    from rlaif.files.sources import write_json, write_jsonl
+    from rlaif.files.sources import distinct_prompts, write_json, write_jsonl
     from rlaif.judging.rewards import check_rewards, load_rewards, rendering_assumed, too_long_to_score
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
@@ -156,6 +156,9 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             line := report_too_long(name, rows, room, "the model's context less max_completion_length")
         ):
             say(line)
+    repeated = distinct_prompts(prompts.rows).repeated
+    if repeated:
+        say(f"prompts: {repeated} of {len(prompts)} stood before; each is answered as often as it stands there")
     trained_on = set(map(str, prompts.rows["prompt"]))
     if held_out and (both := sum(str(prompt) in trained_on for prompt in held_out.rows["prompt"])):
         raise ValueError(
@@ -210,6 +213,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         "train": {
             "prompts": len(prompts),
             "too_long": prompts.too_long,
+            "repeated": repeated,
             "samples": trainer.samples,
             "steps": outcome.global_step,
             "resumed_from": start,

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -19,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from support import ROOT, rlaif_env, rows_of, save_model, word_llama, word_tokenizer, write_rows
+from support.files import content, room_for_files_of
 from transformers import LlamaForSequenceClassification
 
 from rlaif import config
@@ -533,7 +535,38 @@ def test_bad_settings_before_a_model_is_loaded(change, message, good, inputs, mo
     assert not (inputs / "replies").exists()
 
 
-def test_nothing_that_ends_is_nothing_to_learn(good, monkeypatch, capsys):
+def test_what_an_earlier_run_chose_stays_where_this_one_fails(good, monkeypatch, capsys):
+    """All that was chosen is cut off, so that nothing can be learned; a full disk while it is written."""
+    ran(good | {"n": 2}, monkeypatch, capsys)
+    before = content(good["output_dir"])
     error = fails(good | TRAINING | {"n": 2, "max_new_tokens": 1}, monkeypatch, capsys)
     assert "best responses were cut off at max_new_tokens = 1; expected some that end. Raise it." in error
-    assert (good["output_dir"] / "best.jsonl").exists()  # what was chosen is kept
+    with room_for_files_of(700):
+        assert "No space left" in fails(good | {"n": 2}, monkeypatch, capsys)
+    after = content(good["output_dir"])
+    assert {name: after[name] for name in before} == before
+    assert {name.split("/")[0] for name in after.keys() - before.keys()} == {"replies"}
+
+
+def test_every_prompt_is_in_the_ledger(good, inputs, tmp_path, monkeypatch, capsys):
+    """One that the chat template refuses, one too long, one that stood before and says something else besides."""
+    policy, prompts = tmp_path / "policy", tmp_path / "prompts.jsonl"
+    shutil.copytree(inputs / "policy", policy)
+    refuses = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
+    (policy / "chat_template.jinja").write_text(refuses + "{% for m in messages %}{{ m['content'] + ' ' }}{% endfor %}")
+    system, long = {"role": "system", "content": "b"}, [{"role": "user", "content": "a " * 60}]
+    a, b = ([{"role": "user", "content": word}] for word in "ab")
+    rows = [(a, 1), (a, 2), (a, 1), (b, 1), ([system, *a], 1), (long, 1)]
+    write_rows(prompts, [{"prompt": prompt, "note": note} for prompt, note in rows])
+    good |= {"model": policy, "prompts": prompts, "rewards": f"function={ME}:words", "n": 16, "limit": 1}
+    good.pop("watch")
+    _, report = ran(good, monkeypatch, capsys)
+    assert report["ledger"] == {
+        "read": 6,
+        "used": 1,
+        "left_out": {
+            "too long": 1, "refused by the chat template": 1, "prompt stood before": 2, "beyond limit": 1,
+        },
+    }  # fmt: skip
+    assert (report["repeated"], report["repeated_with_other_columns"]) == (2, 1)
+    assert rows_of(good["output_dir"] / "best.jsonl")[0]["note"] == 1

@@ -5,13 +5,11 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
 from io import StringIO
 from pathlib import Path
@@ -19,11 +17,13 @@ from typing import Any
 
 import pytest
 from support import ROOT, here, refused, rlaif_env, some_pairs, write_rows
+from support.files import content, room_for_files_of
+from support.models import tiny_reward_model
 from support.programs import program, run_here
 
 from rlaif.files.room import names_place
 from rlaif.files.shards import parquet_splits, read_tables
-from rlaif.files.sources import fingerprint, write_json
+from rlaif.files.sources import write_json
 from rlaif.files.swap import exchange, put_in_place, staging
 from rlaif.training.same_run import MAY_DIFFER, check_same_run, decides, run_settings
 from rlaif.training.saving import mend
@@ -40,26 +40,6 @@ SFT = {
     "train_split": "train",
 }
 JUDGE = ("--judge", "scripted", "--judge_model", "rlaif.models.function:longer")
-
-
-@contextmanager
-def room_for_files_of(size: int) -> Iterator[None]:
-    """No file of this process grows beyond `size` bytes: writes fail as on a full disk, everywhere, for any user."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # Python ignores the signal that goes with it
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def content(folder: Path, *, hidden: bool = True) -> dict[str, str]:
-    """Fingerprints of all files under a folder."""
-    return {
-        path.relative_to(folder).as_posix(): fingerprint(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and (hidden or not path.name.startswith("."))
-    }
 
 
 def trained(program: str, folder: Path, **settings: Any) -> subprocess.CompletedProcess[str]:
@@ -277,6 +257,49 @@ def test_a_full_disk_while_judging_keeps_every_reply_that_was_written(tmp_path: 
         with room_for_files_of(size):
             assert "No space left" in refused(here(*words), 1)
         assert content(out) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "sizes"),
+    [
+        (("convert", "--source", "{}/pairs.jsonl", "--output", "{}/out/a.jsonl"), (600, 8)),
+        (("convert", "--source", "{}/pairs.jsonl", "--output", "{}/out/a.parquet"), (600, 8)),
+        (("score", "--reward_model", "{}/rm", "--input", "{}/pairs.jsonl", "--output", "{}/out/a.jsonl"), (600, 8)),
+        (("sample", "--policy", "{model}", "--prompts", "{}/prompts.jsonl", "--samples", 2, "--max_new_tokens", 4,
+          "--output", "{}/out"), (1_000, 20)),
+        (("evaluate", "--policies", "a={model}", "b={plain}", "--prompts", "{}/prompts.jsonl", *JUDGE,
+          "--max_new_tokens", 4, "--output", "{}/out"), (1_000, 20)),
+    ],
+    ids=["convert", "convert to parquet", "score", "sample", "evaluate"],
+)  # fmt: skip
+def test_a_full_disk_leaves_what_a_command_wrote_before(
+    words: tuple[str, ...], sizes: tuple[int, ...], chat_model: Path, plain_model: Path, tmp_path: Path
+) -> None:
+    """At the output or report, and at the mark; the first run of a folder leaves none of its own but replies."""
+    write_rows(tmp_path / "pairs.jsonl", some_pairs(40))
+    write_rows(tmp_path / "prompts.jsonl", [{"prompt": pair["prompt"]} for pair in some_pairs(4)])
+    name, *rest = (str(word).format(tmp_path, model=chat_model, plain=plain_model) for word in words)
+    if name == "score":
+        tiny_reward_model(tmp_path / "rm")
+    how = {"program": str(ROOT / "reward_models/score.py")} if name == "score" else {}
+    start = () if name == "score" else (name,)
+
+    def fails(size: int) -> None:
+        with room_for_files_of(size):
+            done = here(*start, *rest, **how)
+        line = done.stderr.splitlines()[-1]
+        assert done.returncode == 1
+        assert line.startswith("error: No space left")
+        assert str(tmp_path / "out") in line
+
+    fails(sizes[0])
+    left = {path.split("/")[0] for path in content(tmp_path / "out")} if (tmp_path / "out").exists() else set()
+    assert left <= {"replies", ".written-by"}
+    assert here(*start, *rest, **how).returncode == 0
+    before = content(tmp_path / "out")
+    for size in sizes:
+        fails(size)
+        assert content(tmp_path / "out") == before
 
 
 def test_a_disk_that_is_full_in_earnest(tmp_path: Path) -> None:

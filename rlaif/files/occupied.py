@@ -63,9 +63,7 @@ def _take(path: Path, what: str) -> None:
     mark = {"what": what, "host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
     for _ in range(100):
         try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(json.dumps(mark))
-            return
+            file = path.open("x", encoding="utf-8")
         except FileExistsError:
             holder = _holder(path)
             if holder is not None:
@@ -74,6 +72,14 @@ def _take(path: Path, what: str) -> None:
                     "another folder."
                 ) from None
             _remove_dead(path)
+            continue
+        try:
+            with file:
+                file.write(json.dumps(mark))
+        except BaseException:  # a full disk: half a mark would count as another command's
+            path.unlink(missing_ok=True)
+            raise
+        return
     raise ValueError(f"{path} comes back however often it is removed; remove it if no other command is at work there.")
 
 

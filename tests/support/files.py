@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import resource
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,3 +32,22 @@ def some_pairs(count: int) -> list[dict[str, Any]]:
         }
         for i in range(count)
     ]
+
+
+@contextmanager
+def room_for_files_of(size: int) -> Iterator[None]:
+    """No file of this process grows beyond `size` bytes: writes fail as on a full disk, everywhere, for any user."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # Python ignores the signal that goes with it
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Fingerprints of all files under a folder."""
+    from rlaif.files.sources import fingerprint
+
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): fingerprint(path) for path in files}
