@@ -86,7 +86,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     if data_config.test_split:
         test = load_preferences(dataset, data_config.test_split, config_name, bad, left_out)
     check_sides(train, args.preference_loss)
-    stops = stops_of(model_config.model, tokenizer, model_config.model_revision)
+    stops = stops_of(model_config.model, tokenizer, model_config.model_revision, model_config.trust_remote_code)
     pairs = dpo_pairs(train, tokenizer, rendering, args.max_length, stops)
     test_pairs = dpo_pairs(test, tokenizer, rendering, args.max_length, stops) if test else None
     for split, rows in ((data_config.train_split, pairs), (data_config.test_split, test_pairs)):

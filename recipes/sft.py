@@ -90,7 +90,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
 
     train = load(data_config.train_split)
     test = load(data_config.test_split) if data_config.test_split else None
-    stops = stops_of(model_config.model, tokenizer, model_config.model_revision)
+    stops = stops_of(model_config.model, tokenizer, model_config.model_revision, model_config.trust_remote_code)
     rows = demonstrations(train, tokenizer, rendering, args.max_length, stops)
     test_rows = demonstrations(test, tokenizer, rendering, args.max_length, stops) if test else None
     for split, data in ((data_config.train_split, rows), (data_config.test_split, test_rows)):

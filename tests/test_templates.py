@@ -206,14 +206,15 @@ def test_sampling_leaves_out_a_refused_prompt_and_says_what_is_not_written(
     arguments = ["--max_new_tokens", 4, "--prompts", prompts]
     done = here("sample", *arguments, "--policy", strict, "--output", tmp_path / "s")
     assert done.returncode == 0, done.stderr
-    assert "warning: 1 of 2 prompts have no response; the first, prompt 2, 'Hi'" in done.stderr
+    assert f"warning: 1 of 2 prompts have no response; the first, {prompts}:2: the chat template" in done.stderr
     assert "refuses the conversation: System role not supported" in done.stderr
     report = json.loads((tmp_path / "s/report.json").read_text())
     assert (report["pairs"], report["failed"]) == (1, 2)
     dropping = policy_with(tmp_path / "dropping", "no_system")
     done = here("sample", *arguments, "--policy", dropping, "--output", tmp_path / "d")
     assert done.returncode == 0, done.stderr
-    assert "leaves out the system turn of 1 of 2 prompts, and they are answered without it" in done.stderr
+    said = f"leaves out the system turn of 1 of 2 prompts, and they are answered without it; the first: {prompts}:2."
+    assert said in done.stderr
     write_rows(tmp_path / "p.jsonl", [{"prompt": SYSTEM}])
     done = here("sample", *arguments, "--policy", strict, "--output", tmp_path / "none")
     assert done.returncode == 1
@@ -221,7 +222,7 @@ def test_sampling_leaves_out_a_refused_prompt_and_says_what_is_not_written(
 
 
 def test_evaluation_goes_on_without_a_refused_prompt(tmp_path: Path) -> None:
-    prompts = write_rows(tmp_path / "p.jsonl", [{"prompt": ALONE}, {"prompt": TWICE}, {"prompt": "Ho"}][:2])
+    prompts = write_rows(tmp_path / "p.jsonl", [{"prompt": ALONE}, {"prompt": TWICE}])
     strict = policy_with(tmp_path / "strict", "gemma")
     done = here(
         *("evaluate", "--policies", f"a={strict}", "--prompts", prompts, "--max_new_tokens", 4),
@@ -338,6 +339,21 @@ def test_a_cards_python_writes_what_rlaif_does(
         snippets = policy_snippets(facts(folder, example))
         assert f"eos_token_id={several}," in snippets[1] or several is None
         assert printed_by(snippets, folder, monkeypatch, capsys) == f"{row.text}\n"
+
+
+def test_a_cards_python_writes_a_letter_that_also_pads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rlaif.publish.models import _logits
+
+    folder, tokenizer = tmp_path / "m", byte_tokenizer(chat=False)
+    save_model(folder, tiny_llama(), tokenizer)
+    text = _logits(folder, [("Say 1", "")], False).example.response
+    tokenizer.pad_token = next(letter for letter in text if letter.isascii() and letter.isprintable())
+    tokenizer.save_pretrained(folder)
+    example = _logits(folder, [("Say 1", "")], False).example
+    assert tokenizer.pad_token in example.response
+    assert printed_by(policy_snippets(facts(folder, example)), folder, monkeypatch, capsys) == f"{example.response}\n"
 
 
 def test_a_cards_python_scores_as_rlaif_does_where_an_eos_is_appended(

@@ -20,6 +20,7 @@ import dataclasses
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,7 @@ from rlaif.config import UsageError, named_values, warn
 from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.manifest import elapsed
 from rlaif.files.ownership import claim
-from rlaif.files.sources import distinct_prompts, read_judgments, read_prompt_rows, write_jsonl
+from rlaif.files.sources import distinct_placed, placed_prompt_rows, read_judgments, write_jsonl
 from rlaif.files.swap import put_in_place, staging
 from rlaif.judging.pairwise import Pairwise, judge_pairs
 from rlaif.judging.sampling import Completion, Sampling, complete, local_policy
@@ -45,6 +46,7 @@ from rlaif.judging.unscorable import say_unscorable_by
 from rlaif.models.base import served_by
 from rlaif.models.parallel import is_main, process_count, process_index, wait_for_everyone
 from rlaif.models.rendering import Encoded, Rendering, Unrenderable
+from rlaif.models.spelling import REFUSED
 from rlaif.records import Judgment, Pair, Prompt, label_value
 
 if TYPE_CHECKING:
@@ -194,8 +196,7 @@ def _measure(plan: _Plan, sampled: dict[str, _Sampled], judgments: dict[str, lis
         )
     if reward_model is not None and config.preferences:
         report["reward_model"] = _reward_model_report(plan, reward_model)
-    if plan.bad.rows:
-        report["bad_rows"] = len(plan.bad.rows)
+    report["ledgers"] = plan.ledgers()
     report["seconds"] = {**plan.seconds, "evaluate": round(elapsed(), 1)}
     _write(plan, report, sampled, judgments)
     return report
@@ -206,7 +207,10 @@ def _measure(plan: _Plan, sampled: dict[str, _Sampled], judgments: dict[str, lis
 
 @dataclass
 class _Plan:
-    """The settings, checked and read. `prompts` are what every policy has answered, once `_sample_policies` is done."""
+    """The settings, checked and read. `prompts` are what every policy has answered, once `_sample_policies` is done.
+
+    `bad` are the rows of each source that cannot be used; `places` says where the prompts stand.
+    """
 
     config: EvaluateConfig
     output: str
@@ -220,9 +224,12 @@ class _Plan:
     judge_settings: JudgeSettings | None
     judge: Pairwise | None
     preferences: Any
+    preferences_left_out: Counter[str]
     seconds: dict[str, float]
-    bad: BadRows
+    bad: dict[str, BadRows]
+    places: list[str]
     repeated: int
+    beyond: int
     too_long: int = 0
     refused: int = 0
 
@@ -232,6 +239,24 @@ class _Plan:
         sources = (self.config.reward_model, self.config.preferences, self.config.judgments)
         named = [str(self.config.prompts), *self.policies.values(), self.reference_path, *filter(None, sources)]
         return list(dict.fromkeys(named))
+
+    def ledgers(self) -> dict[str, Any]:
+        """What became of the rows of each source, the bad ones included."""
+        left_out = {
+            "prompt stood before": self.repeated,
+            "beyond limit": self.beyond,
+            "too long": self.too_long,
+            REFUSED: self.refused,
+        }
+        counts: dict[str, tuple[int, Counter[str]]] = {"prompts": (len(self.prompts), Counter(left_out))}
+        if self.judgments:
+            without = Counter(str(judgment.reason) for judgment in self.judgments if judgment.z is None)
+            counts["judgments"] = len(self.judgments) - without.total(), without
+        if self.preferences is not None:
+            counts["preferences"] = len(self.preferences), self.preferences_left_out
+        return {
+            name: self.bad[name].ledger(used + others.total(), used, +others) for name, (used, others) in counts.items()
+        }
 
     @property
     def loading(self) -> dict[str, Any]:
@@ -257,8 +282,8 @@ class _Plan:
             name: _seconds(name, folder) for name, folder in named_values(config.stages, "stages", "a folder").items()
         }
         gold = load_gold(config.gold) if config.gold else None
-        bad = BadRows(config.on_bad_row)
-        judgments = read_judgments(config.judgments, bad=bad) if config.judgments else []
+        bad = {name: BadRows(config.on_bad_row) for name in ("prompts", "judgments", "preferences")}
+        judgments = read_judgments(config.judgments, bad=bad["judgments"]) if config.judgments else []
         if judgments and truth_name(judgments, gold) is None:
             raise ValueError(
                 f"no judgment in {config.judgments} carries a label and no gold is given, so there is nothing to hold "
@@ -279,10 +304,11 @@ class _Plan:
         judge = load_judge(settings) if settings else None
         if judge:
             judge.check()
-        distinct = distinct_prompts(read_prompt_rows(config.prompts, config.split, config.config_name, bad))
+        distinct = distinct_placed(placed_prompt_rows(config.prompts, config.split, config.config_name, bad["prompts"]))
         prompts = [row["prompt"] for row in distinct.rows[: config.limit]]
         if config.reward_model:
             say_unscorable_by({"the reward model": config.reward_model}, prompts, bool(config.trust_remote_code))
+        preferences_left_out = Counter[str]()
         return cls(
             config=config,
             output=config.output,
@@ -295,10 +321,13 @@ class _Plan:
             judgments=judgments,
             judge_settings=settings,
             judge=judge,
-            preferences=_load_preferences(config, bad),
+            preferences=_load_preferences(config, bad["preferences"], preferences_left_out),
+            preferences_left_out=preferences_left_out,
             seconds=seconds,
             bad=bad,
+            places=distinct.places[: config.limit],
             repeated=distinct.repeated,
+            beyond=len(distinct.rows) - len(prompts),
         )
 
 
@@ -363,12 +392,14 @@ def _load_tokenizer(path: str, trust_remote_code: bool) -> Any:
     return tokenizer
 
 
-def _load_preferences(config: EvaluateConfig, bad: BadRows) -> Any:
+def _load_preferences(config: EvaluateConfig, bad: BadRows, left_out: Counter[str]) -> Any:
     if not config.preferences:
         return None
     from rlaif.files.preferences import load_preferences
 
-    return load_preferences(config.preferences, config.preferences_split, config.preferences_config_name, bad)
+    return load_preferences(
+        config.preferences, config.preferences_split, config.preferences_config_name, bad, left_out=left_out
+    )
 
 
 def _load_reward_model(config: EvaluateConfig) -> RewardModel | None:
@@ -401,7 +432,7 @@ def _sample_policies(plan: _Plan) -> dict[str, _Sampled]:
             top_p=config.policy_top_p,
             seed=config.seed,
         )
-        sets = complete(sampling, plan.prompts, plan.output, f"sampling {name}")
+        sets = complete(sampling, plan.prompts, plan.output, f"sampling {name}", places=plan.places)
         completions[name] = [completion for (completion,) in sets]
         del sampling  # and the policy's weights: no more than two models are held at a time
     answered = [all(c.text is not None for c in each) for each in zip(*completions.values(), strict=True)]
@@ -440,7 +471,8 @@ def _encode(plan: _Plan, name: str, texts: Sequence[str], ended: Sequence[bool])
     from rlaif.models.stops import stops_of
 
     tokenizer = plan.tokenizers[plan.policies[name]]
-    rendering, stops = Rendering.of(tokenizer), stops_of(plan.policies[name], tokenizer)
+    rendering = Rendering.of(tokenizer)
+    stops = stops_of(plan.policies[name], tokenizer, trust_remote_code=bool(plan.config.trust_remote_code))
 
     def encode(prompt: Prompt, text: str) -> Encoded:
         try:
@@ -674,5 +706,5 @@ def _write(
         write_jsonl(staged / "responses.jsonl", rows())
         write_report(staged, report, examples)
         write_manifest(staged, "rlaif evaluate", settings, plan.reads, earlier=folder, **served)
-        plan.bad.write(staged, folder)
+        BadRows.joined(plan.bad.values()).write(staged, folder)
         put_in_place(staged, folder, also_gone=(*PLOTS, "bad_rows.jsonl"))

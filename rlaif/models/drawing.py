@@ -9,13 +9,38 @@ padding differs), and a drawn token only where u_t falls within that rounding of
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Drawing", "Numbers", "draw", "nucleus"]
+__all__ = ["Drawing", "Numbers", "draw", "nucleus", "own_distribution"]
+
+
+@contextmanager
+def own_distribution(model: Any) -> Iterator[None]:
+    """Within it a model writes from its own distribution: of its generation config the tokens' ids alone count.
+
+    What else stands there (suppressed tokens, n-grams that may not repeat, beams, a shortest length) would be obeyed by
+    `generate` unasked: sampled from, but not trained on.
+    """
+    from transformers import GenerationConfig
+
+    # Under an adapter, which passes its own on.
+    inner: Any = getattr(getattr(model, "base_model", None), "model", None)
+    kept: list[tuple[Any, Any]] = [
+        (each, each.generation_config) for each in (model, inner) if hasattr(each, "generation_config")
+    ]
+    for each, known in kept:
+        ids = {name: getattr(known, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        each.generation_config = GenerationConfig(**ids)
+    try:
+        yield
+    finally:
+        for each, known in kept:
+            each.generation_config = known
 
 
 def nucleus(probabilities_BV: torch.Tensor, top_p: float) -> torch.Tensor:

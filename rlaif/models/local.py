@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from rlaif.models.base import JSON, Call, Reply, RoundModel, Usage
 from rlaif.models.batching import plan_batches, split_on_oom
-from rlaif.models.drawing import Drawing, Numbers
+from rlaif.models.drawing import Drawing, Numbers, own_distribution
 from rlaif.models.loading import load_causal_lm, load_tokenizer, model_fingerprint
 from rlaif.models.rendering import Rendering, Unrenderable, stop_ids
 from rlaif.models.spelling import UNRENDERED, Spelling, text_ids
@@ -94,7 +94,7 @@ class LocalModel(RoundModel):
             "load_in_4bit": load_in_4bit,
             "rendering": rendering,
         }
-        if Path(model).is_dir() and len(stops := saved_stops(model)) > 1:
+        if Path(model).is_dir() and len(stops := saved_stops(model, trust_remote_code=trust_remote_code)) > 1:
             self._identity["stops"] = list(stops)  # texts written before all of them counted run on
         self._load = partial(
             load_causal_lm,
@@ -374,15 +374,12 @@ class LocalModel(RoundModel):
         if first.temperature > 0.0:
             keys = [call.key for call in calls]
             drawn.append(Drawing(keys, longest, first.temperature, first.setting("top_p", 1.0)))
-        with torch.inference_mode():
+        with torch.inference_mode(), own_distribution(self.model):
             out_BT = self.model.generate(
                 input_ids=ids_BP,
                 attention_mask=mask_BP,
                 max_new_tokens=first.max_tokens,
-                # `Drawing` draws. The model's own distribution: what its generation_config adds (top-k 50, which only
-                # sampling obeys, a repetition penalty) would be sampled from but not trained on.
-                do_sample=False,
-                repetition_penalty=1.0,
+                do_sample=False,  # `Drawing` draws
                 pad_token_id=pad,
                 eos_token_id=stops,
                 logits_processor=drawn,

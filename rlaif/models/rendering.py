@@ -80,7 +80,13 @@ def stop_ids(model: Any, tokenizer: Any) -> list[int]:
     """
     known = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     ids = [tokenizer.eos_token_id, *(known if isinstance(known, list | tuple) else [known])]
-    return list(dict.fromkeys(int(token) for token in ids if token is not None))
+    for token in ids:
+        if token is not None and (isinstance(token, bool) or not isinstance(token, int)):
+            raise ValueError(
+                f"the model's generation_config.json has the eos_token_id {shown(token)}; expected the number of a "
+                "token, or a list of them."
+            )
+    return list(dict.fromkeys(token for token in ids if token is not None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ class Example:
     """What the model makes of one fixed prompt: the score of `response`, or, of a policy, its greedy `response`.
 
     `computed` says on what: another device rounds otherwise. `stops` are the tokens that end a response, where several
-    do.
+    do; `letters` are special ones that a response may hold all the same (GPT-2 pads with "!").
     """
 
     prompt: str
@@ -29,6 +29,7 @@ class Example:
     score: float | None = None
     max_new_tokens: int = 0
     stops: list[int] | None = None
+    letters: list[int] | None = None
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def policy_snippets(facts: ModelFacts) -> list[str]:
         f"    eos_token_id={_stops(example)},",
         "    pad_token_id=tokenizer.pad_token_id,",
         ")",
-        "print(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True))",
+        *_decoded(example),
     ]
     written = "\n".join(f"    {line}" for line in example.response.splitlines()) or "    (nothing)"
     return [_needs(facts), _python(lines), f"It prints, on {example.computed}:", written]
@@ -164,6 +164,17 @@ def _without_appended(facts: ModelFacts, lines: Sequence[str]) -> list[str]:
 def _stops(example: Example) -> str:
     """What ends a response, as Python."""
     return str(example.stops) if example.stops else "tokenizer.eos_token_id"
+
+
+def _decoded(example: Example) -> list[str]:
+    """The lines that print a response."""
+    new = "out[0, ids.shape[1] :]"
+    if not example.letters:
+        return [f"print(tokenizer.decode({new}, skip_special_tokens=True))"]
+    return [
+        f"hidden = set(tokenizer.all_special_ids) - {set(example.letters)}  # a letter that also pads is one",
+        f"print(tokenizer.decode([token for token in {new}.tolist() if token not in hidden]))",
+    ]
 
 
 def _digits(facts: ModelFacts) -> int:

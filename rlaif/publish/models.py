@@ -348,6 +348,7 @@ def _logits(folder: Path, asked: Sequence[tuple[str, str]], load_in_4bit: bool) 
 
     from rlaif.models.loading import load_causal_lm, load_tokenizer
     from rlaif.models.rendering import Rendering, stop_ids
+    from rlaif.models.spelling import Spelling
 
     tokenizer = load_tokenizer(folder)
     rendering = Rendering.of(tokenizer)
@@ -367,9 +368,19 @@ def _logits(folder: Path, asked: Sequence[tuple[str, str]], load_in_4bit: bool) 
             eos_token_id=stops,
             pad_token_id=tokenizer.pad_token_id,
         )
-    response = tokenizer.decode(out_1T[0, ids_11T[0].shape[1] :], skip_special_tokens=True)
+    special = set(tokenizer.all_special_ids)
+    hidden = Spelling.of(tokenizer).hidden | special.intersection(stops)
+    new = [token for token in out_1T[0, ids_11T[0].shape[1] :].tolist() if token not in hidden]
     several = stops if len(stops) > 1 else None
-    example = Example(asked[0][0], response, _where(model), max_new_tokens=NEW_TOKENS, stops=several)
+    letters = sorted(special - hidden) or None
+    example = Example(
+        asked[0][0],
+        tokenizer.decode(new),
+        _where(model),
+        max_new_tokens=NEW_TOKENS,
+        stops=several,
+        letters=letters,
+    )
     return _Outputs(bits, example)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rlaif.config import warn
 from rlaif.models.adapters import adapter_config, put_adapter
 from rlaif.models.loading import (
     check_language_model,
@@ -30,6 +31,7 @@ __all__ = [
     "load_policy",
     "load_reward_backbone",
     "lora",
+    "make_savable",
     "modules_of",
 ]
 
@@ -113,8 +115,10 @@ def load_policy(config: ModelConfig, tokenizer: Any, trainable: bool = True) -> 
             model = put_adapter(model, folder, trainable=config.lora and trainable)
             if not config.lora:
                 model = model.merge_and_unload()
+                model.requires_grad_(trainable)
     check_finite(model, folder)
     align_special_tokens(model, tokenizer)
+    make_savable(model, str(config.model))
     return model
 
 
@@ -188,6 +192,63 @@ def align_special_tokens(model: Any, tokenizer: Any) -> None:
             if config is generation and name == "eos_token_id" and len(stops := stop_ids(model, tokenizer)) > 1:
                 value = stops
             setattr(config, name, value)
+
+
+def make_savable(model: Any, source: str) -> None:
+    """Gives a model a generation config that transformers saves: it loads one that contradicts itself, and saves none.
+
+    Llama 2 Chat's first one (and those that were copied from it) has a temperature and `do_sample` false: sampling is
+    meant then, and that is said. What has no effect (an output that is not returned, a penalty of beams) is left out.
+
+    Raises:
+        ValueError: it cannot be saved all the same; the training would be lost at its end.
+    """
+    generation = getattr(model, "generation_config", None)
+    if generation is None or _complaint(generation) is None:
+        return
+    kept = generation.to_dict()
+    sampling = {
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": 50,
+        "typical_p": 1.0,
+        "epsilon_cutoff": 0.0,
+        "eta_cutoff": 0.0,
+    }
+    meant = [
+        f"{name} {kept[name]}"
+        for name, unused in (sampling | {"min_p": None, "top_h": None}).items()
+        if kept.get(name) not in (None, unused)
+    ]
+    if kept.get("temperature") == 0.0:
+        generation.temperature = None  # the most likely token, as without sampling
+    elif meant and generation.do_sample is not True:
+        generation.do_sample = True
+        warn(
+            f"the generation_config.json of {source} has {' and '.join(meant)} and do_sample false, which is not saved "
+            "so; the trained model is saved with do_sample true"
+        )
+    if generation.num_beams in (None, 1):
+        generation.early_stopping = generation.length_penalty = None
+    if generation.use_cache is False:
+        generation.cache_implementation = generation.cache_config = None
+    if generation.return_dict_in_generate is not True:
+        for flag in generation.extra_output_flags:
+            setattr(generation, flag, None)
+    if complaint := _complaint(generation):
+        raise ValueError(
+            f"the generation_config.json of {source} cannot be saved with a trained model: {complaint} Mend that file "
+            "in a copy of the model."
+        )
+
+
+def _complaint(generation: Any) -> str | None:
+    """Why transformers would not save a generation config; None where it would."""
+    try:
+        generation.validate(strict=True)
+    except ValueError as error:
+        return " ".join(str(error).split())[:300]
+    return None
 
 
 def _from_pretrained(auto: Any, config: ModelConfig, what: str, **kwargs: Any) -> tuple[Any, list[str]]:

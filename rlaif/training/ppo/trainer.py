@@ -48,6 +48,7 @@ from trl.trainer.utils import (
 
 from rlaif.assess.overoptimization import Check
 from rlaif.files.sources import write_json
+from rlaif.models.drawing import own_distribution
 from rlaif.models.loading import quiet
 from rlaif.models.rendering import Rendering
 from rlaif.models.spelling import Spelling
@@ -171,7 +172,12 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
             **kwargs,
         )
         self.rendering = Rendering.of(processing_class)
-        self._visible_stops = set(self.eos_token_ids) - Spelling.of(processing_class).hidden
+        self._hidden = Spelling.of(processing_class).hidden
+        # Where TRL's text of a response is another: it leaves out what is special, which an end of a turn need not be
+        # and a letter that also pads is.
+        self._mistaken = (set(self.eos_token_ids) - self._hidden) | (
+            set(processing_class.all_special_ids) - self._hidden
+        )
         self.watched = list(watched)
         self.checks: list[Check] = []
         self.samples = 0
@@ -210,8 +216,12 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return [self.rendering.encode_prompt(self.processing_class, prompt) for prompt in prompts], None, {}
 
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        with own_distribution(self.accelerator.unwrap_model(self.model)):
+            return super()._generate_single_turn(*args, **kwargs)
+
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
-        if self._visible_stops:  # TRL leaves out of a text what is special, which an end of turn need not be
+        if self._mistaken:
             completions = [self._text(c, ids) for c, ids in zip(completions, completion_ids_list, strict=True)]
         with _speechless("trl.trainer.grpo_trainer"):  # it warns of each response without a score: they are counted
             gathered: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -233,10 +243,11 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         return gathered
 
     def _text(self, completion: Any, ids: list[int]) -> Any:
-        """A completion, a text or a list of one message, without the end of its turn."""
-        if ids[-1] not in self._visible_stops:
+        """A completion, a text or a list of one message, as it was generated, without the end of its turn."""
+        if self._mistaken.isdisjoint(ids):
             return completion
-        text = self.processing_class.decode(ids[:-1], skip_special_tokens=True)
+        ids = ids[:-1] if ids[-1] in self.eos_token_ids else ids
+        text = self.processing_class.decode([token for token in ids if token not in self._hidden])
         return text if isinstance(completion, str) else [{**completion[0], "content": text}]
 
     def _log_metric(self, name: str, value: float) -> None:
