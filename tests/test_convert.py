@@ -11,7 +11,7 @@ import datasets
 import pyarrow.parquet as pq
 import pytest
 from support import rows_of, write_rows
-from support.formats import ARENA, DISTILABEL, HH, HS3, PAIR, PKU, REWARDBENCH, ROWS, UF, Row, assistant, user
+from support.formats import ARENA, HH, HS2, HS3, PAIR, PKU, REWARDBENCH, ROWS, Row, assistant, user
 
 from rlaif.cli import main
 from rlaif.commands.build import build
@@ -53,6 +53,7 @@ def test_one_format_becomes_another(
         sizes[folder, split] = len(kept)
         assert {(row["chosen"].split()[-1], row["rejected"].split()[-1]) for row in kept} == {("right", "wrong")}
         names = {"judged": []}.get(folder, ["train", "validation"] if split is None else [split])
+        assert ("source_split" in kept[0]) == (folder == "set" and split is None)
         assert report["splits"] == {name: sizes.get(("set", name), report["splits"][name]) for name in names}
         assert list(report["splits"]) == names
         assert sum(report["splits"].values()) == (len(kept) if folder == "set" else 0)
@@ -74,7 +75,13 @@ def test_one_format_becomes_another(
     ("rows", "arguments", "message"),
     [
         ([{"a": 1}], [], "rows.jsonl:1 fits no known format; got the columns a. Say with --source_format"),
-        ([{**UF, **DISTILABEL}], [], "rows.jsonl:1 fits ultrafeedback and argilla; got the columns"),
+        ([ROWS["judgebench"][0] | ROWS["auto-j"][0]], [], "rows.jsonl:1 fits judgebench and auto-j; got the columns"),
+        (
+            [PAIR],
+            ["--split", "train"],
+            "rows.jsonl:1: the row has no column split, so a file is one split; got --split",
+        ),
+        ([HS2], ["--split", "val"], "rows.jsonl has no row of the split val; expected --split with one of"),
         ([], [], "has no rows; expected at least one"),
         ([PAIR, {"z": 1}], [], "rows.jsonl:2: the row has no 'prompt'"),
         ([{**PAIR, "z": 0.5}], ["--format", "trl"], "can be written as trl (1 tie); nothing written"),
@@ -82,7 +89,11 @@ def test_one_format_becomes_another(
         ([PAIR], ["--format", "shp"], "shp"),
         ([PAIR], ["--output", "x.csv"], "output is x.csv; expected a file that ends in .jsonl or .parquet"),
         ([PAIR], ["--source_format", "llmbar"], "rows.jsonl:1: the row has no 'input'"),
-        ([PAIR], ["--skip_malformed", "true"], "skip_malformed is no setting any more; expected --on_bad_row skip"),
+        (
+            [PAIR],
+            ["--skip_malformed", "true"],
+            "'skip_malformed' is not a setting any more; expected --on_bad_row",
+        ),
         ([PAIR], ["--on_bad_row", "drop"], "drop"),
         ([PAIR], ["--verdict", "safer"], "verdict is safer, which pairs has not; its rows have only one"),
         ([PKU], ["--verdict", "safer"], "expected one of better_response_id, safer_response_id"),
@@ -179,6 +190,37 @@ def test_the_verdict_of_a_row_is_chosen(tmp_path: Path) -> None:
         assert row["is_response_0_safe"] is False
 
 
+def test_a_file_has_splits_where_its_rows_say_so(tmp_path: Path) -> None:
+    rows = [{**row, "prompt": f"{split}?", "split": split} for row in ROWS["helpsteer2"] for split in ("train", "val")]
+    source, output = write_rows(tmp_path / "preference.jsonl", rows), tmp_path / "out.jsonl"
+    for split, prompts in (("val", {"val?"}), (None, {"train?", "val?"})):
+        convert(ConvertConfig(source=str(source), output=str(output), split=split))
+        assert {row["prompt"][0]["content"] for row in rows_of(output)} == prompts
+
+
+def test_a_row_of_another_kind_is_left_out_once(tmp_path: Path) -> None:
+    """It is not written as well, and the ledger adds up; so is a first row that is of no format."""
+    trl = {"chosen": "x", "rejected": "y"}
+    rows = [{"a": 1}, {"prompt": "q", **trl}, {"prompt": user(), **trl}, {"prompt": "r", **trl}]
+    source, output = write_rows(tmp_path / "rows.jsonl", rows), tmp_path / "out.jsonl"
+    report = convert(ConvertConfig(source=str(source), output=str(output), on_bad_row="skip"))
+    assert [row["prompt"] for row in rows_of(output)] == ["q", "r"]
+    assert report["ledger"] == {"read": 4, "used": 2, "left_out": {"bad rows": 2}}
+    reasons = [row["reason"] for row in rows_of(tmp_path / "out.jsonl.bad_rows.jsonl")]
+    assert reasons[0].startswith("the row fits no known format; got the columns a.")
+    assert reasons[1].startswith("the prompt is messages, but the one at")
+    source = write_rows(tmp_path / "none.jsonl", [{"a": 1}] * 2)
+    with pytest.raises(ValueError, match=r"no rows that can be read \(.*none.jsonl:1: the row fits no known format"):
+        convert(ConvertConfig(source=str(source), output=str(output), on_bad_row="skip"))
+
+
+def test_verdicts_that_will_read_as_peoples_are_said_to(tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "rows.jsonl", [{**PAIR, "prompt": "Which?", "judge": "a-model"}])
+    for name in ("judgebench", "rewardbench", "hh", "hhh", "llmbar", "auto-j", "arena", "arena-55k", "trl"):
+        config = ConvertConfig(source=str(source), output=str(tmp_path / "out.jsonl"), format=name)
+        assert ("its rows are read as people's verdicts" in convert(config)["not_carried"]) == (name != "trl")
+
+
 def test_a_repeated_pair_gets_an_id_of_its_own(tmp_path: Path) -> None:
     source = write_rows(tmp_path / "rows.jsonl", ROWS["hh"] * 3)
     config = ConvertConfig(source=str(source), output=str(tmp_path / "out.jsonl"))
@@ -239,12 +281,18 @@ def test_every_split_of_a_source_is_read(tmp_path: Path) -> None:
         items = [("17", "Which, 17?"), ("18", "Which, 18?"), ("filtered/17", "Which, 17?")]
         assert list(read_benchmark(tmp_path / folder)) == items
         config = ConvertConfig(source=str(tmp_path / folder), output=str(tmp_path / "out.jsonl"))
-        report = convert(config)
+        with pytest.raises(
+            ValueError, match="has the splits raw, filtered; say which one with --split, or --split all"
+        ):
+            convert(config)
+        report = convert(dataclasses.replace(config, split="all"))
         assert (report["splits"], report["written"]) == ({"raw": 2, "filtered": 1}, 3)
+        assert [row["source_split"] for row in rows_of(tmp_path / "out.jsonl")] == ["raw", "raw", "filtered"]
         assert convert(dataclasses.replace(config, split="filtered"))["splits"] == {"filtered": 1}
         places = [where for _, where, _ in read_source(tmp_path / folder)]
         assert places == [f"{tmp_path / folder}[{at}" for at in ("raw]:1", "raw]:2", "filtered]:1")]
     assert [split for split, _, _ in read_source(tmp_path / "one")] == ["", ""]
+    assert convert(ConvertConfig(source=str(tmp_path / "one"), output=str(tmp_path / "1.jsonl")))["written"] == 2
     with pytest.raises(ValueError, match=r"nowhere/here/there does not exist; expected a .jsonl or .parquet file"):
         list(read_source("nowhere/here/there"))
     with pytest.raises(ValueError, match=r"ada/nowhere could not be read"):

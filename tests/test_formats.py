@@ -93,11 +93,15 @@ def test_rows_are_read_one_at_a_time(name: str) -> None:
 
     def rows() -> Iterator[tuple[str, Row]]:
         nonlocal taken
-        for taken, found in enumerate(placed(ROWS[name] * 9), 1):  # noqa: B007
-            yield found
+        for at in range(9):
+            for found in placed(
+                [{**row, "prompt": f"{at}?"} if name == "helpsteer2-ratings" else row for row in ROWS[name]]
+            ):
+                taken += 1
+                yield found
 
     next(iter(FORMATS[name].read(rows(), Tally())))
-    assert taken == (2 if name == "helpsteer2-ratings" else 1)
+    assert taken == (3 if name == "helpsteer2-ratings" else 1)  # the first one of another prompt ends a group
 
 
 # What each format can carry of a judgment: a verdict, how it is known, and a prompt.
@@ -142,9 +146,8 @@ def judgments(draw: st.DrawFn, name: str) -> Judgment:
         },
         "distilabel": {"rating_1": goods[0], "rating_2": goods[1]},
     }.get(name, {})
-    judge = {"ultrafeedback": "gpt-4", "nectar": "gpt-4"}.get(name, "label" if label else None)
     pair = Pair(turns, first, second, model_a="m", model_b="n", label=label, extra={**extra, "other": "kept"})  # type: ignore[arg-type]
-    return Judgment(pair, z=z, judge=judge)
+    return Judgment(pair, z=z, judge="label" if label else None)
 
 
 def outcome(judgment: Judgment) -> tuple[Any, ...]:

@@ -108,8 +108,12 @@ def test_equal_scores_are_a_tie_in_every_format(name: str, names: tuple[str, str
 def test_a_score_is_gpt_4s_only_where_that_is_known() -> None:
     assert read("ultrafeedback", [UF])[0].judge == "gpt-4"
     bare = {name: UF[name] for name in ("chosen", "rejected", "score_chosen", "score_rejected")}
-    assert read("ultrafeedback", [bare])[0].judge == "gpt-4"  # trl-lib's
-    assert read("ultrafeedback", [{**bare, "mine": 1}])[0].judge is None
+    others: list[Row] = [bare, {**UF, "reward_model": "mine"}, {**UF, "score_chosen": 1.5, "score_rejected": -2.5}]
+    assert [judgment.judge for judgment in read("ultrafeedback", others)] == [None] * 3
+    (nectar,) = ROWS["nectar"]
+    assert read("nectar", [nectar])[0].judge is None  # two answers, as `rlaif convert` writes a later judge's too
+    seven = [{**nectar["answers"][0], "rank": at} for at in range(7)]
+    assert read("nectar", [{**nectar, "answers": seven, "good_natured": True}])[0].judge == "gpt-4"
 
 
 def test_the_arenas_lists_are_turns() -> None:

@@ -46,7 +46,7 @@ def test_what_else_a_row_says_is_kept() -> None:
     }
     judgment = read("alpacaeval", [ALPACA])[0]
     assert (judgment.z, judgment.judge, judgment.pair.model_b) == (0.875, ALPACA["annotator"], "vicuna-7b")
-    assert read("ultrafeedback", [UF])[0].judge == read("nectar", [NECTAR])[0].judge == "gpt-4"
+    assert read("ultrafeedback", [UF])[0].judge == "gpt-4"
 
 
 def test_every_two_of_several_responses_are_a_pair() -> None:
@@ -173,13 +173,15 @@ def test_kto_is_what_trl_makes_of_pairs() -> None:
 
 def test_pairs_without_z_take_their_label() -> None:
     plain = {k: v for k, v in PAIR.items() if k not in ("z", "judge")}
-    found = read("pairs", [{**plain, "label": "b"}, plain, {**PAIR, "z": None}])
+    unjudged = {**PAIR, "z": None}  # a table of both kinds fills z with null: whose label there is is the label's
+    found = read("pairs", [{**plain, "label": "b"}, {**plain, "label": "b", "z": None}, plain, unjudged])
+    assert read("pairs", [{**unjudged, "label": "b"}])[0].z is None  # what a judge left so is no label's
     assert [(j.z, j.judge, j.reason) for j in found] == [
-        (0.0, "label", None),
+        *[(0.0, "label", None)] * 2,
         (None, None, "no z and no label"),
         (None, "j", "z is null in the source"),
     ]
-    assert [row["z"] for row in written("pairs", found)] == [0.0, None, None]
+    assert [row["z"] for row in written("pairs", found)] == [0.0, 0.0, None, None]
 
 
 def test_a_plain_z_beside_chosen_is_read() -> None:
@@ -192,5 +194,5 @@ def test_an_instruction_with_an_input_is_not_half_a_prompt() -> None:
     """AlpacaFarm's older rows have both: without the input, different questions would be one."""
     row = {"instruction": "Sum up.", "output_1": "a", "output_2": "b", "preference": 1.2}
     assert len([*FORMATS["alpacaeval"].read([("x:1", {**row, "input": ""})], Tally())]) == 1
-    with pytest.raises(ValueError, match=r"x:1: the row has an input .* beside its instruction; expected one prompt"):
-        [*FORMATS["alpacaeval"].read([("x:1", {**row, "input": "A story."})], Tally())]
+    (judgment,) = FORMATS["alpacaeval"].read([("x:1", {**row, "input": "A story."})], Tally())
+    assert (judgment.pair.prompt, judgment.pair.extra) == ("Sum up.\n\nA story.", {})

@@ -2,6 +2,9 @@
 
 The output is one file. Its manifest, with the counts, is called after it (`judgments.jsonl.manifest.json`): the folder
 that it is put in may be another command's.
+
+Of the counts, `rows` is what was read; the ledger is of pairs, which one row may hold several of (each ranking of four
+answers holds six), and of rows and responses that make no pair.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ from rlaif.errors.words import counted
 from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.manifest import write_manifest
 from rlaif.files.ownership import claim_file
+from rlaif.files.pairs import joined
 from rlaif.formats.base import Format, Tally
-from rlaif.formats.files import read_source, write_output
-from rlaif.formats.known import FORMATS, detect
+from rlaif.formats.files import check_splits, read_source, write_output
+from rlaif.formats.known import FORMATS, detect, fitting
 from rlaif.records import Judgment
 
 __all__ = ["FORMATS", "ConvertConfig", "convert", "detect"]
@@ -51,7 +55,13 @@ class ConvertConfig:
             "choices": [name for name, known in FORMATS.items() if known.writes],
         },
     )
-    split: str | None = field(default=None, metadata={"help": "Split of the source; all of them by default."})
+    split: str | None = field(
+        default=None,
+        metadata={
+            "help": "Split of the source, where it has several; of a file, what its column `split` says. 'all' takes every "
+            "one, with the column `source_split`; it is the default for what `rlaif build` wrote."
+        },
+    )
     config_name: str | None = field(default=None, metadata={"help": "Config of the source, where it has several."})
     verdict: str | None = field(
         default=None,
@@ -61,7 +71,6 @@ class ConvertConfig:
         },
     )
     on_bad_row: str = on_bad_row()
-    skip_malformed: bool | None = field(default=None, metadata={"help": "Now --on_bad_row skip."})
 
 
 def convert(config: ConvertConfig) -> dict[str, Any]:
@@ -74,8 +83,6 @@ def convert(config: ConvertConfig) -> dict[str, Any]:
     for name in (config.format, config.source_format):
         if name not in FORMATS and name != "auto":
             raise UsageError(f"{name} is no known format; expected one of {', '.join(FORMATS)}.")
-    if config.skip_malformed is not None:
-        raise UsageError("skip_malformed is no setting any more; expected --on_bad_row skip (or stop, the default).")
     target = FORMATS[config.format]
     if not target.writes:
         raise UsageError(
@@ -96,14 +103,16 @@ def _convert(config: ConvertConfig, output: Path, target: Format, tally: Tally) 
     assert config.source is not None
     counts = {"rows": 0, "judgments": 0, "ties": 0, "unjudged": 0, "soft": 0, "repeated": 0}
     splits: Counter[str] = Counter()
-    rows = _counted(read_source(config.source, config.split, config.config_name, tally.bad), counts, splits)
-    first = next(rows, None)
+    split = check_splits(config.source, config.split, config.config_name)
+    rows = _counted(read_source(config.source, split, config.config_name, tally.bad), counts, splits)
+    auto = config.source_format == "auto"
+    first = next(_known(rows, tally.bad) if auto else rows, None)
     if first is None:
         why = f" that can be read ({tally.bad.first})" if tally.bad.rows else ""
         raise ValueError(f"{config.source} has no rows{why}; expected at least one.")
-    source = detect(first[1], first[0]) if config.source_format == "auto" else FORMATS[config.source_format]
+    source = detect(first[2], first[1]) if auto else FORMATS[config.source_format]
     source = source.by(config.verdict)
-    judgments = _checked(source.read(itertools.chain([first], rows), tally), counts)
+    judgments = _checked(_read(source, itertools.chain([first], rows), split, tally), counts)
     written = target.write(judgments, tally)
     start = next(written, None)
     if start is None:
@@ -126,7 +135,7 @@ def _convert(config: ConvertConfig, output: Path, target: Format, tally: Tally) 
             used + tally.left_out.total() + tally.unread.total(), used, tally.unread + tally.left_out
         ),
         "written": lines,
-        "not_carried": target.lost,
+        "not_carried": target.not_carried,
         "output": str(output),
     }
 
@@ -136,14 +145,35 @@ def _left_out(tally: Tally) -> dict[str, int]:
     return dict(tally.unread + tally.left_out + tally.bad.left_out)
 
 
-def _counted(
-    rows: Iterator[tuple[str, str, Any]], counts: dict[str, int], splits: Counter[str]
-) -> Iterator[tuple[str, Any]]:
+_Placed = tuple[str, str, dict[str, Any]]  # a row behind its split and its place
+
+
+def _known(rows: Iterator[_Placed], bad: BadRows) -> Iterator[_Placed]:
+    """The rows from the first one that fits a format, where others may be left out."""
+    for split, where, row in rows:
+        if not bad.skip or fitting(row):
+            yield split, where, row
+        else:
+            with bad.at(where):
+                detect(row, "the row")
+
+
+def _read(source: Format, rows: Iterator[_Placed], split: str | None, tally: Tally) -> Iterator[Judgment]:
+    """The judgments of each split by itself, with its name as `source_split` where several may be read."""
+    for name, part in itertools.groupby(rows, key=lambda row: row[0]):
+        for judgment in source.read(((where, row) for _, where, row in part), tally):
+            if name and split is None:
+                extra = joined({"source_split": name}, judgment.pair.extra)
+                judgment = replace(judgment, pair=replace(judgment.pair, extra=extra))
+            yield judgment
+
+
+def _counted(rows: Iterator[_Placed], counts: dict[str, int], splits: Counter[str]) -> Iterator[_Placed]:
     for split, where, row in rows:
         counts["rows"] += 1
         if split:
             splits[split] += 1
-        yield where, row
+        yield split, where, row
 
 
 def _checked(judgments: Iterator[Judgment], counts: dict[str, int]) -> Iterator[Judgment]:

@@ -14,14 +14,13 @@ from typing import Any, ClassVar
 from rlaif.errors.words import shown
 from rlaif.files.conversations import conversation, turns_of, with_answer
 from rlaif.files.pairs import carried, given_back, whole
-from rlaif.formats.base import Format, LeftOut, Row, Tally, beside, judged, of_each, said, side
+from rlaif.formats.base import APART, Format, LeftOut, Row, Tally, beside, judged, of_each, said, side
 from rlaif.formats.carrying import rest
 from rlaif.formats.texts import from_json_list
 from rlaif.records import Judgment, Message, Prompt
 
 __all__ = ["Arena", "ArenaTexts", "MTBench"]
 
-_APART = "the conversations differ before the last response"
 _NULL = "a turn is null"
 _LATER = ("later_1", "later_2")  # what came after the judged response in each conversation
 
@@ -83,6 +82,8 @@ class ArenaTexts(_Battle):
 
     name = "arena-55k"
     needs = ("prompt", "response_a", "response_b")
+    responses = ("response_a", "response_b")
+    people = True
     _ONE_HOT = ("winner_model_a", "winner_model_b", "winner_tie")
 
     def fits(self, row: Row) -> bool:
@@ -120,7 +121,7 @@ class ArenaTexts(_Battle):
         if None in asked or None in first or None in second:
             raise LeftOut(_NULL)
         if first[:-1] != second[:-1]:
-            raise LeftOut(_APART)
+            raise LeftOut(APART)
         yield self.battle(row, self.asked(row), (str(first[-1]), str(second[-1])), used)
 
     def _turns(self, row: Row, name: str) -> list[str | None] | None:
@@ -176,6 +177,8 @@ class Arena(_Battle):
     name = "arena"
     needs: ClassVar[tuple[str, ...]] = ("conversation_a", "conversation_b", "winner")
     used: ClassVar[tuple[str, ...]] = ("conversation_a", "conversation_b")
+    responses = ("conversation_a", "conversation_b")
+    people = True
     _SIDES = ("conversation_a", "conversation_b")
     _OWN = frozenset({"tstamp", "timestamp", "language", "anony", "conv_metadata", "evaluation_session_id"})
 
@@ -186,12 +189,13 @@ class Arena(_Battle):
         self.verdict_of(row)
         (asked, first, *_), (other, second, *_) = talks = [self.talk(row, name) for name in self._SIDES]
         if asked != other:
-            raise LeftOut(_APART)
+            raise LeftOut(APART)
         later = of_each(*({"later": talk[2]} for talk in talks)) if any(talk[2] for talk in talks) else {}
         yield self.battle(row, self.asked(row), (first, second), self.used, later)
 
     def talk(self, row: Row, name: str) -> tuple[list[Message], str, list[Message]]:
         """A conversation as what comes before the response that was judged, the response, and what comes after it."""
+        _check_is_no_text(row, name)
         *asked, last = turns_of(row[name], name)
         if not asked:
             raise ValueError(f"{name} holds no turn but the assistant's; expected what it answers.")
@@ -218,6 +222,13 @@ class Arena(_Battle):
         return {}
 
 
+def _check_is_no_text(row: Row, name: str) -> None:
+    if isinstance(row[name], str):
+        raise ValueError(
+            f"{name} is the text {shown(row[name])}; expected a list of messages. Parse it first where it is JSON."
+        )
+
+
 class MTBench(Arena):
     """lmsys/mt_bench_human_judgments: question_id, model_a, model_b, winner, judge, conversation_a, conversation_b, and
     the turn that was judged, 1 or 2.
@@ -229,6 +240,7 @@ class MTBench(Arena):
 
     name = "mt-bench"
     needs = ("conversation_a", "conversation_b", "winner", "turn")
+    people = False
     words: ClassVar[Mapping[str, float]] = {**_Battle.words, "tie (inconsistent)": 0.5}
     used = ("conversation_a", "conversation_b", "turn")
 
@@ -240,6 +252,7 @@ class MTBench(Arena):
         return judge is None or re.fullmatch(r"(expert|author|human)(_\d+)?", str(judge)) is not None
 
     def talk(self, row: Row, name: str) -> tuple[list[Message], str, list[Message]]:
+        _check_is_no_text(row, name)
         turns, turn = turns_of(row[name], name), whole(row["turn"])
         answers = [at for at, one in enumerate(turns) if one["role"] == "assistant" and at]
         if isinstance(turn, bool) or not isinstance(turn, int) or not 1 <= turn <= len(answers):

@@ -26,6 +26,8 @@ from rlaif.files.sources import OneKind, require
 from rlaif.records import Judgment, Label, Pair, Prompt, check_prompt, check_text, says_nothing
 
 __all__ = [
+    "APART",
+    "NULL_RESPONSE",
     "Format",
     "LeftOut",
     "Row",
@@ -38,9 +40,11 @@ __all__ = [
     "every_two",
     "fields_of",
     "judged",
+    "no_response_is_null",
     "number",
     "of_each",
     "preferred",
+    "present",
     "said",
     "side",
     "texts_of",
@@ -48,6 +52,10 @@ __all__ = [
 ]
 
 Row = Mapping[str, Any]
+
+
+NULL_RESPONSE = "a response is null"
+APART = "the conversations differ before the last response"
 
 
 class LeftOut(Exception):  # noqa: N818 - not an error: it is counted
@@ -77,8 +85,11 @@ class Format:
         name: what `--format` and `--source_format` call it.
         needs: columns that every row has and that are not null.
         has: columns that every row has and that may be null.
+        responses: the columns of the responses, where each has one of its own; a row in which one is null is counted.
         lost: what its rows cannot say, for the report of an export.
-        general: True where other formats have the same columns and more; such a one is detected only if no other fits.
+        general: above 0 where other formats have the same columns and more: of those that fit, the least general one
+            is meant.
+        people: whether its verdicts are read as those of people or of a benchmark's makers, whoever gave them.
         writes: False for a format that is only read: what its rows say beside the verdict is not known of another's.
         verdicts: what a row is judged by, where that is several things; the first one is z unless another is chosen.
     """
@@ -86,8 +97,10 @@ class Format:
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]]
     has: ClassVar[tuple[str, ...]] = ()
+    responses: ClassVar[tuple[str, ...]] = ()
     lost: ClassVar[str] = "z (only which response is better), ties, unjudged pairs"
-    general: ClassVar[bool] = False
+    general: ClassVar[int] = 0
+    people: ClassVar[bool] = False
     writes: ClassVar[bool] = True
     verdicts: ClassVar[tuple[str, ...]] = ()
 
@@ -101,6 +114,11 @@ class Format:
             raise UsageError(f"verdict is {verdict}, which {self.name} has not; {choices}.")
         return type(self)(verdict)
 
+    @property
+    def not_carried(self) -> str:
+        """What its rows cannot say."""
+        return f"{self.lost}, who judged (its rows are read as people's verdicts)" if self.people else self.lost
+
     def fits(self, row: Row) -> bool:
         """Whether a row with these columns is of this format."""
         return all(column in row for column in (*self.needs, *self.has))
@@ -112,18 +130,26 @@ class Format:
             require(row, missing, "the row")
         check_meaning(row, self.needs)
 
+    def check_responses(self, row: Row) -> None:
+        """A LeftOut where a response is null: what is there makes no pair."""
+        no_response_is_null(row, self.responses)
+
     def read(self, rows: Iterable[tuple[str, Row]], tally: Tally) -> Iterator[Judgment]:
         """The judgments of rows with their places, one row in memory at a time."""
         for where, row in rows:
             found: list[Judgment] = []
             with tally.bad.at(where):
-                self.check(row)
+                here = dataclasses.replace(tally, unread=Counter())  # a row that is bad is counted as that alone
                 try:
-                    found = list(self.judgments(row, tally))
+                    self.check_responses(row)
+                    self.check(row)
+                    made = list(self.judgments(row, here))
                 except LeftOut as reason:
-                    tally.unread[str(reason)] += 1
-                if found:
-                    tally.kind.check(found[0].pair.prompt, where, row)
+                    made, here.unread = [], Counter({str(reason): 1})
+                if made:
+                    tally.kind.check(made[0].pair.prompt, where, row)
+                tally.unread += here.unread
+                found = made
             yield from found
 
     def write(self, judgments: Iterable[Judgment], tally: Tally) -> Iterator[dict[str, Any]]:
@@ -149,6 +175,20 @@ class Format:
     def asked(self, row: Row) -> Prompt:
         """The prompt of a row behind the system turn of its own column."""
         return with_system(self.prompt(row), row)
+
+
+def no_response_is_null(row: Row, columns: Iterable[str]) -> None:
+    """A LeftOut where one of these columns is there and null."""
+    if any(name in row and row[name] is None for name in columns):
+        raise LeftOut(NULL_RESPONSE)
+
+
+def present(entries: list[Any], column: str, tally: Tally) -> list[Any]:
+    """The entries of a list of responses without those that hold null in `column`, which are counted."""
+    found = [one for one in entries if not (isinstance(one, Mapping) and column in one and one[column] is None)]
+    if len(found) < len(entries):
+        tally.unread[NULL_RESPONSE] += len(entries) - len(found)
+    return found
 
 
 def judged(

@@ -8,8 +8,19 @@ from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
 from rlaif.files.pairs import joined
-from rlaif.formats.base import Format, LeftOut, Row, Tally, asked_in, beside, fields_of, judged, number
-from rlaif.formats.base import preferred, texts_of
+from rlaif.formats.base import (
+    Format,
+    LeftOut,
+    Row,
+    Tally,
+    asked_in,
+    beside,
+    fields_of,
+    judged,
+    number,
+    preferred,
+    texts_of,
+)
 from rlaif.formats.carrying import rest
 from rlaif.formats.chosen import Chosen
 from rlaif.formats.sided import Labelled
@@ -47,6 +58,7 @@ class _Lists(Format):
     """Lists of good and of bad responses, each good one better than each bad one."""
 
     needs = ("prompt", "chosen", "rejected")
+    responses = ("chosen", "rejected")
     writes = False
 
     def fits(self, row: Row) -> bool:
@@ -118,6 +130,7 @@ class HHHAlignment(Format):
 
     name = "hhh"
     needs = ("input",)
+    people = True
     lost = "z (only which response is better), unjudged pairs"
 
     def fits(self, row: Row) -> bool:
@@ -125,7 +138,8 @@ class HHHAlignment(Format):
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
         if isinstance(row.get("target_scores"), Mapping):
-            choices, labels = [*row["target_scores"]], [*row["target_scores"].values()]
+            said = {k: v for k, v in row["target_scores"].items() if v is not None}  # Parquet has all rows' choices
+            choices, labels = [*said], [*said.values()]
         else:
             targets = fields_of(row.get("targets"), "targets", ("choices", "labels"))
             choices, labels = texts_of(targets["choices"], "choices"), targets["labels"]

@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
-from rlaif.files.conversations import other_columns, sides_of, with_answer
+from rlaif.files.conversations import other_columns, sides_of, turns_of, with_answer
 from rlaif.files.pairs import carried, identity_of, joined
 from rlaif.files.preferences import preference_row
 from rlaif.files.scores import finite_number
-from rlaif.formats.base import Format, Row, Tally, by_scores, judged, preferred, said
+from rlaif.formats.base import APART, Format, LeftOut, Row, Tally, by_scores, judged, preferred, said
 from rlaif.formats.carrying import rest, source_order
 from rlaif.formats.texts import opening
 from rlaif.records import Judgment, Label, Pair, Preference, Prompt, check_probability, says_nothing
@@ -28,12 +28,11 @@ class Chosen(Format):
     """A chosen and a rejected response under any names: texts, single messages or whole conversations.
 
     Attributes:
-        people: whether the verdict is that of people or of a benchmark's makers.
         used: columns that say nothing beside the prompt, the responses and the verdict.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("chosen", "rejected")
-    people: ClassVar[bool] = False
+    responses = ("chosen", "rejected")
     used: ClassVar[tuple[str, ...]] = ()
 
     def plain(self, row: Row) -> Row:
@@ -42,7 +41,7 @@ class Chosen(Format):
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
         plain = self.plain(row)
-        prompt, *sides = sides_of(plain)
+        prompt, *sides = _sides(plain)
         z, reason = self.verdict_of(row)
         yield judged(
             prompt,
@@ -73,6 +72,16 @@ class Chosen(Format):
 
     def prompt(self, row: Row) -> Prompt:
         return sides_of(self.plain(row))[0]
+
+
+def _sides(row: Row) -> tuple[Prompt, str, str]:
+    """The prompt and both responses; a LeftOut where whole conversations part before the last turn."""
+    both = [row.get(name) for name in Chosen.responses]
+    if all(isinstance(value, list) and len(value) > 1 for value in both):
+        first, second = (turns_of(row[name], name)[:-1] for name in Chosen.responses)
+        if first != second:
+            raise LeftOut(APART)
+    return sides_of(row)
 
 
 def _beside(row: Row, used: Collection[str]) -> dict[str, Any]:
@@ -114,7 +123,7 @@ class TRL(Chosen):
     """
 
     name = "trl"
-    general = True
+    general = 3
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         pair = preferred(judgment).pair
@@ -138,7 +147,7 @@ class Preferences(Chosen):
         return super().fits(row) and "response_a" not in row
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        prompt, *sides = sides_of(row)
+        prompt, *sides = _sides(row)
         z = check_probability(row["z"])
         if z is None or z <= 0.5:
             raise ValueError(f"z is {z}; expected P(chosen is preferred) in (0.5, 1].")
@@ -173,15 +182,21 @@ class Preferences(Chosen):
         yield rest(judgment, preference_row(Preference.from_judgment(preferred(judgment))))
 
 
+# The columns of HuggingFaceH4/ultrafeedback_binarized, whose scores are GPT-4's from 1 to 10.
+_H4 = {"prompt", "prompt_id", "chosen", "rejected", "messages", "score_chosen", "score_rejected"}
+
+
 class UltraFeedback(Chosen):
     """HuggingFaceH4/ultrafeedback_binarized: prompt, prompt_id, chosen and rejected as whole conversations, messages
     (chosen again), and GPT-4's score of each (dataset card: "the highest overall_score as the chosen completion").
 
-    Also trl-lib/ultrafeedback_binarized, which has the conversations and the scores alone. Lossless, with the columns
-    of the first, but for ties and unjudged pairs. Scores that contradict a later verdict are not written.
+    Also trl-lib/ultrafeedback_binarized, which has the conversations and the scores alone, as anybody's data may: GPT-4
+    is named as the judge only where the columns are the first one's and nothing else. Lossless, with the columns of the
+    first, but for ties and unjudged pairs. Scores that contradict a later verdict are not written.
     """
 
     name = "ultrafeedback"
+    general = 2
     has = ("score_chosen", "score_rejected")
 
     def fits(self, row: Row) -> bool:
@@ -195,7 +210,9 @@ class UltraFeedback(Chosen):
         return found
 
     def judge(self, row: Row) -> str | None:
-        return "gpt-4" if "prompt_id" in row or {*row} == {*self.needs, *self.has} else None
+        scores = [finite_number(row[name]) for name in self.has]
+        known = {*row} == _H4 and all(score is not None and 1.0 <= score <= 10.0 for score in scores)
+        return "gpt-4" if known else None  # anybody's scores may be called so
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         better, extra = preferred(judgment), judgment.pair.extra
@@ -226,6 +243,7 @@ class Argilla(Chosen):
     """
 
     name = "argilla"
+    general = 1
     _RATINGS = (
         ("chosen_rating", "rejected_rating"),
         ("chosen-rating", "rejected-rating"),

@@ -13,8 +13,30 @@ from rlaif.files.bad_rows import BadRows
 from rlaif.files.hub import split_names
 from rlaif.files.shards import parquet_splits
 from rlaif.files.sources import read_rows, write_jsonl
+from rlaif.files.splits import rows_of_split
 
-__all__ = ["read_source", "write_output"]
+__all__ = ["check_splits", "read_source", "write_output"]
+
+
+def check_splits(source: str | Path, split: str | None, config_name: str | None = None) -> str | None:
+    """The split that `read_source` takes for `--split`: None for "all".
+
+    Splits of a dataset may hold the same rows (train_prefs and train_sft), or what is kept for a test: where there are
+    several, a ValueError unless one or all are asked for. Those of `rlaif build` have no prompt in common: all of them
+    are the default.
+    """
+    path = Path(source)
+    if path.is_file() or (path / "judgments.jsonl").is_file() or (split is not None and split != "all"):
+        return split
+    ours = (path / "report.json").is_file() and config_name is None and parquet_splits(path / "data")
+    names = [*ours] if ours else split_names(source, config_name)
+    if split in names or (split is not None and not names):
+        return split
+    if split is None and len(names) > 1 and not ours:
+        raise ValueError(
+            f"{source} has the splits {', '.join(names)}; say which one with --split, or --split all for every one."
+        )
+    return None
 
 
 def read_source(
@@ -24,22 +46,21 @@ def read_source(
 
     Args:
         source: what `read_rows` takes, or a folder of `rlaif judge` or `rlaif build`.
-        split: the one to read; None: all of them, one after the other.
+        split: the one to read, of a file by its column `split`; None: all of them, one after the other.
         config_name: needed where the source has several configs and no default.
         bad: takes the rows that are none; without it the first one is a ValueError.
     """
     path = Path(source)
     splits = parquet_splits(path / "data") if (path / "report.json").is_file() and config_name is None else {}
     if (path / "judgments.jsonl").is_file():
-        yield from (("", *row) for row in read_rows(path / "judgments.jsonl", bad=bad))
+        yield from ((split or "", *row) for row in rows_of_split(path / "judgments.jsonl", split, bad=bad))
     elif splits:
         if split is not None and split not in splits:
             raise ValueError(f"{source} has the splits {', '.join(splits)}; say which one with --split (got {split}).")
         for name in splits if split is None else [split]:
             yield from ((name, *row) for file in splits[name] for row in read_rows(file, bad=bad))
     elif split is not None or path.is_file() or len(names := split_names(source, config_name)) < 2:
-        rows = read_rows(source, split, config_name, bad)
-        yield from (("" if path.is_file() else split or "", *row) for row in rows)
+        yield from ((split or "", *row) for row in rows_of_split(source, split, config_name, bad))
     else:
         for name in names:
             for where, row in read_rows(source, name, config_name, bad):

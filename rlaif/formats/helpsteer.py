@@ -5,6 +5,7 @@ The verdicts grow toward the SECOND response. z grows toward the first.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from rlaif.files.conversations import conversation, messages
 from rlaif.files.pairs import joined
 from rlaif.files.scores import finite_number
 from rlaif.formats.base import (
+    NULL_RESPONSE,
     Format,
     LeftOut,
     Row,
@@ -113,42 +115,52 @@ class HelpSteer3(_HelpSteer):
 class HelpSteer2Ratings(Format):
     """nvidia/HelpSteer2's ratings: prompt, response and five attributes from 0 to 4, of which helpfulness decides.
 
-    "Consecutive samples (e.g. sample 1 with 2, 3 with 4 ...) share the same prompt" (dataset card): two rows are a
-    pair, so one row is held at a time. Lossless.
+    "Consecutive samples (e.g. sample 1 with 2, 3 with 4 ...) share the same prompt" (dataset card); in nvidia/HelpSteer
+    three or four of them do. Every two of the rows in turn that share a prompt are a pair, so the rows of one prompt
+    are held at a time. A row alone and one that stands twice are counted. Lossless for two.
     """
 
     name = "helpsteer2-ratings"
     needs = ("prompt", "response", "helpfulness")
-    lost = "z, what is said of the pair, and every pair whose ratings are not known or say otherwise"
-    _ALONE = "no other row of this prompt follows; expected two rows of each prompt in turn."
+    responses = ("response",)
+    lost = (
+        "z, what is said of the pair, which responses to one prompt were a pair, and every pair whose ratings are not "
+        "known or say otherwise"
+    )
 
     def read(self, rows: Iterable[tuple[str, Row]], tally: Tally) -> Iterator[Judgment]:
-        held: tuple[str, Row] | None = None
+        asked: Prompt | None = None
+        held: list[Row] = []
         for where, row in rows:
-            first, found = held, None
+            prompt = None
             with tally.bad.at(where):
+                if row.get("response", "") is None:
+                    tally.unread[NULL_RESPONSE] += 1
+                    continue
                 self.check(row)
                 if isinstance(row["helpfulness"], bool) or row["helpfulness"] not in range(5):
                     raise ValueError(f"helpfulness is {shown(row['helpfulness'])}; expected a whole number, 0 to 4.")
-                held = where, row
-            if first is None or held == first:
+                # What no pair can be made of is found here, where its place is known.
+                prompt = judged(self.asked(row), (row["response"], ""), 1.0, {}).pair.prompt
+            if prompt is None:
                 continue
-            with tally.bad.at(first[0]):
-                if first[1]["prompt"] != row["prompt"]:
-                    raise ValueError(self._ALONE)
-                found, held = self._pair(first[1], row), None
-                tally.kind.check(found.pair.prompt, where, row)
-            if found:
-                yield found
-        if held:
-            with tally.bad.at(held[0]):
-                raise ValueError(self._ALONE)
+            if prompt != asked:
+                yield from self._pairs(held, tally)
+                asked, held = prompt, []
+            if row in held:
+                tally.unread["a row that stands twice"] += 1
+            else:
+                held.append(row)
+        yield from self._pairs(held, tally)
 
-    def _pair(self, first: Row, second: Row) -> Judgment:
-        z, _ = compared(first["helpfulness"], second["helpfulness"], "helpfulness")
+    def _pairs(self, held: list[Row], tally: Tally) -> Iterator[Judgment]:
+        if len(held) == 1:
+            tally.unread["a response without another one to its prompt in the rows beside it"] += 1
         used = ("prompt", "response")
-        extra = of_each(beside(first, used), beside(second, used))
-        return judged(self.asked(first), (first["response"], second["response"]), z, extra, people=True)
+        for first, second in itertools.combinations(held, 2):
+            z, _ = compared(first["helpfulness"], second["helpfulness"], "helpfulness")
+            extra = of_each(beside(first, used), beside(second, used))
+            yield judged(self.asked(first), (first["response"], second["response"]), z, extra, people=True)
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         pair = judgment.pair

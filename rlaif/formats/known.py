@@ -20,7 +20,7 @@ from rlaif.formats.rated import Distilabel, UltraFeedbackRatings
 from rlaif.formats.sided import AlpacaEval, Pairs
 from rlaif.records import check_prompt, last_user_text
 
-__all__ = ["FORMATS", "detect", "read_benchmark"]
+__all__ = ["FORMATS", "detect", "fitting", "read_benchmark"]
 
 
 _CLASSES: tuple[type[Format], ...] = (
@@ -43,27 +43,29 @@ _DEMONSTRATIONS = (
 
 def detect(row: Mapping[str, Any], where: str) -> Format:
     """The one format that a row's columns fit; a ValueError where none does, or several do."""
-    fitting = _fitting(row)
-    if len(fitting) == 1:
-        return fitting[0]
+    fits = fitting(row)
+    if len(fits) == 1:
+        return fits[0]
     columns = ", ".join(map(str, row))
     single = next((names for names in _DEMONSTRATIONS if all(name in row for name in names)), ())
-    if single and not fitting:
+    if single and not fits:
         raise ValueError(
             f"{where} holds one response ({' and '.join(single)}), a demonstration, which recipes/sft.py learns from; "
             f"expected two responses and which is better. Got the columns {columns}."
         )
-    found = f"fits {' and '.join(f.name for f in fitting)}" if fitting else "fits no known format"
+    found = f"fits {' and '.join(f.name for f in fits)}" if fits else "fits no known format"
     raise ValueError(
         f"{where} {found}; got the columns {columns}. Say with --source_format which one it is, of "
         f"{', '.join(FORMATS)}."
     )
 
 
-def _fitting(row: Mapping[str, Any]) -> list[Format]:
-    fitting = [f for f in FORMATS.values() if f.fits(row)]
-    ours = [f for f in fitting if f.name in ("pairs", "preferences") and "z" in row]  # whatever else is carried there
-    return ours or [f for f in fitting if not f.general] or fitting
+def fitting(row: Mapping[str, Any]) -> list[Format]:
+    """The formats that a row's columns fit, without the more general ones."""
+    fits = [f for f in FORMATS.values() if f.fits(row)]
+    ours = [f for f in fits if f.name in ("pairs", "preferences") and "z" in row]  # whatever else is carried there
+    least = min((f.general for f in fits), default=0)
+    return ours or [f for f in fits if f.general == least]
 
 
 def read_benchmark(path: str | Path, format: str = "auto") -> Iterator[tuple[str, str]]:
@@ -103,9 +105,9 @@ def _prompt_of(row: Mapping[str, Any], format: str) -> Any:
     if format != "auto":
         FORMATS[format].check(row)
         return FORMATS[format].prompt(row)
-    fitting = _fitting(row)
-    if fitting and not (fitting[0].general and row.get("prompt") is not None):
-        return fitting[0].prompt(row)
+    fits = fitting(row)
+    if fits and not (fits == [FORMATS["trl"]] and row.get("prompt") is not None):
+        return fits[0].prompt(row)
     for name in ("prompt", "instruction", "question", "input", "context"):
         if row.get(name) is not None:
             return row[name]

@@ -26,6 +26,7 @@ class PKUSafeRLHF(Format):
 
     name = "pku-safe-rlhf"
     needs = ("prompt", "response_0", "response_1")
+    responses = ("response_0", "response_1")
     writes = False
     verdicts = ("better_response_id", "safer_response_id")
 
@@ -53,6 +54,7 @@ class SHP(Format):
 
     name = "shp"
     needs = ("history", "human_ref_A", "human_ref_B", "labels")
+    responses = ("human_ref_A", "human_ref_B")
     writes = False
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
@@ -85,6 +87,7 @@ class PandaLM(Format):
 
     name = "pandalm"
     needs = ("instruction", "response1", "response2")
+    responses = ("response1", "response2")
     writes = False
     _ANNOTATORS = ("annotator1", "annotator2", "annotator3")
     has = _ANNOTATORS

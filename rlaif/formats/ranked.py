@@ -61,7 +61,8 @@ _NECTAR = 7  # answers in each row of the data set
 
 class Nectar(Format):
     r"""berkeley-nest/Nectar: prompt "\n\nHuman: ... \n\nAssistant: ", answers [{answer, model, rank}], turns,
-    num_responses, source, good_natured (dataset card). GPT-4 ranked its seven answers, 1 is the best; equal ranks are a tie.
+    num_responses, source, good_natured (dataset card). GPT-4 ranked its seven answers, 1 is the best; equal
+    ranks are a tie.
 
     Seven answers are 21 pairs; each is written as a row of two. Lossless for two answers ranked 1 and 2, or alike at 1.
     """

@@ -7,7 +7,19 @@ from typing import Any
 
 from rlaif.errors.words import shown
 from rlaif.files.conversations import prompt_columns
-from rlaif.formats.base import Format, Row, Tally, agree, asked_in, beside, every_two, fields_of, said
+from rlaif.formats.base import (
+    NULL_RESPONSE,
+    Format,
+    Row,
+    Tally,
+    agree,
+    asked_in,
+    beside,
+    every_two,
+    fields_of,
+    present,
+    said,
+)
 from rlaif.formats.carrying import rest
 from rlaif.formats.texts import one_text
 from rlaif.records import Judgment, Prompt
@@ -46,7 +58,7 @@ class Distilabel(Format):
                 raise ValueError(f"{name} is {shown(values)}; expected a list of {len(texts)}, as {many} has.")
         there = [at for at, text in enumerate(texts) if text is not None]
         if len(there) < len(texts):
-            tally.unread["a response is null"] += len(texts) - len(there)
+            tally.unread[NULL_RESPONSE] += len(texts) - len(there)
         names = {"ratings": "rating"} | ({"rationales": "rationale"} if "rationales" in row else {})
         return every_two(
             self.asked(row),
@@ -96,6 +108,7 @@ class UltraFeedbackRatings(Format):
         completions = row["completions"]
         if not isinstance(completions, list):
             raise ValueError(f"completions is {shown(completions)}; expected a list of completions.")
+        completions = present(completions, "response", tally)
         names = [f"completions[{at}]" for at in range(len(completions))]
         found = [fields_of(one, name, ("response",)) for one, name in zip(completions, names, strict=True)]
         if len(found) < 2:
@@ -108,7 +121,7 @@ class UltraFeedbackRatings(Format):
             beside(row, ("instruction", "completions")),
             [{k: v for k, v in one.items() if k not in ("response", "model")} for one in found],
             models=[one.get("model") for one in found],
-            judge="gpt-4",
+            judge="gpt-4" if all("annotations" in one for one in found) else None,
         )
 
     def prompt(self, row: Row) -> Prompt:

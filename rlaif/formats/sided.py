@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
-from rlaif.files.conversations import sides_of
-from rlaif.files.pairs import SIDES, judgment_of, pair_of
+from rlaif.files.conversations import prompt_of, sides_of
+from rlaif.files.pairs import SIDES, is_judged, judgment_of, pair_of
 from rlaif.files.scores import finite_number
-from rlaif.formats.base import Format, LeftOut, Row, Tally, asked_in, beside, judged, number, side
+from rlaif.formats.base import Format, LeftOut, Row, Tally, asked_in, beside, judged, no_response_is_null, number, side
 from rlaif.formats.carrying import rest
 from rlaif.formats.texts import one_text
 from rlaif.records import Judgment, Prompt, label_value
@@ -41,6 +41,9 @@ class Sided(Format):
     def prompt(self, row: Row) -> Prompt:
         return asked_in(row, self.asks)
 
+    def check_responses(self, row: Row) -> None:
+        no_response_is_null(row, self.sides)
+
 
 class Labelled(Sided):
     """A verdict in words, one for each z.
@@ -50,6 +53,7 @@ class Labelled(Sided):
     """
 
     words: ClassVar[dict[float, Any]]
+    people = True
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
         value = row[self.says]
@@ -78,7 +82,8 @@ class AlpacaEval(Sided):
 
     `preference` is 1 + P(output_2 is preferred), null where the annotator's answer was not read: alpaca_eval 0.6.6,
     `validate_alpacaeval_preference`. Older annotations say 0 for a draw, and 0.6.6 reads them so (`_preprocess`); a
-    file that holds 0 and nothing above 1 may be of another scale and is refused. Lossless, to 9 decimals, but for 0.
+    file that holds 0 and nothing above 1 may be of another scale and is refused. AlpacaFarm's `input` stands after the
+    instruction and an empty line. Lossless, to 9 decimals, but for these.
     """
 
     name = "alpacaeval"
@@ -108,11 +113,6 @@ class AlpacaEval(Sided):
             )
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        if row.get("input"):
-            raise ValueError(
-                f"the row has an input ({shown(row['input'])}) beside its instruction; expected one prompt. Join "
-                "the two in `instruction`, as the responses' models saw them."
-            )
         value = number(row["preference"], "preference")
         if value is not None and value != 0.0 and not 1.0 <= value <= 2.0:
             raise ValueError(f"preference is {value}; expected a number from 1 (output_1) to 2 (output_2), or null.")
@@ -121,11 +121,16 @@ class AlpacaEval(Sided):
             self.asked(row),
             (row["output_1"], row["output_2"]),
             z,
-            beside(row, (self.asks, *self.sides, self.says, *self._REST)),
+            beside(row, (self.asks, "input", *self.sides, self.says, *self._REST)),
             reason=None if value is not None else f"preference is {shown(row['preference'])}",
             judge=None if row.get("annotator") is None else str(row["annotator"]),
             models=(row.get("generator_1"), row.get("generator_2")),
         )
+
+    def prompt(self, row: Row) -> Prompt:
+        if not row.get("input"):
+            return super().prompt(row)
+        return prompt_of({name: row[name] for name in ("instruction", "input")})
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:
         verdict = None if judgment.z is None else round(2.0 - judgment.z, 9)
@@ -141,18 +146,21 @@ class Pairs(Format):
     """Our own rows: pairs, with the columns of a judgment where there is one. `rlaif judge --pairs` and `rlaif build
     --judgments` take them.
 
-    Without a `z` column a label counts as z = 1, 0 or 0.5, and a pair without either is unjudged. Lossless.
+    Without a z (no column of that name, or null with no judge and no reason) a label counts as z = 1, 0 or 0.5, and a
+    pair without either is unjudged. Lossless.
     """
 
     name = "pairs"
     needs = ("prompt", "response_a", "response_b")
+    responses = SIDES
     lost = "nothing"
 
     def fits(self, row: Row) -> bool:
         return super().fits(row) and ("z" in row or not _WINNERS & {*row})
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        if "z" in row:
+        tried = is_judged(row) or any(row.get(name) is not None for name in ("judge", "reason"))
+        if row.get("z") is not None or ("z" in row and (tried or row.get("label") is None)):
             yield judgment_of(row)
             return
         pair = pair_of(row)
