@@ -283,8 +283,13 @@ def _check_value(path: str, key: str, value: Any, action: Any, declared: str) ->
         raise ValueError(f"{path}: {key} is {shown(value)}; expected {wanted}.")
 
 
+_NOW = {"skip_malformed": ("on_bad_row", "skip")}  # a setting of an earlier version, and what says the same
+
+
 def _unknown(key: str, known: Sequence[str]) -> str:
     name = key.lstrip("-").split("=")[0].replace("-", "_")
+    if _NOW.get(name, ("",))[0] in known:
+        return f"{name!r} is not a setting any more; expected --{' '.join(_NOW[name])}."
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
     return f"{name!r} is not a setting of this program; {hint}"

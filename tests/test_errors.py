@@ -98,6 +98,10 @@ def broken_parquet(folder: Path) -> None:
     pq.read_table(folder / "rows.parquet")
 
 
+def no_such_name(folder: Path) -> None:
+    raise ModuleNotFoundError("No module named 'optimi'", name="optimi")
+
+
 def no_package(folder: Path) -> None:
     import nowhere_to_be_found  # type: ignore[import-not-found]  # noqa: F401
 
@@ -133,6 +137,7 @@ def full_disk(folder: Path) -> None:
         (cut_weights, r"a \.safetensors file is cut short or is none; copy or download it again"),
         (broken_parquet, r"[Pp]arquet"),
         (no_package, r"the package nowhere_to_be_found is not installed\. Install it"),
+        (no_such_name, r"the package optimi is not installed\. Install it \(pip install torch-optimi\)\."),
         (offline_hub, r"the Hub is not reached, and what is asked for is not in the cache here"),
         (no_reporter, r"nonsense is not supported"),
         (unknown_words, r"torch failed \(RuntimeError: mat1 .*\); RLAIF_TRACEBACK=1 in the environment shows where\."),
@@ -165,6 +170,7 @@ def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--attn_implementation flash_attention_2", "flash_attn", "flash-attn, which is not installed; install it, or"),
         ("--attn_implementation flash", None, "attn_implementation is 'flash'; expected one of eager, sdpa"),
         ("--attn_implementation owner/kernel", "kernels", "needs the package kernels"),
+        ("--report_to azure_ml", "azureml", "report_to azure_ml needs the package azureml-sdk"),
         ("--optim galore_adamw", "galore_torch", "optim galore_adamw needs the package galore-torch"),
         ("--optim adamw_torch_4bit", "torchao", "optim adamw_torch_4bit needs the package torchao"),
         ("--ddp_backend gloo", None, "ddp_backend is gloo, but there is one process"),

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support import word_tokenizer
+from support import rows_of, word_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from rlaif.assess.agreement import assess_judgments
@@ -649,6 +649,27 @@ def test_a_prompt_that_is_too_long_is_left_out_for_all_and_counted(world, tmp_pa
     report = evaluate(config_of(world, tmp_path / "out", prompts=str(tmp_path / "p.jsonl")))
     assert (report["prompts"]["count"], report["prompts"]["too_long"]) == (2, 1)
     assert "1 prompt was left out" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_what_became_of_the_rows_of_each_source_is_in_the_report(world, tmp_path):
+    """Ties of preferences without z, bad rows, repeated prompts, unjudged pairs: by source, and none of them twice."""
+    prompts = [PROMPTS[0], PROMPTS[1], PROMPTS[0], 5, PROMPTS[2], "soap " * 100]
+    write_jsonl(tmp_path / "p.jsonl", ({"prompt": p} for p in prompts))
+    pair = {"prompt": PROMPTS[0], "chosen": "here is soap", "rejected": "no"}
+    scored = [{**pair, "score_chosen": 2, "score_rejected": low} for low in (1, 2, 1)]
+    write_jsonl(tmp_path / "preferences.jsonl", [*scored, {**pair, "chosen": 5}])
+    files = {"prompts": f"{tmp_path}/p.jsonl", "preferences": f"{tmp_path}/preferences.jsonl"}
+    more = {"reward_model": f"{world}/rm", "judgments": f"{world}/judged", "limit": 3, "on_bad_row": "skip"}
+    report = evaluate(config_of(world, tmp_path / "out", policies=[f"sft={world}/sft"], **files, **more))
+    assert report["ledgers"] == {
+        "prompts": {"read": 6, "used": 3, "left_out": {"prompt stood before": 1, "beyond limit": 1, "bad rows": 1}},
+        "judgments": {"read": 3, "used": 2, "left_out": {"no verdict": 1}},
+        "preferences": {"read": 4, "used": 2, "left_out": {"a tie": 1, "bad rows": 1}},
+    }
+    places = [row["place"].rpartition("/")[2] for row in rows_of(tmp_path / "out/bad_rows.jsonl")]
+    assert places == ["p.jsonl:4", "preferences.jsonl:4"]
+    page = (tmp_path / "out/report.md").read_text()
+    assert "Of 4 preferences that were read, others were left out (a tie 1; bad rows 1)." in page
 
 
 # Bad input ------------------------------------------------------------------------------------------------------------

@@ -201,7 +201,7 @@ class JudgeReport:
         """All numbers so far; `bad` are the rows that are no pairs."""
         report = self.all.report()
         used = report["pairs"] - report["unjudged"]
-        report["ledger"] = (bad or BadRows()).ledger(report["pairs"], used, report["reasons"])
+        report["ledger"] = (BadRows() if bad is None else bad).ledger(report["pairs"], used, report["reasons"])
         report["flags"] = dict(self.flags)
         if self.by:
             report["by"] = {name: numbers.report() for name, numbers in sorted(self.groups.items())}

@@ -23,7 +23,7 @@ from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.ownership import claim
 from rlaif.files.pairs import carried
-from rlaif.files.sources import distinct_prompts, read_prompt_rows, write_json, write_jsonl
+from rlaif.files.sources import distinct_placed, placed_prompt_rows, write_json, write_jsonl
 from rlaif.files.swap import put_in_place, staging
 from rlaif.judging.sampling import Completion, Sampling, api_policy, complete, local_policy
 from rlaif.judging.values import parse_body
@@ -188,12 +188,12 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     if config.limit is not None and config.limit < 1:
         raise UsageError(f"limit is {config.limit}; expected at least one prompt, or no limit.")
     bad = BadRows(config.on_bad_row)
-    distinct = distinct_prompts(read_prompt_rows(config.prompts, config.split, config.config_name, bad))
+    distinct = distinct_placed(placed_prompt_rows(config.prompts, config.split, config.config_name, bad))
     rows = distinct.rows[: config.limit]
     prompts, columns = split_rows(rows)
     with claim(config.output, "rlaif sample", [config.prompts, *names]):
         policies, reasons = load_policies(config), Counter[str]()
-        pairs, counts = sample_pairs(config, prompts, policies, reasons, columns)
+        pairs, counts = sample_pairs(config, prompts, policies, reasons, columns, distinct.places[: config.limit])
         if not is_main():
             return {}
         asked = len(prompts) * len(policies)
@@ -290,6 +290,7 @@ def sample_pairs(
     policies: Mapping[str, Model] | None = None,
     reasons: Counter[str] | None = None,
     columns: Sequence[Mapping[str, Any]] | None = None,
+    places: Sequence[str] | None = None,
 ) -> tuple[list[Pair], SampleCounts]:
     """Asks the policies of `config` for answers to `prompts` and forms pairs; an output keeps the replies.
 
@@ -298,13 +299,14 @@ def sample_pairs(
         policies: by name; those of `config` where they are not made yet.
         reasons: is filled with those of the responses that failed.
         columns: what the pairs of each prompt carry beside it.
+        places: where each prompt stands, for messages.
     """
     completions = {}
     for name, policy in (policies or load_policies(config)).items():
         sampling = Sampling(
             policy, config.samples, config.max_new_tokens, config.temperature, config.top_p, config.seed
         )
-        done = complete(sampling, prompts, config.output, f"sampling {Path(name).name}")
+        done = complete(sampling, prompts, config.output, f"sampling {Path(name).name}", places=places)
         completions[name] = done
         if reasons is not None:
             reasons.update(one.reason for of_prompt in done for one in of_prompt if one.reason is not None)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["in_words", "missing"]
+__all__ = ["in_words", "installed_as"]
 
 # A full disk, a folder that may not be written, a file where a folder should be, a connection: not a bug to trace.
 _FILE_TROUBLE = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
@@ -45,6 +45,9 @@ _ASKED_FOR = {
     "vllm": "--use_vllm needs it",
     "wandb": "--report_to wandb needs it",
 }
+
+# What is installed under another name than it is imported by, beside "-" for "_".
+_INSTALLED_AS = {"azureml": "azureml-sdk", "flash_attn_interface": "flash-attn-3", "optimi": "torch-optimi"}
 
 # Library's words (a regular expression), and ours; \1 is what the expression's group found.
 _SAYS = [
@@ -112,11 +115,9 @@ def in_words(error: Exception) -> str | None:
     )
 
 
-def missing(name: str, setting: str) -> str:
-    """The line for a package that a setting needs and that is not there."""
-    return (
-        f"{setting} needs the package {name}, which is not installed; install it (pip install {name}), or leave it out."
-    )
+def installed_as(package: str) -> str:
+    """What pip calls a package that is imported as `package`."""
+    return _INSTALLED_AS.get(package, package.replace("_", "-"))
 
 
 def _not_installed(error: ImportError) -> str | None:
@@ -126,7 +127,7 @@ def _not_installed(error: ImportError) -> str | None:
         return None
     if isinstance(error, ModuleNotFoundError) and name.isidentifier():
         why = f"; {_ASKED_FOR[name]}" if name in _ASKED_FOR else ""
-        return f"the package {name} is not installed{why}. Install it (pip install {name.replace('_', '-')})."
+        return f"the package {name} is not installed{why}. Install it (pip install {installed_as(name)})."
     for package, why in _ASKED_FOR.items():
         if re.search(package.replace("_", "[-_ ]?"), said, re.IGNORECASE):
             return f"{package} is not installed or cannot be used here ({said:.200}); {why}."

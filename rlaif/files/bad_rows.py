@@ -6,14 +6,15 @@
             use(row)                      # a ValueError in here is of this row
     bad.write("runs/mine")                # bad_rows.jsonl, and one warning
 
-Every program that reads rows has `--on_bad_row stop|skip`; "stop" is the default. With "skip" the report's ledger
-counts them as "bad rows", and `bad_rows.jsonl` beside the output has the place and the reason of each.
+Every program that reads rows has `--on_bad_row stop|skip`; "stop" is the default. With "skip" the ledger of the report,
+or of the manifest, counts them as "bad rows", and `bad_rows.jsonl` in the output (beside it, where that is a file) has
+the place and the reason of each.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
 from pathlib import Path
@@ -32,8 +33,8 @@ def on_bad_row() -> Any:
     return field(
         default="stop",
         metadata={
-            "help": "'stop' ends the run at a row that cannot be used; 'skip' leaves such rows out, counts them in the "
-            "report's ledger, and lists them in bad_rows.jsonl beside the output.",
+            "help": "'stop' ends the run at a row that cannot be used; 'skip' leaves such rows out, counts them, and "
+            "lists each with its place and reason in bad_rows.jsonl in the output (beside it, where that is a file).",
             "choices": list(POLICIES),
         },
     )
@@ -81,12 +82,21 @@ class BadRows:
         count, first = self.missing.get(column, (0, where))
         self.missing[column] = (1 if where == first else count + 1, first)
 
+    @classmethod
+    def joined(cls, parts: Iterable[BadRows]) -> BadRows:
+        """Those of several sources, for one list of them."""
+        whole = cls()
+        for part in parts:
+            whole.rows += part.rows
+            whole.unused |= part.unused
+            for column, (count, first) in part.missing.items():
+                before, earlier = whole.missing.get(column, (0, first))
+                whole.missing[column] = (before + count, earlier)
+        return whole
+
     def __contains__(self, where: str) -> bool:
         """Whether the row at this place was left out: a source that is read again leaves out the same ones."""
         return where in self._places
-
-    def __bool__(self) -> bool:
-        return True  # `bad or BadRows()` stays itself where there was no bad row yet
 
     @property
     def left_out(self) -> Counter[str]:

@@ -23,12 +23,14 @@ from rlaif.files.occupied import BOOKKEEPING
 from rlaif.files.pairs import SIDES, judgment_of, pair_of
 from rlaif.files.room import names_place
 from rlaif.files.rows import read_rows, require
+from rlaif.files.splits import rows_of_split
 from rlaif.records import Judgment, Pair, Prompt
 
 __all__ = [
     "DistinctPrompts",
     "Ids",
     "OneKind",
+    "distinct_placed",
     "distinct_prompts",
     "fingerprint",
     "pairs_file",
@@ -81,7 +83,7 @@ def placed_prompt_rows(
         found = prompt_row(row)
         return found["prompt"], found
 
-    yield from _usable(source, split, config_name, bad or BadRows(), made, "prompt")
+    yield from _usable(source, split, config_name, bad, made, "prompt")
 
 
 def prompt_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,26 +94,34 @@ def prompt_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class DistinctPrompts:
-    """Rows with distinct prompts, the first of each; what was left out for that.
+    """Rows with distinct prompts, the first of each, with their places; what was left out for that.
 
     `repeated` counts the rows whose prompt stood before, `differing` those of them that say something else of it in
     their other columns, which are not kept.
     """
 
     rows: list[dict[str, Any]]
+    places: list[str]
     repeated: int = 0
     differing: int = 0
 
 
 def distinct_prompts(rows: Iterable[dict[str, Any]]) -> DistinctPrompts:
-    """The first row of each prompt, in order."""
-    first: dict[str, dict[str, Any]] = {}
+    """The first row of each prompt, in order; a row's place is its number."""
+    return distinct_placed((f"prompt {at + 1}", row) for at, row in enumerate(rows))
+
+
+def distinct_placed(rows: Iterable[tuple[str, dict[str, Any]]]) -> DistinctPrompts:
+    """The first row of each prompt, in order, of rows with their places (`placed_prompt_rows`)."""
+    first: dict[str, tuple[str, dict[str, Any]]] = {}
     repeated = differing = 0
-    for row in rows:
-        before = first.setdefault(json.dumps(row["prompt"]), row)
+    for where, row in rows:
+        _, before = first.setdefault(json.dumps(row["prompt"]), (where, row))
         repeated += before is not row
         differing += before is not row and before != row
-    return DistinctPrompts(list(first.values()), repeated, differing)
+    return DistinctPrompts(
+        [row for _, row in first.values()], [where for where, _ in first.values()], repeated, differing
+    )
 
 
 def read_pairs(
@@ -141,7 +151,7 @@ def stream_pairs(
         return found.prompt, found
 
     ids = Ids()
-    for _, found in _usable(pairs_file(source), split, config_name, bad or BadRows(), pair, "pair"):
+    for _, found in _usable(pairs_file(source), split, config_name, bad, pair, "pair"):
         yield found
 
 
@@ -177,7 +187,7 @@ def stream_judgments(
         return found.pair.prompt, found
 
     ids = Ids()
-    for _, found in _usable(source, split, config_name, bad or BadRows(), judgment, "judgment"):
+    for _, found in _usable(source, split, config_name, bad, judgment, "judgment"):
         yield found
 
 
@@ -185,13 +195,13 @@ def _usable(
     source: str | Path,
     split: str | None,
     config_name: str | None,
-    bad: BadRows,
+    bad: BadRows | None,
     made: Callable[[dict[str, Any]], tuple[Prompt, Made]],
     what: str,
 ) -> Iterator[tuple[str, Made]]:
     """What is `made` of each row, with its place; rows that `bad` has left out before are left out again."""
-    kind, empty = OneKind(), True
-    for where, row in read_rows(source, split, config_name, bad):
+    bad, kind, empty = BadRows() if bad is None else bad, OneKind(), True
+    for where, row in rows_of_split(source, split, config_name, bad):
         if where in bad:
             continue
         found: list[Made] = []

@@ -6,8 +6,7 @@ endpoint. Each response is drawn with noise of its own, which its prompt, the po
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -164,12 +163,16 @@ def complete(
     """The completions of each prompt, in the prompts' order; stored in `folder`/replies as they come.
 
     One warning says of how many prompts a local policy's chat template leaves out a turn, before anything is written,
-    and one how many it refuses, with the first of them: its place of `places`, else its number.
+    and one how many it refuses, each with the first of them: its place of `places` (N), else its number.
     """
+
+    def place(at: int) -> str:
+        return places[at] if places else f"prompt {at + 1}, {shown(last_user_text(prompts[at]))}"
+
     # As many prompts at once as this process has: writing wants large batches, and a text does not depend on its batch.
     chunk = max(1, min(2048, -(-len(prompts) // process_count())))
     counts = counts or Counts()
-    _warn_left_out(sampling.policy, prompts)
+    _warn_left_out(sampling.policy, prompts, place)
     if folder is not None:
         refuse_older(folder)
     with Store(folder) as store:
@@ -177,24 +180,24 @@ def complete(
         done = list(values)
     refused = [at for at, of_prompt in enumerate(done) if any(one.refused for one in of_prompt)]
     if refused:
-        at = refused[0]
-        where = places[at] if places else f"prompt {at + 1}, {shown(last_user_text(prompts[at]))}"
-        warn(f"{len(refused)} of {len(done)} prompts have no response; the first, {where}: {done[at][0].reason}")
+        first = refused[0]
+        why = done[first][0].reason
+        warn(f"{len(refused)} of {len(done)} prompts have no response; the first, {place(first)}: {why}")
     return done
 
 
-def _warn_left_out(policy: Model, prompts: Sequence[Prompt]) -> None:
+def _warn_left_out(policy: Model, prompts: Sequence[Prompt], place: Callable[[int], str]) -> None:
     from rlaif.models.local import LocalModel
 
     if not isinstance(policy, LocalModel):
         return
-    left_out = Counter(tuple(policy.left_out(as_messages(prompt))) for prompt in prompts)
-    count = left_out.total() - left_out[()]
-    if count:
-        roles = " and the ".join(dict.fromkeys(role for roles in left_out for role in roles))
+    left_out = {at: roles for at, prompt in enumerate(prompts) if (roles := policy.left_out(as_messages(prompt)))}
+    if left_out:
+        names = " and the ".join(dict.fromkeys(role for roles in left_out.values() for role in roles))
         warn(
-            f"the chat template of {policy.name} leaves out the {roles} turn of {count} of {len(prompts)} prompts, and "
-            "they are answered without it. Put its words into a turn that is written, or use another template."
+            f"the chat template of {policy.name} leaves out the {names} turn of {len(left_out)} of {len(prompts)} "
+            f"prompts, and they are answered without it; the first: {place(min(left_out))}. Put its words into a turn "
+            "that is written, or use another template."
         )
 
 

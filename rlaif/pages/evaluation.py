@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.files.sources import write_json
+from rlaif.models.spelling import REFUSED
 from rlaif.pages.markdown import cell, code, label, text
 from rlaif.pages.parts import (
     BLUE,
@@ -105,6 +106,11 @@ def _opening(report: Report) -> str:
     if refused := prompts.get("refused", 0):
         what = "1 prompt was left out" if refused == 1 else f"{refused:,} prompts were left out"
         lines.append(f"{what}: the chat template of one of the policies refuses {'it' if refused == 1 else 'them'}.")
+    for name, ledger in report.get("ledgers", {}).items():
+        said = ("too long", REFUSED) if name == "prompts" else ()
+        others = [f"{text(why)} {n:,}" for why, n in ledger["left_out"].items() if why not in said]
+        if others:
+            lines.append(f"Of {ledger['read']:,} {name} that were read, others were left out ({'; '.join(others)}).")
     return "\n".join(lines)
 
 

@@ -7,9 +7,11 @@ import shutil
 from importlib.util import find_spec
 from typing import Any
 
+from rlaif.errors.libraries import installed_as
+
 __all__ = ["check_attention", "check_four_bit", "check_training"]
 
-# Setting's value -> the package that it needs as it is imported, and as it is installed where that differs.
+# Setting's value -> the package that it needs, as it is imported.
 _REPORTERS = {
     "azure_ml": "azureml",
     "clearml": "clearml",
@@ -44,15 +46,6 @@ _OPTIMIZERS = {
     "rmsprop_bnb": "bitsandbytes",
     "schedule_free": "schedulefree",
     "stable_adamw": "optimi",
-}
-_INSTALLED_AS = {
-    "azureml": "azureml-sdk",
-    "flash_attn": "flash-attn",
-    "flash_attn_interface": "flash-attn-3",
-    "galore_torch": "galore-torch",
-    "liger_kernel": "liger-kernel",
-    "lomo_optim": "lomo-optim",
-    "optimi": "torch-optimi",
 }
 _ATTENTION = {
     "eager": "",
@@ -124,7 +117,7 @@ def check_four_bit(load_in_4bit: bool) -> None:
 
 def _needs(setting: str, package: str, instead: str = "or leave it out") -> None:
     if not _is_there(package):
-        name = _INSTALLED_AS.get(package, package)
+        name = installed_as(package)
         raise ValueError(f"{setting} needs the package {name}, which is not installed; install it, {instead}.")
 
 
