@@ -6,7 +6,9 @@
     prompt, response                        reward
     prompt, response_a, response_b          reward_a, reward_b, reward_z = P(response_a is preferred)
     prompt, chosen, rejected                reward_chosen, reward_rejected, reward_z = P(chosen is preferred)
-    prompt, completion; messages            reward
+    prompt, completion; instruction,        reward
+    output; question, answer; messages;
+    conversations
 
 A response may be a text, an assistant's message or a whole conversation, whose last turn is scored after all that comes
 before it; a `system` column is its system turn (reward_models/README.md). A row's own columns of these names are kept
@@ -29,7 +31,7 @@ from typing import Any
 from rlaif import config, metrics, training
 from rlaif.files.bad_rows import on_bad_row
 
-SHAPES = (("response",), ("response_a", "response_b"), ("chosen", "rejected"), ("completion",), ("messages",))
+SHAPES = (("response",), ("response_a", "response_b"), ("chosen", "rejected"))
 
 
 @dataclass
@@ -146,13 +148,17 @@ def score(settings: Any) -> dict[str, Any]:
 
 
 def shape(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """The response columns of a file, told by its first row."""
+    """The response columns of a file, told by its first row: two responses, or the one that recipes/sft.py learns."""
+    from rlaif.files.demonstrations import answer_column
+
     for columns in SHAPES:
         if all(column in row for column in columns):
             return columns
+    if answer := answer_column(row):
+        return (answer,)
     raise ValueError(
-        f"the row has the columns {', '.join(row)}; expected prompt with response, with response_a and response_b, or "
-        "with chosen and rejected."
+        f"the row has the columns {', '.join(row)}; expected a prompt with response, completion, output or answer, or "
+        "with response_a and response_b, or chosen and rejected; or messages or conversations."
     )
 
 

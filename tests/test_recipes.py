@@ -328,10 +328,14 @@ def test_score_writes_rewards_beside_the_rows(chat_model, preferences, tmp_path,
     assert scored[1]["source_reward_z"] == "high"
     (listed,) = (tmp_path / "scored.jsonl.bad_rows.jsonl").read_text().splitlines()
     assert json.loads(listed)["place"] == f"{source}:4"
-    source.write_text(json.dumps({"prompt": "Really?", "answer": "yes"}) + "\n")
-    assert f"{source}:1: the row has the columns prompt, answer; expected" in fails(
-        SCORE, settings, monkeypatch, capsys
-    )
+    # One response is where recipes/sft.py finds it.
+    turns = [{"from": "human", "value": "Really?"}, {"from": "gpt", "value": "yes"}]
+    for row in ({"conversations": turns}, {"instruction": "Really?", "input": "", "output": "yes"}):
+        source.write_text(json.dumps(row) + "\n")
+        launch(SCORE, settings, monkeypatch, capsys)
+        assert json.loads(target.read_text()) == {**row, "reward": pytest.approx(first["reward_a"], abs=1e-5)}
+    source.write_text(json.dumps({"prompt": "Really?", "text": "yes"}) + "\n")
+    assert f"{source}:1: the row has the columns prompt, text; expected" in fails(SCORE, settings, monkeypatch, capsys)
     source.write_text("".join(json.dumps({"prompt": prompt, "response": "yes"}) + "\n" for prompt in MIXED))
     error = fails(SCORE, settings, monkeypatch, capsys)
     assert f"{source}:2: the prompt is messages, but the one at {source}:1 is a string; expected one kind" in error

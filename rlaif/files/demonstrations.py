@@ -30,7 +30,7 @@ from rlaif.files.rows import read_rows
 from rlaif.files.sources import OneKind
 from rlaif.records import Prompt, check_text, says_nothing
 
-__all__ = ["UNDESIRED", "demonstrations_of", "load_demonstrations"]
+__all__ = ["UNDESIRED", "answer_column", "demonstrations_of", "load_demonstrations"]
 
 UNDESIRED = "label is false"  # what a ledger calls KTO's rows that are not to be written
 _ANSWERS = ("output", "response", "answer")
@@ -95,20 +95,15 @@ def load_demonstrations(
 
 def demonstrations_of(row: Mapping[str, Any]) -> Iterator[tuple[Prompt | None, str]]:
     """The prompts and completions of a row; None for the prompt of a plain text."""
-    turns = next((name for name in TURNS if row.get(name) is not None), None)
-    answers = next((name for name in _ANSWERS if row.get(name) is not None), None)
     for name in _THOUGHTS:
         if not says_nothing(row.get(name)):
             raise ValueError(
                 f"the row has {name} ({shown(row[name])}), which would not be learned; expected it within the answer. "
                 "Write it there as the model is to write it, or rename or remove the column."
             )
-    if "completion" in row:
-        yield _single(row, "completion")
-    elif turns is not None:
-        yield from _every_turn(row, turns)
-    elif answers is not None:
-        yield _single(row, answers)
+    answer = answer_column(row)
+    if answer is not None:
+        yield from _every_turn(row, answer) if answer in TURNS else [_single(row, answer)]
     elif row.get("text") is not None:
         check_meaning(row)
         beside = dict.fromkeys((*prompt_columns(row), "instruction", "context", *SYSTEM, "role", "parent_id"))
@@ -126,6 +121,12 @@ def demonstrations_of(row: Mapping[str, Any]) -> Iterator[tuple[Prompt | None, s
             "the row has nothing to learn; expected prompt and completion, messages, conversations, instruction and "
             f"output, or text, got {', '.join(row)}."
         )
+
+
+def answer_column(row: Mapping[str, Any]) -> str | None:
+    """The column of the one response that a row has, by 1 to 3 above; None where it has none."""
+    names = (*TURNS, *_ANSWERS)
+    return "completion" if "completion" in row else next((name for name in names if row.get(name) is not None), None)
 
 
 def _is_undesired(row: Mapping[str, Any]) -> bool:
