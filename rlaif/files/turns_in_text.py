@@ -38,7 +38,8 @@ _OPENING = re.compile(
 
 def check_no_turns_in_text(row: Mapping[str, Any], used: Iterable[str] = ()) -> None:
     """A ValueError for a row whose columns hold turns in one text, but for those that are `used`."""
-    names = (*_PROMPTS, *_SIDES[0], *_SIDES[1])
+    asked = _PROMPTS if row.get("prompt") is None else _PROMPTS[:1]
+    names = (*asked, *_SIDES[0], *_SIDES[1])
     texts = {name: row[name] for name in names if isinstance(row.get(name), str) and name not in {*used}}
     found = {name: value for name, text in texts.items() if (value := in_text(text)) is not None}
     if all(_is_list_of_texts(found.get(name)) for name in _ARENA):
@@ -47,13 +48,13 @@ def check_no_turns_in_text(row: Mapping[str, Any], used: Iterable[str] = ()) -> 
             "publishes them in JSON; expected texts or messages. `rlaif convert` reads such rows."
         )
     talks = {name for name, value in found.items() if _is_talk(value)}
-    for together in (*((name,) for name in _PROMPTS), *_SIDES):
+    for together in (*((name,) for name in asked), *_SIDES):
         if talks.issuperset(together):
             raise ValueError(
                 f"{' and '.join(together)} hold{'s' * (len(together) == 1)} messages written as one text "
                 f"({shown(row[together[0]])}); expected a list of messages. Parse the text first."
             )
-    for name in _PROMPTS:
+    for name in asked:
         if name in texts and (opened := _OPENING.search(texts[name][-_LONGEST:])):
             raise ValueError(
                 f"{name} ends in {shown(opened[0].strip()[-40:])}, the markup of a chat template, which would be text "
