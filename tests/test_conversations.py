@@ -110,7 +110,7 @@ def test_the_prompt_of_a_row(row: dict[str, Any], prompt: Any) -> None:
     [
         ({"text": "x"}, "the row has no 'prompt'; expected prompt, messages"),
         ({"prompt": None}, "prompt is null"),
-        ({"prompt": 5}, "prompt is 5"),
+        ({"prompt": 5}, "prompt is 5; expected text or a list of messages"),
         ({"prompt": "Hi", "system": 5}, "system is 5; expected the text of the system turn"),
         (
             {"prompt": [SYSTEM, USER], "system": "Be rude."},

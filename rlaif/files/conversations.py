@@ -58,7 +58,8 @@ def messages(value: Any, name: str) -> list[Message]:
     """`value` as messages, called `name` in a ValueError; also ShareGPT's {"from", "value"}, and one message alone."""
     turns = [value] if isinstance(value, Mapping) else value
     if not isinstance(turns, list):
-        raise ValueError(f"{name} is {shown(value)}; expected a list of messages.")
+        wanted = "a list of messages" if name in TURNS else "text or a list of messages"
+        raise ValueError(f"{name} is {shown(value)}; expected {wanted}.")
     return check_messages([_from_sharegpt(turn, name) for turn in turns], name)
 
 
