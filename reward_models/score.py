@@ -74,7 +74,7 @@ def main() -> None:
     # ---- report
     print(
         f"scored {report['scored']} of {report['responses']} responses in {report['rows']} rows, "
-        f"{report['too_long']} too long (null); wrote {settings.output}"
+        f"{report['too_long']} too long and {report['refused']} refused (null); wrote {settings.output}"
     )
     if report["assumed"]:
         print(f"the rendering is assumed to be {report['assumed']}")
@@ -85,8 +85,8 @@ def score(settings: Any) -> dict[str, Any]:
     from rlaif.files.bad_rows import BadRows
     from rlaif.files.conversations import responses_of
     from rlaif.files.pairs import carried
-    from rlaif.files.rows import read_rows
     from rlaif.files.sources import OneKind, write_jsonl
+    from rlaif.files.splits import rows_of_split
     from rlaif.models.reward_model import RewardModel
     from rlaif.models.spelling import REFUSED
 
@@ -94,7 +94,7 @@ def score(settings: Any) -> dict[str, Any]:
     rows, prompts, responses, places = [], [], [], []
     columns: tuple[str, ...] | None = None
     kind, bad = OneKind(), BadRows(settings.on_bad_row)
-    for where, row in read_rows(settings.input, settings.split, settings.config_name, bad):
+    for where, row in rows_of_split(settings.input, settings.split, settings.config_name, bad):
         with bad.at(where):
             columns = columns or shape(row)
             prompt, texts = responses_of(row, columns)

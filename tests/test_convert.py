@@ -200,8 +200,8 @@ def test_a_file_has_splits_where_its_rows_say_so(tmp_path: Path) -> None:
 
 def test_a_row_of_another_kind_is_left_out_once(tmp_path: Path) -> None:
     """It is not written as well, and the ledger adds up; so is a first row that is of no format."""
-    trl = {"chosen": "x", "rejected": "y"}
-    rows = [{"a": 1}, {"prompt": "q", **trl}, {"prompt": user(), **trl}, {"prompt": "r", **trl}]
+    trl: Row = {"chosen": "x", "rejected": "y"}
+    rows: list[Row] = [{"a": 1}, {"prompt": "q", **trl}, {"prompt": user(), **trl}, {"prompt": "r", **trl}]
     source, output = write_rows(tmp_path / "rows.jsonl", rows), tmp_path / "out.jsonl"
     report = convert(ConvertConfig(source=str(source), output=str(output), on_bad_row="skip"))
     assert [row["prompt"] for row in rows_of(output)] == ["q", "r"]

@@ -176,6 +176,37 @@ def test_a_turn_that_is_null_or_apart_is_counted() -> None:
     assert tally.unread == {"a turn is null": 2, "the conversations differ before the last response": 1}
 
 
+def test_a_null_response_and_parted_conversations_are_counted_in_every_format() -> None:
+    null: list[tuple[str, str]] = [
+        *(("trl", "chosen"), ("ultrafeedback", "rejected"), ("hh", "chosen"), ("argilla", "rejected")),
+        *(("pairs", "response_b"), ("preferences", "chosen"), ("alpacaeval", "output_2"), ("kto", "completion")),
+        *(("pku-safe-rlhf", "response_1"), ("shp", "human_ref_A"), ("pandalm", "response2"), ("llmbar", "output_1")),
+        *(("helpsteer2", "response_1"), ("helpsteer2-ratings", "response"), ("arena-55k", "response_b")),
+        *(("arena", "conversation_a"), ("judgebench", "response_A"), ("rewardbench2", "chosen"), ("orca", "chosen")),
+    ]
+    for name, column in null:
+        tally, row = Tally(), ROWS[name][0]
+        assert len(read(name, [{**row, column: None}, *ROWS[name]], tally)) >= 1
+        assert tally.unread == {"a response is null": 1}, name
+    for name, column, entry in (
+        ("ultrafeedback-ratings", "completions", "response"),
+        ("nectar", "answers", "answer"),
+        ("nemo", "completions", "completion"),
+    ):
+        tally, row = Tally(), ROWS[name][0]
+        read(name, [{**row, column: [*row[column], {**row[column][0], entry: None}]}], tally)
+        assert tally.unread == {"a response is null": 1}, name
+    other = [*user("Why?"), *assistant("x")]
+    for name, row in (
+        ("hh", {"chosen": HH + "right", "rejected": "\n\nHuman: Why?\n\nAssistant: x"}),
+        ("skywork", {**TALKS, "rejected": other, "source": "s"}),
+        ("ultrafeedback", {**UF, "rejected": other}),
+    ):
+        tally = Tally()
+        assert read(name, [row], tally) == []
+        assert tally.unread == {"the conversations differ before the last response": 1}
+
+
 def test_an_arenas_ties_and_parts_of_content() -> None:
     parts = [{**turn, "content": [{"type": "text", "text": turn["content"], "image": None}]} for turn in user()]
     sides = {"conversation_a": [*parts, *assistant("x")], "conversation_b": [*user(), *assistant("y")]}
@@ -292,3 +323,17 @@ def test_a_published_schema_is_one_format_and_reads(hub_id: str, row: Row, name:
     assert detect(row, hub_id).name == name
     (judgment,) = read(name, [row])
     assert conversation(judgment.pair.prompt)[-1]["content"] == "Which?"
+
+
+def test_scores_beside_a_format_do_not_hide_it() -> None:
+    scores = {"score_chosen": 3, "score_rejected": 1}
+    ratings = {"chosen_rating": 3, "rejected_rating": 1}
+    for name in ("orca", "hh", "sharegpt", "rewardbench"):
+        assert {detect({**ROWS[name][0], **more}, "here").name for more in (scores, ratings)} == {name}
+    assert detect({**UF, **ratings}, "here").name == "argilla"
+
+
+def test_choices_of_other_rows_are_none_of_this_ones() -> None:
+    """Parquet gives every row the choices of all."""
+    (judgment,) = read("hhh", [{"input": "Which?", "target_scores": {"right": 1, "wrong": 0, "x": None, "y": None}}])
+    assert (judgment.pair.response_a, judgment.z) == ("right", 1.0)

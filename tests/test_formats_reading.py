@@ -196,3 +196,22 @@ def test_an_instruction_with_an_input_is_not_half_a_prompt() -> None:
     assert len([*FORMATS["alpacaeval"].read([("x:1", {**row, "input": ""})], Tally())]) == 1
     (judgment,) = FORMATS["alpacaeval"].read([("x:1", {**row, "input": "A story."})], Tally())
     assert (judgment.pair.prompt, judgment.pair.extra) == ("Sum up.\n\nA story.", {})
+
+
+def test_every_two_rows_of_a_prompt_are_a_pair() -> None:
+    """HelpSteer has three or four rows of a prompt, HelpSteer2 two."""
+    first = ROWS["helpsteer2-ratings"][0]
+    texts = ("a", "b", "c")
+    rows = [{**first, "response": text, "helpfulness": at} for at, text in enumerate(texts)]
+    alone = [{**first, "prompt": "Alone?"}]
+    tally = Tally()
+    found = read("helpsteer2-ratings", [*rows, rows[0], *alone, *rows[:2]], tally)
+    assert [(j.pair.response_a, j.pair.response_b, j.z) for j in found] == [
+        *(("a", "b", 0.0), ("a", "c", 0.0), ("b", "c", 0.0), ("a", "b", 0.0)),
+    ]
+    assert tally.unread == {
+        "a row that stands twice": 1,
+        "a response without another one to its prompt in the rows beside it": 1,
+    }
+    again = read("helpsteer2-ratings", written("helpsteer2-ratings", found[:3]))
+    assert [j.pair.id for j in again] == [j.pair.id for j in found[:3]]

@@ -78,6 +78,19 @@ def test_splits_have_to_be_chosen(tmp_path: Path) -> None:
         read_pairs(source)
 
 
+def test_a_split_of_a_file_is_what_its_rows_say(tmp_path: Path) -> None:
+    """It was not looked at, and the training rows were judged with the others."""
+    source = write_rows(
+        tmp_path / "rows.jsonl", [{**row, "split": "val" if at else "train"} for at, row in enumerate(ROWS)]
+    )
+    assert [pair.prompt for pair in read_pairs(source, "val")] == read_prompts(source, "val") == ["p1", "p2"]
+    assert len(read_pairs(source)) == 3
+    with pytest.raises(ValueError, match=r"no row of the split test; expected --split with one of .*: 'train', 'val'"):
+        read_pairs(source, "test")
+    with pytest.raises(ValueError, match=r"rows.jsonl:1: the row has no column split, so a file is one split"):
+        read_prompts(write_rows(source, ROWS), "train")
+
+
 BAD = [
     ('{"prompt": "p", "response_a": "a"}', "rows.jsonl:2: the row has no 'response_b'; expected a prompt"),
     ('{"prompt": "p", "response_a": "a", "response_b": null}', "rows.jsonl:2: response_b is null"),

@@ -182,7 +182,7 @@ def _of_line(line: bytes, number: int) -> Any:
             "Convert the file, with iconv for example."
         ) from None
     try:
-        return _decoded(text, "one JSON object a line. Mend or remove that line")
+        return _decoded(text, "one JSON object a line (or one array in a .json file). Mend or remove that line")
     except ValueError as error:
         raise ValueError(f"the line {error}") from None
 

@@ -27,7 +27,7 @@ each published schema; where several fit, or none, the error says which.
     ultrafeedback-ratings* openbmb/UltraFeedback                      overall_score, every two; --verdict
                                                                       fine-grained_score, helpfulness, honesty, ...
     helpsteer2             nvidia/HelpSteer2, folder preference       preference_strength -3 to 3
-    helpsteer2-ratings     nvidia/HelpSteer2                          helpfulness of two rows in turn
+    helpsteer2-ratings     nvidia/HelpSteer2, nvidia/HelpSteer        helpfulness, every two rows in turn
     helpsteer3             nvidia/HelpSteer3, config preference       overall_preference -3 to 3
     skywork                Skywork/Skywork-Reward-Preference-80K      1
     hh                     Anthropic/hh-rlhf                          1, people's
@@ -59,8 +59,13 @@ each published schema; where several fit, or none, the error says which.
 Everything comes in as a `Judgment`. A verdict that people or the makers of a benchmark gave is also the pair's `label`;
 a model's verdict is z and no label, with the judge named where the format names one. A hard verdict is z = 1, 0 or 0.5:
 no degree is turned into a probability. Where a format has chosen and rejected, chosen comes in as `response_a`; equal
-scores of the two are a tie, whatever the columns of the scores are called, and a chosen one with the lower score is
-unjudged.
+scores of the two are a tie, and a chosen one with the lower score is unjudged. Scores are columns whose names differ by
+chosen and rejected alone and say score, rating or reward (`rlaif.files.scores`); `is_tie`, a status "tie" and a
+`preference_strength` of 0 are a tie as well.
+
+A judge is named only where the rows say who it was, or where the columns are those of one published data set. A model's
+verdict that is written in a format of people's (hh, rewardbench, judgebench, ...) comes back as people's: the report of
+an export says so.
 
 Prompts are read as everywhere (`rlaif.files.conversations`): a `system` column is a turn, tools and images are refused
 by name. What else a row says goes to `extra`:
@@ -69,8 +74,12 @@ by name. What else a row says goes to `extra`:
   label says which one, so that `swap()` leaves the strength right.
 - what is said of each response is `<column>_1` and `<column>_2`, of the source's first and second; `score_chosen` and
   the like keep their names. Which one is which after a `swap()` is known from the pair's id, a hash of the prompt and
-  both responses in the source's order.
-- a column that is called like one of ours (`id`, `judge`, `label`, ...) becomes `source_id` and so on.
+  both responses in the source's order. Where a later verdict turns chosen and rejected, they are turned in what is
+  written (`rlaif.formats.carrying`), and scores that contradict the verdict are null.
+- a column that is called like one of ours (`id`, `judge`, `label`, ...) becomes `source_id` and so on. What an earlier
+  judge said stays `source_z`, `source_judge`, ... in every format, so that it does not pass for the new verdict.
+- `source_split` is the split, where all splits of a source are read: of what `rlaif build` wrote, or `--split all`. Of
+  any other source with several splits one has to be chosen: they may hold the same rows, or a test's.
 
 What makes no pair is counted by its reason: a null response, two conversations that differ before the last response, a
 completion without a counterpart. A row that is wrong (a verdict that the format does not have, a rating that is a word
