@@ -25,6 +25,7 @@ from rlaif.files.room import names_place
 from rlaif.files.shards import parquet_splits, read_tables
 from rlaif.files.sources import write_json
 from rlaif.files.swap import exchange, put_in_place, staging
+from rlaif.training.resumed import check_state
 from rlaif.training.same_run import MAY_DIFFER, check_same_run, decides, run_settings
 from rlaif.training.saving import mend
 
@@ -96,8 +97,8 @@ def test_a_run_of_another_shape_leaves_nothing_that_changes_what_is_loaded(chat_
         "latest": "global_step7",
     }
     # Names close to those that a loader reads, and those of another program's reports.
-    own = ("notes.txt", "README.md", "data.bin", "notes.model", "tokenizer_notes.txt", "vocab.mine", "latest.txt")
-    own += ("report.md", "checks.jsonl", "runs/mine.txt", "tokenizer-experiments/a.txt", "checkpoint-8/mine.txt")
+    own = ["notes.txt", "README.md", "data.bin", "notes.model", "tokenizer_notes.txt", "vocab.mine", "latest.txt"]
+    own += ["report.md", "checks.jsonl", "runs/mine.txt", "tokenizer-experiments/a.txt", "checkpoint-8/mine.txt"]
     left |= dict.fromkeys(own, "mine")
     for path, text in left.items():
         (used / path).parent.mkdir(exist_ok=True)
@@ -139,6 +140,35 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_from(chat_model: Path, tmp_p
     assert sft(tmp_path, chat_model, out, **saving, max_steps=1).returncode == 0
     assert [path.name for path in out.glob("checkpoint-*")] == ["checkpoint-1"]
     check_same_run(tmp_path / "of an earlier version", run_settings("recipes/sft.py", {"lora": True}, []))
+
+
+def test_a_run_with_no_step_left_trains_none(chat_model: Path, tmp_path: Path) -> None:
+    """As after a kill at the final save: the resumed run is the run. The rate is the same at every step."""
+    out = tmp_path / "out"
+    settings: dict[str, Any] = {"save_strategy": "steps", "save_steps": 1, "lr_scheduler_type": "constant"}
+    assert sft(tmp_path, chat_model, out, **settings).returncode == 0
+    whole, report = content(out), json.loads((out / "report.json").read_text())
+    for name in ("manifest.json", "model.safetensors", "config.json", "report.json"):
+        (out / name).unlink()
+    assert sft(tmp_path, chat_model, out, **settings, resume_from_checkpoint="true").returncode == 0
+    again, resumed = content(out), json.loads((out / "report.json").read_text())
+    assert again.keys() == whole.keys()
+    assert again["model.safetensors"] == whole["model.safetensors"]
+    assert resumed["train"] == report["train"] | {"loss": pytest.approx(report["train"]["loss"], abs=1e-3)}
+    line = refused(sft(tmp_path, chat_model, out, **settings | {"max_steps": 1}, resume_from_checkpoint="true"), 1)
+    assert "is of step 2, and this run ends at step 1" in line
+    # What the trainer needs beside the weights: each file is there, and whole.
+    check_state(out / "checkpoint-2")
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        path = out / "checkpoint-2" / name
+        kept = path.read_bytes()
+        path.write_bytes(kept[: len(kept) // 2])
+        with pytest.raises(ValueError, match=f"checkpoint-2/{name} is cut short"):
+            check_state(out / "checkpoint-2")
+        path.unlink()
+        line = refused(sft(tmp_path, chat_model, out, **settings, resume_from_checkpoint="true"), 1)
+        assert f"checkpoint-2 has no {name}" in line
+        path.write_bytes(kept)
 
 
 def test_every_setting_decides_but_for_a_short_list(tmp_path: Path) -> None:
@@ -281,12 +311,12 @@ def test_a_full_disk_leaves_what_a_command_wrote_before(
     name, *rest = (str(word).format(tmp_path, model=chat_model, plain=plain_model) for word in words)
     if name == "score":
         tiny_reward_model(tmp_path / "rm")
-    how = {"program": str(ROOT / "reward_models/score.py")} if name == "score" else {}
+    how = str(ROOT / "reward_models/score.py") if name == "score" else "rlaif"
     start = () if name == "score" else (name,)
 
     def fails(size: int) -> None:
         with room_for_files_of(size):
-            done = here(*start, *rest, **how)
+            done = here(*start, *rest, program=how)
         line = done.stderr.splitlines()[-1]
         assert done.returncode == 1
         assert line.startswith("error: No space left")
@@ -295,7 +325,7 @@ def test_a_full_disk_leaves_what_a_command_wrote_before(
     fails(sizes[0])
     left = {path.split("/")[0] for path in content(tmp_path / "out")} if (tmp_path / "out").exists() else set()
     assert left <= {"replies", ".written-by"}
-    assert here(*start, *rest, **how).returncode == 0
+    assert here(*start, *rest, program=how).returncode == 0
     before = content(tmp_path / "out")
     for size in sizes:
         fails(size)

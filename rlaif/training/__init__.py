@@ -44,6 +44,7 @@ def output_folder(
     """
     from rlaif.files.ownership import claim
     from rlaif.models.parallel import is_main, process_count, wait_for_everyone
+    from rlaif.training.resumed import check_state
     from rlaif.training.same_run import check_same_run, run_settings
     from rlaif.training.saving import check_checkpoints, mend
 
@@ -62,6 +63,7 @@ def output_folder(
             processes = {"processes": process_count()}
             args.run_settings = run_settings(command, {**settings, **args.to_dict(), **processes}, sources)
         if start:
+            check_state(start)
             check_same_run(start, args.run_settings)
         try:
             yield start
