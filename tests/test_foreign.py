@@ -118,7 +118,7 @@ def encoder(folder: Path, kind: str) -> Path:
     )
     torch.manual_seed(0)
     model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
-    torch.nn.init.normal_(model.classifier.weight)
+    torch.nn.init.normal_(getattr(model.classifier, "out_proj", model.classifier).weight)
     return save_model(folder, model, tokenizer)
 
 
@@ -142,6 +142,18 @@ def test_an_encoder_reads_the_pair(kind: str, tmp_path: Path) -> None:
     assert (model.unscored, model.card.max_length) == (1, 32)
     assert model.assumed is not None
     assert model.assumed.startswith("a pair of prompt and response")
+
+
+def test_an_encoder_whose_positions_begin_behind_its_padding_reads_all_that_it_has(tmp_path: Path) -> None:
+    folder = encoder(tmp_path / "rm", "Roberta")
+    edited(folder, pad_token_id=1)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    del config["model_max_length"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    model = RewardModel.load(folder)
+    assert model.card.max_length == 62  # of 64 positions
+    scores = model.score(["what"] * 2, ["yes " * 58, "yes " * 59])
+    assert list(np.isnan(scores)) == [False, True]
 
 
 def edited(folder: Path, **values: Any) -> Path:

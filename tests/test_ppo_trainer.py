@@ -686,6 +686,7 @@ def test_vllm_gets_the_policy_without_its_critic(tmp_path, monkeypatch):
 
 UPSTREAM = {
     "_tokenize_prompts": ["prompts"],
+    "_generate_single_turn": ["prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images"],
     "_log_metric": ["name", "value"],
     "_calculate_rewards": ["inputs", "prompts", "completions", "completion_ids_list"],
     "_generate_and_score_completions": ["inputs"],

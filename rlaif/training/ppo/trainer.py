@@ -6,6 +6,7 @@ learned from several times, DDP, FSDP and DeepSpeed. Overridden is what makes it
 
     _tokenize_prompts                     prompts in the rendering that SFT, DPO and scoring use
     _get_per_token_logps_and_entropies    log-probabilities and values from one pass, without the padding
+    _generate_single_turn                 from the policy's own distribution, whatever its generation config adds
     _calculate_rewards                    keeps each response's own scores
     _generate_and_score_completions       TRL's, then values, KL, rewards of tokens, GAE (rlaif.training.ppo.arithmetic)
     _prepare_inputs                       the rollout in another order in each PPO epoch, and with less padding
@@ -216,9 +217,13 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return [self.rendering.encode_prompt(self.processing_class, prompt) for prompt in prompts], None, {}
 
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+    def _generate_single_turn(
+        self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: Any, has_tool_images: Any = False
+    ) -> Any:
         with own_distribution(self.accelerator.unwrap_model(self.model)):
-            return super()._generate_single_turn(*args, **kwargs)
+            return super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+            )
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         if self._mistaken:
