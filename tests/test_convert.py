@@ -216,9 +216,22 @@ def test_a_row_of_another_kind_is_left_out_once(tmp_path: Path) -> None:
 
 def test_verdicts_that_will_read_as_peoples_are_said_to(tmp_path: Path) -> None:
     source = write_rows(tmp_path / "rows.jsonl", [{**PAIR, "prompt": "Which?", "judge": "a-model"}])
-    for name in ("judgebench", "rewardbench", "hh", "hhh", "llmbar", "auto-j", "arena", "arena-55k", "trl"):
+    for name in (
+        "judgebench",
+        "rewardbench",
+        "hh",
+        "hhh",
+        "llmbar",
+        "auto-j",
+        "arena",
+        "arena-55k",
+        "trl",
+        "alpacaeval",
+    ):
         config = ConvertConfig(source=str(source), output=str(tmp_path / "out.jsonl"), format=name)
-        assert ("its rows are read as people's verdicts" in convert(config)["not_carried"]) == (name != "trl")
+        said = convert(config)["not_carried"]
+        assert ("its rows are read as people's verdicts" in said) == (name not in ("trl", "alpacaeval"))
+        assert ("who judged" in said) == (name != "alpacaeval")
 
 
 def test_a_repeated_pair_gets_an_id_of_its_own(tmp_path: Path) -> None:

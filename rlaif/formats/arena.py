@@ -241,6 +241,7 @@ class MTBench(Arena):
     name = "mt-bench"
     needs = ("conversation_a", "conversation_b", "winner", "turn")
     people = False
+    names_judge = True
     words: ClassVar[Mapping[str, float]] = {**_Battle.words, "tie (inconsistent)": 0.5}
     used = ("conversation_a", "conversation_b", "turn")
 

@@ -35,7 +35,6 @@ __all__ = [
     "agree",
     "asked_in",
     "beside",
-    "by_scores",
     "compared",
     "every_two",
     "fields_of",
@@ -49,6 +48,7 @@ __all__ = [
     "side",
     "texts_of",
     "turned",
+    "z_of_scores",
 ]
 
 Row = Mapping[str, Any]
@@ -90,6 +90,7 @@ class Format:
         general: above 0 where other formats have the same columns and more: of those that fit, the least general one
             is meant.
         people: whether its verdicts are read as those of people or of a benchmark's makers, whoever gave them.
+        names_judge: whether its rows say who judged.
         writes: False for a format that is only read: what its rows say beside the verdict is not known of another's.
         verdicts: what a row is judged by, where that is several things; the first one is z unless another is chosen.
     """
@@ -101,6 +102,7 @@ class Format:
     lost: ClassVar[str] = "z (only which response is better), ties, unjudged pairs"
     general: ClassVar[int] = 0
     people: ClassVar[bool] = False
+    names_judge: ClassVar[bool] = False
     writes: ClassVar[bool] = True
     verdicts: ClassVar[tuple[str, ...]] = ()
 
@@ -117,7 +119,9 @@ class Format:
     @property
     def not_carried(self) -> str:
         """What its rows cannot say."""
-        return f"{self.lost}, who judged (its rows are read as people's verdicts)" if self.people else self.lost
+        if self.people:
+            return f"{self.lost}, who judged (its rows are read as people's verdicts)"
+        return self.lost if self.names_judge else f"{self.lost}, who judged"
 
     def fits(self, row: Row) -> bool:
         """Whether a row with these columns is of this format."""
@@ -281,7 +285,7 @@ def compared(first: Any, second: Any, what: str) -> tuple[float | None, str | No
     return (scores[0] > scores[1]) + 0.5 * (scores[0] == scores[1]), None
 
 
-def by_scores(row: Row) -> tuple[float | None, str | None]:
+def z_of_scores(row: Row) -> tuple[float | None, str | None]:
     """The z of a row with a chosen response, and the reason where its scores of both contradict it.
 
     1, or 0.5 where both have the same score, whatever the columns of the scores are called.

@@ -38,7 +38,7 @@ def rest(
         back: names of ours that the format gives its own meaning, and that are written as the source had them.
     """
     left = {name: value for name, value in judgment.pair.extra.items() if name not in {*used}}
-    said = given_back(left, {*_BACK, *back})
+    said = given_back(left, (*_BACK, *back))
     said = _by_chosen(judgment, own, said) if "chosen" in own else _by_number(judgment, said)
     said = {k: v for k, v in said.items() if k not in own or v not in (None, own[k])}
     if "prompt" not in own:  # then it is found in another column, which must not be one of these
@@ -56,7 +56,7 @@ def _by_chosen(judgment: Judgment, own: Mapping[str, Any], said: dict[str, Any])
         said["source_margin"] = said.pop("margin")  # of the other one over this one
     if "z" in own:
         return said
-    stale = {name for name in _TIES if name in said and is_tie({name: said[name]})}
+    stale = [name for name in _TIES if name in said and is_tie({name: said[name]})]
     said = {name: value for name, value in said.items() if name not in stale} | carried(
         {name: said[name] for name in stale}, stale
     )

@@ -16,7 +16,7 @@ from rlaif.files.conversations import other_columns, sides_of, turns_of, with_an
 from rlaif.files.pairs import carried, identity_of, joined
 from rlaif.files.preferences import preference_row
 from rlaif.files.scores import finite_number
-from rlaif.formats.base import APART, Format, LeftOut, Row, Tally, by_scores, judged, preferred, said
+from rlaif.formats.base import APART, Format, LeftOut, Row, Tally, judged, preferred, said, z_of_scores
 from rlaif.formats.carrying import rest, source_order
 from rlaif.formats.texts import opening
 from rlaif.records import Judgment, Label, Pair, Preference, Prompt, check_probability, says_nothing
@@ -56,7 +56,7 @@ class Chosen(Format):
 
     def verdict_of(self, row: Row) -> tuple[float | None, str | None]:
         """P(chosen is preferred), and the reason where there is none."""
-        return by_scores(row)
+        return z_of_scores(row)
 
     def extra(self, row: Row, found: dict[str, Any]) -> dict[str, Any]:
         """What the pair carries: the columns `found` beside those that are used."""
@@ -142,6 +142,7 @@ class Preferences(Chosen):
     name = "preferences"
     needs = ("prompt", "chosen", "rejected", "z")
     lost = "ties, unjudged pairs"
+    names_judge = True
 
     def fits(self, row: Row) -> bool:
         return super().fits(row) and "response_a" not in row
@@ -258,9 +259,6 @@ class Argilla(Chosen):
         super().check(row)
         if not self.fits(row):
             raise ValueError(f"the row has no 'chosen_rating' and 'rejected_rating'; got {', '.join(row)}.")
-
-    def verdict_of(self, row: Row) -> tuple[float | None, str | None]:
-        return (0.5, None) if row.get("status") == "tie" else by_scores(row)
 
     def extra(self, row: Row, found: dict[str, Any]) -> dict[str, Any]:
         ratings, models = _found(self._RATINGS, row), _found(self._MODELS, row)

@@ -11,6 +11,7 @@ from typing import Any
 
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.hub import split_names
+from rlaif.files.room import names_place
 from rlaif.files.shards import parquet_splits
 from rlaif.files.sources import read_rows, write_jsonl
 from rlaif.files.splits import rows_of_split
@@ -32,6 +33,8 @@ def check_splits(source: str | Path, split: str | None, config_name: str | None 
     names = [*ours] if ours else split_names(source, config_name)
     if split in names or (split is not None and not names):
         return split
+    if ours and len(names) == 1:
+        return names[0]
     if split is None and len(names) > 1 and not ours:
         raise ValueError(
             f"{source} has the splits {', '.join(names)}; say which one with --split, or --split all for every one."
@@ -74,7 +77,8 @@ def write_output(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         lines = Path(folder) / "rows.jsonl"
         count = write_jsonl(lines, rows)
-        whole = lines if path.suffix == ".jsonl" else _to_parquet(lines, path)
+        with names_place(path):
+            whole = lines if path.suffix == ".jsonl" else _to_parquet(lines, path)
         os.replace(whole, path)
     return count
 

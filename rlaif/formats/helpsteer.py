@@ -45,6 +45,7 @@ class _HelpSteer(Sided):
 
     speaks: ClassVar[tuple[str, ...]]
     lost = "z (only which response is better), and every pair whose strength is not known from people"
+    names_judge = True  # people
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
         value = row[self.says]
@@ -123,6 +124,7 @@ class HelpSteer2Ratings(Format):
     name = "helpsteer2-ratings"
     needs = ("prompt", "response", "helpfulness")
     responses = ("response",)
+    people = True
     lost = (
         "z, what is said of the pair, which responses to one prompt were a pair, and every pair whose ratings are not "
         "known or say otherwise"

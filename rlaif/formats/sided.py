@@ -90,6 +90,7 @@ class AlpacaEval(Sided):
     needs = ("instruction", "output_1", "output_2")
     has = ("preference",)
     lost = "why a pair is unjudged"
+    names_judge = True
     asks, sides, says = "instruction", ("output_1", "output_2"), "preference"
     _REST = ("generator_1", "generator_2", "annotator")
 
@@ -154,6 +155,7 @@ class Pairs(Format):
     needs = ("prompt", "response_a", "response_b")
     responses = SIDES
     lost = "nothing"
+    names_judge = True
 
     def fits(self, row: Row) -> bool:
         return super().fits(row) and ("z" in row or not _WINNERS & {*row})
