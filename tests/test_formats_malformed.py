@@ -114,7 +114,7 @@ MALFORMED: list[tuple[str, Row, str]] = [
     ("shp", {**SHP, "labels": 2}, r"labels is 2; expected 1 \(A is preferred\) or 0"),
     ("shp", {**SHP, "labels": True}, "labels is true; expected 1"),
     ("shp", {**SHP, "labels": 1}, "labels is 1, but score_A is 4 and score_B 12; expected the label of the higher"),
-    ("shp", {**SHP, "score_A": "4"}, "score_A and score_B are .4. and 12; expected numbers"),
+    ("shp", {**SHP, "score_A": "four"}, "score_A and score_B are .four. and 12; expected numbers"),
     ("shp", {**SHP, "history": ["Which?"]}, "history holds .Which"),
     ("arena-55k", {**ARENA_TEXTS, "winner_tie": 1}, "winner_tie are 1, 0, 1; expected 1 for one of them and 0 for"),
     ("arena-55k", {**ARENA_TEXTS, "winner_model_a": 0.5, "winner_tie": 0.5}, "are 0.5, 0, 0.5; expected 1 for one"),

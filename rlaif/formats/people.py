@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
 from rlaif.files.conversations import prompt_of
+from rlaif.files.scores import finite_number
 from rlaif.formats.base import Format, Row, Tally, asked_in, beside, judged
 from rlaif.formats.sided import Labelled
 from rlaif.records import Judgment, Prompt
@@ -62,14 +63,15 @@ class SHP(Format):
             raise ValueError(f"labels is {shown(row['labels'])}; expected 1 (A is preferred) or 0 (B is).")
         z, (first, second) = float(row["labels"]), (row.get(name) for name in ("score_A", "score_B"))
         if first is not None and second is not None:
-            if not all(_is_number(score) for score in (first, second)):
+            scores = finite_number(first), finite_number(second)
+            if scores[0] is None or scores[1] is None:
                 raise ValueError(f"score_A and score_B are {shown(first)} and {shown(second)}; expected numbers.")
-            if (first > second and z == 0.0) or (first < second and z == 1.0):
+            if (scores[0] > scores[1] and z == 0.0) or (scores[0] < scores[1] and z == 1.0):
                 raise ValueError(
                     f"labels is {shown(row['labels'])}, but score_A is {first} and score_B {second}; expected the "
                     "label of the higher score: 1 for A, 0 for B."
                 )
-            z = 0.5 if first == second else z
+            z = 0.5 if scores[0] == scores[1] else z
         extra = beside(row, self.needs)
         yield judged(self.asked(row), (row["human_ref_A"], row["human_ref_B"]), z, extra, people=True)
 
@@ -120,7 +122,3 @@ class AutoJ(Labelled):
 
 def _is_one_of(value: Any, choices: tuple[int, ...]) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value in choices
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
