@@ -178,6 +178,12 @@ def test_what_makes_no_pair_is_counted(tmp_path: Path) -> None:
     assert (report["rows"], report["judgments"], report["left_out"]) == (3, 1, apart)
 
 
+def test_a_null_response_does_not_hide_the_format(tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "rows.jsonl", [{**ROWS["hh"][0], "chosen": None}, *ROWS["hh"]])
+    report = convert(ConvertConfig(source=str(source), output=str(tmp_path / "out.jsonl")))
+    assert (report["source_format"], report["written"], report["left_out"]) == ("hh", 1, {"a response is null": 1})
+
+
 def test_the_verdict_of_a_row_is_chosen(tmp_path: Path) -> None:
     source, output = write_rows(tmp_path / "rows.jsonl", [PKU]), tmp_path / "out.jsonl"
     for verdict, z in ((None, 1.0), ("better_response_id", 1.0), ("safer_response_id", 0.0)):
@@ -193,7 +199,7 @@ def test_the_verdict_of_a_row_is_chosen(tmp_path: Path) -> None:
 def test_a_file_has_splits_where_its_rows_say_so(tmp_path: Path) -> None:
     rows = [{**row, "prompt": f"{split}?", "split": split} for row in ROWS["helpsteer2"] for split in ("train", "val")]
     source, output = write_rows(tmp_path / "preference.jsonl", rows), tmp_path / "out.jsonl"
-    for split, prompts in (("val", {"val?"}), (None, {"train?", "val?"})):
+    for split, prompts in (("val", {"val?"}), (None, {"train?", "val?"}), ("all", {"train?", "val?"})):
         convert(ConvertConfig(source=str(source), output=str(output), split=split))
         assert {row["prompt"][0]["content"] for row in rows_of(output)} == prompts
 

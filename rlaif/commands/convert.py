@@ -58,8 +58,8 @@ class ConvertConfig:
     split: str | None = field(
         default=None,
         metadata={
-            "help": "Split of the source, where it has several; of a file, what its column `split` says. 'all' takes every "
-            "one, with the column `source_split`; it is the default for what `rlaif build` wrote."
+            "help": "Split of the source, where it has several; of a file, what its column `split` says. 'all' takes "
+            "every one, with the column `source_split`; it is the default for what `rlaif build` wrote."
         },
     )
     config_name: str | None = field(default=None, metadata={"help": "Config of the source, where it has several."})
@@ -106,13 +106,13 @@ def _convert(config: ConvertConfig, output: Path, target: Format, tally: Tally) 
     split = check_splits(config.source, config.split, config.config_name)
     rows = _counted(read_source(config.source, split, config.config_name, tally.bad), counts, splits)
     auto = config.source_format == "auto"
-    first = next(_known(rows, tally.bad) if auto else rows, None)
-    if first is None:
+    held = _first(_known(rows, tally.bad) if auto else rows)
+    if not held:
         why = f" that can be read ({tally.bad.first})" if tally.bad.rows else ""
         raise ValueError(f"{config.source} has no rows{why}; expected at least one.")
-    source = detect(first[2], first[1]) if auto else FORMATS[config.source_format]
+    source = detect(held[-1][2], held[-1][1]) if auto else FORMATS[config.source_format]
     source = source.by(config.verdict)
-    judgments = _checked(_read(source, itertools.chain([first], rows), split, tally), counts)
+    judgments = _checked(_read(source, itertools.chain(held, rows), split, tally), counts)
     written = target.write(judgments, tally)
     start = next(written, None)
     if start is None:
@@ -156,6 +156,16 @@ def _known(rows: Iterator[_Placed], bad: BadRows) -> Iterator[_Placed]:
         else:
             with bad.at(where):
                 detect(row, "the row")
+
+
+def _first(rows: Iterator[_Placed]) -> list[_Placed]:
+    """The first rows, up to one that says by its responses which format it is: a null one is of any."""
+    held: list[_Placed] = []
+    for placed in itertools.islice(rows, 1_000):
+        held.append(placed)
+        if all(placed[2].get(side, "") is not None for side in ("chosen", "rejected")):
+            break
+    return held
 
 
 def _read(source: Format, rows: Iterator[_Placed], split: str | None, tally: Tally) -> Iterator[Judgment]:

@@ -27,7 +27,9 @@ def check_splits(source: str | Path, split: str | None, config_name: str | None 
     are the default.
     """
     path = Path(source)
-    if path.is_file() or (path / "judgments.jsonl").is_file() or (split is not None and split != "all"):
+    if path.is_file() or (path / "judgments.jsonl").is_file():
+        return None if split == "all" else split
+    if split is not None and split != "all":
         return split
     ours = (path / "report.json").is_file() and config_name is None and parquet_splits(path / "data")
     names = [*ours] if ours else split_names(source, config_name)
