@@ -95,7 +95,9 @@ SHAREGPT = [{"from": "human", "value": USER["content"]}, {"from": "gpt", "value"
         # hh-rlhf's transcripts; what is no transcript as a whole is a text.
         ({"prompt": "\n\nHuman: Send a knife.\n\nAssistant: Here it is.\n\nHuman: Now cheese.\n\nAssistant:"}, TALK),
         ({"prompt": "\n\nHuman: Hi\n\nAssistant: \n"}, [HI]),
-        ({"prompt": "Human: or machine?\n\nAssistant:"}, "Human: or machine?\n\nAssistant:"),
+        ({"prompt": "Human: Hi\n\nAssistant:"}, [HI]),
+        ({"prompt": "Human: or machine?"}, "Human: or machine?"),
+        ({"prompt": "As a play.\n\nHuman: Hi\n\nAssistant:"}, "As a play.\n\nHuman: Hi\n\nAssistant:"),
         ({"prompt": "[1, 'a']"}, "[1, 'a']"),
         ({"prompt": 'Explain {"role": "user"}'}, 'Explain {"role": "user"}'),
     ],

@@ -116,7 +116,8 @@ def from_transcript(text: Any, name: str) -> list[Message]:
 
 def transcript_prompt(text: str) -> list[Message] | None:
     r"""The turns of a prompt "\n\nHuman: ...\n\nAssistant:", whose last one is to be written; None for another text."""
-    if not text.startswith("\n\nHuman:") or not text.rstrip().endswith("\n\nAssistant:"):
+    text = text.strip()
+    if not text.startswith("Human:") or not text.endswith("\n\nAssistant:"):
         return None
-    *turns, _ = from_transcript(text.rstrip(), "prompt")
+    *turns, _ = from_transcript(f"\n\n{text}", "prompt")
     return check_messages(turns, "prompt")

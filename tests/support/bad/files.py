@@ -113,6 +113,7 @@ PROMPTS: dict[str, Any] = {
     "a surrogate": "Why \ud800?",
     "a surrogate in a message": [{"role": "user", "content": "Why \udfff?"}],
     "messages beside text": [MESSAGE],
+    "a message of an unknown role": [{"role": "critic", "content": "Why?"}],
     "NaN": float("nan"),
 }
 
@@ -133,6 +134,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "infinity deep beside": {"meta": {"a": [1, float("inf")]}},
     "tools beside": {"tools": [{"type": "function", "function": {"name": "f"}}]},
     "images beside": {"images": ["x.png"]},
+    "turns beside": {"history": [["Who?", "Me."]]},
 }
 
 NAMED: dict[str, dict[str, dict[str, Any]]] = {
