@@ -179,7 +179,7 @@ def test_a_turn_that_is_null_or_apart_is_counted() -> None:
 def test_a_null_response_and_parted_conversations_are_counted_in_every_format() -> None:
     null: list[tuple[str, str]] = [
         *(("trl", "chosen"), ("ultrafeedback", "rejected"), ("hh", "chosen"), ("argilla", "rejected")),
-        *(("pairs", "response_b"), ("preferences", "chosen"), ("alpacaeval", "output_2"), ("kto", "completion")),
+        *(("alpacaeval", "output_2"), ("kto", "completion")),
         *(("pku-safe-rlhf", "response_1"), ("shp", "human_ref_A"), ("pandalm", "response2"), ("llmbar", "output_1")),
         *(("helpsteer2", "response_1"), ("helpsteer2-ratings", "response"), ("arena-55k", "response_b")),
         *(("arena", "conversation_a"), ("judgebench", "response_A"), ("rewardbench2", "chosen"), ("orca", "chosen")),

@@ -1,6 +1,7 @@
 """The field's preference formats: rows to judgments and back, one z in between.
 
     base        what every format is made of, and the count of what does not get through
+    carrying    what a source said beside its pairs, in the rows that are written
     chosen      chosen and rejected: TRL, UltraFeedback, Argilla and distilabel, ours
     chats       the same as conversations: Anthropic HH, Skywork, Intel orca, ShareGPT
     sided       two numbered responses and a verdict: AlpacaEval, our pairs
@@ -81,8 +82,9 @@ by name. What else a row says goes to `extra`:
 - `source_split` is the split, where all splits of a source are read: of what `rlaif build` wrote, or `--split all`. Of
   any other source with several splits one has to be chosen: they may hold the same rows, or a test's.
 
-What makes no pair is counted by its reason: a null response, two conversations that differ before the last response, a
-completion without a counterpart. A row that is wrong (a verdict that the format does not have, a rating that is a word
-or NaN, a winner that is not one of the words, lists of unequal length) ends the run with its file and line, or is left
-out and listed with `--on_bad_row skip`. Rows with one response alone are demonstrations, for recipes/sft.py.
+What makes no pair is counted by its reason: a null response (of others' data; in ours it is an error), two
+conversations that differ before the last response, a completion without a counterpart. A row that is wrong (a verdict
+that the format does not have, a rating that is a word or NaN, a winner that is not one of the words, lists of unequal
+length) ends the run with its file and line, or is left out and listed with `--on_bad_row skip`. Rows with one response
+alone are demonstrations, for recipes/sft.py.
 """

@@ -32,7 +32,7 @@ class Chosen(Format):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("chosen", "rejected")
-    responses = ("chosen", "rejected")
+    responses: ClassVar[tuple[str, ...]] = ("chosen", "rejected")
     used: ClassVar[tuple[str, ...]] = ()
 
     def plain(self, row: Row) -> Row:
@@ -141,6 +141,7 @@ class Preferences(Chosen):
 
     name = "preferences"
     needs = ("prompt", "chosen", "rejected", "z")
+    responses = ()  # ours: a null there is an error, as it is for the trainers
     lost = "ties, unjudged pairs"
     names_judge = True
 

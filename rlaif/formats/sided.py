@@ -153,7 +153,6 @@ class Pairs(Format):
 
     name = "pairs"
     needs = ("prompt", "response_a", "response_b")
-    responses = SIDES
     lost = "nothing"
     names_judge = True
 
