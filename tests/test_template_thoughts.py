@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support import byte_tokenizer, save_model, tiny_llama, write_rows
 from support.tokenizer_kinds import TEMPLATES, tokenizer_of
 
+from rlaif.judging.sampling import Sampling, complete, local_policy
 from rlaif.models.rendering import Rendering
+from rlaif.models.template_thoughts import Tags
 from rlaif.models.templates import start_ids, written
-from rlaif.models.thoughts import Tags
+from rlaif.training.data import demonstrations, policy_prompts
 
 TURNS = "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] | trim }}<|end|>\n{% endfor %}"
 STRIPPED = (  # DeepSeek-R1's: no turn keeps its thought, the finished one neither
@@ -57,6 +61,8 @@ def test_thoughts_of_earlier_turns_are_what_the_template_makes_of_them(shape: st
     text = written(it, messages, add_generation_prompt=True)
     assert "hmm" not in text
     assert start_ids(it, messages) == it(text, add_special_tokens=False)["input_ids"]
+    assert Rendering.of(it).forgets(it, messages)
+    assert not Rendering.of(it).forgets(it, [user, {**said, "content": "Hello"}, user])
     assumed = Rendering.assumed(it)
     whole = written(it, [*messages, said])
     assert assumed.encode(it, messages, said["content"]).ids == it(whole, add_special_tokens=False)["input_ids"]
@@ -91,3 +97,29 @@ def test_a_template_that_reads_no_thoughts_gets_text(template: str) -> None:
     assert Tags.of(it, written) is None
     encoded = Rendering.of(it).encode(it, "Hi", THOUGHT + "Hello")
     assert not set(it.convert_tokens_to_ids(["<think>", "</think>"])).intersection(encoded.ids)
+
+
+def test_that_thoughts_are_left_out_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import datasets
+
+    it = byte_tokenizer(chat=True)
+    it.add_tokens(["<think>", "</think>"])
+    it.chat_template = SHAPES["qwen3"].replace("<|end|>", "</s>")
+    user, said = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": f"{THOUGHT}Hello"}
+    prompts = [[user, said, user], [user]]
+    rows = datasets.Dataset.from_list([{"prompt": prompt, "completion": "Yes"} for prompt in prompts])
+    rendering, line = Rendering.of(it), "leaves out what the assistant thought in earlier turns"
+    assert len(demonstrations(rows, it, rendering, 200)) == 2
+    assert f"warning: the chat template {line}, as wherever the model is used: of 1 prompts" in capsys.readouterr().err
+    policy_prompts(
+        str(write_rows(tmp_path / "p.jsonl", [{"prompt": prompt} for prompt in prompts])), None, it, rendering, 200
+    )
+    assert line in capsys.readouterr().err
+    model = tiny_llama()
+    model.resize_token_embeddings(len(it))
+    folder = save_model(tmp_path / "m", model, it)
+    complete(Sampling(local_policy(str(folder)), 1, 2, temperature=0.0), prompts, None, "sampling")
+    assert (
+        f"the chat template of {folder} {line}, as wherever the model is used: of 1 of 2 prompts"
+        in capsys.readouterr().err
+    )

@@ -23,6 +23,7 @@ from rlaif.models.base import UNASKED, Call, Model, Reply
 from rlaif.models.parallel import process_count
 from rlaif.models.rendering import as_messages
 from rlaif.models.spelling import UNRENDERED
+from rlaif.models.template_thoughts import forgotten_thoughts
 from rlaif.records import Prompt, last_user_text
 
 __all__ = ["Completion", "Sampling", "api_policy", "complete", "completions_of", "local_policy"]
@@ -199,6 +200,8 @@ def _warn_left_out(policy: Model, prompts: Sequence[Prompt], place: Callable[[in
             f"prompts, and they are answered without it; the first: {place(min(left_out))}. Put its words into a turn "
             "that is written, or use another template."
         )
+    if forgotten := sum(policy.forgets(as_messages(prompt)) for prompt in prompts):
+        warn(forgotten_thoughts(f"the chat template of {policy.name}", f"{forgotten} of {len(prompts)} prompts"))
 
 
 def completions_of(sampling: Sampling, prompts: Sequence[Prompt], folder: str | Path) -> Iterator[list[Completion]]:

@@ -181,6 +181,10 @@ class LocalModel(RoundModel):
         """The roles of the turns that the chat template leaves out; a judge's system turn opens the user's then."""
         return self._training.left_out(self.tokenizer, list(messages)) if self.rendering == "policy" else []
 
+    def forgets(self, messages: Sequence[Message]) -> bool:
+        """Whether the chat template leaves out the thoughts of a prompt's earlier turns."""
+        return self.rendering == "policy" and self._training.forgets(self.tokenizer, list(messages))
+
     @cached_property
     def _training(self) -> Rendering:
         return Rendering.of(self.tokenizer)

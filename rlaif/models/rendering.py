@@ -24,7 +24,8 @@ from typing import Any, Literal
 
 from rlaif.errors.words import shown
 from rlaif.models.spelling import Spelling, Unrenderable, text_ids
-from rlaif.models.templates import left_out, start_ids, turn_ids, whole_ids
+from rlaif.models.template_thoughts import Tags
+from rlaif.models.templates import left_out, start_ids, turn_ids, whole_ids, written
 from rlaif.records import Message, Prompt
 
 __all__ = ["Encoded", "Rendering", "Unrenderable", "as_messages", "padding_token", "stop_ids"]
@@ -255,6 +256,14 @@ class Rendering:
         """An `Unrenderable` where the chat template leaves out a turn (see `left_out`): it would not be read."""
         if roles := self.left_out(tokenizer, prompt, answered):
             raise Unrenderable(f"the chat template leaves out the {' and the '.join(dict.fromkeys(roles))} turn")
+
+    def forgets(self, tokenizer: Any, prompt: Prompt) -> bool:
+        """Whether the chat template leaves out what the assistant thought in earlier turns of a prompt, as Qwen3's."""
+        if self.kind not in ("chat", "template") or isinstance(prompt, str):
+            return False
+        said = [message["content"] for message in prompt if message["role"] == "assistant"]
+        tags = Tags.of(tokenizer, written) if said else None
+        return tags is not None and tags.forgotten and any(map(tags.thought, said))
 
 
 def _sha(text: str) -> str:

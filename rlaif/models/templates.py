@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from rlaif.errors.words import shown
 from rlaif.models.spelling import Spelling, Unrenderable, free_mark
-from rlaif.models.thoughts import Tags, Thought
+from rlaif.models.template_thoughts import Tags, Thought
 from rlaif.records import Message
 
 __all__ = ["left_out", "start_ids", "turn_ids", "whole_ids", "written"]

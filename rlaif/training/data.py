@@ -26,6 +26,7 @@ from rlaif.files.conversations import response_text
 from rlaif.files.sources import placed_prompt_rows
 from rlaif.models.rendering import Encoded, Rendering, Unrenderable
 from rlaif.models.spelling import REFUSED, Spelling, text_ids
+from rlaif.models.template_thoughts import forgotten_thoughts
 from rlaif.records import Prompt
 
 __all__ = [
@@ -69,6 +70,12 @@ def encode(rendering: Rendering, tokenizer: Any, prompt: Prompt, response: str, 
     return rendering.encode(tokenizer, prompt, response, stops)
 
 
+def _say_forgotten(prompts: Iterable[Any], tokenizer: Any, rendering: Rendering) -> None:
+    """Warns of prompts whose earlier thoughts the chat template leaves out; what is left is what the model reads."""
+    if count := sum(prompt is not None and rendering.forgets(tokenizer, prompt) for prompt in prompts):
+        warn(forgotten_thoughts("the chat template", f"{count} prompts"))
+
+
 def reward_pairs(preferences: Any, tokenizer: Any, rendering: Rendering, max_length: int) -> Tokenized:
     """Preferences -> `chosen_ids`, `rejected_ids`, `z`; `chosen_segments`, `rejected_segments` if encoder.
 
@@ -85,6 +92,7 @@ def reward_pairs(preferences: Any, tokenizer: Any, rendering: Rendering, max_len
             tokens |= {"chosen_segments": chosen.segments, "rejected_segments": rejected.segments}
         return tokens | {"length": max(len(chosen), len(rejected))}
 
+    _say_forgotten(preferences["prompt"], tokenizer, rendering)
     segments = rendering.kind == "pair" and "token_type_ids" in tokenizer.model_input_names
     columns = ["chosen_ids", "rejected_ids", *(["chosen_segments", "rejected_segments"] if segments else [])]
     return _tokenized(preferences, tokenize, max_length, columns, keep=["z"])
@@ -110,6 +118,7 @@ def dpo_pairs(
             "length": max(len(chosen), len(rejected)),
         }
 
+    _say_forgotten(preferences["prompt"], tokenizer, rendering)
     return _tokenized(preferences, tokenize, max_length, ["prompt_ids", "chosen_ids", "rejected_ids"], keep=["z"])
 
 
@@ -130,6 +139,7 @@ def demonstrations(
         labels = [IGNORED] * len(encoded.prompt_ids) + encoded.response_ids
         return {"input_ids": encoded.ids, "labels": labels, "length": len(encoded)}
 
+    _say_forgotten(rows["prompt"], tokenizer, rendering)
     return _tokenized(rows, tokenize, max_length, ["input_ids", "labels"], keep=[])
 
 
@@ -188,6 +198,7 @@ def policy_prompts(
         elif limit is None or len(rows) < limit:
             rows.append(row)
             places.append(where)
+    _say_forgotten((row["prompt"] for row in rows), tokenizer, rendering)
     # Of a column that a row lacks it has None: the first row's columns alone would be kept otherwise.
     columns = dict.fromkeys(name for row in rows for name in row)
     for name in columns:

@@ -9,14 +9,14 @@ text. To a template that reads no thoughts all of it is text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from rlaif.models.spelling import Spelling, Unrenderable
 from rlaif.records import Message
 
-__all__ = ["Tags", "Thought"]
+__all__ = ["Tags", "Thought", "forgotten_thoughts"]
 
 Write = Callable[..., str]
 """From messages to the chat template's text of them (`rlaif.models.templates.written`)."""
@@ -58,11 +58,13 @@ class Tags:
     Attributes:
         opens, closes: as they are written.
         begun: whether the generation prompt ends with `opens`, so that an answer begins inside a thought.
+        forgotten: whether the thoughts of earlier turns are left out where an answer comes.
     """
 
     opens: str
     closes: str
     begun: bool
+    forgotten: bool
 
     @classmethod
     def of(cls, tokenizer: Any, write: Write) -> Tags | None:
@@ -71,9 +73,8 @@ class Tags:
         key = (str(tokenizer.chat_template), "thoughts")
         if key not in spelling.probes:
             pairs = ((name, f"{name[0]}/{name[1:]}") for name in sorted(spelling.ids))
-            read = (pair for pair in pairs if pair[1] in spelling.ids and _reads(tokenizer, write, *pair))
-            found = next(read, None)
-            spelling.probes[key] = None if found is None else cls(*found, _begun(tokenizer, write, found[0]))
+            tried = (_tried(tokenizer, write, *pair) for pair in pairs if pair[1] in spelling.ids)
+            spelling.probes[key] = next((tags for tags in tried if tags is not None), None)
         known: Tags | None = spelling.probes[key]
         return known
 
@@ -95,32 +96,32 @@ class Tags:
         return text.lstrip().removeprefix(self.opens).removeprefix(start[len(opened) :])
 
 
-def _reads(tokenizer: Any, write: Write, opens: str, closes: str) -> bool:
-    """Whether a template writes a thought between these tags in another way than between neutral words."""
+def forgotten_thoughts(who: str, many: str) -> str:
+    """The line that says of how many prompts (`many`) a template (`who`) leaves out thoughts of earlier turns."""
+    return f"{who} leaves out what the assistant thought in earlier turns, as wherever the model is used: of {many}"
+
+
+def _tried(tokenizer: Any, write: Write, opens: str, closes: str) -> Tags | None:
+    """The tags, where a template writes a thought between them in another way than between neutral words."""
+    user: Message = {"role": "user", "content": "neutral1text"}
 
     def conversations(first: str, last: str) -> list[str]:
-        user: Message = {"role": "user", "content": "neutral1text"}
         said: Message = {"role": "assistant", "content": f"{first}\nneutral2text\n{last}\n\nneutral3text"}
-        return [write(tokenizer, [user, said]), write(tokenizer, [user, said, user], add_generation_prompt=True)]
+        given = [write(tokenizer, [user, said]), write(tokenizer, [user, said, user], add_generation_prompt=True)]
+        return [text.casefold() for text in given]
 
     try:
         plain = conversations("neutral4text", "neutral5text")
         tagged = conversations(opens, closes)
+        start = write(tokenizer, [user], add_generation_prompt=True)
     except Unrenderable:
-        return False
-    return _folded(tagged) != [
-        text.replace("neutral4text", opens.casefold()).replace("neutral5text", closes.casefold())
-        for text in _folded(plain)
-    ]
-
-
-def _folded(texts: Sequence[str]) -> list[str]:
-    return [text.casefold() for text in texts]
-
-
-def _begun(tokenizer: Any, write: Write, opens: str) -> bool:
-    user: Message = {"role": "user", "content": "neutral1text"}
-    try:
-        return write(tokenizer, [user], add_generation_prompt=True).rstrip().endswith(opens)
-    except Unrenderable:
-        return False
+        return None
+    ends = opens.casefold(), closes.casefold()
+    if tagged == [text.replace("neutral4text", ends[0]).replace("neutral5text", ends[1]) for text in plain]:
+        return None
+    return Tags(
+        opens,
+        closes,
+        begun=start.rstrip().endswith(opens),
+        forgotten="neutral2text" in plain[1] and "neutral2text" not in tagged[1],
+    )
