@@ -7,12 +7,14 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
 from io import StringIO
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from support.files import content, room_for_files_of
 from support.models import tiny_reward_model
 from support.programs import program, run_here
 
+from rlaif.files.ownership import claim
 from rlaif.files.room import names_place
 from rlaif.files.shards import parquet_splits, read_tables
 from rlaif.files.sources import write_json
@@ -370,6 +373,24 @@ def test_no_room_is_one_kind_of_error_with_its_place(error: Exception, says: str
         assert found.value is error
     else:
         assert (found.value.strerror, found.value.filename) == (says, str(tmp_path / "x"))  # type: ignore[attr-defined]
+
+
+def test_another_disk_that_is_full_is_not_said_to_be_the_outputs(tmp_path: Path) -> None:
+    """Temporary files and caches stand elsewhere: the output is named where it is full itself, or not known."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(OSError, match="No space left") as full, claim(out, "rlaif judge"):
+        raise OSError(28, "No space left on device")
+    assert full.value.filename == f"{gettempdir()} or a library's cache (TMPDIR, HF_HOME), since {out} has room"
+    with pytest.raises(OSError, match="No space left") as full, claim(out, "rlaif judge"):
+        raise sqlite3.OperationalError("database or disk is full")
+    assert full.value.filename == gettempdir()
+    with pytest.raises(OSError, match="No space left") as full, claim(out, "rlaif judge"):
+        raise OSError(28, "No space left on device", "mine.txt")
+    assert full.value.filename == "mine.txt"
+    with pytest.raises(OSError, match="No space left") as full, room_for_files_of(1000), claim(out, "rlaif judge"):
+        raise OSError(28, "No space left on device")  # and a file of a MiB finds no room there
+    assert full.value.filename == str(out)
 
 
 def test_a_folder_that_may_not_be_written_is_one_line(tmp_path: Path) -> None:

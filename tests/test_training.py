@@ -31,6 +31,7 @@ from rlaif.training.measure import paired_difference, preference_report
 from rlaif.training.ppo.config import PPOConfig
 from rlaif.training.trainers import (
     CompletionConfig,
+    CompletionTrainer,
     SoftDPOConfig,
     SoftDPOTrainer,
     SoftRewardConfig,
@@ -422,6 +423,9 @@ def test_what_is_overridden_still_has_the_signatures_it_was_written_for():
     assert names(SFTTrainer._prepare_dataset)[:2] == ["self", "dataset"]
     for upstream in (RewardTrainer, DPOTrainer):
         assert names(upstream._set_signature_columns_if_needed) == ["self"]
+    steps = ["self", "max_steps", "num_update_steps_per_epoch", "num_train_epochs", "resume_from_checkpoint", "trial"]
+    assert names(SFTTrainer._init_training_state) == names(CompletionTrainer._init_training_state) == steps
+    assert names(SFTTrainer._load_rng_state) == ["self", "checkpoint"]
     for upstream in (RewardBatches, DPOBatches):
         assert names(upstream.torch_call) == ["self", "examples"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rlaif.config import UsageError, named_values
 from rlaif.files.manifest import write_manifest
-from rlaif.files.room import names_place
+from rlaif.files.room import names_place_of_run
 from rlaif.files.sources import fingerprint, write_json
 from rlaif.files.swap import put_in_place, staging
 from rlaif.publish.card import CardFields, check_fields, front_matter, render
@@ -178,7 +178,7 @@ def publish(
         check_name(config.repo_id)
         check_card(render(front_matter(fields, repo_type, {}), "", repo_type), repo_type)
         preflight(config.repo_id, repo_type, output, private=config.private, update=config.update)
-    with names_place(output):
+    with names_place_of_run(output):
         if kind == "preferences":
             report = _dataset(config, dataset, source, output, fields)
         else:

@@ -20,7 +20,7 @@ from pathlib import Path
 from rlaif.files.bad_rows import bad_rows_beside
 from rlaif.files.model_files import is_checkpoint, is_generated_card, is_read_by_a_loader
 from rlaif.files.occupied import LEFT, WRITTEN_BY, occupied
-from rlaif.files.room import names_place
+from rlaif.files.room import names_place_of_run
 from rlaif.files.sources import fingerprint, write_json
 
 __all__ = ["begin", "check_file", "check_output", "check_place", "claim", "claim_file", "claim_store", "commands_of"]
@@ -71,7 +71,7 @@ def claim(
     new = [place for place in (path, *path.parents) if not place.exists()]
     empty, marked = bool(new) or not any(path.iterdir()), True
     try:
-        with names_place(path), occupied(path, command):
+        with names_place_of_run(path), occupied(path, command):
             marked = (path / MARK).exists()
             _note(path, command)
             yield
@@ -370,7 +370,7 @@ def claim_file(
     before = _state(path)
     mark = _file_mark(path)
     try:
-        with names_place(path):
+        with names_place_of_run(path):
             write_json(mark, {"commands": [command]})
             yield
     except BaseException:

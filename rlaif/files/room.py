@@ -1,7 +1,8 @@
 """A disk that has no room left, as one kind of error that names its place, whoever met it.
 
 Python's own OSError knows no path where a file was already open; safetensors and pyarrow say it in words, and torch
-says nothing of the kind. A limit on the size of a file (RLIMIT_FSIZE, a file system's own) counts as no room.
+says nothing of the kind. A limit on the size of a file (RLIMIT_FSIZE, a file system's own) counts as no room. What is
+full may be another disk than the output's: that of temporary files, or of a library's cache.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["names_place", "no_room"]
+__all__ = ["names_place", "names_place_of_run", "no_room"]
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SAID = re.compile(r"os error (\d+)|\[[Ee]rrno (\d+)\]|(No space left)|(File too large)|(Disk quota exceeded)")
@@ -30,6 +31,8 @@ def no_room(error: BaseException, place: str | Path) -> OSError | None:
         error: as it was raised.
         place: what was being written, or the folder that it is in.
     """
+    if type(error).__module__ == "sqlite3" and "disk is full" in str(error):  # its files are temporary ones here
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), tempfile.gettempdir())
     number = error.errno if isinstance(error, OSError) else None
     if number is None:
         number = _number_in(str(error)) if _is_of_a_write(error) else None
@@ -53,6 +56,23 @@ def names_place(place: str | Path) -> Iterator[None]:
         if found is None or (isinstance(error, OSError) and error.filename and error.errno != errno.EFBIG):
             raise
         raise found from error
+
+
+@contextmanager
+def names_place_of_run(output: str | Path) -> Iterator[None]:
+    """`names_place` around all that a command does, which writes temporary files and caches too.
+
+    Where the error names no file, the output is named if its disk is full, and else those.
+    """
+    try:
+        with names_place(output):
+            yield
+    except OSError as error:
+        unnamed = error.errno in NO_ROOM and error.filename == str(output) and error.__cause__ is not None
+        if not unnamed or getattr(error.__cause__, "errno", None) == errno.EFBIG or _probe(output) in NO_ROOM:
+            raise
+        elsewhere = f"{tempfile.gettempdir()} or a library's cache (TMPDIR, HF_HOME), since {output} has room"
+        raise OSError(error.errno, error.strerror, elsewhere) from error
 
 
 def _is_of_a_write(error: BaseException) -> bool:

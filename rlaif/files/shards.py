@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from rlaif.files.room import names_place
 from rlaif.files.swap import replace_folder
 
 __all__ = ["SHARD_BYTES", "SPLITS", "Shards", "in_order", "parquet_splits", "read_tables"]
@@ -63,7 +64,8 @@ class Shards:
             # Chunks cut by content: rows added or left out later do not move the rest, so that the Hub's
             # deduplicating storage takes only what is new.
             self._writers[split] = pq.ParquetWriter(files[-1], self.schema, use_content_defined_chunking=True)
-        self._writers[split].write_table(table.cast(self.schema), row_group_size=_GROUP_ROWS)
+        with names_place(self.folder):
+            self._writers[split].write_table(table.cast(self.schema), row_group_size=_GROUP_ROWS)
         self.rows[split] = self.rows.get(split, 0) + table.num_rows
         if self._files[split][-1].stat().st_size >= self.shard_bytes:
             self._writers.pop(split).close()
@@ -78,8 +80,9 @@ class Shards:
         """Writes what is left and puts the folder in its place."""
         for split in [*self._waiting]:
             self._flush(split)
-        for writer in self._writers.values():
-            writer.close()
+        with names_place(self.folder):
+            for writer in self._writers.values():
+                writer.close()
         for split, files in self._files.items():
             for at, file in enumerate(files):
                 file.rename(file.with_name(f"{split}-{at:05d}-of-{len(files):05d}.parquet"))
