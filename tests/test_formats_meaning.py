@@ -233,6 +233,13 @@ def test_mt_bench_judges_one_turn() -> None:
     assert written("mt-bench", [second])[0]["winner"] == "tie (inconsistent)"
 
 
+def test_what_came_after_the_judged_response_is_no_arenas() -> None:
+    """There the last response is the judged one."""
+    (first,) = read("mt-bench", [MT_BENCH])
+    (back,) = read("arena", written("arena", [first]))
+    assert (back.pair.prompt, back.pair.response_a, back.z) == (first.pair.prompt, first.pair.response_a, first.z)
+
+
 def test_annotators_are_counted_as_their_authors_do() -> None:
     rows = ROWS["pandalm"][0]
     cases = (((2, 0, 2), 0.0), ((1, 1, 2), 1.0), ((0, 0, 1), 0.5), ((0, 1, 2), None), ((1, None, 1), 1.0))

@@ -208,7 +208,7 @@ class Arena(_Battle):
         pair = judgment.pair
         own: dict[str, Any] = {"model_a": pair.model_a, "model_b": pair.model_b, "winner": self.won(judgment)}
         later = said(pair, *_LATER)
-        known = all(map(_are_turns, later))
+        known = "turn" in self.used and all(map(_are_turns, later))  # else the last response is the judged one
         for name, text, turns in zip(self._SIDES, (pair.response_a, pair.response_b), later, strict=True):
             own[name] = [*with_answer(pair.prompt, text), *(turns if known else [])]
         yield rest(judgment, own | self.beyond(judgment), used=_LATER if known else (), back=self.judges(judgment))
