@@ -87,7 +87,8 @@ SHAREGPT = [{"from": "human", "value": USER["content"]}, {"from": "gpt", "value"
         # A text prompt beside messages is one of their user turns, and they are the prompt.
         ({"prompt": USER["content"], "messages": [SYSTEM, USER, ANSWER]}, [SYSTEM, USER]),
         ({"prompt": USER["content"], "messages": [*TALK, GOOD]}, TALK),
-        ({"prompt": "Hi", "messages": [], "conversation": "chat 7"}, "Hi"),
+        ({"prompt": "Hi", "conversation": "chat 7"}, "Hi"),
+        ({"prompt": "Hi", "messages": None}, [HI]),  # as where there are some, and with a system column
         # What is written beside the prompt stands in it, or is no text.
         ({"prompt": "Sum 1 2", "input": " 1  2", "context": {"page": 7}}, "Sum 1 2"),
         ({"prompt": "Hi", "input": "", "context": None, "history": []}, "Hi"),

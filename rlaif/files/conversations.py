@@ -198,7 +198,10 @@ def _prompt(row: Mapping[str, Any], but: Sequence[str]) -> Prompt:
         return check_prompt(_agreeing(turns, value, beside[0], asked))
     _check_input(row, value, but)
     if isinstance(value, str):
-        return check_prompt(transcript_prompt(value) or value)
+        found = transcript_prompt(value) or value
+        # Other rows of the file have messages there, and all prompts are of one kind.
+        lacks = any(name in row and row[name] in (None, []) for name in TURNS if name not in but)
+        return check_prompt(conversation(found) if lacks else found)
     found = messages(value, "prompt")
     if found[-1]["role"] == "assistant":
         raise ValueError(
