@@ -24,6 +24,7 @@ from typing import IO, Any, overload
 from rlaif.commands.build import build as build_dataset
 from rlaif.commands.judge import JudgeReport, column_of, write_judgments
 from rlaif.commands.sample import SampleConfig, sample_pairs, split_rows
+from rlaif.config import warn
 from rlaif.errors.words import kind_of, shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import responses_of
@@ -128,6 +129,7 @@ def judge(
     store: str | Path | None = None,
     by: str | None = None,
     retry_unjudged: bool = False,
+    on_bad_row: str = "stop",
 ) -> Judgments:
     """Judges pairs, each in both orders: z = P(response_a is preferred).
 
@@ -140,6 +142,7 @@ def judge(
             run that was interrupted goes on. None keeps nothing.
         by: a column; the report then has numbers for each of its values.
         retry_unjudged: ask once more, with the next sample, for what was answered but could not be read.
+        on_bad_row: "skip" leaves out pairs that are none, and counts them in the report's ledger.
 
     Raises:
         ValueError: a pair is not as expected (all are looked at before the first is asked about), or nothing can be had
@@ -149,13 +152,14 @@ def judge(
     if retry_unjudged:
         method = dataclasses.replace(method, question=dataclasses.replace(method.question, retry=True))
     source: list[str | Path] = []
+    bad = BadRows(on_bad_row)
     items: Callable[[], Iterable[Pair]]
     if isinstance(pairs, str | Path):
         source, path = [pairs], pairs
-        total = sum(1 for _ in stream_pairs(path))  # every row is looked at here, and not again
-        items = lambda: stream_pairs(path, checked=True)  # noqa: E731
+        total = sum(1 for _ in stream_pairs(path, bad=bad))  # every row is looked at here, and not again
+        items = lambda: stream_pairs(path, bad=bad, checked=True)  # noqa: E731
     else:
-        rows = _pairs(pairs)
+        rows = _pairs(pairs, bad)
         items, total = lambda: rows, len(rows)
     if by is not None and not any(column_of(pair, by) is not None for pair in items()):
         raise ValueError(f"by is {by!r}, which no pair has; expected a column of the pairs.")
@@ -163,33 +167,36 @@ def judge(
         start = time.perf_counter()
         clock = lambda: time.perf_counter() - start  # noqa: E731
         read = {"pairs": str(source[0]) if source else None, "output": str(store), "by": by}
-        report = write_judgments(store, method, items, total, by=by, clock=clock, settings=read, inputs=source)
+        report = write_judgments(store, method, items, total, by=by, clock=clock, settings=read, inputs=source, bad=bad)
         wait_for_everyone()  # the main process writes, and all read
         return Judgments(report, folder=Path(store).absolute())
+    bad.say()
+    if bad.rows:
+        warn(f"left out {len(bad.rows)} rows that are no pairs; the first, {bad.first}")
     numbers, judgments, counts = JudgeReport(by), [], Counts()
     with Store(None) as kept:
         for comparison in answers(method, items, kept, total=total, label="judging", counts=counts):
             numbers.add(comparison)
             judgments.append(comparison.judgment)
     numbers.warn(method, total)
-    return Judgments({**numbers.report(), "votes_asked": counts.asked, "votes_reused": counts.reused}, judgments)
+    return Judgments({**numbers.report(bad), "votes_asked": counts.asked, "votes_reused": counts.reused}, judgments)
 
 
-def _pairs(rows: Iterable[Pair | Mapping[str, Any]]) -> list[Pair]:
+def _pairs(rows: Iterable[Pair | Mapping[str, Any]], bad: BadRows) -> list[Pair]:
     """Rows as pairs with distinct ids."""
     pairs: dict[str, Pair] = {}
-    bad = BadRows()
     for at, row in enumerate(rows_of_frame(rows)):
         if not isinstance(row, Pair | Mapping):
             raise ValueError(f"pair {at} is {kind_of(row)} ({shown(row, 40)}); expected a Pair or a dict.")
-        try:
+        with bad.at(f"pair {at}"):
             pair = row if isinstance(row, Pair) else pair_of(_checked(row, f"pair {at}", bad))
-        except ValueError as error:
-            raise ValueError(f"pair {at}: {error}") from None
-        if pair.id in pairs:
-            raise ValueError(f"pair {at} has id {pair.id!r}, which an earlier one has already; expected distinct ids.")
-        pairs[pair.id] = pair
-    bad.say()
+            if pair.id in pairs:
+                raise ValueError(
+                    f"the id is {shown(pair.id)}, which an earlier one has already; expected distinct ids."
+                )
+            pairs[pair.id] = pair
+    if bad.rows and not pairs:
+        raise ValueError(f"no pair is left; the first bad one: {bad.first}")
     return list(pairs.values())
 
 

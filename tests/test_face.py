@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -291,7 +292,7 @@ def test_ratings() -> None:
     ("pairs", "message"),
     [
         ([{"prompt": "p", "response_a": "a"}], "pair 0: the row has no 'response_b'; expected a prompt"),
-        ([{**PAIRS[0]}, {**PAIRS[1], "id": "p0"}], "pair 1 has id 'p0', which an earlier one has already"),
+        ([{**PAIRS[0]}, {**PAIRS[1], "id": "p0"}], "pair 1: the id is 'p0', which an earlier one has already"),
         ([{**PAIRS[0], "label": "x"}], "pair 0: label is .x"),
         (["p"], "pair 0 is a text .'p'.; expected a Pair or a dict"),
     ],
@@ -299,6 +300,19 @@ def test_ratings() -> None:
 def test_pairs_that_are_none(pairs: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         rlaif.judge(pairs, longer)
+
+
+def test_pairs_that_are_none_are_left_out_on_demand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [PAIRS[0], {**PAIRS[1], "label": "x"}, PAIRS[2], PAIRS[2]]
+    source = write_rows(tmp_path / "pairs.jsonl", rows)
+    for pairs, store in ((rows, None), (rows, tmp_path / "kept"), (source, tmp_path / "read"), (source, None)):
+        found = rlaif.judge(pairs, longer, store=store, on_bad_row="skip")
+        assert [j.pair.id for j in found] == ["p0", "p2"]
+        assert found.report["ledger"] == {"read": 4, "used": 2, "left_out": {"bad rows": 2}}
+        said = re.findall(r"left out 2 rows .*the first.* (pair 1|.*pairs.jsonl:2): label is", capsys.readouterr().err)
+        assert len(said) == 1
+    with pytest.raises(ValueError, match="no pair is left; the first bad one: pair 0: label is"):
+        rlaif.judge([{**PAIRS[1], "label": "x"}], longer, on_bad_row="skip")
 
 
 def readme_lines() -> str:
