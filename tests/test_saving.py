@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import fields
 from io import StringIO
 from pathlib import Path
@@ -31,6 +31,7 @@ from rlaif.files.swap import exchange, put_in_place, staging
 from rlaif.training.resumed import check_state
 from rlaif.training.same_run import MAY_DIFFER, check_same_run, decides, run_settings
 from rlaif.training.saving import mend
+from rlaif.training.saving import put_in_place as put_model_in_place
 
 SFT = {
     "max_length": 64,
@@ -487,6 +488,58 @@ def test_two_folders_change_places_also_where_the_system_has_no_call_for_it(
         write_rows(staged / "manifest.json", [{}])
         put_in_place(staged, tmp_path, also_gone=("one",))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "two"]
+
+
+def test_a_kill_while_a_model_is_put_in_place_leaves_one_model_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call that changes a name is the last one of a run; the next one finds the old model, or ends what it began.
+
+    An adapter of two checkpoints goes, a full model comes; notes.txt is nobody's.
+    """
+    old = {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "report.json"}
+    old |= {"checkpoint-1/trainer_state.json"}
+    new = {"config.json", "model.safetensors", "tokenizer.json", "report.json"}
+    model = {"adapter_config.json", "config.json"}
+    real = {name: getattr(os, name) for name in ("rename", "replace")}
+    outcomes = set()
+    for at in range(1, 20):
+        folder, left = tmp_path / str(at), at
+
+        def counted(name: str) -> Any:
+            def call(*words: Any) -> None:
+                nonlocal left
+                if not str(words[0]).endswith(".partial"):
+                    left -= 1
+                    if left == 0:
+                        raise KeyboardInterrupt
+                real[name](*words)
+
+            return call
+
+        written = {**dict.fromkeys(old, "old"), **{f".saving/{name}": "new" for name in new}, "notes.txt": "mine"}
+        written[".saving/manifest.json"] = json.dumps({"command": "recipes/sft.py"})
+        written["manifest.json"] = json.dumps({"command": "recipes/sft.py"})
+        written[".saving/.stale.json"] = json.dumps({"checkpoints": ["checkpoint-1"]})
+        for path, text in written.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            for name in real:
+                patch.setattr(os, name, counted(name))
+            put_model_in_place(folder / ".saving", folder)
+        now = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+        assert len(model & now.keys()) < 2
+        if model & now.keys():  # something is loaded: then it is whole, and of one run
+            whole = new if "config.json" in now else old
+            assert {now[name] for name in whole if "/" not in name} == {"new" if whole is new else "old"}
+        mend(folder)
+        assert content(folder).keys() == {*new, "manifest.json", "notes.txt"}
+        assert {(folder / name).read_text() for name in new} == {"new"}
+        outcomes.add((*sorted(model & now.keys()), left > 0))
+        if left > 0:
+            break
+    assert outcomes >= {("adapter_config.json", False), (False,), ("config.json", True)}
 
 
 def test_what_a_kill_left_of_a_save_is_mended(tmp_path: Path) -> None:

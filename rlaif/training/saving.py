@@ -84,25 +84,31 @@ def _weights(folder: Path) -> Iterator[Path]:
 def put_in_place(staged: Path, folder: str | Path) -> None:
     """Moves what `save` and a program wrote into the output, for the whole model that an earlier run left there.
 
-    A kill in between leaves a folder that nothing is loaded from, not one of two models.
+    A kill in between leaves a folder that nothing is loaded from, not one of two models; called again (`mend`), this
+    goes on from there.
     """
     folder = Path(folder)
-    stale = _object(staged / _STALE).get("checkpoints", [])
-    (staged / _STALE).unlink(missing_ok=True)
-    new = {path.name for path in staged.iterdir()}
-    earlier = _object(folder / "manifest.json")
-    wrote = {*new, *(earlier.get(_WROTE) or _REPORTS.get(str(earlier.get("command")), ()))}
-    old = [path for path in folder.iterdir() if path.name in wrote or is_read_by_a_loader(path)]
-    if manifest := _object(staged / "manifest.json"):
-        write_json(staged / "manifest.json", {**manifest, _WROTE: sorted(new)})
     aside = staged.with_name(f"{STAGED}-earlier")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    for path in sorted(old, key=lambda path: (path.name not in _ENTRIES, path.name)):
-        os.rename(path, aside / path.name)
-    for name in sorted(new, key=lambda name: (name in _ENTRIES, name == "manifest.json", name)):
-        os.replace(staged / name, folder / name)
-    for path in (aside, staged, *(folder / name for name in stale)):
+    plan = _object(staged / _STALE)
+    if "new" not in plan:
+        new = sorted(path.name for path in staged.iterdir() if path.name != _STALE)
+        earlier = _object(folder / "manifest.json")
+        wrote = {*new, *(earlier.get(_WROTE) or _REPORTS.get(str(earlier.get("command")), ()))}
+        old = sorted(path.name for path in folder.iterdir() if path.name in wrote or is_read_by_a_loader(path))
+        if manifest := _object(staged / "manifest.json"):
+            write_json(staged / "manifest.json", {**manifest, _WROTE: new})
+        plan = {"checkpoints": [], **plan, "new": new, "old": old}
+        write_json(staged / _STALE, plan)
+        shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(exist_ok=True)
+    for name in sorted(plan["old"], key=lambda name: (name not in _ENTRIES, name)):
+        put = name in plan["new"] and not (staged / name).exists()
+        if not put and os.path.lexists(folder / name):
+            os.rename(folder / name, aside / name)
+    for name in sorted(plan["new"], key=lambda name: (name in _ENTRIES, name == "manifest.json", name)):
+        if (staged / name).exists():
+            os.replace(staged / name, folder / name)
+    for path in (aside, *(folder / name for name in plan["checkpoints"]), staged):
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -193,8 +199,13 @@ def _whole(folder: Path) -> Iterator[None]:
 
 
 def mend(folder: str | Path) -> None:
-    """Removes what a killed run had begun to save in its output, and puts back what it had set aside for that."""
+    """Removes what a killed run had begun to save in its output, and puts back what it had set aside for that.
+
+    A model that was whole and on its way into place goes on to there.
+    """
     folder = Path(folder)
+    if "new" in _object(folder / STAGED / _STALE):
+        put_in_place(folder / STAGED, folder)
     for name in (STAGED, f"{STAGED}-earlier"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for earlier in folder.glob(_EARLIER.format("checkpoint-*")):
