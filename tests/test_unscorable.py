@@ -80,6 +80,7 @@ def test_the_score_program_leaves_it_out(dropping: Path, tmp_path: Path) -> None
     words = ["--reward_model", dropping, "--input", rows, "--output", tmp_path / "out.jsonl"]
     done = here(*words, program=str(ROOT / "reward_models/score.py"))
     assert done.returncode == 0, done.stderr
+    assert "scored 1 of 2 responses in 2 rows, 0 too long and 1 refused (null); wrote" in done.stdout
     first, second = rows_of(tmp_path / "out.jsonl")
     assert first["reward"] is not None
     assert second["reward"] is None

@@ -78,8 +78,7 @@ def process_kept() -> Iterator[None]:
     verbosity, modules = _verbosity(), set(sys.modules)
     importlib.invalidate_caches()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings():  # what a program sets; pytest's own filters hold in it, as in every test
             yield
     finally:
         os.environ.clear()
