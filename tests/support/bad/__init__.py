@@ -1,6 +1,6 @@
 """What a user may get wrong, and what must come of it: one line that names it, and every file as it was.
 
-A `Bad` is a command line and the files it meets, in a folder of its own. `run_here` runs it in this process, through the
+A `Bad` is a command line and the files it meets, in a folder of its own. `run_here` runs it in this process, by the
 same `main` that a user starts; `check_line` and `check_folder` judge what it said and left, as of one that was started.
 """
 
