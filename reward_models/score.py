@@ -122,6 +122,11 @@ def score(settings: Any) -> dict[str, Any]:
         if len(refused) == len(rows):
             raise ValueError(f"{what}. Change the rows, or use another reward model.")
         config.warn(f"{what}; their rewards are null")
+    if reward_model.unscored == scores.size:
+        raise ValueError(
+            f"all {scores.size} responses are longer with their prompts than the {reward_model.card.max_length} tokens "
+            f"that {settings.reward_model} reads; expected one that is not."
+        )
     rewards = scores - reward_model.zero
     temperature = reward_model.card.temperature or 1.0
 

@@ -92,6 +92,15 @@ def test_the_score_program_leaves_it_out(dropping: Path, tmp_path: Path) -> None
     assert SAID in done.stderr.strip().splitlines()[-1]
 
 
+def test_a_file_of_which_nothing_fits_is_one_line(dropping: Path, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "in.jsonl", [{"prompt": "Hi", "response": "Yes " * 200}] * 2)
+    words = ["--reward_model", dropping, "--input", rows, "--output", tmp_path / "out.jsonl"]
+    done = here(*words, program=str(ROOT / "reward_models/score.py"))
+    assert done.returncode == 1
+    assert "error: all 2 responses are longer with their prompts than the 512 tokens that" in done.stderr
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 def test_rewards_say_it_before_and_count_it(dropping: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (reward,) = load_rewards([f"reward_model={dropping}"], tmp_path / "run")
     completions: list[Any] = ["Yes", [{"role": "assistant", "content": "Yes"}]]
