@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 from rlaif import __version__
 from rlaif.config import UsageError, parse, run
 from rlaif.files.manifest import elapsed
-from rlaif.models.parallel import is_main
 
 __all__ = ["main"]
 
@@ -134,8 +134,8 @@ def _command() -> None:
     elif arguments[0] == "--version":
         print(__version__)
     elif arguments[0] in COMMANDS:
-        if arguments[0] not in _SPLIT and not is_main():
-            return
+        if arguments[0] not in _SPLIT and os.environ.get("RANK", "0") != "0":
+            return  # the launcher's first process does it
         COMMANDS[arguments[0]](arguments[1:])
     else:
         close = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
