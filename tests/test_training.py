@@ -140,13 +140,13 @@ def test_columns_are_the_rendering(template):
     assert set(dpo.rows.column_names) == {"prompt_ids", "chosen_ids", "rejected_ids", "z"}
 
 
-def test_plain_columns_equal_those_of_trl():
+def test_plain_columns_equal_those_of_trl(tmp_path):
     """Where TRL adds its EOS to plain text and the words are the tokens, both tokenize alike."""
     tokenizer, rows = make_tokenizer(), preferences()
     spaced = rows.map(lambda r: {"chosen": f" {r['chosen']} ", "rejected": f" {r['rejected']} "})
     trl = RewardTrainer(
         LlamaForSequenceClassification(LlamaConfig(**SHAPE, num_labels=1)),
-        args=RewardConfig("unused", bf16=False, report_to="none", dataloader_pin_memory=False),
+        args=RewardConfig(str(tmp_path), bf16=False, report_to="none", dataloader_pin_memory=False),
         train_dataset=spaced.select_columns(["prompt", "chosen", "rejected"]),
         processing_class=tokenizer,
     ).train_dataset
