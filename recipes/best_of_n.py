@@ -113,8 +113,9 @@ class DataConfig:
 
 def main() -> None:
     training.quiet_libraries()
+    from rlaif.judging.rewards import reward_models_of
     from rlaif.models.parallel import wait_for_everyone
-    from rlaif.training.models import ModelConfig, base_model
+    from rlaif.training.models import ModelConfig
     from rlaif.training.trainers import CompletionConfig
 
     # Before TRL's settings are made: the tie between processes that comes with them waits half an hour at most, and
@@ -123,19 +124,15 @@ def main() -> None:
 
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, CompletionConfig, description=__doc__)
-    args.trust_remote_code = model_config.trust_remote_code
     check_training(data_config.sft, model_config, args)
-    settings = {**asdict(data_config), **asdict(model_config)}
-    named = [*data_config.rewards, *data_config.watch]
-    scored_by = [word.removeprefix("reward_model=") for word in named if word.startswith("reward_model=")]
-    model = model_config.model
-    reads = [data_config.prompts, data_config.candidates, model, base_model(model), *scored_by]
+    scored_by = reward_models_of([*data_config.rewards, *data_config.watch])
+    reads = [data_config.prompts, data_config.candidates, *scored_by]
     if not data_config.sft and any((Path(args.output_dir) / name).exists() for name in WEIGHTS):
         raise ValueError(
             f"output_dir is {args.output_dir}, which holds the policy that an earlier run trained, and this one trains "
             "none; expected --sft true, or a folder of its own. Nothing was changed."
         )
-    with training.output_folder("recipes/best_of_n.py", args, settings, reads) as start:
+    with training.output_folder("recipes/best_of_n.py", data_config, model_config, args, reads) as start:
         fit(data_config, model_config, args, start)
 
 

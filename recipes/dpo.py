@@ -47,15 +47,13 @@ class DataConfig:
 
 def main() -> None:
     training.quiet_libraries()
-    from rlaif.training.models import ModelConfig, base_model
+    from rlaif.training.models import ModelConfig
     from rlaif.training.trainers import SoftDPOConfig
 
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftDPOConfig, description=__doc__)
-    args.trust_remote_code = model_config.trust_remote_code
-    settings = {**asdict(data_config), **asdict(model_config)}
-    reads = [data_config.dataset, model_config.model, base_model(model_config.model)]
-    with training.output_folder("recipes/dpo.py", args, settings, reads) as start:
+    reads = [data_config.dataset]
+    with training.output_folder("recipes/dpo.py", data_config, model_config, args, reads) as start:
         fit(data_config, model_config, args, start)
 
 
@@ -69,7 +67,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
     from rlaif.models.stops import stops_of
-    from rlaif.training.data import check_sides, dpo_pairs, ledger, on_disk, report_too_long
+    from rlaif.training.data import check_sides, dpo_pairs, ledger, load_splits, on_disk, tokenize_splits
     from rlaif.training.models import is_adapter, load_policy, lora
     from rlaif.training.saving import put_in_place, save
     from rlaif.training.trainers import SoftDPOTrainer
@@ -79,19 +77,13 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     # ---- load
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision, model_config.trust_remote_code)
     rendering = Rendering.of(tokenizer)
-    dataset, config_name = data_config.dataset, data_config.config_name
-    bad, left_out = BadRows(data_config.on_bad_row), Counter[str]()
-    train = load_preferences(dataset, data_config.train_split, config_name, bad, left_out)
-    test = None
-    if data_config.test_split:
-        test = load_preferences(dataset, data_config.test_split, config_name, bad, left_out)
-    check_sides(train, args.preference_loss)
     stops = stops_of(model_config.model, tokenizer, model_config.model_revision, model_config.trust_remote_code)
-    pairs = dpo_pairs(train, tokenizer, rendering, args.max_length, stops)
-    test_pairs = dpo_pairs(test, tokenizer, rendering, args.max_length, stops) if test else None
-    for split, rows in ((data_config.train_split, pairs), (data_config.test_split, test_pairs)):
-        if rows is not None and (line := report_too_long(split, rows, args.max_length)):
-            say(line)
+    bad, left_out = BadRows(data_config.on_bad_row), Counter[str]()
+    train, test = load_splits(load_preferences, data_config, bad, left_out)
+    check_sides(train, args.preference_loss)
+    pairs, test_pairs = tokenize_splits(
+        dpo_pairs, data_config, train, test, tokenizer, rendering, args.max_length, stops
+    )
     if args.precompute_ref_log_probs:
         # TRL shares the log-probabilities between processes through the dataset's folder.
         pairs = on_disk(pairs, f"{args.output_dir}/tokenized/train")

@@ -77,21 +77,19 @@ class DataConfig:
 
 def main() -> None:
     training.quiet_libraries()
-    from rlaif.training.models import ModelConfig, base_model
+    from rlaif.judging.rewards import reward_models_of
+    from rlaif.training.models import ModelConfig
     from rlaif.training.ppo.config import PPOConfig
 
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, PPOConfig, description=__doc__)
-    args.trust_remote_code = model_config.trust_remote_code
     if bool(data_config.held_out) != (args.eval_strategy != "no"):
         raise ValueError(
             f"held_out is {shown(data_config.held_out)} and eval_strategy {str(args.eval_strategy.value)!r}; expected "
             "both or neither: --held_out FILE --eval_strategy steps --eval_steps 50, say."
         )
-    settings = {**asdict(data_config), **asdict(model_config)}
-    scored_by = [word.removeprefix("reward_model=") for word in data_config.rewards if word.startswith("reward_model=")]
-    reads = [data_config.prompts, data_config.held_out, model_config.model, base_model(model_config.model), *scored_by]
-    with training.output_folder("recipes/ppo.py", args, settings, reads) as start:
+    reads = [data_config.prompts, data_config.held_out, *reward_models_of(data_config.rewards)]
+    with training.output_folder("recipes/ppo.py", data_config, model_config, args, reads) as start:
         fit(data_config, model_config, args, start)
 
 

@@ -10,9 +10,9 @@ Writes: the policy (or adapter) with its tokenizer, report.json, manifest.json.
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from rlaif import config, training
@@ -50,15 +50,13 @@ class DataConfig:
 
 def main() -> None:
     training.quiet_libraries()
-    from rlaif.training.models import ModelConfig, base_model
+    from rlaif.training.models import ModelConfig
     from rlaif.training.trainers import CompletionConfig
 
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, CompletionConfig, description=__doc__)
-    args.trust_remote_code = model_config.trust_remote_code
-    settings = {**asdict(data_config), **asdict(model_config)}
-    reads = [data_config.dataset, model_config.model, base_model(model_config.model)]
-    with training.output_folder("recipes/sft.py", args, settings, reads) as start:
+    reads = [data_config.dataset]
+    with training.output_folder("recipes/sft.py", data_config, model_config, args, reads) as start:
         fit(data_config, model_config, args, start)
 
 
@@ -72,7 +70,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
     from rlaif.models.stops import stops_of
-    from rlaif.training.data import check_plain, demonstrations, ledger, report_too_long
+    from rlaif.training.data import check_plain, demonstrations, ledger, load_splits, tokenize_splits
     from rlaif.training.models import is_adapter, load_policy, lora
     from rlaif.training.saving import put_in_place, save
     from rlaif.training.trainers import CompletionTrainer
@@ -82,20 +80,13 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     # ---- load
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision, model_config.trust_remote_code)
     rendering = Rendering.of(tokenizer)
-    bad, left_out = BadRows(data_config.on_bad_row), Counter[str]()
-
-    def load(split: str) -> Any:
-        check = functools.partial(check_plain, tokenizer)
-        return load_demonstrations(data_config.dataset, split, data_config.config_name, bad, left_out, check)
-
-    train = load(data_config.train_split)
-    test = load(data_config.test_split) if data_config.test_split else None
     stops = stops_of(model_config.model, tokenizer, model_config.model_revision, model_config.trust_remote_code)
-    rows = demonstrations(train, tokenizer, rendering, args.max_length, stops)
-    test_rows = demonstrations(test, tokenizer, rendering, args.max_length, stops) if test else None
-    for split, data in ((data_config.train_split, rows), (data_config.test_split, test_rows)):
-        if data is not None and (line := report_too_long(split, data, args.max_length)):
-            say(line)
+    bad, left_out = BadRows(data_config.on_bad_row), Counter[str]()
+    load = partial(load_demonstrations, check_plain=partial(check_plain, tokenizer))
+    train, test = load_splits(load, data_config, bad, left_out)
+    rows, test_rows = tokenize_splits(
+        demonstrations, data_config, train, test, tokenizer, rendering, args.max_length, stops
+    )
     set_seed(args.seed)
     trainer = CompletionTrainer(
         load_policy(model_config, tokenizer),

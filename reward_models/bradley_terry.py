@@ -50,15 +50,13 @@ class DataConfig:
 
 def main() -> None:
     training.quiet_libraries()
-    from rlaif.training.models import ModelConfig, base_model
+    from rlaif.training.models import ModelConfig
     from rlaif.training.trainers import SoftRewardConfig
 
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftRewardConfig, description=__doc__)
-    args.trust_remote_code = model_config.trust_remote_code
-    settings = {**asdict(data_config), **asdict(model_config)}
-    reads = [data_config.dataset, model_config.model, base_model(model_config.model)]
-    with training.output_folder("reward_models/bradley_terry.py", args, settings, reads) as start:
+    reads = [data_config.dataset]
+    with training.output_folder("reward_models/bradley_terry.py", data_config, model_config, args, reads) as start:
         fit(data_config, model_config, args, start)
 
 
@@ -74,7 +72,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.rendering import Rendering
     from rlaif.models.reward_model import RewardModel, RewardModelCard
     from rlaif.training.baselines import BagOfWords
-    from rlaif.training.data import check_sides, ledger, report_too_long, reward_pairs
+    from rlaif.training.data import check_sides, ledger, load_splits, reward_pairs, tokenize_splits
     from rlaif.training.measure import preference_report
     from rlaif.training.models import load_reward_backbone, lora, modules_of
     from rlaif.training.saving import put_in_place, save
@@ -85,18 +83,10 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     # ---- load
     tokenizer = load_tokenizer(model_config.model, model_config.model_revision, model_config.trust_remote_code)
     rendering = Rendering.of(tokenizer)
-    dataset, config_name = data_config.dataset, data_config.config_name
     bad, left_out = BadRows(data_config.on_bad_row), Counter[str]()
-    train = load_preferences(dataset, data_config.train_split, config_name, bad, left_out)
-    test = None
-    if data_config.test_split:
-        test = load_preferences(dataset, data_config.test_split, config_name, bad, left_out)
+    train, test = load_splits(load_preferences, data_config, bad, left_out)
     check_sides(train, args.preference_loss)
-    pairs = reward_pairs(train, tokenizer, rendering, args.max_length)
-    test_pairs = reward_pairs(test, tokenizer, rendering, args.max_length) if test else None
-    for split, rows in ((data_config.train_split, pairs), (data_config.test_split, test_pairs)):
-        if rows is not None and (line := report_too_long(split, rows, args.max_length)):
-            say(line)
+    pairs, test_pairs = tokenize_splits(reward_pairs, data_config, train, test, tokenizer, rendering, args.max_length)
     set_seed(args.seed)  # the new head is random
     model, new = load_reward_backbone(model_config, tokenizer)
     say(f"new, random until trained: {', '.join(new)}" if new else "no weight is new: training goes on")

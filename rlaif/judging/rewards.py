@@ -63,6 +63,7 @@ __all__ = [
     "load_rewards",
     "parse_rewards",
     "rendering_assumed",
+    "reward_models_of",
     "too_long_to_score",
 ]
 
@@ -146,6 +147,11 @@ def parse_rewards(specs: Sequence[str]) -> list[RewardSpec]:
         taken.add(name)
         parsed.append(RewardSpec(kind, value, name))
     return parsed
+
+
+def reward_models_of(specs: Sequence[str]) -> list[str]:
+    """The folders and Hub ids of the reward models among the rewards that `specs` name, at least one."""
+    return [spec.value for spec in parse_rewards(specs) if spec.kind == "reward_model"]
 
 
 def check_rewards(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +30,30 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def output_folder(
-    command: str, args: Any, settings: Mapping[str, Any], reads: Iterable[str | None]
+    command: str, data_config: Any, model_config: Any, args: Any, reads: Iterable[str | None]
 ) -> Iterator[str | None]:
     """Makes `args.output_dir` the output of a program for the block; gives the checkpoint to go on from, or None.
 
     Args:
         command: the program, as its manifest says it.
+        data_config: its own settings, a dataclass.
+        model_config: the model that it starts from; whether code of repositories may run is said there, for all.
         args: its Trainer's settings.
-        settings: all others.
-        reads: datasets and models.
+        reads: datasets, and models beside `model_config.model`.
 
     Raises:
         ValueError: the folder is not this program's to write into; no whole checkpoint; one of another run.
     """
     from rlaif.files.ownership import claim
     from rlaif.models.parallel import is_main, process_count, wait_for_everyone
+    from rlaif.training.models import base_model
     from rlaif.training.resumed import check_state
     from rlaif.training.same_run import check_same_run, run_settings
     from rlaif.training.saving import check_checkpoints, mend
 
-    sources = list(dict.fromkeys(source for source in reads if source))
+    args.trust_remote_code = model_config.trust_remote_code
+    sources = [source for source in (*reads, model_config.model, base_model(model_config.model)) if source]
+    sources = list(dict.fromkeys(sources))
     wanted = args.resume_from_checkpoint
     resuming = wanted is not None and wanted.lower() not in {"", "false", "none"}
     saves = getattr(args.save_strategy, "value", args.save_strategy) != "no"
@@ -60,8 +65,8 @@ def output_folder(
         wait_for_everyone()
         start = resume_point(wanted, args.output_dir)
         if start or saves:
-            processes = {"processes": process_count()}
-            args.run_settings = run_settings(command, {**settings, **args.to_dict(), **processes}, sources)
+            settings = {**asdict(data_config), **asdict(model_config), **args.to_dict(), "processes": process_count()}
+            args.run_settings = run_settings(command, settings, sources)
         if start:
             check_state(start)
             check_same_run(start, args.run_settings)

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from rlaif.config import warn
@@ -36,10 +37,12 @@ __all__ = [
     "demonstrations",
     "dpo_pairs",
     "ledger",
+    "load_splits",
     "on_disk",
     "policy_prompts",
     "report_too_long",
     "reward_pairs",
+    "tokenize_splits",
 ]
 
 IGNORED = -100  # the label that PyTorch's cross-entropy leaves out
@@ -253,6 +256,47 @@ def report_too_long(split: str, data: Tokenized, max_length: int, name: str = "m
             f"one that is not. Change {name}, or check that the rows are what you think they are."
         )
     return f"{split}: left out {data.too_long} of {total} rows, longer than {name} = {max_length} tokens"
+
+
+def load_splits(load: Callable[..., Any], data_config: Any, bad: BadRows, left_out: Counter[str]) -> tuple[Any, Any]:
+    """The rows that a program trains on, and those that it measures on, or None.
+
+    Args:
+        load: `load_preferences`, or another that takes what it takes.
+        data_config: has `dataset`, `config_name`, `train_split` and `test_split`, None where nothing is measured.
+        bad, left_out: take the rows of both splits that are not used.
+    """
+    of = partial(load, data_config.dataset, config_name=data_config.config_name, bad=bad, left_out=left_out)
+    return of(split=data_config.train_split), of(split=data_config.test_split) if data_config.test_split else None
+
+
+def tokenize_splits(
+    tokenize: Callable[..., Tokenized],
+    data_config: Any,
+    train: Any,
+    test: Any,
+    tokenizer: Any,
+    rendering: Rendering,
+    max_length: int,
+    *stops: Collection[int],
+) -> tuple[Tokenized, Tokenized | None]:
+    """What `load_splits` gave, as tokens; the main process says what was left out (`report_too_long`).
+
+    Args:
+        tokenize: `dpo_pairs` or the like; called with the rows of a split and everything from `tokenizer` on.
+        data_config: as in `load_splits`.
+        train, test: the rows; no test where there is none.
+    """
+    from rlaif.models.parallel import is_main
+
+    def of(rows: Any) -> Tokenized:
+        return tokenize(rows, tokenizer, rendering, max_length, *stops)
+
+    tokens = of(train), of(test) if test else None
+    for split, rows in zip((data_config.train_split, data_config.test_split), tokens, strict=True):
+        if rows is not None and (line := report_too_long(split, rows, max_length)) and is_main():
+            print(line)
+    return tokens
 
 
 def ledger(data: Iterable[Tokenized | None], bad: BadRows, left_out: Mapping[str, int]) -> dict[str, Any]:
