@@ -373,8 +373,8 @@ def check_training(sft: bool, model_config: Any, args: Any) -> None:
                 "`rlaif evaluate` measures the policy."
             )
         return
-    plain = (
-        type(model_config)(model=model_config.model),
+    plain = (  # what sampling takes too
+        type(model_config)(model=model_config.model, trust_remote_code=model_config.trust_remote_code),
         type(args)(output_dir=args.output_dir, seed=args.seed, use_cpu=args.use_cpu),
     )
     given = [

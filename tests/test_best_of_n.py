@@ -511,6 +511,7 @@ BAD_SETTINGS = [
     ({"candidates": "{inputs}"}, r"lacks 640 of 640 responses, of 10 of 10 prompts; expected 64 to each"),
     ({"learning_rate": 0.1, "lora": True}, r"without --sft true, but lora, learning_rate of training would be set"),
     ({"dtype": "bfloat16"}, r"nothing is trained without --sft true, but dtype of training would be set"),
+    ({"dtype": "bfloat16", "trust_remote_code": True}, r"but dtype of training would be set"),  # sampling's too
     ({"policy_dtype": "float"}, r"policy-dtype: invalid choice: 'float'"),
     ({"resume_from_checkpoint": "true"}, r"without --sft true, but resume_from_checkpoint of training would be set"),
     ({"model_revision": "v2"}, r"model_revision is 'v2', but responses are sampled from the newest; expected none"),
