@@ -101,6 +101,10 @@ class Reward(Protocol):
         """
         ...
 
+    def how_read(self) -> dict[str, Any]:
+        """Of a judge: how its replies were read in this process so far and what answered; {} of other rewards."""
+        ...
+
     def close(self) -> None:
         """Closes what is open; nothing is lost without."""
         ...
@@ -203,14 +207,14 @@ def load_rewards(
     ]
 
 
-def rendering_assumed(reward: Any) -> str | None:
+def rendering_assumed(reward: Reward) -> str | None:
     """The line that says which rendering is assumed of a reward model without `rlaif.json`; None of other rewards."""
     if not isinstance(reward, RewardModelReward) or not reward.model.assumed:
         return None
     return f"{reward.__name__}: the rendering is assumed to be {reward.model.assumed}"
 
 
-def too_long_to_score(reward: Any, prompts: Sequence[Prompt], response_tokens: int) -> str | None:
+def too_long_to_score(reward: Reward, prompts: Sequence[Prompt], response_tokens: int) -> str | None:
     """The line that says for how many prompts a response may be too long for a reward model; None where for none.
 
     It warns of prompts that cannot be scored (see `say_unscorable`).
@@ -277,7 +281,7 @@ class _Reward(ABC):
         """(reward, "") or (None, reason) for each completion."""
 
     def how_read(self) -> dict[str, Any]:
-        """Of a judge: how its replies were read so far and what answered, for reports; {} of other rewards."""
+        """See `Reward.how_read`."""
         return {}
 
     def close(self) -> None:  # noqa: B027 (nothing is open unless a reward opens it)
@@ -363,7 +367,7 @@ class _JudgeReward(_Reward):
         self.replies.close()
 
     def how_read(self) -> dict[str, Any]:
-        """See `_Reward.how_read`; of this process."""
+        """See `Reward.how_read`."""
         read: dict[str, Any] = {"methods": dict(sorted(self.methods.items()))}
         if self.unusable:
             read["logprobs_not_used"] = dict(self.unusable.most_common())
