@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 from rlaif.judging import lexicon
@@ -276,12 +277,19 @@ _TIE = re.compile(
     r"general|the end|substance|content)|on (?:balance|the whole|all|every)|between|with|where|or|of the|for (?:this|"
     r"me|the)|they|then|worth|i|is|are|here|than|both|to me|given)\b)"
 )
-_RULES = [
-    *((re.compile(pattern), "name", True) for pattern in _FIRM),
-    *((re.compile(pattern), "name", False) for pattern in _FAINT_NAME),
-    *((re.compile(pattern), "other", False) for pattern in _FAINT_OTHER),
-    *((re.compile(pattern), "lost", False) for pattern in _FAINT_LOST),
-]
+
+
+@cache
+def _rules() -> list[tuple[re.Pattern[str], str, bool]]:
+    """Compiled where a text is read first, as those of statements.py."""
+    return [
+        *((re.compile(pattern), "name", True) for pattern in _FIRM),
+        *((re.compile(pattern), "name", False) for pattern in _FAINT_NAME),
+        *((re.compile(pattern), "other", False) for pattern in _FAINT_OTHER),
+        *((re.compile(pattern), "lost", False) for pattern in _FAINT_LOST),
+    ]
+
+
 _HAS_NAME = re.compile(r"[§¤¢]([01]) ")
 _LIMITED = re.compile(r"(?:(?:and|but|so|yet) )*(?:as to|when it comes to|as regards|in the .{0,20}opinion) ")
 _CONDITION = re.compile(rf"(?<!\S){one_of(lexicon.CONDITIONS)}")
@@ -459,7 +467,7 @@ def _leaning(item: Own, words: str, before: str, last: bool) -> _Leaning | None:
     if len(words) > 300 or "?" in item.sentence.end or (".." in item.sentence.end and not last) or _ORDER.match(words):
         return None
     found: list[_Leaning] = []
-    for pattern, kind, firm in _RULES:
+    for pattern, kind, firm in _rules():
         if not _HAS_NAME.search(words):
             break
         for match in pattern.finditer(words):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from functools import cache
 
 from rlaif.judging.clauses import NOUN
 from rlaif.judging.lexicon import patterns
@@ -322,11 +323,6 @@ _TIES = patterns(
     {_LEAD}¢= $
 """
 )
-_DECISIONS = [
-    *((re.compile(pattern), "name") for pattern in _FOR),
-    *((re.compile(pattern), "other") for pattern in _AGAINST),
-]
-_TIE_PATTERNS = [re.compile(pattern) for pattern in _TIES]
 _HAS_NAME = re.compile(r"[§¤¢][01] ")
 _MAY_TIE = re.compile(
     r"\b(?:ti(?:e|ed)|draw|equal\w*|even|no|neither|same|par|match|toss-up|equivalent|identical|comparable|alike|"
@@ -335,10 +331,24 @@ _MAY_TIE = re.compile(
 _NAME_ALONE = re.compile(rf"{_LEAD}(?:the |definitely |clearly )*(?P<name>[§¤¢][01]) (?:is )?$")
 
 
+@cache
+def _decisions() -> list[tuple[re.Pattern[str], str]]:
+    """Compiled where a text is read first: a program that reads none starts a quarter of a second earlier."""
+    return [
+        *((re.compile(pattern), "name") for pattern in _FOR),
+        *((re.compile(pattern), "other") for pattern in _AGAINST),
+    ]
+
+
+@cache
+def _tie_patterns() -> list[re.Pattern[str]]:
+    return [re.compile(pattern) for pattern in _TIES]
+
+
 def decided(words: str) -> tuple[int, int] | None:
     """What a clause decides for (0, 1 or TIE) and which of the names in it that is, counted from 0 (-1 of a tie)."""
     if _HAS_NAME.search(words):
-        for pattern, group in _DECISIONS:
+        for pattern, group in _decisions():
             if match := pattern.match(words):
                 if "it" in pattern.groupindex:
                     return 1 - int(match["name"][1]), -1
@@ -348,7 +358,7 @@ def decided(words: str) -> tuple[int, int] | None:
                 if (other and other[1] == name[1]) or (rest and rest[1] != name[1]):
                     return None
                 return int(name[1]), len(_HAS_NAME.findall(words[: match.start(group)]))
-    if _MAY_TIE.search(words) and any(pattern.match(words) for pattern in _TIE_PATTERNS):
+    if _MAY_TIE.search(words) and any(pattern.match(words) for pattern in _tie_patterns()):
         return TIE, -1
     return None
 
