@@ -20,6 +20,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 ROOT = Path(__file__).parents[2]
 SECRET = "sk-very-secret-0123456789"
@@ -78,7 +79,8 @@ def process_kept() -> Iterator[None]:
     verbosity, modules = _verbosity(), set(sys.modules)
     importlib.invalidate_caches()
     try:
-        with warnings.catch_warnings():  # what a program sets; pytest's own filters hold in it, as in every test
+        # What a program sets for warnings; pytest's own filters hold in it, as in every test. What it makes is freed.
+        with warnings.catch_warnings(), patch.object(gc, "freeze"):
             yield
     finally:
         os.environ.clear()
@@ -89,7 +91,6 @@ def process_kept() -> Iterator[None]:
             if str(getattr(sys.modules[name], "__file__", None)).startswith(tempfile.gettempdir()):
                 del sys.modules[name]
         gc.set_threshold(*threshold)
-        gc.unfreeze()
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
         for number, handler in signals.items():
