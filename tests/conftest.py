@@ -5,11 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 
-# The hundreds of programs that tests start read the package compiled, as where it is installed.
+# The workers and the hundreds of programs that tests start read the package compiled, as where it is installed.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
 # Before anything imports torch or a Hugging Face library.
 os.environ |= {
     "OMP_NUM_THREADS": "1",
