@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support import rows_of, some_pairs, write_rows
+from support.files import read_pairs
 
 import rlaif
 from rlaif.commands.build import build
@@ -20,7 +21,7 @@ from rlaif.commands.judge import JudgingConfig, judge
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.rows import check_values, read_rows
 from rlaif.files.selection import BuildConfig
-from rlaif.files.sources import read_pairs, read_prompt_rows, stream_pairs
+from rlaif.files.sources import read_prompt_rows, stream_pairs
 from rlaif.records import Response
 
 DEEP = "[" * 100_000 + "]" * 100_000

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support import ROOT
+from support.files import read_pairs, read_prompts
 from support.formats import HS3, REWARDBENCH, Row
 
 from rlaif.ablations.held_out import compare_prompts
@@ -20,7 +21,7 @@ from rlaif.ablations.study import load_study
 from rlaif.commands.convert import ConvertConfig, convert
 from rlaif.files.hub import config_names
 from rlaif.files.preferences import load_preferences
-from rlaif.files.sources import read_judgments, read_pairs, read_prompts, read_rows
+from rlaif.files.sources import read_judgments, read_rows
 from rlaif.formats.files import read_source
 from rlaif.formats.known import read_benchmark
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import write_rows
+from support.files import read_pairs, read_prompts
 
 from rlaif.commands.convert import ConvertConfig, convert
 from rlaif.files.bad_rows import BadRows
@@ -19,7 +20,7 @@ from rlaif.files.conversations import other_columns, prompt_columns, prompt_of, 
 from rlaif.files.demonstrations import UNDESIRED, demonstrations_of, load_demonstrations
 from rlaif.files.pairs import judgment_of, pair_of
 from rlaif.files.preferences import load_preferences
-from rlaif.files.sources import read_judgments, read_pairs, read_prompt_rows, read_prompts
+from rlaif.files.sources import read_judgments, read_prompt_rows
 from rlaif.records import BEYOND_TEXT, Message
 
 

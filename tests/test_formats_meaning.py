@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from support import write_rows
+from support.files import read_pairs, read_prompts
 from support.formats import ARENA, ARENA_TEXTS, HH, MT_BENCH, PAIR, RATED, ROWS, UF, Row, assistant, read, user, written
 
 from rlaif.files.conversations import conversation
-from rlaif.files.sources import read_judgments, read_pairs, read_prompts
+from rlaif.files.sources import read_judgments
 from rlaif.formats.base import Tally
 from rlaif.formats.known import FORMATS, detect
 

@@ -17,13 +17,14 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from support import Server, byte_tokenizer, completion, save_model, tiny_llama, word_tokenizer
+from support.readings import parse_rating
 
 from rlaif.files.store import Store
 from rlaif.judging.prompts import TEMPLATES, RatingTemplate, load_rating_template, rating_template
 from rlaif.judging.question import Question
 from rlaif.judging.rating import RatingMethod, Ratings, rate_here
 from rlaif.judging.settings import JudgeConfig, load_judge, load_rater
-from rlaif.judging.verdicts import Scale, parse_rating
+from rlaif.judging.verdicts import Scale
 from rlaif.models.base import Call
 from rlaif.models.loading import quiet
 from rlaif.models.local import LocalModel, exclusive

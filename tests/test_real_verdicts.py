@@ -24,9 +24,10 @@ from typing import Any
 
 import pytest
 from support import rlaif, rlaif_env, rows_of, wait_until, write_rows
+from support.readings import parse_verdict
 
 from rlaif.files.store import Store
-from rlaif.judging.verdicts import TIE, parse_verdict
+from rlaif.judging.verdicts import TIE
 
 DATA = os.environ.get("RLAIF_DATA")
 TOOL = Path(DATA or ".").resolve().parent / "tools" / "recorded_judge.py"

@@ -18,14 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import here, refused, rows_of, write_rows
+from support.files import read_pairs, read_prompts
 
 from rlaif.files.index import Index
 from rlaif.files.sources import (
     Ids,
     fingerprint,
     read_judgments,
-    read_pairs,
-    read_prompts,
     read_rows,
     stream_judgments,
     stream_pairs,

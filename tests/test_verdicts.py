@@ -8,6 +8,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.readings import parse_rating, parse_verdict
 
 from rlaif.judging.prompts import TEMPLATES, Template, load_template
 from rlaif.judging.verdicts import (
@@ -17,8 +18,6 @@ from rlaif.judging.verdicts import (
     find_rating,
     find_verdict,
     folded,
-    parse_rating,
-    parse_verdict,
 )
 from rlaif.records import Pair
 

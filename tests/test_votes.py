@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support import write_rows
 
 from rlaif.files.store import Store
-from rlaif.files.votes import has_votes, open_replies, read_votes, timed_votes
+from rlaif.files.votes import has_votes, open_replies, timed_votes
 from rlaif.records import Vote, content_hash
 
 
@@ -47,7 +47,6 @@ def test_an_earlier_folder_is_read_as_it_was_then(files: list[list[tuple[int, st
             path = write_rows(folder / "votes" / f"{number}.jsonl", rows)
             path.write_text(path.read_text() + '{"key": "' + ("0" * 32 if number else ""))  # torn at its end
         timed = list(timed_votes(folder))
-        assert list(read_votes(folder)) == [vote for vote, _ in timed]
         found = {vote.key: vote for vote, _ in timed}
         assert len(found) == len(timed)
         assert found == {one["key"]: Vote.from_row(one) for one in by_the_old_rule(everything)}
@@ -58,7 +57,7 @@ def test_an_earlier_folder_is_read_as_it_was_then(files: list[list[tuple[int, st
 
 def test_what_a_vote_took_stands_in_its_reply(tmp_path: Path) -> None:
     assert not has_votes(tmp_path)
-    assert list(read_votes(tmp_path)) == []
+    assert list(timed_votes(tmp_path)) == []
     assert len(open_replies(tmp_path)) == 0
     assert not (tmp_path / "replies").exists()
     own = {"usage": {"prompt_tokens": 3}}
@@ -69,7 +68,7 @@ def test_what_a_vote_took_stands_in_its_reply(tmp_path: Path) -> None:
         took = {"seconds": 2.5, "usage": {"prompt_tokens": 5, "completion_tokens": 1}}
         store.append([{"key": content_hash(0), **took}, {"key": content_hash(1), **took}])
     assert has_votes(tmp_path)
-    assert [vote.pair_id for vote in read_votes(tmp_path)] == ["p0", "p1", "p2", "twin"]
+    assert [vote.pair_id for vote, _ in timed_votes(tmp_path)] == ["p0", "p1", "p2", "twin"]
     assert {seconds for _, seconds in timed_votes(tmp_path)} == {None}
     with open_replies(tmp_path) as replies:
         timed = list(timed_votes(tmp_path, replies))
@@ -80,4 +79,4 @@ def test_what_a_vote_took_stands_in_its_reply(tmp_path: Path) -> None:
 def test_a_row_that_is_no_vote_is_named(tmp_path: Path) -> None:
     write_rows(tmp_path / "votes.jsonl", [row(0, 0, None), {**row(1, 1, None), "p_first": None}])
     with pytest.raises(ValueError, match=r"votes.jsonl:2 is no vote \(.* either p_first or a reason"):
-        list(read_votes(tmp_path))
+        list(timed_votes(tmp_path))

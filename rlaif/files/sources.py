@@ -37,9 +37,7 @@ __all__ = [
     "placed_prompt_rows",
     "prompt_row",
     "read_judgments",
-    "read_pairs",
     "read_prompt_rows",
-    "read_prompts",
     "read_rows",
     "require",
     "stream_judgments",
@@ -53,13 +51,6 @@ __all__ = [
 Made = TypeVar("Made")
 # Sources carry columns of any type through; what JSON has no word for (dates, decimals) is written as text.
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).encode
-
-
-def read_prompts(
-    source: str | Path, split: str | None = None, config_name: str | None = None, bad: BadRows | None = None
-) -> list[Prompt]:
-    """The distinct prompts of `source` in order of appearance; a ValueError where strings and messages are mixed."""
-    return [row["prompt"] for row in distinct_prompts(read_prompt_rows(source, split, config_name, bad)).rows]
 
 
 def read_prompt_rows(
@@ -124,13 +115,6 @@ def distinct_placed(rows: Iterable[tuple[str, dict[str, Any]]]) -> DistinctPromp
     )
 
 
-def read_pairs(
-    source: str | Path, split: str | None = None, config_name: str | None = None, bad: BadRows | None = None
-) -> list[Pair]:
-    """The pairs of `source` in order; columns that are not a pair's go to `extra`. Ids must be distinct."""
-    return list(stream_pairs(source, split, config_name, bad))
-
-
 def stream_pairs(
     source: str | Path,
     split: str | None = None,
@@ -139,7 +123,10 @@ def stream_pairs(
     *,
     checked: bool = False,
 ) -> Iterator[Pair]:
-    """`read_pairs`, one at a time: a source of any size in the same memory. `checked`: its ids are known to differ."""
+    """The pairs of `source` in order, one at a time; columns that are not a pair's go to `extra`.
+
+    Ids must be distinct; `checked`: they are known to be.
+    """
 
     def pair(row: dict[str, Any]) -> tuple[Prompt, Pair]:
         found = pair_of(row)

@@ -18,7 +18,7 @@ from rlaif.files.sources import read_rows
 from rlaif.files.store import Store
 from rlaif.records import Vote
 
-__all__ = ["TimedVote", "has_votes", "in_pairs_order", "open_replies", "read_votes", "refuse_older", "timed_votes"]
+__all__ = ["TimedVote", "has_votes", "in_pairs_order", "open_replies", "refuse_older", "timed_votes"]
 
 
 class TimedVote(NamedTuple):
@@ -48,24 +48,16 @@ def refuse_older(folder: str | Path) -> None:
             )
 
 
-def read_votes(folder: str | Path) -> Iterator[Vote]:
-    """The votes of a folder, one at a time; none where it holds none.
-
-    Raises:
-        ValueError: a row of votes.jsonl is none; its place is named.
-    """
-    if in_pairs_order(folder):
-        yield from _of_pairs(Path(folder))
-    else:
-        yield from map(Vote.from_row, _older_rows(Path(folder)))
-
-
 def timed_votes(folder: str | Path, replies: Store | None = None) -> Iterator[TimedVote]:
-    """`read_votes`, each with the seconds that it took, and with the tokens of its reply where it does not say itself.
+    """The votes of a folder, each with the seconds that it took and the tokens of its reply; none where it holds none.
 
     Args:
         folder: where the votes are.
-        replies: of the same folder (`open_replies`); the older layout has none, and has it all in its rows.
+        replies: of the same folder (`open_replies`), for what a vote does not say itself; the older layout has none,
+            and has it all in its rows.
+
+    Raises:
+        ValueError: a row of votes.jsonl is none; its place is named.
     """
     if not in_pairs_order(folder):
         for row in _older_rows(Path(folder)):

@@ -236,8 +236,3 @@ OTHERS = """
     his, her, their, dear, note to, system, template, format, example(s)?, instructions?, instructed, told, supposed
     to, asked to, required
 """
-DENIALS = """
-    not, no, never, neither, nor, hardly, scarcely, cannot, without, nothing, less, least, \\w+n't, far from, anything
-    but, disagree, doubt, refuse, unable, wrong to, hesitate, fail(s)? to, stop short of, rejects?, reject, deny,
-    denies, nowhere near, few, lack(s)?, instead of, over, rather than, against
-"""

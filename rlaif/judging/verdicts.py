@@ -66,7 +66,7 @@ from rlaif.judging.statements import (
     turns,
     undoes,
 )
-from rlaif.judging.written_ratings import Scale, find_marked_rating, find_rating, parse_rating
+from rlaif.judging.written_ratings import Scale, find_marked_rating, find_rating
 
 __all__ = [
     "TIE",
@@ -76,16 +76,8 @@ __all__ = [
     "find_rating",
     "find_verdict",
     "folded",
-    "parse_rating",
-    "parse_verdict",
     "spelled",
 ]
-
-
-def parse_verdict(text: str, labels: tuple[str, ...]) -> int | None:
-    """0 or 1 for the label that `text` decides for, TIE for neither, None where it decides nothing or is unclear."""
-    found = find_verdict(text, labels)
-    return None if found is None else found[0]
 
 
 def folded(label: str) -> str:

@@ -14,15 +14,9 @@ from rlaif.judging.clauses import LONGEST, plain_letters
 from rlaif.judging.own_words import HIDDEN, object_of, own_words, unwrapped, window
 from rlaif.judging.statements import disowns, introduces, reports
 
-__all__ = ["Scale", "find_marked_rating", "find_rating", "parse_rating"]
+__all__ = ["Scale", "find_marked_rating", "find_rating"]
 
 Scale = tuple[int, int]  # the worst and the best rating, whole numbers
-
-
-def parse_rating(text: str, scale: Scale) -> int | None:
-    """The rating that `text` gives on `scale`, None where it gives none or cannot be read."""
-    found = find_rating(text, scale)
-    return None if found is None else found[0] + scale[0]
 
 
 def find_rating(text: str, scale: Scale) -> tuple[int, int] | None:

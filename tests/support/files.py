@@ -21,6 +21,20 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
+def read_pairs(*source: Any, **more: Any) -> list[Any]:
+    """All pairs of a source, as `stream_pairs` gives them one by one."""
+    from rlaif.files.sources import stream_pairs
+
+    return list(stream_pairs(*source, **more))
+
+
+def read_prompts(*source: Any, **more: Any) -> list[Any]:
+    """The distinct prompts of a source, in order."""
+    from rlaif.files.sources import distinct_prompts, read_prompt_rows
+
+    return [row["prompt"] for row in distinct_prompts(read_prompt_rows(*source, **more)).rows]
+
+
 def some_pairs(count: int) -> list[dict[str, Any]]:
     """Pairs of different lengths, their labels known."""
     return [
