@@ -145,7 +145,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.assess.best_of_n import assess_best_of_n
     from rlaif.files.manifest import elapsed, write_manifest
     from rlaif.files.sources import distinct_prompts, write_json, write_jsonl
-    from rlaif.files.swap import put_in_place, staging
+    from rlaif.files.swap import move_into, staging
     from rlaif.judging.rewards import check_rewards, load_rewards, rendering_assumed
     from rlaif.judging.sampling import Sampling, complete, local_policy
     from rlaif.judging.unscorable import say_unscorable_by
@@ -350,9 +350,9 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             [*filter(None, [data_config.prompts, model_config.model, data_config.candidates]), *reward_models],
         )
         if train:
-            saving.put_in_place(folder, output)
+            saving.replace_model(folder, output)
         else:
-            put_in_place(folder, output, also_gone=("bad_rows.jsonl",))
+            move_into(folder, output, also_gone=("bad_rows.jsonl",))
     say(summary(by_n))
     if train:
         say(f"trained on {train['prompts']} best responses, {train['steps']} steps; mean loss {train['loss']:.3f}")

@@ -69,7 +69,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.stops import stops_of
     from rlaif.training.data import check_sides, dpo_pairs, ledger, load_splits, on_disk, tokenize_splits
     from rlaif.training.models import is_adapter, load_policy, lora
-    from rlaif.training.saving import put_in_place, save
+    from rlaif.training.saving import replace_model, save
     from rlaif.training.trainers import SoftDPOTrainer
 
     say = print if is_main() else lambda *_: None
@@ -140,7 +140,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         {**asdict(data_config), **asdict(model_config), **args.to_dict()},
         [data_config.dataset, model_config.model],
     )
-    put_in_place(folder, args.output_dir)
+    replace_model(folder, args.output_dir)
     say(f"trained on {len(pairs)} pairs, {outcome.global_step} steps; mean loss {outcome.training_loss:.3f}")
     if test_pairs:
         say(

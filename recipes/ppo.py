@@ -110,7 +110,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.training.models import context_length
     from rlaif.training.ppo.models import check_models, load_models
     from rlaif.training.ppo.trainer import PPOTrainer
-    from rlaif.training.saving import put_in_place, save
+    from rlaif.training.saving import replace_model, save
 
     say = print if is_main() else lambda *_: None
 
@@ -239,7 +239,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         {**asdict(data_config), **asdict(model_config), **args.to_dict()},
         [data_config.prompts, model_config.model, *reward_models],
     )
-    put_in_place(folder, args.output_dir)
+    replace_model(folder, args.output_dir)
     named = ", ".join(f"{name} {last[name]:.3f}" for name in ("reward", "kl", "length") if last.get(name) is not None)
     say(f"{trainer.samples} responses, {outcome.global_step} steps; last logged: {named or 'nothing'}")
     if held_out:

@@ -72,7 +72,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.stops import stops_of
     from rlaif.training.data import check_plain, demonstrations, ledger, load_splits, tokenize_splits
     from rlaif.training.models import is_adapter, load_policy, lora
-    from rlaif.training.saving import put_in_place, save
+    from rlaif.training.saving import replace_model, save
     from rlaif.training.trainers import CompletionTrainer
 
     say = print if is_main() else lambda *_: None
@@ -135,7 +135,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         {**asdict(data_config), **asdict(model_config), **args.to_dict()},
         [data_config.dataset, model_config.model],
     )
-    put_in_place(folder, args.output_dir)
+    replace_model(folder, args.output_dir)
     say(f"trained on {len(rows)} rows, {outcome.global_step} steps; mean loss {outcome.training_loss:.3f}")
     if test_rows:
         say(

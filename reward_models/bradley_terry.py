@@ -75,7 +75,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.training.data import check_sides, ledger, load_splits, reward_pairs, tokenize_splits
     from rlaif.training.measure import preference_report
     from rlaif.training.models import load_reward_backbone, lora, modules_of
-    from rlaif.training.saving import put_in_place, save
+    from rlaif.training.saving import replace_model, save
     from rlaif.training.trainers import SoftRewardTrainer
 
     say = print if is_main() else lambda *_: None
@@ -183,7 +183,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         {**asdict(data_config), **asdict(model_config), **args.to_dict()},
         [data_config.dataset, model_config.model],
     )
-    put_in_place(folder, args.output_dir)
+    replace_model(folder, args.output_dir)
     losses = [row["loss"] for row in log_history if "loss" in row]
     say(
         f"trained on {len(pairs)} pairs, {outcome.global_step} steps; loss {losses[0]:.3f} -> {losses[-1]:.3f}"

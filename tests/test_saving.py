@@ -27,11 +27,10 @@ from rlaif.files.ownership import claim
 from rlaif.files.room import names_place
 from rlaif.files.shards import parquet_splits, read_tables
 from rlaif.files.sources import write_json
-from rlaif.files.swap import exchange, put_in_place, staging
+from rlaif.files.swap import exchange, move_into, staging
 from rlaif.training.resumed import check_state
 from rlaif.training.same_run import MAY_DIFFER, check_same_run, decides, run_settings
-from rlaif.training.saving import mend
-from rlaif.training.saving import put_in_place as put_model_in_place
+from rlaif.training.saving import mend, replace_model
 
 SFT = {
     "max_length": 64,
@@ -490,7 +489,7 @@ def test_two_folders_change_places_also_where_the_system_has_no_call_for_it(
     with staging(tmp_path, ".new") as staged:
         write_rows(staged / "two/rows.jsonl", [{"name": "new"}])
         write_rows(staged / "manifest.json", [{}])
-        put_in_place(staged, tmp_path, also_gone=("one",))
+        move_into(staged, tmp_path, also_gone=("one",))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "two"]
 
 
@@ -531,7 +530,7 @@ def test_a_kill_while_a_model_is_put_in_place_leaves_one_model_or_none(
         with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
             for name in real:
                 patch.setattr(os, name, counted(name))
-            put_model_in_place(folder / ".saving", folder)
+            replace_model(folder / ".saving", folder)
         now = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
         assert len(model & now.keys()) < 2
         if model & now.keys():  # something is loaded: then it is whole, and of one run

@@ -18,7 +18,7 @@ from rlaif.files.preferences import FLIPPED, preference_row, preference_schema
 from rlaif.files.selection import BuildConfig, flip, is_flipped, judgments_of, select, split_for
 from rlaif.files.shards import SPLITS, Shards
 from rlaif.files.sources import write_json, write_jsonl
-from rlaif.files.swap import put_in_place, staging
+from rlaif.files.swap import move_into, staging
 from rlaif.pages.markdown import cell, code
 from rlaif.records import Judgment, Preference
 
@@ -87,7 +87,7 @@ def _build(config: BuildConfig) -> dict[str, Any]:
     with staging(folder, ".building") as staged:
         report = _write(config, staged, first, selected, left_out, bad)
         bad.write(staged, folder)
-        put_in_place(staged, folder, also_gone=("bad_rows.jsonl",))
+        move_into(staged, folder, also_gone=("bad_rows.jsonl",))
     return report
 
 

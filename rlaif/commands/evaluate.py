@@ -38,7 +38,7 @@ from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.manifest import elapsed
 from rlaif.files.ownership import claim
 from rlaif.files.sources import distinct_placed, placed_prompt_rows, read_judgments, write_jsonl
-from rlaif.files.swap import put_in_place, staging
+from rlaif.files.swap import move_into, staging
 from rlaif.judging.pairwise import Pairwise, judge_pairs
 from rlaif.judging.sampling import Completion, Sampling, complete, local_policy
 from rlaif.judging.settings import JudgeConfig, JudgeSettings, judge_settings, load_judge
@@ -707,4 +707,4 @@ def _write(
         write_report(staged, report, examples)
         write_manifest(staged, "rlaif evaluate", settings, plan.reads, earlier=folder, **served)
         BadRows.joined(plan.bad.values()).write(staged, folder)
-        put_in_place(staged, folder, also_gone=(*PLOTS, "bad_rows.jsonl"))
+        move_into(staged, folder, also_gone=(*PLOTS, "bad_rows.jsonl"))

@@ -24,7 +24,7 @@ from rlaif.files.pairs import is_judged
 from rlaif.files.rows import read_rows
 from rlaif.files.sources import pairs_file, stream_pairs, whole_file, write_json, write_row
 from rlaif.files.store import Store
-from rlaif.files.swap import put_in_place, staging
+from rlaif.files.swap import move_into, staging
 from rlaif.files.votes import refuse_older
 from rlaif.judging.ask import answers
 from rlaif.judging.explain import explain
@@ -165,7 +165,7 @@ def write_judgments(
             write_manifest(staged, "rlaif judge", about, inputs, earlier=folder, **served)
             if bad is not None:
                 bad.write(staged, folder)
-            put_in_place(staged, folder, also_gone=("bad_rows.jsonl",))
+            move_into(staged, folder, also_gone=("bad_rows.jsonl",))
     numbers.warn(method, total)
     return report
 

@@ -17,7 +17,7 @@ from rlaif.config import UsageError, named_values
 from rlaif.files.manifest import write_manifest
 from rlaif.files.room import names_place_of_run
 from rlaif.files.sources import fingerprint, write_json
-from rlaif.files.swap import put_in_place, staging
+from rlaif.files.swap import move_into, staging
 from rlaif.publish.card import CardFields, check_fields, front_matter, render
 from rlaif.publish.checks import ACTIONS, CHECKS, Action
 from rlaif.publish.contamination import COVERAGE
@@ -274,7 +274,7 @@ def _dataset(
             (staged / "README.md").write_text(card, encoding="utf-8")
             mark(output, "dataset")
             gone = [name for name in CONFIGS.values() if not (staged / name).exists()]
-            put_in_place(staged, output, ["README.md"], gone)
+            move_into(staged, output, ["README.md"], gone)
     except BaseException:
         for place in new:
             with contextlib.suppress(OSError):

@@ -24,7 +24,7 @@ from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.ownership import claim
 from rlaif.files.pairs import carried
 from rlaif.files.sources import distinct_placed, placed_prompt_rows, write_json, write_jsonl
-from rlaif.files.swap import put_in_place, staging
+from rlaif.files.swap import move_into, staging
 from rlaif.judging.sampling import Completion, Sampling, api_policy, complete, local_policy
 from rlaif.judging.values import parse_body
 from rlaif.models.access import check_address, check_variable
@@ -245,7 +245,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
             read = [config.prompts, *names]
             write_manifest(staged, "rlaif sample", settings, read, earlier=folder, **served)
             bad.write(staged, folder)
-            put_in_place(staged, folder, also_gone=("bad_rows.jsonl",))
+            move_into(staged, folder, also_gone=("bad_rows.jsonl",))
         return report
 
 

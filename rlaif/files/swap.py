@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-__all__ = ["exchange", "put_in_place", "replace_folder", "staging"]
+__all__ = ["exchange", "move_into", "replace_folder", "staging"]
 
 _AT_FDCWD = -100
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux's renameat2, RENAME_SWAP of macOS's renamex_np
@@ -40,7 +40,7 @@ def staging(folder: Path, name: str) -> Iterator[Path]:
         _remove(staged)
 
 
-def put_in_place(
+def move_into(
     staged: Path, folder: Path, first_gone: Sequence[str] = ("manifest.json",), also_gone: Sequence[str] = ()
 ) -> None:
     """Moves all that `staged` holds into `folder`, for what has the same names there.

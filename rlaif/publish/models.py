@@ -153,7 +153,7 @@ def publish_model(
         facts = _facts(model, staged, before.example, base, start, base_check, measured, fields, repo_id, names)
         write_json(partial / "report.json", _record(facts))
         (partial / "README.md").write_text(model_card(facts, fields), encoding="utf-8")
-        _put_in_place(partial, output)
+        _replace_all(partial, output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return {
@@ -471,7 +471,7 @@ def _loadable(staged: Path, model: _Model) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _put_in_place(staged: Path, output: Path) -> None:
+def _replace_all(staged: Path, output: Path) -> None:
     """Moves `staged` into `output` for all that was there; what is hidden belongs to others and stays."""
     for old in output.iterdir():
         if not old.name.startswith("."):

@@ -27,7 +27,7 @@ __all__ = [
     "checkpoints_in",
     "is_whole",
     "mend",
-    "put_in_place",
+    "replace_model",
     "save",
 ]
 
@@ -48,7 +48,7 @@ _WROTE = "files"  # in a manifest: the names that a run put into its folder
 def save(trainer: Any) -> Path:
     """Writes the model, its tokenizer and the trainer's state to a hidden folder of the output, and returns that.
 
-    Called in all processes. `put_in_place` moves it, with what else was written there, to where it is loaded from.
+    Called in all processes. `replace_model` moves it, with what else was written there, to where it is loaded from.
 
     Raises:
         OSError: no room; names the output folder, where nothing was changed.
@@ -81,7 +81,7 @@ def _weights(folder: Path) -> Iterator[Path]:
         yield from (path for path in folder.glob(pattern) if path.name != "training_args.bin")
 
 
-def put_in_place(staged: Path, folder: str | Path) -> None:
+def replace_model(staged: Path, folder: str | Path) -> None:
     """Moves what `save` and a program wrote into the output, for the whole model that an earlier run left there.
 
     A kill in between leaves a folder that nothing is loaded from, not one of two models; called again (`mend`), this
@@ -205,7 +205,7 @@ def mend(folder: str | Path) -> None:
     """
     folder = Path(folder)
     if "new" in _object(folder / STAGED / _STALE):
-        put_in_place(folder / STAGED, folder)
+        replace_model(folder / STAGED, folder)
     for name in (STAGED, f"{STAGED}-earlier"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for earlier in folder.glob(_EARLIER.format("checkpoint-*")):
