@@ -87,6 +87,7 @@ def score(settings: Any) -> dict[str, Any]:
     from rlaif.files.pairs import carried
     from rlaif.files.sources import OneKind, write_jsonl
     from rlaif.files.splits import rows_of_split
+    from rlaif.judging.unscorable import say_refused
     from rlaif.models.reward_model import RewardModel
     from rlaif.models.spelling import REFUSED
 
@@ -116,12 +117,7 @@ def score(settings: Any) -> dict[str, Any]:
         progress=True,
     ).reshape(len(rows), len(columns))
     refused = {at // len(columns): why for at, why in reversed(reward_model.refused.items())}
-    if refused:
-        first = min(refused)
-        what = f"{len(refused)} of {len(rows)} rows cannot be scored; the first, {places[first]}: {refused[first]}"
-        if len(refused) == len(rows):
-            raise ValueError(f"{what}. Change the rows, or use another reward model.")
-        config.warn(f"{what}; their rewards are null")
+    say_refused(refused, len(rows), "rows cannot be scored", places.__getitem__, "their rewards are null")
     if reward_model.unscored == scores.size:
         raise ValueError(
             f"all {scores.size} responses are longer with their prompts than the {reward_model.card.max_length} tokens "

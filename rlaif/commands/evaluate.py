@@ -21,18 +21,17 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlaif.assess.agreement import assess_judgments, truth_name
+from rlaif.assess.policies import Responses, assess_policy, compare_policies
 from rlaif.assess.rewards import assess_reward_model
 from rlaif.assess.truth import GoldReward, load_gold
-from rlaif.assess.wins import mean_and_error, win_rate_by_judge, win_rate_by_reward
 from rlaif.config import UsageError, named_values, warn
 from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.manifest import elapsed
@@ -42,10 +41,10 @@ from rlaif.files.swap import move_into, staging
 from rlaif.judging.pairwise import Pairwise, judge_pairs
 from rlaif.judging.sampling import Completion, Sampling, complete, local_policy
 from rlaif.judging.settings import JudgeConfig, JudgeSettings, judge_settings, load_judge
-from rlaif.judging.unscorable import say_unscorable_by
+from rlaif.judging.unscorable import say_refused, say_unscorable_by
 from rlaif.models.base import served_by
-from rlaif.models.parallel import is_main, process_count, process_index, wait_for_everyone
-from rlaif.models.rendering import Encoded, Rendering, Unrenderable
+from rlaif.models.parallel import is_main, wait_for_everyone
+from rlaif.models.rendering import Rendering
 from rlaif.models.spelling import REFUSED
 from rlaif.records import Judgment, Pair, Prompt, label_value
 
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
 __all__ = ["EvaluateConfig", "evaluate"]
 
 Array = NDArray[np.float64]
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -122,25 +120,6 @@ class EvaluateConfig(JudgeConfig):
     examples: int = field(default=5, metadata={"help": "Prompts shown with every policy's response in report.md."})
 
 
-@dataclass
-class _Sampled:
-    """A policy's responses to all prompts, and what was measured on each; NaN where it could not be: N each.
-
-    `tokens` counts what was generated, EOS included; `ended` is False where a response was cut at `max_new_tokens`;
-    `retokenized` counts the responses whose text is encoded to another number of tokens than was generated, so that
-    their KL is summed over other prefixes than the policy's own.
-    """
-
-    texts: list[str]
-    tokens: list[int]
-    ended: list[bool]
-    kl: Array | None
-    kl_missing: str | None
-    retokenized: int = 0
-    gold: Array | None = None
-    reward: Array | None = None
-
-
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """Runs `rlaif evaluate`, writes `config.output`, and returns what report.json holds ({} but in the main process).
 
@@ -157,7 +136,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     return report
 
 
-def _measure(plan: _Plan, sampled: dict[str, _Sampled], judgments: dict[str, list[Judgment | None]]) -> dict[str, Any]:
+def _measure(plan: _Plan, sampled: dict[str, Responses], judgments: dict[str, list[Judgment | None]]) -> dict[str, Any]:
     """Everything after sampling and judging: scores, numbers, files. Returns the report."""
     config = plan.config
     reward_model = _load_reward_model(config)
@@ -180,20 +159,27 @@ def _measure(plan: _Plan, sampled: dict[str, _Sampled], judgments: dict[str, lis
         },
         "baseline": plan.baseline,
         "reference": plan.reference,
-        "policies": {name: _policy_report(plan, name, sampled, judgments.get(name)) for name in plan.policies},
+        "policies": {
+            name: {
+                "path": path,
+                **assess_policy(
+                    sampled[name], sampled[plan.baseline], judgments.get(name), plan.gold, **plan.bootstrap
+                ),
+            }
+            for name, path in plan.policies.items()
+        },
     }
     trained = list(plan.policies)[1:]
     if len(trained) > 1:
         report["comparisons"] = [
-            _comparison(plan, name, other, sampled) for other, name in itertools.combinations(trained, 2)
+            {"policy": name, "other": other, **compare_policies(sampled[name], sampled[other], **plan.bootstrap)}
+            for other, name in itertools.combinations(trained, 2)
         ]
     if reward_model is not None and reward_model.assumed:
         report["reward_rendering_assumed"] = reward_model.assumed
         warn(f"the reward model {config.reward_model}: the rendering is assumed to be {reward_model.assumed}.")
     if plan.judgments:
-        report["judge"] = assess_judgments(
-            plan.judgments, plan.gold, samples=config.bootstrap_samples, seed=config.seed
-        )
+        report["judge"] = assess_judgments(plan.judgments, plan.gold, **plan.bootstrap)
     if reward_model is not None and config.preferences:
         report["reward_model"] = _reward_model_report(plan, reward_model)
     report["ledgers"] = plan.ledgers()
@@ -266,6 +252,11 @@ class _Plan:
             "load_in_4bit": self.config.load_in_4bit,
             "trust_remote_code": bool(self.config.trust_remote_code),
         }
+
+    @property
+    def bootstrap(self) -> dict[str, int]:
+        """Of the intervals."""
+        return {"samples": self.config.bootstrap_samples, "seed": self.config.seed}
 
     @property
     def baseline(self) -> str:
@@ -413,13 +404,15 @@ def _load_reward_model(config: EvaluateConfig) -> RewardModel | None:
 # Responses and KL -----------------------------------------------------------------------------------------------------
 
 
-def _sample_policies(plan: _Plan) -> dict[str, _Sampled]:
+def _sample_policies(plan: _Plan) -> dict[str, Responses]:
     """Every policy's responses to the prompts, with their KL; in every process alike.
 
     A prompt that is too long for one policy, or that its chat template refuses, is left out for all, and counted: they
     are compared on the same prompts.
     """
+    from rlaif.assess.reference_kl import encode_responses, kl_to_reference
     from rlaif.models.loading import load_causal_lm
+    from rlaif.models.stops import stops_of
 
     config = plan.config
     completions: dict[str, list[Completion]] = {}
@@ -456,83 +449,21 @@ def _sample_policies(plan: _Plan) -> dict[str, _Sampled]:
         else:
             if reference is None:
                 reference = load_causal_lm(plan.reference_path, **plan.loading)
-            encoded = _encode(plan, name, texts, ended)
+            tokenizers = plan.tokenizers[path], plan.tokenizers[plan.reference_path]
+            stops = stops_of(path, tokenizers[0], trust_remote_code=bool(config.trust_remote_code))
+            encoded = encode_responses(tokenizers[0], stops, plan.prompts, texts, ended)
             retokenized = sum(len(e.response_ids) != n for e, n in zip(encoded, tokens, strict=True))
             policy = load_causal_lm(path, **plan.loading)
-            kl, missing = _kl(plan, name, policy, reference, encoded)
+            kl, missing = kl_to_reference(policy, reference, tokenizers, encoded, (name, plan.reference))
             del policy
-        sampled[name] = _Sampled(texts, tokens, ended, kl, missing, retokenized)
+        sampled[name] = Responses(texts, tokens, ended, kl, missing, retokenized)
     return sampled
-
-
-def _encode(plan: _Plan, name: str, texts: Sequence[str], ended: Sequence[bool]) -> list[Encoded]:
-    """The responses as tokens, to where their generation stopped. One that was cut gets no end: it was never said."""
-    from rlaif.models.spelling import text_ids
-    from rlaif.models.stops import stops_of
-
-    tokenizer = plan.tokenizers[plan.policies[name]]
-    rendering = Rendering.of(tokenizer)
-    stops = stops_of(plan.policies[name], tokenizer, trust_remote_code=bool(plan.config.trust_remote_code))
-
-    def encode(prompt: Prompt, text: str) -> Encoded:
-        try:
-            return rendering.encode(tokenizer, prompt, text, stops)
-        except Unrenderable:  # a template that took the prompt and refuses it with its answer
-            ids = [*text_ids(tokenizer, text), tokenizer.eos_token_id]
-            return Encoded(rendering.encode_prompt(tokenizer, prompt), ids)
-
-    whole = [encode(prompt, text) for prompt, text in zip(plan.prompts, texts, strict=True)]
-    return [e if end else Encoded(e.prompt_ids, e.response_ids[:-1]) for e, end in zip(whole, ended, strict=True)]
-
-
-def _kl(
-    plan: _Plan, name: str, policy: Any, reference: Any, encoded: Sequence[Encoded]
-) -> tuple[Array | None, str | None]:
-    """KL to the reference of each response, in nats: (N,); or None, and why it is not defined."""
-    from rlaif.assess.divergence import response_kl, token_budget
-    from rlaif.models.batching import plan_batches, split_on_oom
-
-    tokenizer = plan.tokenizers[plan.policies[name]]
-    ours, theirs = Rendering.of(tokenizer), Rendering.of(plan.tokenizers[plan.reference_path])
-    sizes = [model.get_output_embeddings().weight.shape[0] for model in (policy, reference)]
-    if ours.tokenizer_hash != theirs.tokenizer_hash or sizes[0] != sizes[1]:
-        return None, (
-            f"no KL: its tokens are not those of the reference `{plan.reference}` "
-            f"(vocabularies of {sizes[0]} and {sizes[1]})."
-        )
-
-    def measure(batch: Sequence[int]) -> list[float]:
-        return [float(kl) for kl in response_kl(policy, reference, [encoded[i] for i in batch], tokenizer.pad_token_id)]
-
-    batches = plan_batches([len(row) for row in encoded], token_budget(sizes[0]))
-    rows = _in_batches(batches, lambda batch: split_on_oom(measure, batch), len(encoded), f"KL of {name}")
-    return np.array(rows), None
-
-
-def _in_batches(
-    batches: Sequence[list[int]], run: Callable[[list[int]], list[Result]], size: int, label: str
-) -> list[Result]:
-    """`run` over `batches` of the indices 0 .. size - 1, split over the processes; every process gets all, in order."""
-    from tqdm.auto import tqdm
-
-    mine: list[tuple[int, Result]] = []
-    share = batches[process_index() :: process_count()]
-    with tqdm(total=sum(map(len, share)), desc=label, unit="response", disable=not is_main(), mininterval=1.0) as bar:
-        for batch in share:
-            mine += zip(batch, run(batch), strict=True)
-            bar.update(len(batch))
-    if process_count() > 1:
-        from accelerate.utils import gather_object
-
-        mine = gather_object(mine)
-    results = dict(mine)
-    return [results[index] for index in range(size)]
 
 
 # Numbers --------------------------------------------------------------------------------------------------------------
 
 
-def _judge_policies(plan: _Plan, sampled: dict[str, _Sampled]) -> dict[str, list[Judgment | None]]:
+def _judge_policies(plan: _Plan, sampled: dict[str, Responses]) -> dict[str, list[Judgment | None]]:
     """For each policy the judgments on (policy, baseline); None where both said the same, as baseline and itself do."""
     if plan.judge is None:
         return {}
@@ -549,76 +480,13 @@ def _judge_policies(plan: _Plan, sampled: dict[str, _Sampled]) -> dict[str, list
     return {name: [by_place.get((name, index)) for index in range(len(plan.prompts))] for name in plan.policies}
 
 
-def _score(plan: _Plan, sampled: dict[str, _Sampled], reward_model: RewardModel | None) -> None:
+def _score(plan: _Plan, sampled: dict[str, Responses], reward_model: RewardModel | None) -> None:
     """Gold rewards and reward-model scores (less the zero point) of all responses."""
     for policy in sampled.values():
         if plan.gold is not None:
             policy.gold = np.array([plan.gold(p, text) for p, text in zip(plan.prompts, policy.texts, strict=True)])
         if reward_model is not None:
             policy.reward = reward_model.score(plan.prompts, policy.texts) - reward_model.zero
-
-
-def _policy_report(
-    plan: _Plan, name: str, sampled: dict[str, _Sampled], judgments: list[Judgment | None] | None
-) -> dict[str, Any]:
-    config, policy, baseline = plan.config, sampled[name], sampled[plan.baseline]
-    bootstrap = {"samples": config.bootstrap_samples, "seed": config.seed}
-    row: dict[str, Any] = {"path": plan.policies[name]}
-    if policy.gold is not None:
-        row["gold_reward"], row["gold_reward_se"] = mean_and_error(policy.gold)
-    if policy.reward is not None:
-        scored = ~np.isnan(policy.reward)
-        row["reward"], row["reward_se"] = mean_and_error(policy.reward[scored])
-        row["reward_unscored"] = int((~scored).sum())
-    if judgments is not None:
-        asked = [j for j in judgments if j is not None]
-        row["judge"] = {
-            **win_rate_by_judge(
-                [None if j is None else j.z for j in judgments], [j is None for j in judgments], **bootstrap
-            ),
-            **{k: v for k, v in assess_judgments(asked, plan.gold, **bootstrap).items() if k in _OF_JUDGE},
-        }
-    if policy.gold is not None and baseline.gold is not None:
-        row |= {**win_rate_by_reward(policy.gold, baseline.gold, **bootstrap), "win_rate_by": "gold"}
-    elif judgments is not None:
-        row |= {k: row["judge"][k] for k in _OF_WINS if k in row["judge"]}
-        row["win_rate_by"] = "judge"
-    row["length"], row["length_se"] = mean_and_error(policy.tokens)
-    row["no_eos"] = float(np.mean(np.logical_not(policy.ended)))
-    if policy.kl is not None:
-        row["kl"], row["kl_se"] = mean_and_error(policy.kl)
-        row["kl_retokenized"] = policy.retokenized
-    else:
-        row["kl_missing"] = policy.kl_missing
-    return row
-
-
-def _comparison(plan: _Plan, name: str, other: str, sampled: dict[str, _Sampled]) -> dict[str, Any]:
-    """Two policies that are both no baseline: mean differences `name` - `other`, prompt by prompt, and wins by gold.
-
-    Their two intervals in the table of policies cannot say which is better: what makes prompts easy is in both.
-    """
-    ours, theirs = sampled[name], sampled[other]
-    row: dict[str, Any] = {"policy": name, "other": other}
-    measures = [
-        ("gold_reward", ours.gold, theirs.gold),
-        ("reward", ours.reward, theirs.reward),
-        ("kl", ours.kl, theirs.kl),
-        ("length", np.array(ours.tokens, dtype=np.float64), np.array(theirs.tokens, dtype=np.float64)),
-    ]
-    for measure, first, second in measures:
-        if first is not None and second is not None:
-            difference = first - second
-            row[measure], row[f"{measure}_se"] = mean_and_error(difference[~np.isnan(difference)])
-    if ours.gold is not None and theirs.gold is not None:
-        row |= win_rate_by_reward(ours.gold, theirs.gold, samples=plan.config.bootstrap_samples, seed=plan.config.seed)
-    return row
-
-
-_OF_WINS = ("win_rate", "win_rate_low", "win_rate_high", "wins", "ties", "losses")
-_OF_JUDGE = (
-    "reasons", "agreement", "agreement_low", "agreement_high", "position_consistency", "order_consistency", "first_rate"
-)  # fmt: skip
 
 
 def _reward_model_report(plan: _Plan, reward_model: RewardModel) -> dict[str, Any]:
@@ -632,15 +500,13 @@ def _reward_model_report(plan: _Plan, reward_model: RewardModel) -> dict[str, An
         truths = [label_value(label) for label in rows["label"]]
     labelled = any(truth is not None for truth in truths)
     scores = reward_model.score([*prompts, *prompts], [*chosen, *rejected])
-    if refused := {at % len(prompts): why for at, why in reversed(reward_model.refused.items())}:
-        first = min(refused)
-        what = (
-            f"{len(refused)} of {len(prompts)} rows of {plan.config.preferences} cannot be scored; the first, row "
-            f"{first + 1}: {refused[first]}"
-        )
-        if len(refused) == len(prompts):
-            raise ValueError(f"{what}. Change the rows, or use another reward model.")
-        warn(f"{what}; they are left out (`unscored`)")
+    say_refused(
+        {at % len(prompts): why for at, why in reversed(reward_model.refused.items())},
+        len(prompts),
+        f"rows of {plan.config.preferences} cannot be scored",
+        lambda at: f"row {at + 1}",
+        "they are left out (`unscored`)",
+    )
     return {
         "path": plan.config.reward_model,
         "preferences": plan.config.preferences,
@@ -654,8 +520,7 @@ def _reward_model_report(plan: _Plan, reward_model: RewardModel) -> dict[str, An
             [len(text) for text in rejected],
             truth="gold" if plan.gold is not None else "label" if labelled else None,
             temperature=reward_model.card.temperature or 1.0,
-            samples=plan.config.bootstrap_samples,
-            seed=plan.config.seed,
+            **plan.bootstrap,
         ),
     }
 
@@ -664,7 +529,7 @@ def _reward_model_report(plan: _Plan, reward_model: RewardModel) -> dict[str, An
 
 
 def _write(
-    plan: _Plan, report: dict[str, Any], sampled: dict[str, _Sampled], judgments: dict[str, list[Judgment | None]]
+    plan: _Plan, report: dict[str, Any], sampled: dict[str, Responses], judgments: dict[str, list[Judgment | None]]
 ) -> None:
     from rlaif.files.manifest import write_manifest
     from rlaif.pages.evaluation import PLOTS, write_report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rlaif.config import warn
@@ -11,7 +11,32 @@ from rlaif.models.rendering import Rendering, Unrenderable
 from rlaif.models.reward_model import RewardModelCard
 from rlaif.records import Prompt, last_user_text
 
-__all__ = ["say_unscorable", "say_unscorable_by"]
+__all__ = ["say_refused", "say_unscorable", "say_unscorable_by"]
+
+
+def say_refused(
+    refused: Mapping[int, str], total: int, what: str, place: Callable[[int], str], then: str, change: str = "rows"
+) -> None:
+    """Warns of what a reward model refuses to score.
+
+    Args:
+        refused: why, by number.
+        total: how many there are in all.
+        what: "rows cannot be scored".
+        place: the words for the number of one of them.
+        then: what becomes of them.
+        change: what a user could change.
+
+    Raises:
+        ValueError: it refuses all of them.
+    """
+    if not refused:
+        return
+    first = min(refused)
+    said = f"{len(refused)} of {total} {what}; the first, {place(first)}: {refused[first]}"
+    if len(refused) == total:
+        raise ValueError(f"{said}. Change the {change}, or use another reward model.")
+    warn(f"{said}; {then}")
 
 
 def say_unscorable(
@@ -37,15 +62,14 @@ def say_unscorable(
             rendering.encode_prompt(tokenizer, prompt)
         except Unrenderable as error:
             refused[at] = str(error)
-    if refused:
-        first = min(refused)
-        what = (
-            f"{len(refused)} of {len(prompts)} prompts cannot be scored by {name}; the first, prompt {first + 1}, "
-            f"{shown(last_user_text(prompts[first]))}: {refused[first]}"
-        )
-        if len(refused) == len(prompts):
-            raise ValueError(f"{what}. Change the prompts, or use another reward model.")
-        warn(f"{what}; their responses {then}")
+    say_refused(
+        refused,
+        len(prompts),
+        f"prompts cannot be scored by {name}",
+        lambda at: f"prompt {at + 1}, {shown(last_user_text(prompts[at]))}",
+        f"their responses {then}",
+        change="prompts",
+    )
     return set(refused)
 
 
