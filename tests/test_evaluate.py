@@ -14,7 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support import rows_of, word_tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+from support.models import SCORING, tiny
+from transformers import LlamaForCausalLM
 
 from rlaif.assess.agreement import assess_judgments
 from rlaif.assess.calibration import against, reliability, wilson
@@ -47,25 +48,12 @@ def tiny_tokenizer(extra: tuple[str, ...] = ()) -> Any:
     return word_tokenizer(TEMPLATE, words, extra_special_tokens=roles, **special)
 
 
-def tiny_config(vocabulary: int, positions: int = 64) -> LlamaConfig:
-    return LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=positions,
-        bos_token_id=None,
-        eos_token_id=1,
-        pad_token_id=0,
-        initializer_range=0.6,  # far from uniform, so that a wrong position or token shows
+def tiny_lm(seed: int, vocabulary: int = 17, **config: Any) -> Any:
+    known = {"num_hidden_layers": 2, "max_position_embeddings": 64, "eos_token_id": 1, "pad_token_id": 0}
+    # Far from uniform, so that a wrong position or token shows.
+    return tiny(
+        seed=seed, **{**known, "bos_token_id": None, "initializer_range": 0.6, "vocab_size": vocabulary, **config}
     )
-
-
-def tiny_lm(seed: int, vocabulary: int = 17) -> LlamaForCausalLM:
-    torch.manual_seed(seed)
-    return LlamaForCausalLM(tiny_config(vocabulary)).eval()
 
 
 def save_lm(folder: Path, seed: int, extra: tuple[str, ...] = ()) -> str:
@@ -77,10 +65,7 @@ def save_lm(folder: Path, seed: int, extra: tuple[str, ...] = ()) -> str:
 
 def save_reward_model(folder: Path, seed: int) -> str:
     tokenizer = tiny_tokenizer()
-    torch.manual_seed(seed)
-    config = tiny_config(len(tokenizer))
-    config.num_labels = 1
-    LlamaForSequenceClassification(config).save_pretrained(folder)
+    tiny_lm(seed, len(tokenizer), kind=SCORING, num_labels=1).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     RewardModelCard(rendering=Rendering.of(tokenizer).row(), max_length=64, base_model="tiny", zero=0.25).write(folder)
     return str(folder)

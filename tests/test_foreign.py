@@ -12,7 +12,7 @@ import pytest
 import torch
 from support import byte_tokenizer, rows_of, save_model, tiny_llama, word_tokenizer, write_rows
 from support.bad import run_here
-from support.models import tiny_reward_model
+from support.models import OF_BYTES, tiny, tiny_reward_model
 from support.programs import ROOT
 
 from rlaif.judging.rewards import check_rewards, load_rewards, rendering_assumed
@@ -31,24 +31,8 @@ def messages(prompt: Any, response: str) -> list[dict[str, str]]:
 
 def decoder(folder: Path, *, pad: int | None, kind: str = "Llama", labels: int = 1, **config: Any) -> Path:
     """A reward model as others publish them: config, weights and tokenizer, with a chat template."""
-    import transformers
-
-    base = tiny_llama().config
-    shape = {name: getattr(base, name) for name in ("vocab_size", "hidden_size", "intermediate_size")}
-    settings = getattr(transformers, f"{kind}Config")(
-        **shape,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        num_labels=labels,
-        bos_token_id=257,
-        eos_token_id=258,
-        **config,
-    )
-    settings.pad_token_id = pad
-    torch.manual_seed(3)
-    model = getattr(transformers, f"{kind}ForSequenceClassification")(settings)
+    settings = {**OF_BYTES, "max_position_embeddings": 1024, "num_labels": labels, "pad_token_id": pad, **config}
+    model = tiny(f"{kind}ForSequenceClassification", 3, **settings)
     torch.nn.init.normal_(model.score.weight)
     return save_model(folder, model, byte_tokenizer(chat=True))
 

@@ -10,15 +10,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from support import rlaif_env, word_tokenizer
 from support.hub import Hub
-from transformers import (
-    AutoModelForSequenceClassification,
-    BertConfig,
-    BertForSequenceClassification,
-    LlamaConfig,
-    LlamaForCausalLM,
-    LlamaForSequenceClassification,
-    set_seed,
-)
+from support.models import CAUSAL, ENCODER, SCORING, tiny
+from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
 from rlaif.models.loading import load_causal_lm, load_tokenizer, whole
 from rlaif.models.rendering import Rendering
@@ -50,20 +43,9 @@ def save_card(folder, **changes):
 @pytest.fixture
 def decoder(tmp_path):
     """A random Llama reward model whose padding token differs from its EOS."""
-    set_seed(0)
     save_tokenizer(tmp_path, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
-    config = LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_labels=1,
-        pad_token_id=0,
-        eos_token_id=3,
-        bos_token_id=2,
-    )
-    model = LlamaForSequenceClassification(config)
+    special = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    model = tiny(SCORING, vocab_size=len(WORDS), num_hidden_layers=2, num_labels=1, **special)
     torch.nn.init.normal_(model.score.weight)
     model.save_pretrained(tmp_path)
     save_card(tmp_path, zero=0.25)
@@ -73,17 +55,8 @@ def decoder(tmp_path):
 @pytest.fixture
 def encoder(tmp_path):
     """A random BERT reward model; its tokenizer has no EOS."""
-    set_seed(0)
     save_tokenizer(tmp_path, pad_token="<pad>", cls_token="[CLS]", sep_token="[SEP]")
-    config = BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_labels=1,
-    )
-    model = BertForSequenceClassification(config)
+    model = tiny(ENCODER, vocab_size=len(WORDS), num_hidden_layers=2, num_labels=1)
     torch.nn.init.normal_(model.classifier.weight)
     model.save_pretrained(tmp_path)
     save_card(tmp_path)
@@ -226,7 +199,6 @@ def test_under_zero_3_what_no_engine_runs_is_loaded_whole():
         deepspeed.unset_hf_deepspeed_config()
 
 
-SHAPE = {"vocab_size": len(WORDS), "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
 _LOADER = """
 import json, sys
 from rlaif.models.loading import load_causal_lm
@@ -242,9 +214,8 @@ for kind, name, revision, prompts, responses in json.load(sys.stdin):
 
 def adapted(folder, kind, base, revision=None):
     """The folder of an adapter on `base`, a reward model's or a policy's."""
-    set_seed(7)
-    model = kind(LlamaConfig(**SHAPE, num_attention_heads=2, num_labels=1, pad_token_id=0))
-    policy = kind is LlamaForCausalLM
+    model = tiny(kind, 7, vocab_size=len(WORDS), num_labels=1, pad_token_id=0)
+    policy = kind == CAUSAL
     lora = LoraConfig(
         task_type="CAUSAL_LM" if policy else "SEQ_CLS",
         r=2,
@@ -270,15 +241,12 @@ def test_an_adapter_from_the_hub_is_put_on_the_revision_that_it_was_trained_on(t
     """The base model's repository has moved on since; where a revision of the adapter is asked for, so has its own."""
     jobs, expected = [], []
     with Hub() as hub:
-        for kind, name in ((LlamaForCausalLM, "policy"), (LlamaForSequenceClassification, "reward")):
+        for kind, name in ((CAUSAL, "policy"), (SCORING, "reward")):
             base = hub.add(f"models/ada/{name}-base")
             values = []
             for seed in (0, 1):
-                set_seed(seed)
-                config = LlamaConfig(
-                    **SHAPE, num_attention_heads=2, num_labels=1, pad_token_id=0, initializer_range=0.3
-                )
-                kind(config).save_pretrained(tmp_path / f"{name}{seed}")
+                model = tiny(kind, seed, vocab_size=len(WORDS), num_labels=1, pad_token_id=0, initializer_range=0.3)
+                model.save_pretrained(tmp_path / f"{name}{seed}")
                 base.commit(files_of(tmp_path / f"{name}{seed}"))
                 here = adapted(tmp_path / f"{name}-on{seed}", kind, tmp_path / f"{name}{seed}")
                 if name == "policy":

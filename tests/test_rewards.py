@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import ROOT, Server, byte_tokenizer, completion, rlaif_env, rows_of, save_model, tiny_llama
+from support import ROOT, Server, byte_tokenizer, completion, rlaif_env, rows_of
+from support.models import tiny_reward_model
 
 from rlaif.judging.pairwise import judge_pairs
 from rlaif.judging.rewards import (
@@ -25,9 +26,8 @@ from rlaif.judging.rewards import (
     parse_rewards,
 )
 from rlaif.judging.settings import JudgeConfig, load_judge
-from rlaif.models.loading import load_tokenizer, quiet
-from rlaif.models.rendering import Rendering
-from rlaif.models.reward_model import RewardModel, RewardModelCard
+from rlaif.models.loading import quiet
+from rlaif.models.reward_model import RewardModel
 from rlaif.records import Pair
 
 PROMPTS: list[Any] = ["What is up?", "Say a number.", [{"role": "user", "content": "Hello"}]]
@@ -46,16 +46,8 @@ def quiet_loading(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny random reward model with a zero, for conversations of at most 64 bytes."""
-    from transformers import LlamaForSequenceClassification
-
     folder = tmp_path_factory.mktemp("models") / "reward_model"
-    config = tiny_llama().config
-    config.num_labels = 1
-    torch.manual_seed(0)
-    save_model(folder, LlamaForSequenceClassification(config), byte_tokenizer(chat=True))
-    rendering = Rendering.of(load_tokenizer(folder)).row()
-    RewardModelCard(rendering=rendering, max_length=64, base_model="tiny", zero=0.75).write(folder)
-    return folder
+    return tiny_reward_model(folder, 0, max_length=64, base_model="tiny", zero=0.75)
 
 
 def yaml(folder: Path, text: str, name: str = "judge.yaml") -> Path:

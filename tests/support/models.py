@@ -8,43 +8,41 @@ from typing import Any
 
 from support.tokenizers import WORDS, byte_tokenizer
 
+CAUSAL, SCORING, ENCODER = "LlamaForCausalLM", "LlamaForSequenceClassification", "BertForSequenceClassification"
+_SHAPE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+# Of models over the tokenizers of bytes; which token pads is said beside it.
+OF_BYTES = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 259,
+    "bos_token_id": 257,
+    "eos_token_id": 258,
+}
 
-def tiny_llama(seed: int = 0, context: int = 2048) -> Any:
+
+def tiny(kind: str = CAUSAL, seed: int = 0, **config: Any) -> Any:
+    """A random model of the class `kind` of transformers; of one layer, 16 wide, where `config` says nothing else."""
+    import torch
+    import transformers
+
+    torch.manual_seed(seed)
+    model = getattr(transformers, kind)
+    return model(model.config_class(**{**_SHAPE, **config})).eval()
+
+
+def tiny_llama(seed: int = 0, context: int = 2048, kind: str = CAUSAL, **config: Any) -> Any:
     """A random Llama of 30,000 parameters, its logits spread enough for clear preferences."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(seed)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=259,
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=context,
-            initializer_range=0.2,
-            pad_token_id=256,
-            bos_token_id=257,
-            eos_token_id=258,
-            tie_word_embeddings=False,
-        )
-    )
-    return model.eval()
+    known = {**OF_BYTES, "pad_token_id": 256, "max_position_embeddings": context, "initializer_range": 0.2}
+    return tiny(kind, seed, **{**known, **config})
 
 
-def word_llama(seed: int = 0, spread: float = 0.3, **config: Any) -> Any:
+def word_llama(seed: int = 0, spread: float = 0.3, kind: str = CAUSAL, **config: Any) -> Any:
     """A random Llama over WORDS with 3,000 parameters. `spread` 0 would make all words equally likely."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(seed)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     special = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
-    return LlamaForCausalLM(
-        LlamaConfig(vocab_size=len(WORDS), initializer_range=spread, **{**shape, **special, **config})
-    ).eval()
+    return tiny(kind, seed, vocab_size=len(WORDS), initializer_range=spread, **{**special, **config})
 
 
 def save_model(folder: Path, model: Any, tokenizer: Any) -> Path:
@@ -58,17 +56,11 @@ def save_model(folder: Path, model: Any, tokenizer: Any) -> Path:
 
 def tiny_reward_model(folder: Path, seed: int = 3, **card: Any) -> Path:
     """The folder of a random reward model, as reward_models/bradley_terry.py leaves one."""
-    import torch
-    from transformers import LlamaForSequenceClassification
-
     from rlaif.models.rendering import Rendering
     from rlaif.models.reward_model import RewardModelCard
 
-    config = tiny_llama().config
-    config.num_labels = 1
-    torch.manual_seed(seed)
     tokenizer = byte_tokenizer(chat=True)
-    save_model(folder, LlamaForSequenceClassification(config), tokenizer)
+    save_model(folder, tiny_llama(seed, kind=SCORING, num_labels=1), tokenizer)
     known: dict[str, Any] = {"max_length": 512, "base_model": "model", "zero": 0.0}
     RewardModelCard(rendering=Rendering.of(tokenizer).row(), **{**known, **card}).write(folder)
     return folder
