@@ -42,7 +42,6 @@ import json
 import re
 import secrets
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -52,6 +51,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import unquote
+
+from support.loopback import Loopback
 
 # What the Hub writes into a new repository; files that match go to large file storage.
 LFS_PATTERNS = ("*.arrow", "*.bin", "*.gz", "*.npy", "*.npz", "*.parquet", "*.pt", "*.safetensors", "*.zip")
@@ -193,7 +194,7 @@ def git_oid(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-class Hub:
+class Hub(Loopback):
     """The server, in a thread of this process; see the top of this file."""
 
     user = "ada"
@@ -203,10 +204,7 @@ class Hub:
         self.token = self.add_token("write")
         self.forget()
         self._home = tempfile.TemporaryDirectory(prefix="hub-")
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
-        self._thread.start()
-        assert self._ready.wait(30)
+        self._start([("*", "/{path:.*}", self._handle)], largest=1 << 30)
 
     # What tests ask and order.
 
@@ -288,10 +286,8 @@ class Hub:
         return sum(call.method == method and part in call.path for call in self.calls)
 
     def close(self) -> None:
-        if self._thread.is_alive():
-            self.release()
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(10)
+        self.release()
+        super().close()
         self._home.cleanup()
 
     def __enter__(self) -> Hub:
@@ -301,21 +297,6 @@ class Hub:
         self.close()
 
     # The server.
-
-    async def _run(self) -> None:
-        from aiohttp import web
-
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        app = web.Application(client_max_size=1 << 30)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        self._ready.set()
-        await self._stop.wait()
-        await runner.cleanup()
 
     async def _handle(self, request: Any) -> Any:
         from aiohttp import web

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from support.loopback import Loopback
 
-class Server:
+
+class Server(Loopback):
     """An OpenAI-compatible endpoint in a thread of this process.
 
     `answer(body, number)` decides each call, `number` counting from 0: a text, a dict that replaces the whole body, or
@@ -26,10 +27,8 @@ class Server:
         self.models: dict[str, Any] | None = None  # what GET /models says; None for 404
         self.handler: Callable[[Any], Any] = self._chat
         self.peak = self._now = 0
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        assert self._ready.wait(30)
+        routes = [("POST", "/v1/chat/completions", self._handle), ("GET", "/v1/models", self._list)]
+        self._start(routes, largest=1 << 26)
 
     @property
     def url(self) -> str:
@@ -38,24 +37,6 @@ class Server:
     def questions(self) -> list[str]:
         """What was asked, call by call."""
         return [json.dumps(body["messages"]) for body in self.bodies]
-
-    def _serve(self) -> None:
-        asyncio.run(self._run())
-
-    async def _run(self) -> None:
-        from aiohttp import web
-
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        app = web.Application(client_max_size=1 << 26)
-        app.add_routes([web.post("/v1/chat/completions", self._handle), web.get("/v1/models", self._list)])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        self._ready.set()
-        await self._stop.wait()
-        await runner.cleanup()
 
     async def _list(self, request: Any) -> Any:
         from aiohttp import web
@@ -90,12 +71,6 @@ class Server:
             body = {"error": {"message": message}} if isinstance(message, str) else message
             return web.json_response(body, status=status, headers=headers)
         return web.json_response(completion(answer) if isinstance(answer, str) else answer)
-
-    def close(self) -> None:
-        if not self._thread.is_alive():
-            return
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
 
 
 def completion(text: str | None, finish: str = "stop", logprobs: Sequence[Any] | None = None) -> dict[str, Any]:
