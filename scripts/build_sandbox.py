@@ -38,6 +38,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from rlaif.files.ownership import check_output
 from rlaif.sandbox import world
 
 DEFAULT_OUTPUT = Path(world.__file__).parent / "models"
@@ -632,11 +633,14 @@ def main() -> None:
 
 
 def check_own(folder: Path, name: str, parser: argparse.ArgumentParser) -> None:
-    """Refuses a folder that holds something else than an earlier build, which is known by its card."""
-    card = folder / "README.md"
-    own = card.is_file() and f"build_sandbox.py --only {name}" in card.read_text(encoding="utf-8")
-    if not own and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        parser.error(f"{folder} is not what this script wrote; expected a new folder. Nothing was changed.")
+    """Refuses a folder that holds something else than an earlier build, which is known by its card: no manifest."""
+    card, command = folder / "README.md", f"build_sandbox.py --only {name}"
+    if card.is_file() and command in card.read_text(encoding="utf-8"):
+        return
+    try:
+        check_output(folder, command)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

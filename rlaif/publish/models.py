@@ -131,8 +131,6 @@ def publish_model(
     measured = None
     if evaluation:
         measured = lineage.evaluation(evaluation, folder, kind == "reward_model", model.manifest, names)
-    if output.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"output is {output}, within the folder that is published; expected a folder of its own.")
     staging.check(output, folder, kind)
     asked = (*([example] if example else []), *EXAMPLES)
     before = _outputs(folder, model, asked)
