@@ -81,13 +81,14 @@ def snapshot(folder: Path) -> dict[str, str]:
 def check_line(error: str, status: object, bad: Bad, launched: bool = False) -> str:
     """The line with which a program refused its input; fails where it is not as it must be.
 
-    Where it was `launched`, the launcher's own words about the end of its processes may stand before it.
+    Where it was `launched`, "stopped: ", and the launcher's own words about the end of its processes, stand before it.
     """
     lines = [line for line in error.splitlines() if line.strip() and "%|" not in line]
     assert status in (1, 2, 3), (status, error)
     assert [line for line in lines if line.startswith("error: ")] == lines[-1:], error
     if launched:
         assert str(ROOT / "rlaif") not in "".join(lines[:-1]), error
+        assert sum(line.startswith("stopped: ") for line in lines) == 1, error  # where it stood before the launcher's
     else:
         assert all(line.startswith(("warning: ", "error: ")) for line in lines), error
     line = lines[-1]
