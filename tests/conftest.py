@@ -48,6 +48,24 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
+# The files that take longest, in that order (seconds: `pytest --durations 0`). One that began last would run alone.
+LONGEST = (
+    *("ablate", "bad_starts", "ppo_recipe", "methods", "recipes", "publish_models", "ppo_trainer", "parallel_training"),
+    *("publish", "judge", "evaluate", "store", "best_of_n", "bad_inputs", "many_faults", "push", "rewards", "face"),
+    *("finite", "resumed", "saving", "reward_model", "errors", "training", "sandbox", "overoptimization"),
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # pytest-xdist would begin with the files of most tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    assert not [name for name in places if not Path(__file__).with_name(f"{name}.py").is_file()]
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 @pytest.fixture(scope="session")
 def chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny random Llama with a chat template."""
