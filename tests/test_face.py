@@ -325,16 +325,14 @@ def readme_lines() -> str:
 def quickstart_reward_model(tmp_path: Path, plain_model: Path) -> Path:
     """A reward model where the README's lines look for one."""
     from support import byte_tokenizer, save_model
-    from transformers import LlamaConfig, LlamaForSequenceClassification
+    from support.models import SCORING, tiny
 
     from rlaif.models.rendering import Rendering
     from rlaif.models.reward_model import RewardModelCard
 
     folder = tmp_path / "runs" / "quickstart" / "reward_model"
     tokenizer = byte_tokenizer(chat=False)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    model = LlamaForSequenceClassification(LlamaConfig(vocab_size=259, num_labels=1, pad_token_id=256, **shape))
-    save_model(folder, model, tokenizer)
+    save_model(folder, tiny(SCORING, vocab_size=259, num_labels=1, pad_token_id=256), tokenizer)
     RewardModelCard(Rendering.of(tokenizer).row(), 512, "none", zero=0.0).write(folder)
     (tmp_path / "rlaif").symlink_to(ROOT / "rlaif")
     return tmp_path

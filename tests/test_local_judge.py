@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from support import byte_tokenizer, here, refused, rows_of, save_model, some_pairs, tiny_llama, write_rows
+from support.models import tiny
 
 from rlaif.files.store import Store
 from rlaif.judging.ask import answers, ask_here
@@ -296,13 +297,8 @@ def test_numbers_that_are_none_are_unjudged(chat_model: Path) -> None:
 
 def test_a_judge_in_4_bit(tmp_path: Path) -> None:
     """Loaded and asked in four bits on this machine: near the full one's answers, and not the same."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=259, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, **CONTEXT
-    )
-    folder = save_model(tmp_path / "m", LlamaForCausalLM(config), byte_tokenizer(chat=True))
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    folder = save_model(tmp_path / "m", tiny(vocab_size=259, **shape, **CONTEXT), byte_tokenizer(chat=True))
     full = judge_votes(local_judge(folder, TEMPLATES["compact"]))
     judge = local_judge(folder, TEMPLATES["compact"], load_in_4bit=True)
     assert type(model_of(judge).model.model.layers[0].mlp.up_proj).__name__ == "Linear4bit"

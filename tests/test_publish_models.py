@@ -30,7 +30,7 @@ from support import (
     write_rows,
 )
 from support.hub import Hub, card_trouble
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+from support.models import ENCODER, SCORING, tiny
 
 from rlaif.commands.build import build
 from rlaif.commands.evaluate import EvaluateConfig, evaluate
@@ -89,10 +89,9 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / HOME
     # Layers no narrower than the 64 weights that bitsandbytes quantizes together; padding that is the EOS, as in many
     # base models: a score that is read as its config says would be read one token too early.
-    torch.manual_seed(0)
     shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
     tokens = {"vocab_size": 259, "pad_token_id": 258, "bos_token_id": 257, "eos_token_id": 258}
-    llama = LlamaForCausalLM(LlamaConfig(**shape, **tokens, initializer_range=0.1, max_position_embeddings=1024))
+    llama = tiny(**shape, **tokens, initializer_range=0.1, max_position_embeddings=1024)
     with quiet():
         base = save_model(folder / "base", llama, byte_tokenizer(chat=True))
     (base / "README.md").write_text("---\nlicense: odc-by\n---\n# base\n")
@@ -176,11 +175,9 @@ def handmade_reward_model(folder, model, tokenizer, **card):
 
 def tiny_reward_model(folder, template=None):
     """A decoder's, with this chat template or without one."""
-    shape = tiny_llama().config
-    shape.num_labels = 1
     tokenizer = byte_tokenizer(chat=False)
     tokenizer.chat_template = template
-    return handmade_reward_model(folder, LlamaForSequenceClassification(shape), tokenizer)
+    return handmade_reward_model(folder, tiny_llama(kind=SCORING, num_labels=1), tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -192,14 +189,10 @@ def plain_reward(tmp_path_factory):
 @pytest.fixture(scope="module")
 def encoder_reward(tmp_path_factory):
     """An encoder: prompt and response are two segments."""
-    from transformers import BertConfig, BertForSequenceClassification
-
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "What", "is", "the", "capital", "of", "France?", "Paris.", "The"]
     special = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), words, strict=False))
     tokenizer = word_tokenizer(False, words, **special)
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    model = BertForSequenceClassification(BertConfig(vocab_size=len(words), num_labels=1, **shape))
+    model = tiny(ENCODER, vocab_size=len(words), num_labels=1, num_hidden_layers=2)
     return handmade_reward_model(tmp_path_factory.mktemp("made") / "encoder", model, tokenizer)
 
 
