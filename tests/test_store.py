@@ -18,7 +18,7 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import Server, here, refused, rlaif_env, rows_of, some_pairs, wait_until, write_rows
+from support import Server, forks, here, refused, rlaif_env, rows_of, some_pairs, wait_until, write_rows
 
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.occupied import occupied
@@ -309,22 +309,13 @@ def slow_judge(folder: Path, name: str = "asked", sleep: str = "0.004") -> tuple
     return ["--judge", "slow_judge:judge"], {"ASKED": str(folder / name), "SLEEP": sleep, "PYTHONPATH": path}
 
 
-def start(arguments: list[object], **env: str) -> subprocess.Popen[str]:
-    """`rlaif` in the background."""
-    command = [sys.executable, "-m", "rlaif", *map(str, arguments)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=rlaif_env(**env), stdout=pipe, stderr=pipe, text=True)
-
-
 def judged_and_killed(
     arguments: list[object], output: Path, seed: int, kills: int, total: int, **env: str
 ) -> list[set[str]]:
     """Runs `rlaif judge`, kills it at random moments, and lets it finish; the keys stored at each kill."""
     rng, kept = random.Random(seed), []
     for kill in range(kills):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rlaif", *map(str, arguments)], env=rlaif_env(**env), stderr=subprocess.DEVNULL
-        )
+        process = forks.start(*arguments, **env)
         goal = rng.randint(total * kill // kills, total * (kill + 1) // kills - total // 8)
         wait_until(lambda goal=goal: len(stored(output)) >= goal)
         time.sleep(rng.uniform(0, 0.02))
@@ -438,7 +429,7 @@ def test_a_second_run_in_a_folder_is_refused_and_the_first_goes_on(tmp_path: Pat
     model, env = slow_judge(tmp_path)
     arguments = ["judge", "--pairs", pairs, *model, "--output", tmp_path / "out"]
     gate = tmp_path / "gate"
-    first = start(arguments, **env, GATE=str(gate))
+    first = forks.start(*arguments, **env, GATE=str(gate))
     wait_until(lambda: len(asked(tmp_path / "asked")) == 4)
     files = listed(tmp_path / "out")
     for again in ([], ["--reread"]):
@@ -461,7 +452,7 @@ def test_the_mark_of_a_killed_run_stops_nobody(tmp_path: Path) -> None:
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(10))
     model, env = slow_judge(tmp_path, sleep="0.1")
     arguments = ["judge", "--pairs", pairs, *model, "--output", tmp_path / "out"]
-    first = start(arguments, **env)
+    first = forks.start(*arguments, **env)
     wait_until(lambda: len(asked(tmp_path / "asked")) > 2)
     first.kill()
     first.communicate()
@@ -574,50 +565,43 @@ def test_garbage_in_a_mark(content: str, tmp_path: Path) -> None:
 
 
 TAKER = """
-import os, sys, time
+import sys, time
 from pathlib import Path
 from rlaif.files.occupied import occupied
-import psutil
-folder, go = Path(sys.argv[1]), Path(sys.argv[2])
+folder, go, end = map(Path, sys.argv[1:])
 print("ready", flush=True)
 while not go.exists():
     pass
 try:
     with occupied(folder, "taker"):
         print("won", flush=True)
-        sys.stdin.read()
+        while not end.exists():
+            time.sleep(0.01)
 except ValueError as error:
     print("lost" if "in use by another command" in str(error) else error, flush=True)
-    sys.stdin.read()
 """
 
 
 @pytest.mark.parametrize("kind", ["dead", "garbage", "none"])
 def test_of_two_takers_of_a_dead_mark_one_wins(kind: str, tmp_path: Path) -> None:
+    program = tmp_path / "taker.py"
+    program.write_text(TAKER)
     for turn in range(4):
-        folder, go = tmp_path / f"out{turn}", tmp_path / f"go{turn}"
+        folder, go, end = (tmp_path / f"{name}{turn}" for name in ("out", "go", "end"))
         folder.mkdir()
         if kind == "dead":
             mark(folder, pid=a_dead_process())
         elif kind == "garbage":
             (folder / ".in-use").write_text("{")
             aged(folder / ".in-use", 1000)
-        takers = [
-            subprocess.Popen(
-                [sys.executable, "-c", TAKER, folder, go],
-                env=rlaif_env(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(2)
-        ]
-        assert [taker.stdout.readline() for taker in takers if taker.stdout] == ["ready\n"] * 2
+        takers = [forks.start(folder, go, end, program=program) for _ in range(2)]
+        wait_until(lambda takers=takers: [taker.printed() for taker in takers] == ["ready\n"] * 2)
         go.touch()
-        assert sorted(taker.stdout.readline() for taker in takers if taker.stdout) == ["lost\n", "won\n"]
+        wait_until(lambda takers=takers: all(taker.printed().count("\n") == 2 for taker in takers))
         assert listed(folder) == [".in-use"]
-        for taker in takers:
-            taker.communicate("")
+        end.touch()
+        printed = [taker.communicate() for taker in takers]
+        assert sorted(printed) == [("ready\nlost\n", ""), ("ready\nwon\n", "")]
         assert listed(folder) == []
 
 
@@ -625,7 +609,7 @@ def test_an_interrupted_run_says_so_and_goes_on_with_the_same_command(tmp_path: 
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(10))
     model, env = slow_judge(tmp_path, sleep="0.4")
     arguments = ["judge", "--pairs", pairs, *model, "--output", tmp_path / "out"]
-    first = start(arguments, **env)
+    first = forks.start(*arguments, **env)
     wait_until(lambda: len(asked(tmp_path / "asked")) > 3)
     first.send_signal(signal.SIGINT)
     _, errors = first.communicate(timeout=30)
@@ -648,7 +632,7 @@ def test_an_interrupted_api_run_keeps_what_was_answered(server: Server, tmp_path
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(20))
     model = ["--judge", "api", "--judge_model", "m", "--base_url", server.url, "--concurrency", 3]
     arguments = ["judge", "--pairs", pairs, *model, "--output", tmp_path / "out"]
-    first = start(arguments)
+    first = forks.start(*arguments)
     wait_until(lambda: len(server.bodies) > 8)
     first.send_signal(signal.SIGINT)
     _, errors = first.communicate(timeout=30)
