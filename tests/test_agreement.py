@@ -192,7 +192,7 @@ def many(n: int) -> Iterator[Judgment]:
 
 
 def test_a_pair_leaves_less_than_16_bytes() -> None:
-    n, numbers = 200_000, JudgeNumbers()
+    n, numbers = 40_000, JudgeNumbers()
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()

@@ -619,7 +619,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(base=st.sampled_from([FULL, LEGACY]), data=st.data(), new=JSON)
 def test_any_value_at_any_place_is_an_answer_or_a_fault(base: Any, data: st.DataObject, new: Any) -> None:
     check(read_completion(json.dumps(put(base, data.draw(st.sampled_from(paths(base))), new)).encode(), SENT))

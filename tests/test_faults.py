@@ -789,7 +789,7 @@ def test_any_body_is_some_fault(status: int, headers: dict[str, str], body: byte
     check(fault_of(status, headers, body, SENT, now))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(value=JSON, sent=st.dictionaries(st.text(max_size=4), JSON, max_size=3))
 def test_any_value_is_some_fault(value: Any, sent: dict[str, Any]) -> None:
     fault = fault_in(value, {**sent, "messages": value})
