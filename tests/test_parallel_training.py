@@ -1,16 +1,17 @@
-"""Two processes on the CPU learn what one does: the same global batches, the same losses."""
+"""Two processes on the CPU learn what one does: the same global batches, the same losses.
+
+Of `accelerate launch` itself see test_finite.py.
+"""
 
 import json
-import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
-from support import byte_tokenizer, save_model, tiny_llama
+from support import byte_tokenizer, forks, save_model, tiny_llama
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ["reward_models/bradley_terry.py", "recipes/dpo.py"]
@@ -50,17 +51,10 @@ def test_two_processes_log_the_losses_of_one(program, inputs, tmp_path, monkeypa
             settings |= {"precompute_ref_log_probs": True}
         return [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
 
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "recipes/accelerate/cpu_2.yaml"]
-    two = subprocess.run(
-        [*launcher, "--main_process_port", "0", program, *words(2)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
-    assert two.returncode == 0, two.stderr
-    assert two.stdout.count("trained on 16 pairs, 4 steps") == 1  # one process reports
+    forks.imports(*forks.TRAINING)
+    two = forks.side_by_side(*words(2), program=str(ROOT / program), folder=ROOT)
+    assert [process.returncode for process in two] == [0, 0], two[0].stderr
+    assert sum(process.stdout.count("trained on 16 pairs, 4 steps") for process in two) == 1  # one process reports
     monkeypatch.setattr(sys, "argv", [program, *words(1)])
     runpy.run_path(str(ROOT / program), run_name="program")["main"]()
 

@@ -18,13 +18,14 @@ from support import (
     ROOT,
     byte_tokenizer,
     fixed_rollouts,
-    refused,
+    forks,
     rlaif_env,
     rows_of,
     save_model,
     tiny_llama,
     write_rows,
 )
+from support.tokenizer_kinds import TEMPLATES
 from transformers import AutoModelForCausalLM, LlamaForSequenceClassification
 
 from rlaif import config
@@ -33,7 +34,7 @@ from rlaif.models.rendering import Rendering
 from rlaif.models.reward_model import RewardModelCard
 
 PPO = ROOT / "recipes/ppo.py"
-LAUNCH = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--config_file"]
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
 ME = "test_ppo_recipe"
 
 # A rollout is 4 responses, learned from in 2 epochs of 2 optimizer steps: 4 steps. 12 prompts are 3 rollouts an epoch.
@@ -110,6 +111,8 @@ def inputs(tmp_path_factory):
     for name in ("reward_model", "reward_adapter"):
         RewardModelCard(rendering=rendering, max_length=256, base_model="policy", zero=0.25).write(folder / name)
     write_rows(folder / "prompts.jsonl", [{"prompt": f"Question {i}: why?"} for i in range(12)])
+    asked = [[{"role": "user", "content": f"Question {i}: why?"}] for i in range(12)]
+    write_rows(folder / "as_messages.jsonl", [{"prompt": prompt} for prompt in asked])
     write_rows(folder / "held_out.jsonl", [{"prompt": f"Riddle {i}: who?"} for i in range(5)])
     (folder / "judge.yaml").write_text(f"judge: scripted\njudge_model: {ME}:rates\n")
     return folder
@@ -124,13 +127,13 @@ def words_of(settings):
     ]
 
 
-def started(settings, *launcher, **env):
-    """The program in a process of its own."""
+def launched(settings):
+    """The program as accelerate launches it."""
     return subprocess.run(
-        [*(launcher or [sys.executable]), str(PPO), *words_of(settings)],
+        [*LAUNCH, "recipes/accelerate/cpu.yaml", str(PPO), *words_of(settings)],
         capture_output=True,
         text=True,
-        env=rlaif_env(**env),
+        env=rlaif_env(),
         cwd=ROOT,
         timeout=240,
     )
@@ -177,7 +180,7 @@ def test_it_writes_a_policy_that_answers_and_what_it_did(inputs, tmp_path):
         "eval_steps": 4,
         "max_steps": 8,
     }
-    done = started(settings, *LAUNCH, "recipes/accelerate/cpu.yaml")
+    done = launched(settings)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if line.strip()] == []  # no library speaks to the user
     assert "prompts: left out 1 of 9 rows, longer than" in done.stdout
@@ -186,6 +189,7 @@ def test_it_writes_a_policy_that_answers_and_what_it_did(inputs, tmp_path):
 
     report = json.loads((out / "report.json").read_text())
     train = report["train"]
+    assert report["ledger"] == {"read": 14, "used": 12, "left_out": {"too long": 1, "beyond limit": 1}}
     assert {k: train[k] for k in ("prompts", "too_long", "samples", "steps", "processes")} == {
         "prompts": 8, "too_long": 1, "samples": 8, "steps": 8, "processes": 1
     }  # fmt: skip
@@ -226,6 +230,29 @@ def test_it_writes_a_policy_that_answers_and_what_it_did(inputs, tmp_path):
     tokenizer = load_tokenizer(out)
     ids = torch.tensor([Rendering.of(tokenizer).encode_prompt(tokenizer, asked[0])])
     assert after.generate(ids, max_new_tokens=3, do_sample=False).shape[1] > ids.shape[1]
+
+
+def test_a_watched_reward_model_is_said_as_one_that_is_learned_from(good, inputs, tmp_path, monkeypatch, capsys):
+    """One without rlaif.json, whose template knows no system turn: before training, in the report, in the manifest."""
+    foreign = shutil.copytree(inputs / "reward_model", tmp_path / "foreign")
+    (foreign / "rlaif.json").unlink()
+    tokenizer = byte_tokenizer(chat=True)
+    tokenizer.chat_template = TEMPLATES["no_system"].replace("<|end|>", "</s>")
+    tokenizer.save_pretrained(foreign)
+    turns = [{"role": "user", "content": "Who?"}]
+    rows = [{"prompt": turns}, {"prompt": [{"role": "system", "content": "Be kind."}, *turns]}]
+    held_out = write_rows(tmp_path / "held_out.jsonl", rows)
+    watch = f"reward_model={foreign}"
+    watched = {"held_out": held_out, "watch": watch, "eval_strategy": "steps", "eval_steps": 4}
+    monkeypatch.setattr(sys, "argv", [str(PPO), *words_of(good | watched)])
+    runpy.run_path(str(PPO), run_name="program")["main"]()
+    said = capsys.readouterr().err
+    assert f"1 of 2 prompts cannot be scored by {watch}; the first, {held_out}:2: the chat template leaves out" in said
+    assumed = [f"{watch}: the rendering is assumed to be {RewardModelCard.read(foreign).assumed}"]
+    assert f"warning: {assumed[0]}\n" in said
+    assert json.loads((good["output_dir"] / "report.json").read_text())["train"]["rendering_assumed"] == assumed
+    inputs = json.loads((good["output_dir"] / "manifest.json").read_text())["inputs"]
+    assert {str(foreign), str(held_out)} < inputs.keys()
 
 
 # --------------------------------------------------------------------------------------------------------------- resume
@@ -273,7 +300,8 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(kind, inputs, tmp_path, 
     ran(settings | {"output_dir": whole}, monkeypatch, capsys)
 
     checkpoint = tmp_path / f"killed/checkpoint-{first}"
-    killed = started(settings, DIES_AFTER=str(checkpoint))
+    forks.imports(*forks.TRAINING)
+    killed = forks.ended(*words_of(settings), program=str(PPO), folder=ROOT, DIES_AFTER=str(checkpoint))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert sorted(path.name for path in checkpoint.parent.glob("checkpoint-*")) == [checkpoint.name]
     # What a kill in the middle of the next save leaves: all but what is written last, one file of it cut.
@@ -313,16 +341,9 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(kind, inputs, tmp_path, 
 
 def test_two_processes_compute_what_one_does(inputs, tmp_path, monkeypatch):
     """On the same completions; the unscored row and the rows of different length fall on the processes as they come."""
-    command = [*LAUNCH, "recipes/accelerate/cpu_2.yaml", "--main_process_port", "0", "-m", fixed_rollouts.__name__]
-    done = subprocess.run(
-        [*command, str(inputs / "policy"), str(tmp_path / "2")],
-        capture_output=True,
-        text=True,
-        env=rlaif_env(),
-        cwd=ROOT,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
+    forks.imports(*forks.TRAINING)
+    two = forks.side_by_side(inputs / "policy", tmp_path / "2", program=fixed_rollouts.__name__, folder=ROOT)
+    assert [process.returncode for process in two] == [0, 0], two[0].stderr
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
     fixed_rollouts.train(str(inputs / "policy"), str(tmp_path / "1"))
     one, two = (log_of(tmp_path / n) for n in "12")
@@ -401,6 +422,10 @@ BAD_SETTINGS = [
         {"held_out": "{inputs}/prompts.jsonl", "watch": f"function={ME}:letters", "eval_strategy": "epoch"},
         r"12 of the 12 held-out prompts are in .*prompts\.jsonl too",
     ),
+    (
+        {"held_out": "{inputs}/as_messages.jsonl", "watch": f"function={ME}:letters", "eval_strategy": "epoch"},
+        r"12 of the 12 held-out prompts are in .*prompts\.jsonl too",
+    ),
     ({"max_completion_length": 256}, r"max_completion_length is 256, but the model reads 256 tokens in all"),
     ({"max_completion_length": 250}, r"all 12 rows of the prompts split are longer than .* 6 tokens"),
     ({"steps_per_generation": 16, "max_steps": 32}, r"there are 12 prompts, but one rollout takes 32"),
@@ -476,7 +501,3 @@ def test_resuming_from_nothing(good, tmp_path, monkeypatch, capsys):
 )
 def test_a_function_that_misbehaves_at_the_first_rollout(function, message, good, monkeypatch, capsys):
     assert re.search(message, fails(good | {"rewards": f"function={ME}:{function}"}, monkeypatch, capsys))
-
-
-def test_in_a_process_of_its_own_it_is_one_line_too(good):
-    assert "returned nan" in refused(started(good | {"rewards": f"function={ME}:nan"}))
