@@ -34,7 +34,7 @@ ALONE = (
     "convert: Parquet that is cut",
     "convert: a folder for the output",
     "evaluate: gold nowhere",
-    "evaluate: missing",
+    "evaluate: policies model",
     "publish: license nowhere",
     "publish: a user's files in the output",
     "sample: a user's files in the output",
