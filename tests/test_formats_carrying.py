@@ -10,6 +10,7 @@ from support.formats import WRITTEN, Row, read, written
 
 from rlaif.cli import main
 from rlaif.commands.convert import ConvertConfig, convert
+from rlaif.files.pairs import judgment_of, pair_of
 from rlaif.files.preferences import load_preferences
 from rlaif.formats.known import detect
 
@@ -96,7 +97,23 @@ def test_scores_are_numbered_where_no_response_is_chosen() -> None:
     assert (bad["completion"], bad["label"], bad["score"], bad["note"]) == (BAD, False, 9.0, "beans")
 
 
-@pytest.mark.parametrize("tie", [{"status": "tie"}, {"is_tie": True}, {"preference_strength": 0}, {"score": 1}])
+def test_what_is_said_of_other_responses_does_not_stand_with_these() -> None:
+    """Prompts of a preference dataset that were sampled for: its responses and their scores are not the pair's."""
+    others: Row = {"chosen": "x", "rejected": "y", "score_chosen": 9, "score_rejected": 3}
+    row: Row = {**PLAIN, "response_a": GOOD, "response_b": BAD, **others}
+    for pair in (pair_of(row), judgment_of({**row, "z": 1.0}).pair):
+        assert pair.extra == {f"source_{name}": value for name, value in others.items()}
+        judgments = read("pairs", [{**pair.row(), "z": 1.0}])
+        (chosen,) = written("trl", judgments)
+        assert (chosen["chosen"], chosen["source_chosen"], chosen["source_score_chosen"]) == (GOOD, "x", 9)
+        assert not [name for row in (chosen, *written("kto", judgments)) for name in row if name.startswith("score")]
+
+
+TIES: list[Row] = [{"status": "tie"}, {"is_tie": True}, {"preference_strength": 0}, {"score": 1}]
+TIES += [{"is_tie": "true"}, {"status": "Tie"}, {"tie": True}, {"winner": "tie"}, {"label": "tie"}]
+
+
+@pytest.mark.parametrize("tie", TIES)
 def test_an_earlier_tie_is_none_any_more(tie: Row, tmp_path: Path) -> None:
     says: Row = {"reward_chosen": 1.0, "reward_rejected": 1.0} if "score" in tie else tie
     (judgment,) = read("trl", [{**PLAIN, "chosen": GOOD, "rejected": BAD, **says}])
@@ -118,6 +135,10 @@ def test_columns_of_scores_by_any_name() -> None:
         ({"chosen_score_std": 1, "rejected_score_std": 3, "chosen_reward_model": "m", "rejected_reward_model": "m"}, 1),
         ({"score_chosen": 3, "score_rejected": 1, "rm_score_chosen": 1, "rm_score_rejected": 3}, 1),
         ({"score_chosen": "N/A", "score_rejected": 3}, 1),
+        ({"Score_Chosen": 1, "Score_Rejected": 3}, None),
+        ({"chosenScore": 1, "rejectedScore": 1}, 0.5),
+        ({"label": "rejected"}, None),
+        ({"source_score_chosen": 1, "source_score_rejected": 3}, 1),
         ({"prechosen_score": 1, "prerejected_score": 3, "is_tie": False, "preference_strength": None}, 1),
     ]
     for columns, z in cases:

@@ -58,28 +58,33 @@ def test_what_is_written_takes_no_column_s_place(name: str) -> None:
     assert not missing(columns, rows)
 
 
-# Whose prompt is read from any column that holds one: another one that says something else is refused.
-AGREEING = ("pairs", "preferences", "trl", "argilla", "rewardbench", "kto", "rm-bench", "rewardbench2", "pku-safe-rlhf")
+# Columns that a format makes its prompt of, where they are there.
+JOINS = {"alpacaeval": ("input",), "pandalm": ("input",), "ultrafeedback-ratings": ("input", "context")}
+PARTS = ("instruction", "question", "input", "context")
 WHOLE = ("skywork", "hh")
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name not in ("ultrafeedback", "distilabel")])
-def test_no_column_becomes_a_prompt(name: str) -> None:
-    """Neither in the format, nor in our pairs, nor in what is written as the format again."""
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "distilabel"])  # its prompt is any column's
+def test_a_column_that_may_be_of_the_prompt_is_in_it_or_refused(name: str) -> None:
+    rows = ROWS[name][:1]
+    for column in (*PARTS, "messages", "conversation", "chat_history"):
+        if column in rows[0] or column in JOINS.get(name, ()):
+            continue
+        with pytest.raises(ValueError, match=r"beside its prompt|does not begin with"):
+            read(name, [{**row, column: "own" if column in PARTS else user("own")} for row in rows])
+        if column == "chat_history":
+            held = read(name, [{**row, column: user()} for row in rows])
+            assert [told(j)[:-1] for j in held] == [told(j)[:-1] for j in read(name, rows)]
+
+
+@pytest.mark.parametrize("name", [name for name in WRITTEN if name not in ("ultrafeedback", "distilabel")])
+def test_no_column_becomes_a_prompt_in_what_is_written(name: str) -> None:
     talk = [*user("own"), *assistant("own")]
-    own = {"instruction": "own", "question": "own", "input": "own", "context": "own"}
-    own |= {} if name in WHOLE else {"messages": talk, "conversation": talk}
+    own = dict.fromkeys(PARTS, "own") | ({} if name in WHOLE else {"messages": talk, "conversation": talk})
     found = read(name, ROWS[name])
-    if name not in AGREEING:
-        joined_to_it = ("input",) if name == "alpacaeval" else ()
-        more = {k: v for k, v in own.items() if k not in joined_to_it}
-        again = read(name, [{**more, **row} for row in ROWS[name]])
-        assert [told(j) for j in again] == [told(j) for j in found]
-        assert [told(j) for j in read("pairs", written("pairs", again))] == [told(j) for j in found]
-    if FORMATS[name].writes:
-        columns = {"source_prompt": "own"} | ({} if "prompt" in written(name, found)[0] else own)
-        again = read(name, written(name, with_columns(found, columns)))
-        assert [told(j) for j in again] == [told(j) for j in found]
+    columns = {"source_prompt": "own"} | ({} if "prompt" in written(name, found)[0] else own)
+    again = read(name, written(name, with_columns(found, columns)))
+    assert [told(j) for j in again] == [told(j) for j in found]
 
 
 def told(judgment: Judgment) -> tuple[object, ...]:

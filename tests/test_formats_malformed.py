@@ -149,6 +149,7 @@ MALFORMED: list[tuple[str, Row, str]] = [
     ),
     ("hhh", {"input": "q", "targets": {"choices": ["x", "y"], "labels": [1, 2]}}, "the labels are .*; expected 1 for"),
     ("hhh", {"input": "q", "targets": {"choices": ["x", 5], "labels": [1, 0]}}, "choices is .*; expected a list of"),
+    ("arena-55k", {**ARENA_TEXTS, "label": "b"}, "label is b, and the winner's columns say otherwise"),
     ("hhh", {"input": "q", "targets": "x"}, "targets is .x.; expected an object with choices, labels"),
     ("rm-bench", {**RM_BENCH, "chosen": ["right"]}, "chosen and rejected hold 1 and 3 texts; expected three of both"),
     ("rm-bench", {**RM_BENCH, "rejected": ["x", "y", None]}, "rejected is .*; expected a list of 1 or more"),

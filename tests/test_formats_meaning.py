@@ -341,6 +341,11 @@ def test_scores_beside_a_format_do_not_hide_it() -> None:
     assert detect({**UF, **ratings}, "here").name == "argilla"
 
 
+def test_labels_may_be_written_as_text() -> None:
+    (judgment,) = read("hhh", [{"input": "Which?", "targets": {"choices": ["wrong", "right"], "labels": ["0", "1"]}}])
+    assert (judgment.z, judgment.pair.label) == (0.0, "b")
+
+
 def test_choices_of_other_rows_are_none_of_this_ones() -> None:
     """Parquet gives every row the choices of all."""
     (judgment,) = read("hhh", [{"input": "Which?", "target_scores": {"right": 1, "wrong": 0, "x": None, "y": None}}])

@@ -16,15 +16,17 @@ that turn already stays as it is; with another one the row is refused.
 
 Messages are {"role", "content"} or ShareGPT's {"from", "value"}, in ShareGPT's or the usual names of roles; a response
 is a text, one assistant message or a whole conversation that ends with one. What text cannot carry (tools, tool calls,
-images, ...) is refused by its name wherever it stands, in a column or a message; so are turns in a `history` column,
-and an `input` or `context` beside a `prompt` that does not hold it. All other columns say nothing about the prompt and
-are carried along; other fields of a message (a name, a time) are not, and a run says which there were.
+images, ...) is refused by its name wherever it stands, in a column or a message; so are turns in a `history` column, a
+system turn in a column of another spelling (`System`, `sys_prompt`), and what another column that may be of the prompt
+(`question`, `instruction`, `input`, `context`, messages, a `dialog`) says and the prompt does not hold. All other
+columns say nothing about the prompt and are carried along; other fields of a message (a name, a time) are not, and a
+run says which there were.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rlaif.errors.words import shown
@@ -34,6 +36,7 @@ from rlaif.records import BEYOND_TEXT, ROLES, Message, Prompt, check_messages, c
 __all__ = [
     "SYSTEM",
     "TURNS",
+    "check_held",
     "check_meaning",
     "conversation",
     "fields_beside",
@@ -145,7 +148,7 @@ def with_system(prompt: Prompt, row: Mapping[str, Any]) -> Prompt:
 def prompt_of(row: Mapping[str, Any]) -> Prompt:
     """The prompt of a row that stands for itself (2 to 5 above), behind its system turn; a ValueError without one."""
     check_meaning(row)
-    return with_system(_asked(row), row)
+    return check_held(with_system(_asked(row), row), row, _asking(row))
 
 
 def prompt_columns(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -185,7 +188,7 @@ def _asked(row: Mapping[str, Any], but: Sequence[str] = ()) -> Prompt:
     for name in names:
         if not isinstance(row[name], str):
             raise ValueError(f"{name} is {shown(row[name])}; expected text.")
-    return check_prompt("\n\n".join(row[name] for name in names if name == names[0] or row[name].strip()))
+    return check_prompt("\n\n".join(row[name] for name in names if row[name].strip()))
 
 
 def _prompt(row: Mapping[str, Any], but: Sequence[str]) -> Prompt:
@@ -196,7 +199,6 @@ def _prompt(row: Mapping[str, Any], but: Sequence[str]) -> Prompt:
         asked = [turn for turn in turns if turn["role"] == "user"]
         asked = asked[-1:] if but else asked  # responses answer the last one
         return check_prompt(_agreeing(turns, value, beside[0], asked))
-    _check_input(row, value, but)
     if isinstance(value, str):
         found = transcript_prompt(value) or value
         # Other rows of the file have messages there, and all prompts are of one kind.
@@ -228,19 +230,59 @@ def _answered(row: Mapping[str, Any], name: str) -> list[Message]:
     return turns
 
 
-def _check_input(row: Mapping[str, Any], prompt: Any, but: Sequence[str]) -> None:
-    """A ValueError where a text beside the prompt may be a part of it, and does not stand in it."""
-    said = _words(
-        prompt if isinstance(prompt, str) else " ".join(turn["content"] for turn in messages(prompt, "prompt"))
-    )
-    for name in ("input", "context"):
-        value = row.get(name) if name not in but else None
-        texts = value if isinstance(value, list) else [value]
-        if any(isinstance(text, str) and not says_nothing(text) and _words(text) not in said for text in texts):
+def check_held(prompt: Prompt, row: Mapping[str, Any], used: Sequence[str] = ()) -> Prompt:
+    """`prompt` itself; a ValueError where another column of the row may be a part of it, and does not stand in it.
+
+    Args:
+        prompt: what was read of the row.
+        row: its columns.
+        used: those that the prompt was made of, or that are known to be something else.
+    """
+    said: str | None = None
+    for name, value in row.items():
+        if name in used or not _may_be_asked(name, value):
+            continue
+        said = said or _words(" ".join(turn["content"] for turn in conversation(prompt)))
+        if any(not says_nothing(text) and _words(text) not in said for text in _asking_texts(value)):
+            joins = ", call the prompt `instruction` to have both joined" * (name in ("input", "context"))
             raise ValueError(
                 f"the row has {name} ({shown(value)}) beside its prompt, which does not hold it; expected it in the "
-                f"prompt. Write it there, call the prompt `instruction` to have both joined, or rename {name}."
+                f"prompt. Write it there{joins}, or rename {name}."
             )
+    return prompt
+
+
+_PARTS = ("instruction", "question", "input", "context")
+_TALKS = re.compile(r"(^|_)(history|dialogs?|dialogues?|trajectory|(previous|past)_(turns|messages))(_|$)")
+
+
+def _may_be_asked(name: Any, value: Any) -> bool:
+    """Whether a column may hold a part of the prompt: by its name, whatever its capitals, and by what it is."""
+    lower = str(name).strip().lower()
+    if isinstance(value, str):
+        return lower in _PARTS
+    return isinstance(value, list | Mapping) and (lower in (*_PARTS, *TURNS) or _TALKS.search(lower) is not None)
+
+
+def _asking_texts(value: Any) -> Iterator[str]:
+    """The texts of a column, without an assistant's last turn: that is a response."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple):
+        for at, one in enumerate(value, 1):
+            if at < len(value) or not (isinstance(one, Mapping) and _role(one) == "assistant"):
+                yield from _asking_texts(one)
+    elif isinstance(value, Mapping):
+        yield from _asking_texts([one for name, one in value.items() if _role(value) is None or name in _SAID])
+
+
+_SAID = ("content", "value", "text")
+
+
+def _role(turn: Mapping[str, Any]) -> str | None:
+    """Who says a message; None for another object."""
+    name = turn.get("role") or turn.get("from")
+    return ROLES.get(name.strip().lower(), name) if isinstance(name, str) else None
 
 
 def sides_of(row: Mapping[str, Any], names: Sequence[str] = ("chosen", "rejected")) -> tuple[Prompt, str, str]:
@@ -272,17 +314,19 @@ def responses_of(row: Mapping[str, Any], names: Sequence[str]) -> tuple[Prompt, 
             before.append(turns)
     if not before:
         if isinstance(row.get("prompt"), str) and transcript_prompt(row["prompt"]) is not None:
-            texts = [text.removeprefix(" ") for text in texts]  # the one behind "Assistant:"
-        return with_system(_asked(row, names), row), texts
+            texts = [text.removeprefix("\n\nAssistant:").removeprefix(" ") for text in texts]
+        return check_held(with_system(_asked(row, names), row), row, (*names, *_asking(row, names))), texts
     if before[0] != before[-1]:
         raise ValueError(
             f"{' and '.join(names)} begin with different conversations; expected two responses to one prompt. Remove "
             "the row."
         )
-    turns = _agreeing(before[0], row.get("prompt"), names[0])
+    asked = [turn for turn in before[0] if turn["role"] == "user"]
+    asked = asked[-1:] if len(before) < len(names) else asked  # a text beside it answers the last one
+    turns = _agreeing(before[0], row.get("prompt"), names[0], asked)
     for name in _turns_beside(row, names):
         turns = _agreeing(turns, _answered(row, name), names[0], called=name)
-    return with_system(check_prompt(turns), row), texts
+    return check_held(with_system(check_prompt(turns), row), row, names), texts
 
 
 def whole_of(row: Mapping[str, Any], name: str) -> list[Message]:
@@ -290,7 +334,11 @@ def whole_of(row: Mapping[str, Any], name: str) -> list[Message]:
     turn, and a `prompt` column agrees."""
     check_meaning(row)
     *turns, last = turns_of(row[name], name)
-    return [*conversation(with_system(_agreeing(turns, row.get("prompt"), name), row)), last] if turns else [last]
+    if not turns:
+        return [last]
+    whole = [*conversation(with_system(_agreeing(turns, row.get("prompt"), name), row)), last]
+    check_held(whole, row, (name,))
+    return whole
 
 
 def _agreeing(
@@ -301,15 +349,14 @@ def _agreeing(
     if prompt is None:
         return turns
     if isinstance(prompt, str):
-        prompt = transcript_prompt(prompt) or prompt
-    if isinstance(prompt, str):
         words = _words(prompt)
         if any(turn["role"] == "user" and _words(turn["content"]) == words for turn in asked or turns):
             return turns
         spoken = [turn for turn in turns if turn["role"] != "system"]
         if _is_marked_up(prompt, turns) or _is_marked_up(prompt, spoken):
             return turns
-    else:
+        prompt = transcript_prompt(prompt) or prompt
+    if not isinstance(prompt, str):
         said = messages(prompt, called)
         systems = [one[0] for one in (said, turns) if one[0]["role"] == "system"]
         bare = [one[1:] if one[0]["role"] == "system" else one for one in (said, turns)]
@@ -342,10 +389,10 @@ def _is_marked_up(text: str, turns: Sequence[Message]) -> bool:
 def check_meaning(row: Mapping[str, Any], used: Iterable[str] = ()) -> None:
     """A ValueError for a column that says what text cannot carry (tools, images), but for those that are `used`; and
     for turns that are written into texts."""
-    for name in BEYOND_TEXT:
-        if name in row and name not in used and not says_nothing(row[name]):
+    for name, value in row.items():
+        if str(name).strip().lower() in BEYOND_TEXT and name not in used and not says_nothing(value):
             raise ValueError(
-                f"the row has {name} ({shown(row[name])}), which text cannot carry; expected a conversation of texts. "
+                f"the row has {name} ({shown(value)}), which text cannot carry; expected a conversation of texts. "
                 "Leave the row out, write it into the prompt, or rename a column that means something else."
             )
     history = row.get("history")
@@ -355,7 +402,17 @@ def check_meaning(row: Mapping[str, Any], used: Iterable[str] = ()) -> None:
             f"history is {shown(history)}, turns before the prompt; expected them in the prompt. Write the prompt as "
             "messages, or rename a column that means something else."
         )
+    for name, value in row.items():
+        is_one = name not in (*SYSTEM, *used) and _SYSTEM.fullmatch(str(name).strip().lower())
+        if is_one and isinstance(value, str) and not says_nothing(value):
+            raise ValueError(
+                f"the row has {name} ({shown(value)}), a system turn by its name; expected that in a column called "
+                "system. Rename it, also where it means something else."
+            )
     check_no_turns_in_text(row, used)
+
+
+_SYSTEM = re.compile(r"(system|sys)([ _-]?(prompt|message|msg|instructions?|text|content|turn))?")
 
 
 def fields_beside(row: Mapping[str, Any]) -> set[str]:
@@ -372,7 +429,7 @@ def fields_beside(row: Mapping[str, Any]) -> set[str]:
 
 
 _HOLDING_TURNS = ("prompt", "chosen", "rejected", "response_a", "response_b", "response", "completion")
-_FIELDS = ("role", "content", "from", "value", "weight")
+_FIELDS = ("role", "content", "from", "value", "weight", "train", "training", "loss")
 
 
 def _names(row: Mapping[str, Any]) -> str:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from rlaif.config import warn
 
 __all__ = ["config_names", "load_split", "split_names"]
 
@@ -55,7 +58,48 @@ def load_split(source: str, split: str | None, config_name: str | None = None) -
             got = f" (got {split})" if split else ""
             raise ValueError(f"{source} has the splits {', '.join(loaded)}; say which one with --split{got}.")
         loaded = loaded[split]
+    if not saved and Path(source).is_dir():
+        _say_unread(Path(source), which)
     return loaded
+
+
+_SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\..*)")
+_DATA = (".jsonl", ".parquet", ".csv", ".tsv", ".arrow")
+
+
+def _say_unread(folder: Path, which: dict[str, str]) -> None:
+    """Says which files of a folder `load_dataset` has not read: it takes those that are called as splits are, and of
+    several kinds of file one. A ValueError where one of several shards is missing."""
+    import datasets
+
+    with _quietly():
+        builder = datasets.load_dataset_builder(str(folder), **which)
+    read = {Path(str(file)).resolve() for files in (builder.config.data_files or {}).values() for file in files}
+    shards = [found for file in read if (found := _SHARD.fullmatch(file.name))]
+    for stem, total in {(found[1], found[3]) for found in shards}:
+        there = sum((found[1], found[3]) == (stem, total) for found in shards)
+        if there < int(total):
+            raise ValueError(
+                f"{folder} holds {there} of the {int(total)} files {stem}-*-of-{total}; expected all. Copy it again."
+            )
+    card = folder / "README.md"
+    if card.is_file() and re.search(r"^configs:", card.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
+        return  # it says itself which files are whose
+    inside = folder / which.get("data_dir", "")
+    kinds = (*_DATA, *{file.suffix for file in read} & {".json"})  # else a .json is bookkeeping
+    files = [file for file in inside.rglob("*") if file.name.removesuffix(".gz").endswith(kinds) and file.is_file()]
+    left = sorted(file for file in files if file.resolve() not in read and not _is_hidden(file.relative_to(inside)))
+    if left:
+        names = ", ".join(str(file.relative_to(folder)) for file in left[:3]) + ", ..." * (len(left) > 3)
+        warn(
+            f"{folder}: {len(left)} of its files {'is' if len(left) == 1 else 'are'} not read ({names}). A folder is "
+            "read as `datasets` does: the files that are called as splits are, and of several kinds of file one. Give "
+            "a file, or say with --config_name which folder."
+        )
+
+
+def _is_hidden(file: Path) -> bool:
+    return any(part.startswith((".", "__")) for part in file.parts)
 
 
 def split_names(source: str | Path, config_name: str | None = None) -> list[str]:

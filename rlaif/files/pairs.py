@@ -4,17 +4,21 @@ A pair's own columns are `prompt`, `response_a`, `response_b`, `id`, `model_a`, 
 those of `rlaif.records.Judgment`. All others are carried along. A column of pairs that is called like one of a
 judgment's (`z`, `judge`, `reason`, ...) says something else, or is what an earlier judge said: it is carried as
 `source_z` and so on, so that the new judgment does not take its place. A judgment that is judged again leaves behind
-what the earlier judge said of it.
+what the earlier judge said of it. Responses called `chosen` and `rejected` beside these two (of prompts that came from
+a preference dataset) are others: they, and what is said of them (`score_chosen`), are carried as `source_chosen` and so
+on.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import Any
 
 from rlaif.errors.words import shown
 from rlaif.files.conversations import other_columns, sides_of
+from rlaif.files.scores import twins
 from rlaif.records import Judgment, Pair
 
 __all__ = ["SIDES", "carried", "given_back", "identity_of", "is_judged", "joined", "judgment_of", "pair_of", "whole"]
@@ -65,10 +69,16 @@ def given_back(columns: Mapping[str, Any], names: Collection[str]) -> dict[str, 
 
 def pair_of(row: Mapping[str, Any]) -> Pair:
     """The pair of a row, with its other columns as `extra`; a ValueError where a column is not as expected."""
-    other = other_columns(row, SIDES)
+    other = _of_others(other_columns(row, SIDES))
     if is_judged(row):
         other = {name: value for name, value in other.items() if name not in _JUDGMENTS}
     return _pair(row, carried({name: value for name, value in other.items() if name not in _PAIRS}, _JUDGMENTS))
+
+
+def _of_others(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """A pair's columns, with what is said of two other responses, if they are there, by names that say so."""
+    two = ("chosen", "rejected")
+    return carried(columns, {*two, *chain(*twins(columns))}) if all(name in columns for name in two) else {**columns}
 
 
 def is_judged(row: Mapping[str, Any]) -> bool:
@@ -81,7 +91,7 @@ def judgment_of(row: Mapping[str, Any]) -> Judgment:
 
     A z of null needs no reason. A reason beside a z is not why there is none: it is carried as `source_reason`.
     """
-    other = {name: value for name, value in other_columns(row, SIDES).items() if name not in _PAIRS}
+    other = {name: value for name, value in _of_others(other_columns(row, SIDES)).items() if name not in _PAIRS}
     own = {name: other.pop(name) for name in _JUDGMENTS if name in other}
     for name in _COUNTS:
         own |= {name: whole(own[name])} if name in own else {}

@@ -5,8 +5,8 @@ alone may well be JSON that was asked for; what is refused is a prompt that is m
 and an arena's prompt and two responses that all are lists of texts.
 
 A prompt like "\n\nHuman: ...\n\nAssistant:" is one of hh-rlhf's transcripts (2204.05862), and is read as its turns. A
-prompt that ends in another template's opening of the assistant's turn is refused: the model's own template comes around
-it, and markup in a text is text.
+prompt that begins with another template's markup, or ends in its opening of the assistant's turn, is refused: the
+model's own template comes around it, and markup in a text is text.
 """
 
 from __future__ import annotations
@@ -31,8 +31,14 @@ _NAMES = {"Human": "user", "Assistant": "assistant"}
 # How templates open the assistant's turn. A plain "Assistant:" or "### Response:" is anybody's text.
 _OPENING = re.compile(
     r"(<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<start_of_turn>\s*model|"
-    r"<\|assistant\|>|<\|start\|>\s*assistant|\[INST\].*\[/INST\])\s*\Z",
+    r"<\|assistant\|>|<\|start\|>\s*assistant|<｜Assistant｜>|\[INST\].*\[/INST\])\s*\Z",
     re.DOTALL,
+)
+# How they open a conversation, behind the token that begins a text.
+_BEGINNING = re.compile(
+    r"\s*(<s>|<bos>|<\|begin_of_text\|>|<｜begin▁of▁sentence｜>)?\s*"
+    r"(<\|im_start\|>\s*(system|user|assistant)\s|<\|start_header_id\|>\s*(system|user|assistant)\s*<\|end_header_id\|>|"
+    r"<start_of_turn>\s*(user|model)\s|<\|(system|user)\|>\s|<｜User｜>)",
 )
 
 
@@ -55,9 +61,14 @@ def check_no_turns_in_text(row: Mapping[str, Any], used: Iterable[str] = ()) -> 
                 f"({shown(row[together[0]])}); expected a list of messages. Parse the text first."
             )
     for name in asked:
-        if name in texts and (opened := _OPENING.search(texts[name][-_LONGEST:])):
+        text = texts.get(name, "")
+        if opened := _BEGINNING.match(text):
+            where = f"begins with {shown(opened[0].strip()[:40])}"
+        elif opened := _OPENING.search(text[-_LONGEST:]):
+            where = f"ends in {shown(opened[0].strip()[-40:])}"
+        if opened:
             raise ValueError(
-                f"{name} ends in {shown(opened[0].strip()[-40:])}, the markup of a chat template, which would be text "
+                f"{name} {where}, the markup of a chat template, which would be text "
                 "within the model's own template; expected messages, or the text without markup."
             )
 
@@ -115,9 +126,16 @@ def from_transcript(text: Any, name: str) -> list[Message]:
 
 
 def transcript_prompt(text: str) -> list[Message] | None:
-    r"""The turns of a prompt "\n\nHuman: ...\n\nAssistant:", whose last one is to be written; None for another text."""
-    text = text.strip()
-    if not text.startswith("Human:") or not text.endswith("\n\nAssistant:"):
+    r"""The turns of a transcript that is a prompt; None for another text.
+
+    That is "\n\nHuman: ...\n\nAssistant:", whose last turn is to be written, also without the first empty line; and
+    "\n\nHuman: ...\n\nAssistant: ...\n\nHuman: ...", which ends with the human's turn.
+    """
+    stripped = text.strip()
+    if stripped.startswith("Human:") and stripped.endswith("\n\nAssistant:"):
+        *turns, _ = from_transcript(f"\n\n{stripped}", "prompt")
+    elif text.startswith("\n\nHuman:") and {*(who := _TURN.findall(text))} == {*_NAMES} and who[-1] == "Human":
+        turns = from_transcript(f"{text}\n\nAssistant:", "prompt")[:-1]
+    else:
         return None
-    *turns, _ = from_transcript(f"\n\n{text}", "prompt")
     return check_messages(turns, "prompt")

@@ -61,15 +61,16 @@ Everything comes in as a `Judgment`. A verdict that people or the makers of a be
 a model's verdict is z and no label, with the judge named where the format names one. A hard verdict is z = 1, 0 or 0.5:
 no degree is turned into a probability. Where a format has chosen and rejected, chosen comes in as `response_a`; equal
 scores of the two are a tie, and a chosen one with the lower score is unjudged. Scores are columns whose names differ by
-chosen and rejected alone and say score, rating or reward (`rlaif.files.scores`); `is_tie`, a status "tie" and a
-`preference_strength` of 0 are a tie as well.
+chosen and rejected alone and say score, rating or reward (`rlaif.files.scores`); `is_tie`, a status, label or winner
+"tie" and a `preference_strength` of 0 are a tie as well, and a label "rejected" makes it unjudged.
 
 A judge is named only where the rows say who it was, or where the columns are those of one published data set. A model's
 verdict that is written in a format of people's (hh, rewardbench, judgebench, ...) comes back as people's: the report of
 an export says so.
 
 Prompts are read as everywhere (`rlaif.files.conversations`): a `system` column is a turn, tools and images are refused
-by name. What else a row says goes to `extra`:
+by name, as is an `instruction`, `question`, `input` or `context` that the prompt does not hold. What else a row says
+goes to `extra`:
 
 - `strength` is how much better people found the better response, from 0 (HelpSteer's -3..3 without its sign). The
   label says which one, so that `swap()` leaves the strength right.

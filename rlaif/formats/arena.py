@@ -106,6 +106,8 @@ class ArenaTexts(_Battle):
         return (1.0, 0.0, 0.5)[marks.index(1)]
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
+        if row.get("label") in ("a", "b", "tie") and row["label"] != side(self.verdict_of(row)):
+            raise ValueError(f"label is {row['label']}, and the winner's columns say otherwise; expected one verdict.")
         self.verdict_of(row)
         lists = {name: self._turns(row, name) for name in self.needs}
         used = (*self.needs, *self._ONE_HOT)

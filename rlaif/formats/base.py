@@ -11,17 +11,17 @@ from typing import Any, ClassVar
 
 from rlaif.config import UsageError
 from rlaif.errors.words import shown
-from rlaif.files import scores
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import (
     SYSTEM,
     TURNS,
+    check_held,
     check_meaning,
     prompt_of,
     with_system,
 )
 from rlaif.files.pairs import carried, joined
-from rlaif.files.scores import finite_number
+from rlaif.files.scores import finite_number, number
 from rlaif.files.sources import OneKind, require
 from rlaif.records import Judgment, Label, Pair, Prompt, check_prompt, check_text, says_nothing
 
@@ -48,7 +48,6 @@ __all__ = [
     "side",
     "texts_of",
     "turned",
-    "z_of_scores",
 ]
 
 Row = Mapping[str, Any]
@@ -178,7 +177,7 @@ class Format:
 
     def asked(self, row: Row) -> Prompt:
         """The prompt of a row behind the system turn of its own column."""
-        return with_system(self.prompt(row), row)
+        return check_held(with_system(self.prompt(row), row), row)
 
 
 def no_response_is_null(row: Row, columns: Iterable[str]) -> None:
@@ -263,36 +262,12 @@ def side(z: float) -> Label:
     return "tie" if z == 0.5 else "a" if z > 0.5 else "b"
 
 
-_NO_RATING = {"", "-", "n/a", "na", "nan", "none", "null"}
-
-
-def number(value: Any, name: str = "rating") -> float | None:
-    """A rating as a number, also where it was written as text; None where there is none (null, "N/A").
-
-    A ValueError, in which it is called `name`, for NaN, true, a word or a list: those are of another column.
-    """
-    found = finite_number(value)
-    if found is None and value is not None and not (isinstance(value, str) and value.strip().lower() in _NO_RATING):
-        raise ValueError(f"{name} is {shown(value)}; expected a number, or null where there is none.")
-    return found
-
-
 def compared(first: Any, second: Any, what: str) -> tuple[float | None, str | None]:
     """z by two ratings, of which the higher is the better; None and the reason where one is not known."""
     scores = number(first, what), number(second, what)
     if scores[0] is None or scores[1] is None:
         return None, f"{what} is {shown(first if scores[0] is None else second)}"
     return (scores[0] > scores[1]) + 0.5 * (scores[0] == scores[1]), None
-
-
-def z_of_scores(row: Row) -> tuple[float | None, str | None]:
-    """The z of a row with a chosen response, and the reason where its scores of both contradict it.
-
-    1, or 0.5 where both have the same score, whatever the columns of the scores are called.
-    """
-    for name in itertools.chain(*scores.plain_scores(row)):
-        number(row[name], name)
-    return scores.by_scores(row)
 
 
 def every_two(

@@ -147,10 +147,10 @@ class HHHAlignment(Format):
             raise ValueError(
                 f"the row has the choices {shown(choices)} and the labels {shown(labels)}; expected two of both."
             )
-        scores = [number(label, "label") for label in labels]
-        if None in scores or not {*scores} <= {0.0, 1.0}:
+        scores = [-1.0 if (found := number(label, "label")) is None else found for label in labels]
+        if not {*scores} <= {0.0, 1.0}:
             raise ValueError(f"the labels are {shown(labels)}; expected 1 for the better choice and 0 for the other.")
-        z = 0.5 + (labels[0] - labels[1]) / 2
+        z = 0.5 + (scores[0] - scores[1]) / 2
         extra = beside(row, ("input", "targets", "target_scores"))
         yield judged(self.asked(row), (choices[0], choices[1]), z, extra, people=True)
 

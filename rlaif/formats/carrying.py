@@ -11,7 +11,7 @@ from typing import Any
 
 from rlaif.files.conversations import TURNS
 from rlaif.files.pairs import carried, given_back, joined
-from rlaif.files.scores import by_scores, finite_number, is_tie, same_in_both, score_columns, twins
+from rlaif.files.scores import TIES, by_scores, finite_number, is_tie, same_in_both, score_columns, twins
 from rlaif.formats.base import turned
 from rlaif.records import Judgment, Pair, says_nothing
 
@@ -20,7 +20,6 @@ __all__ = ["of_one", "rest", "source_order"]
 # What is written by its source's name again. What an earlier judge said (z, judge, label, reason, ...) stays source_z.
 _BACK = ("id", "model_a", "model_b")
 _PROMPTS = ("prompt", *TURNS, "instruction", "question", "input", "context")
-_TIES = ("status", "is_tie", "preference_strength")
 
 
 def rest(
@@ -56,7 +55,7 @@ def _by_chosen(judgment: Judgment, own: Mapping[str, Any], said: dict[str, Any])
         said["source_margin"] = said.pop("margin")  # of the other one over this one
     if "z" in own:
         return said
-    stale = [name for name in _TIES if name in said and is_tie({name: said[name]})]
+    stale = [name for name in TIES if name in said and is_tie({name: said[name]})]
     said = {name: value for name, value in said.items() if name not in stale} | carried(
         {name: said[name] for name in stale}, stale
     )

@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
-from rlaif.files.conversations import other_columns, sides_of, turns_of, with_answer
+from rlaif.files.conversations import check_held, other_columns, sides_of, turns_of, with_answer
 from rlaif.files.pairs import carried, identity_of, joined
 from rlaif.files.preferences import preference_row
-from rlaif.files.scores import finite_number
-from rlaif.formats.base import APART, Format, LeftOut, Row, Tally, judged, preferred, said, z_of_scores
+from rlaif.files.scores import finite_number, z_of_scores
+from rlaif.formats.base import APART, Format, LeftOut, Row, Tally, judged, preferred, said
 from rlaif.formats.carrying import rest, source_order
 from rlaif.formats.texts import opening
 from rlaif.records import Judgment, Label, Pair, Preference, Prompt, check_probability, says_nothing
@@ -42,6 +42,7 @@ class Chosen(Format):
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
         plain = self.plain(row)
         prompt, *sides = _sides(plain)
+        check_held(prompt, row)  # what a format has other names for is no other prompt
         z, reason = self.verdict_of(row)
         yield judged(
             prompt,
@@ -146,7 +147,7 @@ class Preferences(Chosen):
     names_judge = True
 
     def fits(self, row: Row) -> bool:
-        return super().fits(row) and "response_a" not in row
+        return super().fits(row) and not {"response_a", "response_b"} <= {*row}
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
         prompt, *sides = _sides(row)
