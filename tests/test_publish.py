@@ -18,8 +18,10 @@ import pytest
 from huggingface_hub import DatasetCard
 from support import SECRET, here, refused, rlaif, rlaif_env, rows_of, some_pairs, wait_until, write_rows
 from support.hub import Hub
+from support.programs import process_kept
 
 from rlaif.commands.build import build
+from rlaif.files import shards
 from rlaif.files.preferences import FLIPPED, load_preferences
 from rlaif.files.selection import BuildConfig
 from rlaif.files.sources import fingerprint, write_jsonl
@@ -65,8 +67,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def publish(run: Path, output: Path, *words: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """In this process, which is offline; in one of its own where `env` names a Hub."""
     command = ["publish", "--preferences", run / "preferences", "--output", output, "--license", "cc-by-4.0"]
-    return rlaif(*command, *words, **env)
+    return (rlaif if "HF_ENDPOINT" in env else here)(*command, *words, **env)
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +103,13 @@ def read_afresh(name: object, folder: Path, **env: str) -> dict[str, dict[str, l
     return json.loads(out.read_text())  # type: ignore[no-any-return]
 
 
-def test_every_row_comes_back(run: Path, published: Path, tmp_path: Path) -> None:
-    rows = read_afresh(published, tmp_path)
+@pytest.fixture(scope="module")
+def read(published: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    return read_afresh(published, tmp_path_factory.mktemp("read"))
+
+
+def test_every_row_comes_back(run: Path, read: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
+    rows = read
     for split in ("train", "validation", "test"):
         built = pq.read_table(run / "preferences" / "data" / f"{split}-00000-of-00001.parquet").to_pylist()
         names = {"/home/ada/models/one": "lab/one"}
@@ -184,26 +192,32 @@ def test_no_path_of_this_machine_goes_out(run: Path, tmp_path: Path) -> None:
     assert Counter((row["model_a"], row["model_b"]) for row in models) == {("one", "lab/two"): 60, (None, None): 1}
 
 
-def test_round_trip_over_the_hub(run: Path, published: Path, hub: Hub, tmp_path: Path) -> None:
-    done = publish(
-        run, tmp_path / "out", "--names", "/home/ada/models/one=lab/one", "--repo_id", "ada/prefs", **hub.env
-    )
+def test_round_trip_over_the_hub(run: Path, read: dict[str, Any], hub: Hub, tmp_path: Path) -> None:
+    names = ["--names", "/home/ada/models/one=lab/one"]
+    done = publish(run, tmp_path / "out", *names, "--repo_id", "ada/prefs", **hub.env)
     assert done.returncode == 0, done.stderr
     repo = hub.repos["datasets/ada/prefs"]
     assert repo.private
     assert len(repo.commits) == 2  # the Hub's own first one, and the push
     assert not any(name.startswith(".rlaif") for name in repo.files)
-    over_hub = read_afresh("ada/prefs", tmp_path, **hub.env)
-    (tmp_path / "local").mkdir()
-    assert over_hub == read_afresh(published, tmp_path / "local")
+    assert read_afresh("ada/prefs", tmp_path, **hub.env) == read
     for text in (done.stdout, done.stderr, *(data.decode("utf-8", "replace") for data in repo.files.values())):
         assert hub.token not in text
-    # The same once more changes nothing there.
-    command = ["--names", "/home/ada/models/one=lab/one", "--repo_id", "ada/prefs"]
-    again = publish(run, tmp_path / "out", *command, **hub.env)
-    assert again.returncode == 0, again.stderr
-    assert len(repo.commits) == 2
     assert set(hub.uploads.values()) == {1}
+    # The same once more makes the same bytes, of which a push sends nothing (test_push.py).
+    again = publish(run, tmp_path / "out", *names, "--repo_id", "ada/prefs", "--dry_run", "true")
+    assert again.returncode == 0, again.stderr
+    assert {name: data for name, data in repo.files.items() if name != ".gitattributes"} == sent_of(tmp_path / "out")
+
+
+def sent_of(folder: Path) -> dict[str, bytes]:
+    """What a push sends of a folder: each file that is not hidden, by its name there."""
+    paths = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    return {
+        name.as_posix(): path.read_bytes()
+        for name, path in paths.items()
+        if not any(part.startswith(".") for part in name.parts)
+    }
 
 
 def test_a_push_that_was_killed_goes_on_with_the_same_command(run: Path, hub: Hub, tmp_path: Path) -> None:
@@ -219,46 +233,47 @@ def test_a_push_that_was_killed_goes_on_with_the_same_command(run: Path, hub: Hu
     done = rlaif(*words, "--repo_id", "ada/prefs", **hub.env)
     assert done.returncode == 0, done.stderr
     assert len(repo.commits) == 2
-    assert {name: len(data) for name, data in repo.files.items() if name != ".gitattributes"} == {
-        path.relative_to(tmp_path / "out").as_posix(): path.stat().st_size
-        for path in (tmp_path / "out").rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(tmp_path / "out").parts)
-    }
+    assert {name: data for name, data in repo.files.items() if name != ".gitattributes"} == sent_of(tmp_path / "out")
     # What had arrived was not sent again; what was on its way at the kill may have arrived twice.
     assert sum(times == 1 for times in hub.uploads.values()) >= 2
     assert max(hub.uploads.values()) <= 2
 
 
-def test_dry_run_sends_nothing_and_lists_every_file(run: Path, hub: Hub, tmp_path: Path) -> None:
-    done = publish(run, tmp_path / "out", "--repo_id", "ada/prefs", "--dry_run", "true", **hub.env)
+def test_dry_run_sends_nothing_and_lists_every_file(run: Path, tmp_path: Path) -> None:
+    words = ["--repo_id", "ada/prefs", "--dry_run", "true"]
+    sends = publish(run, tmp_path / "out", *words[:2], HF_TOKEN="hf_a_token")
+    assert "HF_HUB_OFFLINE is set" in refused(sends)  # whatever asks the Hub from here
+    done = publish(run, tmp_path / "out", *words, HF_TOKEN="hf_a_token")
     assert done.returncode == 0, done.stderr
-    assert hub.calls == []
-    for path in (tmp_path / "out").rglob("*"):
-        if path.is_file() and ".rlaif" not in path.parts:
-            name = path.relative_to(tmp_path / "out").as_posix()
-            assert re.search(rf"^ +{re.escape(name)} +{path.stat().st_size}$", done.stdout, re.MULTILINE), name
+    for name, data in sent_of(tmp_path / "out").items():
+        assert re.search(rf"^ +{re.escape(name)} +{len(data)}$", done.stdout, re.MULTILINE), name
 
 
-TRAIN = """
-import sys
-import datasets
-from transformers import AutoTokenizer
-from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
+def trained_by_trl(model: Path, folder: Path, output: Path) -> list[tuple[int, int]]:
+    """Two steps of TRL's own trainers on a folder, as TRL's users write them: the rows used, and those there are."""
+    import datasets
+    from transformers import AutoTokenizer
+    from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
 
-model, out, *folders = sys.argv[1:]
-common = {"max_steps": 2, "per_device_train_batch_size": 4, "use_cpu": True, "bf16": False, "report_to": "none",
-          "logging_steps": 1, "save_strategy": "no", "eval_strategy": "steps", "eval_steps": 2, "max_length": 256}
-for folder, trainer, config in [
-    (folder, *kind) for folder in folders for kind in ((RewardTrainer, RewardConfig), (DPOTrainer, DPOConfig))
-]:
-    data = datasets.load_dataset(folder)
-    run = trainer(model=model, args=config(output_dir=out, **common), train_dataset=data["train"],
-                  eval_dataset=data["test"], processing_class=AutoTokenizer.from_pretrained(model))
-    run.train()
-    losses = [row["loss"] for row in run.state.log_history if "loss" in row]
-    assert len(losses) == 2 and all(0 < loss < 100 for loss in losses), losses
-    print(trainer.__name__, len(run.train_dataset), len(data["train"]))
-"""
+    common: dict[str, Any] = {"max_steps": 2, "per_device_train_batch_size": 4, "use_cpu": True, "bf16": False}
+    common |= {"logging_steps": 1, "save_strategy": "no", "eval_strategy": "steps", "eval_steps": 2}
+    common |= {"max_length": 256, "report_to": "none", "output_dir": str(output)}
+    data = datasets.load_dataset(str(folder), cache_dir=str(output / "cache"))
+    counts = []
+    for trainer, config in ((RewardTrainer, RewardConfig), (DPOTrainer, DPOConfig)):
+        run = trainer(
+            model=str(model),
+            args=config(**common),
+            train_dataset=data["train"],
+            eval_dataset=data["test"],
+            processing_class=AutoTokenizer.from_pretrained(model),
+        )
+        run.train()
+        losses = [row["loss"] for row in run.state.log_history if "loss" in row]
+        assert len(losses) == 2
+        assert all(0 < loss < 100 for loss in losses), losses
+        counts.append((len(run.train_dataset), len(data["train"])))
+    return counts
 
 
 def test_trls_own_trainers_take_it_unchanged(tmp_path: Path, chat_model: Path) -> None:
@@ -276,18 +291,9 @@ def test_trls_own_trainers_take_it_unchanged(tmp_path: Path, chat_model: Path) -
         words = ["publish", "--preferences", folder / "preferences", "--output", folder / "out", "--license", "mit"]
         done = here(*words)
         assert done.returncode == 0, done.stderr
-    outs = [str(tmp_path / kind / "out") for kind in ("texts", "messages")]
-    done = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(chat_model), str(tmp_path / "trained"), *outs],
-        capture_output=True,
-        text=True,
-        env={**rlaif_env(), "PYTHONPATH": "", "HF_DATASETS_CACHE": str(tmp_path / "cache")},
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    trained = [line.split() for line in done.stdout.splitlines() if line.startswith(("RewardTrainer", "DPOTrainer"))]
-    assert [line[0] for line in trained] == ["RewardTrainer", "DPOTrainer"] * 2
-    assert all(used == there for _, used, there in trained)  # TRL dropped no row
+        with process_kept():
+            counts = trained_by_trl(chat_model, folder / "out", tmp_path / "trained")
+        assert [used == there for used, there in counts] == [True, True]  # TRL dropped no row
 
 
 def preferences_of(folder: Path, judgments: list[Judgment], **settings: Any) -> Path:
@@ -339,14 +345,15 @@ def test_drop_leaves_a_row_out_of_every_config(server: Any, tmp_path: Path) -> N
     assert "a key, token or password 2" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_shards_and_their_names(tmp_path: Path) -> None:
-    judgments = [Judgment(Pair(f"p{i} {'x' * 500}", f"a{i}", f"b{i}"), 0.9) for i in range(12_000)]
+def test_shards_and_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "_GROUP_ROWS", 100)  # a new shard is begun between two groups of rows
+    judgments = [Judgment(Pair(f"p{i} {'x' * 500}", f"a{i}", f"b{i}"), 0.9) for i in range(240)]
     folder = preferences_of(tmp_path, judgments, validation=0.0, test=0.0)
-    stage_dataset(folder, tmp_path / "out", QUIET, trace(folder), shard_bytes=1 << 16, processes=1)  # type: ignore[arg-type]
+    stage_dataset(folder, tmp_path / "out", QUIET, trace(folder), shard_bytes=1 << 10, processes=1)  # type: ignore[arg-type]
     names = sorted(path.name for path in (tmp_path / "out" / "data").iterdir())
     assert names == [f"train-{i:05d}-of-{len(names):05d}.parquet" for i in range(len(names))]
-    assert len(names) > 1
-    assert pq.read_table(tmp_path / "out" / "data").num_rows == 12_000
+    assert len(names) == 3
+    assert pq.read_table(tmp_path / "out" / "data").num_rows == 240
 
 
 def test_a_split_that_is_gone_leaves_no_shard(tmp_path: Path) -> None:
@@ -603,13 +610,12 @@ def test_the_card_says_nothing_that_is_not_so(run: Path, settings: dict[str, Any
     assert "votes: " not in str(DatasetCard(text).data)
 
 
-def test_verdicts_that_were_turned_round_do_not_go_out(run: Path, hub: Hub, tmp_path: Path) -> None:
+def test_verdicts_that_were_turned_round_do_not_go_out(run: Path, tmp_path: Path) -> None:
     """However the dataset lost its manifest, its judgments or, by a detour over a file, its origin."""
     noisy = tmp_path / "preferences"
     build(BuildConfig(judgments=str(run / "judged"), output=str(noisy), flip_rate=0.3))
     line = "was built with --flip_rate: verdicts in it are the opposite of what was judged"
-    assert line in refused(publish(tmp_path, tmp_path / "out", "--repo_id", "ada/prefs", **hub.env))
-    assert "datasets/ada/prefs" not in hub.repos
+    assert line in refused(publish(tmp_path, tmp_path / "out"))
     (noisy / "manifest.json").unlink()
     assert line in refused(publish(tmp_path, tmp_path / "out", "--judgments", "none"))
     detour = ["convert", "--source", noisy, "--split", "train", "--output", tmp_path / "again.jsonl"]
