@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import ROOT, Server, byte_tokenizer, completion, rlaif_env, rows_of
+from support import Server, byte_tokenizer, completion, forks, rows_of
 from support.models import tiny_reward_model
 
 from rlaif.judging.pairwise import judge_pairs
@@ -449,7 +447,6 @@ def test_processes_do_not_wait_for_one_another(reward_model: Path, chat_model: P
     judge = yaml(tmp_path, f"judge_model: {chat_model}\ntemplate: compact\n")
     program = yaml(
         tmp_path,
-        "import json, os, sys\n"
         "from rlaif.models.parallel import process_index\n"
         "from rlaif.judging.rewards import load_rewards\n"
         f"specs = ['reward_model={reward_model}', 'rating={judge}', 'pairwise={judge}']\n"
@@ -458,20 +455,13 @@ def test_processes_do_not_wait_for_one_another(reward_model: Path, chat_model: P
         "    texts = [f'{process_index()} {turn} {i}' for i in range(3)]\n"
         "    rows = [reward(['p'] * 3, texts, reference=['r'] * 3) for reward in rewards]\n"
         "    assert all(value is not None for row in rows for value in row), rows\n"
-        # One write: two processes share the pipe.
-        "sys.stdout.write(f'asked {process_index()} {[reward.asked for reward in rewards]}\\n')\n",
+        "print('asked', process_index(), [reward.asked for reward in rewards])\n",
         "program.py",
     )
-    config = ROOT / "recipes" / "accelerate" / "cpu_2.yaml"
-    launcher = ["-m", "accelerate.commands.launch", "--config_file", config, "--main_process_port", 0, program]
-    done = subprocess.run(
-        [sys.executable, *map(str, launcher)], capture_output=True, text=True, timeout=120, env=rlaif_env()
-    )
-    assert done.returncode == 0, done.stderr
-    assert sorted(line for line in done.stdout.splitlines() if line.startswith("asked")) == [
-        "asked 0 [0, 3, 6]",
-        "asked 1 [0, 6, 12]",
-    ]
+    processes = forks.side_by_side(program=program)
+    for done in processes:
+        assert done.returncode == 0, done.stderr
+    assert [done.stdout for done in processes] == ["asked 0 [0, 3, 6]\n", "asked 1 [0, 6, 12]\n"]
     files = list((tmp_path / "run" / "replies").iterdir())
     assert len(files) == 2  # one a process, for all its rewards
     assert sum("key" in row for file in files for row in rows_of(file)) == 3 * 9
