@@ -2,9 +2,6 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support import rows_of, word_tokenizer
+from support import forks, here, rows_of, word_tokenizer
 from support.models import SCORING, tiny
 from transformers import LlamaForCausalLM
 
@@ -430,6 +427,12 @@ def everything(world, tmp_path_factory):
     return report, output
 
 
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch):
+    """Plots are drawn in `everything`, which comes before; of the others only the files are there."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, path, **_: Path(path).write_bytes(b"undrawn"))
+
+
 def test_report_numbers_follow_from_the_responses(everything):
     report, output = everything
     rows = [json.loads(line) for line in (output / "responses.jsonl").read_text().splitlines()]
@@ -725,17 +728,6 @@ def test_gold_is_asked_once_for_each_response():
 # The program ----------------------------------------------------------------------------------------------------------
 
 
-def run_program(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "ACCELERATE_USE_CPU": "true",
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent), str(Path(__file__).parent)]),
-    }
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=180)
-
-
 def arguments(world: Path, output: Path) -> list[str]:
     return [
         "evaluate",
@@ -747,13 +739,10 @@ def arguments(world: Path, output: Path) -> list[str]:
 
 
 def test_two_processes_give_the_report_of_one(world, tmp_path):
-    one = run_program([sys.executable, "-m", "rlaif", *arguments(world, tmp_path / "one")], tmp_path)
+    one = here(*arguments(world, tmp_path / "one"))
     assert one.returncode == 0, one.stderr
-    # `--cpu --num_processes 2` alone starts one process: accelerate then expects mpirun to start the others.
-    config = Path(__file__).parent.parent / "recipes" / "accelerate" / "cpu_2.yaml"
-    launch = ["-m", "accelerate.commands.launch", "--config_file", str(config), "--main_process_port", "0"]
-    two = run_program([sys.executable, *launch, "-m", "rlaif", *arguments(world, tmp_path / "two")], tmp_path)
-    assert two.returncode == 0, two.stderr
+    for process in forks.side_by_side(*arguments(world, tmp_path / "two")):
+        assert process.returncode == 0, process.stderr
     reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two")]
     assert reports[0]["policies"] == reports[1]["policies"]
     first, second = ((tmp_path / name / "responses.jsonl").read_bytes() for name in ("one", "two"))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import string
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,9 @@ from support import (
     Server,
     byte_tokenizer,
     completion,
+    forks,
     here,
     refused,
-    rlaif_env,
     rows_of,
     save_model,
     tiny_llama,
@@ -350,11 +348,8 @@ def test_batches_and_processes_change_no_response(tmp_path: Path) -> None:
     for folder, tokens in (("one", 32768), ("small", 150)):
         complete(sampling(policy, 2, tokens, max_new_tokens=24), asked, tmp_path / folder, "sampling")
     command = ["sample", "--prompts", path, "--policy", policy, "--output", tmp_path / "two", "--max_new_tokens", 24]
-    launch = ["-m", "accelerate.commands.accelerate_cli", "launch", "--main_process_port", "0", "--config_file"]
-    launcher = [sys.executable, *launch, ROOT / "recipes/accelerate/cpu_2.yaml", "-m", "rlaif"]
-    two = [*map(str, [*launcher, *command])]
-    done = subprocess.run(two, capture_output=True, text=True, env=rlaif_env(), cwd=ROOT, timeout=180)
-    assert done.returncode == 0, done.stderr
+    for process in forks.side_by_side(*command):
+        assert process.returncode == 0, process.stderr
     # Both took part, each with a file of its own, and nothing was asked twice.
     files = [[row["key"] for row in rows_of(path) if "key" in row] for path in (tmp_path / "two/replies").iterdir()]
     assert len(files) == 2
