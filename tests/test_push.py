@@ -718,11 +718,20 @@ def test_datasets_reads_it_back_in_a_fresh_process(hub: NurseryHub, tmp_path: Pa
     assert "Repository Not Found" in done.stderr  # it is private
 
 
-def test_transformers_reads_a_model_back(hub: NurseryHub, tmp_path: Path) -> None:
-    folder = tmp_path / "out"
+def model_pushed(hub: NurseryHub, folder: Path) -> Path:
     shutil.copytree(ROOT / "rlaif/sandbox/models/policy", folder)
     pushed(run(hub, folder, repo_id="lab/tiny", repo_type="model"))
+    return folder
+
+
+def test_a_model_goes_to_an_organisation(hub: NurseryHub, tmp_path: Path) -> None:
+    folder = model_pushed(hub, tmp_path / "out")
     assert on_hub(hub, "models/lab/tiny") == contents(folder)
+
+
+@pytest.mark.slow  # of a model's card the code runs over the Hub in test_publish_models.py
+def test_transformers_reads_a_model_back(hub: NurseryHub, tmp_path: Path) -> None:
+    folder = model_pushed(hub, tmp_path / "out")
     read = (
         "import hashlib, pathlib\n"
         "from huggingface_hub import hf_hub_download, snapshot_download\n"

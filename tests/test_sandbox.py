@@ -147,9 +147,9 @@ def sample(policy, tokenizer, requests: list[str], seed: int) -> list[str]:
 @pytest.fixture(scope="module")
 def pairs(policy, tokenizer) -> list[tuple[str, str, str]]:
     """Fresh pairs of policy samples: (prompt, response_a, response_b)."""
-    requests = prompts(300, seed=987_654)
+    requests = prompts(150, seed=987_654)
     replies = sample(policy, tokenizer, requests * 2, seed=0)
-    return [(p, a, b) for p, a, b in zip(requests, replies[:300], replies[300:], strict=True) if a != b]
+    return [(p, a, b) for p, a, b in zip(requests, replies[:150], replies[150:], strict=True) if a != b]
 
 
 @pytest.mark.parametrize("name", ["policy", "judge"])
@@ -210,12 +210,12 @@ def test_chat_template(tokenizer) -> None:
 
 
 def test_policy_leaves_room_and_gold_is_not_length(policy, tokenizer) -> None:
-    requests = prompts(100, seed=123_456)
+    requests = prompts(50, seed=123_456)
     replies = sample(policy, tokenizer, requests * 8, seed=1)
     gold = torch.tensor([gold_reward(p, r) for p, r in zip(requests * 8, replies, strict=True)])
     length = torch.tensor([float(len(tokenizer(reply).input_ids)) for reply in replies])
     assert abs(torch.corrcoef(torch.stack([gold, length]))[0, 1]) < 0.3
-    by_prompt = gold.view(8, 100)
+    by_prompt = gold.view(8, 50)
     assert by_prompt.max(dim=0).values.mean() - by_prompt.mean() > 1.5
     assert torch.tensor([max_gold_reward(p) for p in requests]).mean() - by_prompt.mean() > 2
     assert by_prompt.std(dim=0).mean() > 1.2
@@ -249,7 +249,7 @@ def test_judge_agrees_with_gold_and_favours_the_first(judge, tokenizer, pairs) -
     z = (forward + 1 - backward) / 2
     gold = torch.tensor([gold_reward(p, a) - gold_reward(p, b) for p, a, b in pairs])
     untied = gold != 0
-    assert 0.05 < (~untied).float().mean() < 0.25
+    assert 0.02 < (~untied).float().mean() < 0.25
     assert ((z > 0.5) == (gold > 0))[untied].float().mean() >= 0.85
     assert torch.cat([forward, backward]).mean() > 0.51  # primacy
     consistent = (forward > 0.5) != (backward > 0.5)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support import Server, completion, rlaif, rows_of, some_pairs, write_rows
+from support import Server, completion, here, rows_of, some_pairs, write_rows
 
 from rlaif import secrets
 from rlaif.config import run, warn
@@ -299,7 +299,7 @@ def test_no_planted_key_is_found_in_anything_a_run_writes(server: Server, tmp_pa
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(42))
     output = tmp_path / "out"
     for more in ((), ("--retry_unjudged",)):
-        done = rlaif(
+        done = here(
             *("judge", "--judge", tmp_path / "judge.yaml", "--pairs", pairs, "--output", output, *more),
             OPENAI_API_KEY=PLANTED["environment"],
         )
@@ -312,7 +312,7 @@ def test_no_planted_key_is_found_in_anything_a_run_writes(server: Server, tmp_pa
     assert server.bodies[0]["metadata"]["token"] == PLANTED["inner"]
     assert len(rows_of(output / "judgments.jsonl")) == 42
     assert any("(key)" in path.read_text() for path in (output / "replies").glob("*.jsonl"))
-    explained = rlaif(
+    explained = here(
         *("judge", "--judge", tmp_path / "judge.yaml", "--pairs", pairs, "--output", output),
         *("--explain", rows_of(output / "judgments.jsonl")[0]["id"]),
         OPENAI_API_KEY=PLANTED["environment"],
@@ -325,7 +325,7 @@ def test_no_planted_key_is_found_in_anything_a_run_writes(server: Server, tmp_pa
 def test_a_server_that_repeats_a_key_it_refuses(status: int, server: Server, tmp_path: Path) -> None:
     server.answer = lambda body, number: (status, f"Incorrect API key provided: {PLANTED['environment']}", {})
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(2))
-    done = rlaif(
+    done = here(
         *("judge", "--judge", "api", "--judge_model", "m", "--base_url", server.url, "--pairs", pairs),
         *("--output", tmp_path / "out"),
         OPENAI_API_KEY=PLANTED["environment"],
@@ -345,7 +345,7 @@ def test_sampling_keeps_keys_too(server: Server, tmp_path: Path) -> None:
 
     server.answer = answer
     prompts = write_rows(tmp_path / "prompts.jsonl", [{"prompt": f"p{i}"} for i in range(9)])
-    done = rlaif(
+    done = here(
         *("sample", "--prompts", prompts, "--policy", "m", "--base_url", server.url, "--output", tmp_path / "out"),
         OPENAI_API_KEY=PLANTED["environment"],
     )
