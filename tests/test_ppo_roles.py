@@ -5,15 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
-import subprocess
-import sys
 
 import datasets
 import numpy as np
 import pytest
 import torch
-from support import RecordingReward, ppo_config, save_model, word_llama, word_tokenizer
+from support import RecordingReward, forks, ppo_config, save_model, word_llama, word_tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from rlaif.judging.rewards import RewardModelReward
@@ -216,13 +213,7 @@ dist.destroy_process_group()
 print("done")
 """
     )
-    done = subprocess.run(
-        [sys.executable, str(program), str(tmp_path / "meeting")],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=120,
-    )
+    done = forks.ended(tmp_path / "meeting", program=str(program))
     assert done.stdout == "done\n", done.stderr[-2000:]
 
 
