@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +64,32 @@ CASES = {
 }
 
 
+@pytest.fixture(scope="module")
+def trained(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str], Path], None]:
+    """Puts what a program left in a folder of its own, checkpoints and all, into the folder of a test."""
+
+    @cache
+    def once(words: tuple[str, ...]) -> Path:
+        folder = tmp_path_factory.mktemp("trained")
+        assert run(folder, world, [*words]) in (0, None)
+        return folder
+
+    def put(words: list[str], folder: Path) -> None:
+        shutil.copytree(once(tuple(words)), folder, dirs_exist_ok=True)
+
+    return put
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_checkpoint_that_is_not_whole_is_one_line(
-    name: str, world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    name: str,
+    trained: Callable[[list[str], Path], None],
+    world: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     words, spoil, line = CASES[name]
-    assert run(tmp_path, world, words) in (0, None)
+    trained(words, tmp_path)
     spoil(tmp_path / "out" / "checkpoint-1")
     capfd.readouterr()
     resume = ["--resume_from_checkpoint", "out/checkpoint-1"]
@@ -77,6 +99,8 @@ def test_a_checkpoint_that_is_not_whole_is_one_line(
 
 
 @pytest.mark.parametrize("words", [SFT, [*SFT, "--lora", "true"], PPO], ids=["full", "lora", "ppo"])
-def test_one_that_is_whole_is(words: list[str], world: Path, tmp_path: Path) -> None:
-    assert run(tmp_path, world, words) in (0, None)
+def test_one_that_is_whole_is(
+    words: list[str], trained: Callable[[list[str], Path], None], world: Path, tmp_path: Path
+) -> None:
+    trained(words, tmp_path)
     assert run(tmp_path, world, words, "--resume_from_checkpoint", "out/checkpoint-1") in (0, None)
