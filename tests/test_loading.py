@@ -17,7 +17,8 @@ from support import byte_tokenizer, save_model, tiny_llama, write_rows
 from support.bad import run_here
 from support.models import tiny_reward_model
 
-from rlaif.models.loading import load_causal_lm, load_tokenizer
+from rlaif.files.manifest import write_manifest
+from rlaif.models.loading import load_causal_lm, load_tokenizer, model_fingerprint
 from rlaif.models.reward_model import RewardModel
 from rlaif.training.models import ModelConfig, load_policy, load_reward_backbone, modules_of
 
@@ -286,6 +287,89 @@ def test_an_adapter_that_does_not_fit_is_one_line(
     spoil(folder)
     with pytest.raises(ValueError, match=line):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"use_dora": True},
+        {"target_modules": ["q_proj", "embed_tokens", "lm_head"]},
+        {"modules_to_save": ["embed_tokens", "lm_head", "norm"]},
+        {"bias": "all"},
+        {"trainable_token_indices": [1, 258]},
+        {"use_rslora": True, "rank_pattern": {"0.self_attn.q_proj": 3}, "alpha_pattern": {"0.self_attn.q_proj": 9}},
+    ],
+    ids=str,
+)
+def test_adapters_of_every_kind_load_as_peft_loads_them(settings: Any, chat_model: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    def base() -> Any:
+        return AutoModelForCausalLM.from_pretrained(chat_model)
+
+    lora = LoraConfig(task_type="CAUSAL_LM", r=2, **{"target_modules": ["q_proj"], **settings})
+    tuned, folder = get_peft_model(base(), lora), tmp_path / "adapter"
+    for weight in tuned.parameters():
+        if weight.requires_grad:
+            weight.data += 0.3 * torch.randn_like(weight)
+    whole = "embed_tokens" in lora.target_modules  # said, or PEFT warns that it does so
+    tuned.save_pretrained(folder, save_embedding_layers=whole or "auto")
+    load_tokenizer(chat_model).save_pretrained(folder)
+    ids = torch.arange(40)[None]
+    expected = PeftModel.from_pretrained(base(), folder).eval()(ids).logits
+    assert not torch.allclose(expected, base()(ids).logits, atol=1e-2)
+    for loaded in (load_causal_lm(folder), policy(folder, lora=True).eval()):
+        assert torch.equal(loaded(ids).logits, expected)
+    torch.testing.assert_close(policy(folder).eval()(ids).logits, expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("load", [load_causal_lm, lambda f: policy(f, lora=True), policy])
+def test_an_adapter_that_changes_no_layers_or_stands_on_another_is_one_line(
+    load: Callable[[Path], Any], chat_model: Path, tmp_path: Path
+) -> None:
+    from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model
+
+    for number, kind in enumerate((PromptTuningConfig, PrefixTuningConfig)):
+        folder = tmp_path / str(number)
+        get_peft_model(load_causal_lm(chat_model), kind(task_type="CAUSAL_LM", num_virtual_tokens=2)).save_pretrained(
+            folder
+        )
+        load_tokenizer(chat_model).save_pretrained(folder)
+        with pytest.raises(ValueError, match=r"which puts learned tokens before text"):
+            load(folder)
+    folder, other = adapter(tmp_path / "adapter", chat_model), adapter(tmp_path / "other", chat_model)
+    edit_adapter(folder, base_model_name_or_path=str(other))
+    with pytest.raises(ValueError, match=r"stands on \S+other, which is an adapter too"):
+        load(folder)
+
+
+@pytest.mark.parametrize("reward", [False, True])
+def test_an_adapter_on_a_base_model_that_was_trained_anew_is_one_line(
+    reward: bool, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another model stands under the relative path that it names."""
+    monkeypatch.chdir(tmp_path)
+    folder = adapter(tmp_path / "adapter", Path("model"), "SEQ_CLS" if reward else "CAUSAL_LM")
+    loads: list[Callable[[Path], Any]] = [RewardModel.load] if reward else [load_causal_lm, policy]
+    write_manifest(folder, "recipes/sft.py", {}, [])
+    (model / "README.md").write_text("A card that was written later.")
+    before = model_fingerprint(folder)
+    for load in loads:
+        load(folder)
+    (tmp_path / "there").mkdir()
+    save_model(tmp_path / "there" / "model", tiny_llama(seed=5), byte_tokenizer(chat=True))
+    monkeypatch.chdir(tmp_path / "there")
+    for load in loads:
+        with pytest.raises(ValueError, match=r"trained on other weights than .* model holds: that is not \S+/model"):
+            load(folder)
+    monkeypatch.chdir(tmp_path)
+    tiny_llama(seed=5).save_pretrained(model)
+    for load in loads:
+        with pytest.raises(ValueError, match=r"trained on other weights than .* holds: that was written anew"):
+            load(folder)
+    # What was sampled from the one is no answer of the other.
+    assert model_fingerprint(folder) != before
 
 
 def test_a_reward_models_adapter_is_no_policy_and_a_policys_no_reward_model(chat_model: Path, tmp_path: Path) -> None:

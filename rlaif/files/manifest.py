@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rlaif.files.model_files import weights_fingerprint
 from rlaif.files.sources import fingerprint, write_json
 from rlaif.secrets import redacted_json
 
@@ -23,7 +24,7 @@ def write_manifest(
     folder: str | Path,
     command: str,
     config: Mapping[str, Any],
-    inputs: Iterable[str | Path] = (),
+    inputs: Iterable[str | Path] | Mapping[str, str] = (),
     *,
     name: str = "manifest.json",
     report: Mapping[str, Any] | None = None,
@@ -36,7 +37,8 @@ def write_manifest(
         folder: the run's output folder.
         command: the program's name, as in "rlaif judge".
         config: the resolved settings. Secrets do not belong in settings; what looks like one is not written.
-        inputs: files, folders or Hub ids that were read; their fingerprints are kept.
+        inputs: files, folders or Hub ids that were read; their fingerprints are kept. A mapping says by name where
+            each lies now, as one that is yet to be put in its place.
         name: of the file, where the output is one file in a folder that holds others.
         report: the run's counts, where no report.json holds them.
         served: what is known of the servers that answered. A run that asked nothing keeps what an earlier one wrote.
@@ -60,19 +62,28 @@ def write_manifest(
                 "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 **({} if report is None else {"report": report}),
                 **({"served": served} if served else {}),
+                **_base_model(Path(folder)),
             }
         ),
     )
 
 
-def _fingerprints(inputs: Iterable[str | Path]) -> dict[str, str]:
+def _fingerprints(inputs: Iterable[str | Path] | Mapping[str, str]) -> dict[str, str]:
     """Of each input; of an output folder of ours also of its rows alone, which stay where a report is written anew."""
     found = {}
-    for source in inputs:
-        found[str(source)] = fingerprint(source)
+    for source, now in inputs.items() if isinstance(inputs, Mapping) else ((source, source) for source in inputs):
+        found[str(source)] = fingerprint(now)
         for rows in rows_of(source):
             found[str(rows)] = fingerprint(rows)
     return found
+
+
+def _base_model(folder: Path) -> dict[str, Any]:
+    """Of an adapter's folder, the base model and the weights that it was trained on, which loading it looks for."""
+    named = _earlier(folder / "adapter_config.json").get("base_model_name_or_path")
+    if not isinstance(named, str) or not Path(named).is_dir():
+        return {}
+    return {"base_model": {"path": str(Path(named).resolve()), "weights": weights_fingerprint(named)}}
 
 
 def rows_of(source: str | Path) -> list[Path]:

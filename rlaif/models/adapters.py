@@ -1,7 +1,8 @@
 """LoRA adapters on their base models: which base an adapter stands on, and that it fits it.
 
 PEFT puts what fits onto the base model and goes on: a weight that the adapter lacks stays as it was made, one that has
-no place is dropped. Here both are one line.
+no place is dropped. Here both are one line. So is a base model whose weights were written anew since the adapter was
+trained on them, as far as the manifest beside the adapter says (`rlaif.files.manifest`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rlaif.errors.words import shown
+from rlaif.files.model_files import weights_fingerprint
 from rlaif.models.weights import check_files, holds_whole_model, some
 
 __all__ = ["adapter_config", "check_adapter", "put_adapter"]
@@ -23,7 +26,8 @@ def adapter_config(model: str | Path, revision: str | None = None) -> dict[str, 
     transformers would take the base model's main branch, whatever `revision` the adapter was trained on.
 
     Raises:
-        ValueError: it is no JSON, names no base model, or stands beside a whole model: which of them is meant?
+        ValueError: it is no JSON, names no base model, or stands beside a whole model: which of them is meant? Or it
+            puts tokens before the text, or stands on another adapter, neither of which is supported.
     """
     from transformers.utils import find_adapter_config_file
 
@@ -41,6 +45,17 @@ def adapter_config(model: str | Path, revision: str | None = None) -> dict[str, 
             f"{model} holds a whole model and an adapter (adapter_config.json) too, of which only one can be meant; "
             "move the files of the other away."
         )
+    if "num_virtual_tokens" in config:
+        raise ValueError(
+            f"the adapter {model} is of the kind {shown(config.get('peft_type'))}, which puts learned tokens before "
+            "text; expected one that changes layers, such as LoRA's."
+        )
+    base = Path(config["base_model_name_or_path"])
+    if (base / "adapter_config.json").is_file() and not holds_whole_model(base):
+        raise ValueError(
+            f"the adapter {model} stands on {base}, which is an adapter too; expected a whole model under it. Merge "
+            "that one into its base first (PeftModel.merge_and_unload, then save_pretrained)."
+        )
     return config
 
 
@@ -50,11 +65,14 @@ def put_adapter(
     """The PeftModel of a base model with the adapter that a folder or Hub id holds.
 
     Raises:
-        ValueError: the adapter does not fit: it is for other layers or shapes, or lacks weights or has others.
+        ValueError: the adapter does not fit: it is for other layers or shapes, lacks weights or has others, or was
+            trained on a base model of other weights.
     """
     from peft import PeftModel
+    from peft.tuners.tuners_utils import BaseTuner
 
     check_files(adapter)
+    _check_base(Path(adapter))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Found missing adapter keys")  # said in `check_adapter`
@@ -63,8 +81,29 @@ def put_adapter(
             )
     except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
         raise _unfit(adapter, error) from None
+    if not isinstance(adapted.base_model, BaseTuner):
+        kind = shown(str(adapted.active_peft_config.peft_type.value))
+        raise ValueError(
+            f"the adapter {adapter} is of the kind {kind}; expected one that changes layers, such as LoRA's."
+        )
     check_adapter(adapted, adapter, revision)
     return adapted
+
+
+def _check_base(adapter: Path) -> None:
+    """A ValueError where the base model's weights are not those that this adapter's manifest says it was trained on."""
+    try:
+        then = json.loads((adapter / "manifest.json").read_text(encoding="utf-8"))["base_model"]
+        base, weights = Path(then["path"]), then["weights"]
+        named = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # not of ours, or of an earlier version
+    if Path(named).is_dir() and weights_fingerprint(named) != weights:
+        place = "was written anew since" if Path(named).resolve() == base else f"is not {base}, which it named then"
+        raise ValueError(
+            f"the adapter {adapter} was trained on other weights than its base model {named} holds: that {place}. "
+            "Expected the same weights; put them back, or train the adapter again."
+        )
 
 
 def check_adapter(adapted: Any, adapter: str | Path, revision: str | None = None) -> None:
@@ -73,7 +112,9 @@ def check_adapter(adapted: Any, adapter: str | Path, revision: str | None = None
 
     saved = load_peft_weights(str(adapter), device="cpu", **({"revision": revision} if revision else {}))
     wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    own = {name.replace(".base_layer.", ".") for name, _ in adapted.named_parameters()}  # a resized embedding
+    # Of the base model's own weights an adapter holds embeddings that were resized, or that it changes.
+    names = {name for name, _ in adapted.named_parameters()}
+    own = names | {name.replace(".base_layer.", ".") for name in names}
     compare_keys(saved, wanted, adapter, own)
 
 

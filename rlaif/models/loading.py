@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rlaif.models.adapters import adapter_config, compare_keys
+from rlaif.models.adapters import adapter_config, put_adapter
 from rlaif.models.parallel import process_state
 from rlaif.models.rendering import padding_token
 from rlaif.models.tokenizer_checks import check_embeddings, check_faithful
@@ -272,7 +272,9 @@ def load_causal_lm(
         )
         check_language_model(loaded, base)
         if adapter:
-            _put_on(loaded, model, revision)
+            with quiet():
+                # In the base model's precision, and without PEFT's wrapper: the model answers as any other.
+                loaded = put_adapter(loaded, model, revision=revision, autocast_adapter_dtype=False).get_base_model()
     if device_map is None:
         loaded = loaded.to(where)
     check_finite(loaded, model)
@@ -290,31 +292,12 @@ def check_language_model(model: Any, source: str | Path) -> None:
         )
 
 
-def _put_on(model: Any, adapter: str | Path, revision: str | None) -> None:
-    """Puts an adapter into a transformers model; a ValueError unless it fits."""
-    check_files(adapter)
-    with quiet():
-        try:
-            info = model.load_adapter(str(adapter), adapter_kwargs={"revision": revision} if revision else None)
-        except ImportError:
-            raise
-        except Exception as error:
-            said = " ".join(str(error).split())
-            if "ignore_mismatched_sizes" in said:
-                said = "its weights have other shapes than the base model's layers"
-            raise ValueError(
-                f"the adapter {adapter} could not be put on its base model ({said:.200}); expected one that PEFT "
-                "wrote, for this base model (base_model_name_or_path in adapter_config.json)."
-            ) from None
-    compare_keys(dict.fromkeys(info.unexpected_keys), info.missing_keys, adapter, set())
-
-
 def model_fingerprint(model: str | Path, revision: str | None = None) -> str:
     """What tells this model from another: the Hub id and revision, or a hash of a folder's content.
 
     Of each file its size and its first and last MiB are read, so that 100 GB take no longer than 100 MB; weights that
     were trained further differ in both. Records of the run that trained it do not count: random numbers are drawn from
-    this hash, and the same training, run again, must be answered with the same ones.
+    this hash, and the same training, run again, must be answered with the same ones. An adapter's base model counts.
     """
     path = Path(model)
     if not path.is_dir():
@@ -335,6 +318,8 @@ def model_fingerprint(model: str | Path, revision: str | None = None) -> str:
             digest.update(handle.read(1 << 20))
             handle.seek(max(size - (1 << 20), 0))
             digest.update(handle.read(1 << 20))
+    if adapter := adapter_config(path):
+        digest.update(model_fingerprint(adapter["base_model_name_or_path"], adapter.get("revision")).encode())
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
