@@ -38,12 +38,14 @@ __all__ = [
     "Rating",
     "Response",
     "Vote",
+    "check_message",
     "check_messages",
     "check_probability",
     "check_prompt",
     "check_text",
     "complement",
     "content_hash",
+    "is_text",
     "label_value",
     "last_user_text",
     "prompt_hash",
@@ -128,7 +130,7 @@ def check_messages(value: Any, name: str) -> list[Message]:
         raise ValueError(
             f'{name} is {shown(value)}; expected a string or a list of {{"role": ..., "content": ...}} messages.'
         )
-    return [_message(message, name) for message in value]
+    return [check_message(message, f"{name}[{at}]") for at, message in enumerate(value)]
 
 
 # Of a row, a message and a part of its content: what says something that text does not.
@@ -154,22 +156,28 @@ def says_nothing(value: Any) -> bool:
 _NOTHING = ("", "[]", "{}", "[{}]", "[null]", '[""]', "-", "n/a", "na", "nan", "none", "null")
 
 
-def _message(message: Any, name: str) -> Message:
+def check_message(message: Any, name: str) -> Message:
+    """`message` as its role and content, called `name` in the ValueError where it is none; see `check_prompt`."""
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-        raise ValueError(f'{name} holds {shown(message)}; expected messages like {{"role": "user", "content": "..."}}.')
-    for field_name in _OF_A_MESSAGE:
-        if not says_nothing(message.get(field_name)):
+        raise ValueError(f'{name} is {shown(message)}; expected a message like {{"role": "user", "content": "..."}}.')
+    for key in _OF_A_MESSAGE:
+        if not says_nothing(message.get(key)):
             raise ValueError(
-                f"{name} holds a message with {field_name}, which its text does not say; expected role and content "
-                "alone. Write it into the text, or leave the row out."
+                f"{name} is a message with {key}, which its text does not say; expected role and content alone. Write "
+                "it into the text, or leave the row out."
             )
+    # ShareGPT's, which a reader has given a role and a content, are called as they are written.
+    of_sharegpt = message["role"] == message.get("from")
     role = ROLES.get(message["role"].strip().lower())
     if role is None:
         raise ValueError(
-            f"{name} holds a message of the role {shown(check_text(message['role'], name))}; expected system, user or "
-            "assistant. Rename the role, or write the message into another one's text."
+            f"{name}.{'from' if of_sharegpt else 'role'} is {shown(check_text(message['role'], name))}; expected "
+            "system, user or assistant. Rename the role, or write the message into another one's text."
         )
-    return {"role": role, "content": _content(message.get("content"), name)}
+    return {
+        "role": role,
+        "content": _content(message.get("content"), f"{name}.{'value' if of_sharegpt else 'content'}"),
+    }
 
 
 # What a message's role may be called, in small letters, and the role that chat templates know it by.
@@ -183,17 +191,15 @@ def _content(content: Any, name: str) -> str:
     if isinstance(content, str):
         return check_text(content, name)
     if not isinstance(content, list) or not content:
-        raise ValueError(
-            f"{name} holds a message whose content is {shown(content)}; expected text, or a list of text parts."
-        )
-    for part in content:
+        raise ValueError(f"{name} is {shown(content)}; expected text, or a list of text parts.")
+    for at, part in enumerate(content):
         beyond = next((k for k in _OF_A_MESSAGE if isinstance(part, Mapping) and not says_nothing(part.get(k))), None)
         if beyond or not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
             found = beyond or (part.get("type") if isinstance(part, Mapping) else None)
             what = found if isinstance(found, str) else shown(part)
             raise ValueError(
-                f"{name} holds a message with a part that is no text ({what:.40}); expected text parts alone. Leave "
-                "the row out, or describe the part in words."
+                f"{name}[{at}] is a part that is no text ({what:.40}); expected text parts alone. Leave the row out, "
+                "or describe the part in words."
             )
     return check_text("".join(part["text"] for part in content), name)
 
@@ -208,6 +214,15 @@ def check_text(text: str, name: str) -> str:
             "the middle of an emoji leaves it; expected valid Unicode. Remove it or the row."
         ) from None
     return text
+
+
+def is_text(text: str) -> bool:
+    """Whether `check_text` takes it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def last_user_text(prompt: Prompt) -> str:

@@ -28,9 +28,9 @@ DEEP = "[" * 100_000 + "]" * 100_000
 BAD: list[tuple[str, str]] = [
     ('{"note": "half \\ud83d of it"}', "note holds half of a character"),
     ('{"half \\ud83d": 1}', "the name of a column holds half of a character"),
-    ('{"note": [{"deep": ["\\udc80"]}]}', "note holds half of a character"),
+    ('{"note": [{"deep": ["\\udc80"]}]}', "note[0].deep[0] holds half of a character"),
     ('{"note": NaN}', "note holds nan; expected finite numbers"),
-    ('{"note": [1, {"a": -Infinity}]}', "note holds -inf"),
+    ('{"note": [1, {"a": -Infinity}]}', "note[1].a holds -inf"),
     ('{"note": 1e999}', "note holds inf"),
     ('{"note": 123456789012345678901234567890}', "note holds a number of more than 64 bits"),
     (f'{{"note": {"9" * 5000}}}', "is not JSON (a number in it has too many digits)"),
@@ -104,7 +104,7 @@ def test_a_source_that_is_damaged_as_a_whole_is_named(tmp_path: Path) -> None:
 
 def test_a_value_that_is_no_json_is_named() -> None:
     for value in (b"x", object(), {1, 2}, 1 + 2j):
-        with pytest.raises(ValueError, match="note holds "):
+        with pytest.raises(ValueError, match=r"note\[0\] holds "):
             check_values({"note": [value]})
     with pytest.raises(ValueError, match="a column is called 7; expected text"):
         check_values({7: "x"})  # type: ignore[dict-item]

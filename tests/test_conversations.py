@@ -122,9 +122,12 @@ def test_the_prompt_of_a_row(row: dict[str, Any], prompt: Any) -> None:
         ),
         ({"prompt": "Hi", "system": "a", "system_prompt": "b"}, "two system turns, in system and system_prompt"),
         ({"messages": [GOOD]}, "messages holds no turn but the assistant's"),
-        ({"conversations": [{"from": "observation", "value": "x"}]}, "a turn from 'observation'; expected human, gpt"),
+        (
+            {"conversations": [{"from": "observation", "value": "x"}]},
+            r"conversations\[0\].from is 'observation'; expected human, gpt",
+        ),
         ({"prompt": [{**USER, "tool_calls": [{"id": 1}]}]}, "a message with tool_calls, which its text does not say"),
-        ({"prompt": [{"role": "user", "content": None}]}, "a message whose content is null"),
+        ({"prompt": [{"role": "user", "content": None}]}, r"prompt\[0\].content is null"),
         ({"prompt": [{"role": "user", "content": [{"type": "image"}]}]}, r"a part that is no text \(image\)"),
         ({"prompt": [{"role": "user", "content": [{"text": "a", "image": "x.png"}]}]}, r"that is no text \(image\)"),
         ({"instruction": "Sum", "input": [1, 2]}, r"input is \[1, 2\]; expected text"),
@@ -132,7 +135,7 @@ def test_the_prompt_of_a_row(row: dict[str, Any], prompt: Any) -> None:
             ({"prompt": "Hi", "history": turns}, "history is .*, turns before the prompt")
             for turns in ([["a", "b"]], [USER], "[['a', 'b']]", '[["a", "b"]]')
         ),
-        ({"prompt": [said("critic", "Hi")]}, "a message of the role 'critic'; expected system, user or assistant"),
+        ({"prompt": [said("critic", "Hi")]}, r"prompt\[0\].role is 'critic'; expected system, user or assistant"),
         ({"prompt": [USER, ANSWER]}, "prompt ends with the assistant's turn"),
         ({"prompt": "Hi", "messages": [*TALK, GOOD]}, "prompt is 'Hi', which messages, a whole conversation, does not"),
         (
@@ -297,7 +300,7 @@ def test_what_is_learned_of_a_row(row: dict[str, Any], found: Any) -> None:
         ({"prompt": "Hi"}, "nothing to learn; expected prompt and completion, messages"),
         ({"prompt": "Hi", "completion": " "}, "completion is empty"),
         ({"prompt": "Hi", "completion": [said("assistant", "")]}, "completion is empty"),
-        ({"prompt": "Hi", "completion": ["x"]}, "completion holds 'x'; expected messages"),
+        ({"prompt": "Hi", "completion": ["x"]}, r"completion\[0\] is 'x'; expected a message"),
         ({"prompt": "Hi", "completion": 7}, "completion is 7; expected text"),
         ({"prompt": "Hi", "completion": None}, "completion is null"),
         ({"prompt": "Hi", "completion": [GOOD, GOOD]}, "does not begin with"),

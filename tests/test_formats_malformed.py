@@ -70,7 +70,7 @@ MALFORMED: list[tuple[str, Row, str]] = [
     (
         "trl",
         {"prompt": "Which?", "chosen": ["right"], "rejected": ["wrong"]},
-        "chosen holds .right.; expected messages like",
+        r"chosen\[0\] is .right.; expected a message like",
     ),
     ("skywork", {"chosen": assistant("a"), "rejected": assistant("b"), "source": "s"}, "the row has no 'prompt'"),
     ("hh", {"chosen": "\n\nHuman: Which?", "rejected": HH}, "chosen ends with no turn of the Assistant"),
@@ -80,11 +80,11 @@ MALFORMED: list[tuple[str, Row, str]] = [
     ("nectar", {**NECTAR, "answers": [*NECTAR["answers"], {"answer": "a"}]}, r"answers\[2\] has no 'rank'"),
     ("nectar", {**NECTAR, "answers": [*NECTAR["answers"], "a"]}, r"answers\[2\] is .a.; expected an object"),
     ("nectar", {**NECTAR, "prompt": HH + "An answer."}, "prompt ends with an answer"),
-    ("nemo", {**NEMO, "completions": [{"rank": "x", "completion": []}] * 2}, r"completions\[0\] has the rank .x."),
+    ("nemo", {**NEMO, "completions": [{"rank": "x", "completion": []}] * 2}, r"completions\[0\].rank is .x."),
     (
         "nemo",
         {**NEMO, "completions": [{"rank": 0, "completion": TALK}] * 2},
-        r"completions\[0\] ends with the role .user",
+        r"completions\[0\].completion ends with the role .user",
     ),
     ("kto", {**ROWS["kto"][0], "label": 1}, "label is 1; expected true or false"),
     (
@@ -95,7 +95,7 @@ MALFORMED: list[tuple[str, Row, str]] = [
     ("distilabel", {**RATED, "ratings": [1]}, r"ratings is \[1\]; expected a list of 2, as generations has"),
     ("distilabel", {"generations": ["a", "b"], "ratings": [1, 2]}, "the row has no 'prompt'"),
     ("argilla", {"prompt": "q", "chosen": "a", "rejected": "b"}, "the row has no 'chosen_rating'"),
-    ("rewardbench", {**REWARDBENCH, "chosen": ["right"]}, "chosen holds"),
+    ("rewardbench", {**REWARDBENCH, "chosen": ["right"]}, r"chosen\[0\] is .right"),
     ("preferences", {**PREFERENCE, "z": 0.3}, r"z is 0.3; expected P\(chosen is preferred\) in \(0.5, 1\]"),
     ("preferences", {**PREFERENCE, "label": "a"}, "label is .a.; expected chosen, rejected, tie or null"),
     ("pairs", {**PAIR, "z": 1.5}, "z is 1.5; expected a probability"),
@@ -105,9 +105,9 @@ MALFORMED: list[tuple[str, Row, str]] = [
     ("trl", {**TRL, "history": [["Hi.", "Hello."]]}, "history is .*, turns before the prompt"),
     ("trl", {**TRL, "tools": [{"name": "search"}]}, "the row has tools .*, which text cannot carry"),
     ("trl", {**TRL, "system": 5}, "system is 5; expected the text of the system turn"),
-    ("distilabel", {**RATED, "ratings": [4, float("nan")]}, "rating is nan; expected a number, or null"),
-    ("distilabel", {**RATED, "ratings": [4, True]}, "rating is true; expected a number"),
-    ("distilabel", {**RATED, "ratings": [4, "good"]}, "rating is .good.; expected a number"),
+    ("distilabel", {**RATED, "ratings": [4, float("nan")]}, r"ratings\[1\] is nan; expected a number, or null"),
+    ("distilabel", {**RATED, "ratings": [4, True]}, r"ratings\[1\] is true; expected a number"),
+    ("distilabel", {**RATED, "ratings": [4, "good"]}, r"ratings\[1\] is .good.; expected a number"),
     ("pku-safe-rlhf", {**PKU, "better_response_id": 2}, "better_response_id is 2; expected 0 or 1"),
     ("pku-safe-rlhf", {**PKU, "better_response_id": None}, "better_response_id is null; expected 0 or 1"),
     ("pku-safe-rlhf", {**PKU, "safer_response_id": "1"}, "safer_response_id is .1.; expected 0 or 1"),
@@ -115,7 +115,7 @@ MALFORMED: list[tuple[str, Row, str]] = [
     ("shp", {**SHP, "labels": True}, "labels is true; expected 1"),
     ("shp", {**SHP, "labels": 1}, "labels is 1, but score_A is 4 and score_B 12; expected the label of the higher"),
     ("shp", {**SHP, "score_A": "four"}, "score_A and score_B are .four. and 12; expected numbers"),
-    ("shp", {**SHP, "history": ["Which?"]}, "history holds .Which"),
+    ("shp", {**SHP, "history": ["Which?"]}, r"history\[0\] is .Which"),
     ("arena-55k", {**ARENA_TEXTS, "winner_tie": 1}, "winner_tie are 1, 0, 1; expected 1 for one of them and 0 for"),
     ("arena-55k", {**ARENA_TEXTS, "winner_model_a": 0.5, "winner_tie": 0.5}, "are 0.5, 0, 0.5; expected 1 for one"),
     ("arena-55k", {**ARENA_TEXTS, "winner_model_a": 0}, "winner_tie are 0, 0, 0; expected 1 for one of them"),
@@ -137,8 +137,8 @@ MALFORMED: list[tuple[str, Row, str]] = [
     ("mt-bench", {**MT_BENCH, "turn": 3}, "turn is 3, and conversation_a has 2 answers; expected the number of one"),
     ("mt-bench", {**MT_BENCH, "turn": 0}, "turn is 0, and conversation_a has 2 answers"),
     ("mt-bench", {**MT_BENCH, "turn": True}, "turn is true, and conversation_a has 2 answers"),
-    ("pandalm", {**PANDALM, "annotator2": 3}, "an annotator says 3; expected 1 or 2, the better one, or 0 for a tie"),
-    ("pandalm", {**PANDALM, "annotator2": "1"}, "an annotator says .1.; expected 1 or 2"),
+    ("pandalm", {**PANDALM, "annotator2": 3}, "annotator2 is 3; expected 1 or 2, the better one, or 0 for a tie"),
+    ("pandalm", {**PANDALM, "annotator2": "1"}, "annotator2 is .1.; expected 1 or 2"),
     ("pandalm", {k: v for k, v in PANDALM.items() if k != "annotator3"}, "the row has no 'annotator3'"),
     ("auto-j", {**AUTO_J, "label": 3}, "label is 3; expected 0 or 1 or 2"),
     ("auto-j", {**AUTO_J, "label": False}, "label is false; expected 0 or 1 or 2"),
@@ -147,7 +147,7 @@ MALFORMED: list[tuple[str, Row, str]] = [
         {"input": "q", "targets": {"choices": ["x", "y"], "labels": [1]}},
         "and the labels .*; expected two of both",
     ),
-    ("hhh", {"input": "q", "targets": {"choices": ["x", "y"], "labels": [1, 2]}}, "the labels are .*; expected 1 for"),
+    ("hhh", {"input": "q", "targets": {"choices": ["x", "y"], "labels": [1, 2]}}, "targets.labels is .*; expected 1"),
     ("hhh", {"input": "q", "targets": {"choices": ["x", 5], "labels": [1, 0]}}, "choices is .*; expected a list of"),
     ("arena-55k", {**ARENA_TEXTS, "label": "b"}, "label is b, and the winner's columns say otherwise"),
     ("hhh", {"input": "q", "targets": "x"}, "targets is .x.; expected an object with choices, labels"),
@@ -165,7 +165,7 @@ MALFORMED: list[tuple[str, Row, str]] = [
     (
         "ultrafeedback-ratings",
         {**ULTRAFEEDBACK, "completions": [{"response": 5}, {"response": "y"}]},
-        "response_a is 5",
+        r"completions\[0\].response is 5",
     ),
     ("orca", {**ORCA, "question": ["Which?"]}, "question is .*; expected text"),
     ("orca", {**ORCA, "chosen": 5}, "chosen is 5; expected text"),
@@ -173,7 +173,7 @@ MALFORMED: list[tuple[str, Row, str]] = [
     (
         "sharegpt",
         {**SHAREGPT, "conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": "{}"}]},
-        "conversations holds a turn from .function_call.; expected human, gpt or system",
+        r"conversations\[1\].from is .function_call.; expected human, gpt or system",
     ),
     (
         "sharegpt",
@@ -196,6 +196,21 @@ def test_a_malformed_row_is_named(name: str, row: Row, message: str) -> None:
     assert len(tally.bad.rows) == 1
     assert len(kept) == len(read(name, [*good, *ROWS[name]]))
     assert tally.bad.first.startswith(f"rows.jsonl:{len(good) + 1}: ")
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_column_at_fault_is_called_as_its_source_calls_it(name: str) -> None:
+    """A response, a model or a score of another kind, one after the other, whatever a pair calls them."""
+    row, odd = ROWS[name][0], ({"a": 5}, ["a", 5], 5)
+    for column, value in row.items():
+        for other in odd:
+            if isinstance(other, type(value)) and not isinstance(other, list):
+                continue
+            try:
+                read(name, [{**row, column: other}])
+            except ValueError as error:
+                found = str(error).removeprefix("rows.jsonl:1: ").split(";")[0]
+                assert column in found, (column, other, found)
 
 
 def test_prompts_of_two_kinds_are_refused() -> None:

@@ -374,7 +374,7 @@ def test_the_shapes_that_chosen_may_have(tmp_path: Path) -> None:
         ({"prompt": "Q", "chosen": "a", "rejected": "b", "z": None}, "rows.jsonl:1: z is null"),
         ({"prompt": "Q", "chosen": 3, "rejected": "b"}, "rows.jsonl:1: chosen is 3"),
         ({"prompt": "Q", "chosen": [], "rejected": "b"}, "rows.jsonl:1: chosen is \\[\\]"),
-        ({"prompt": "Q", "chosen": ["x"], "rejected": "b"}, "rows.jsonl:1: .*expected messages like"),
+        ({"prompt": "Q", "chosen": ["x"], "rejected": "b"}, "rows.jsonl:1: .*expected a message like"),
         ({"prompt": "Q", "chosen": [{"role": "user", "content": "x"}], "rejected": "b"}, "ends with the role 'user'"),
         (
             {

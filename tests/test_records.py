@@ -212,7 +212,7 @@ def test_a_preference_is_the_same_from_either_side(judgment: Judgment) -> None:
         ("  ", "prompt is empty"),
         ([], r"prompt is \[\]; expected"),
         (None, "prompt is null"),
-        (["text"], "expected messages like"),
+        (["text"], "expected a message like"),
         ([{"role": "user"}], "expected text, or a list of text parts"),
         ([{"role": "user", "content": [{"type": "image", "url": "x.png"}]}], r"a part that is no text \(image\)"),
         ([{"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]}], "a message with tool_calls"),

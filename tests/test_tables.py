@@ -66,7 +66,7 @@ def test_a_missing_number_that_is_read_is_refused(column: str, value: Any, tmp_p
     row |= {"rm_score_chosen": 1.0, "rm_score_rejected": 0.5}
     source = tmp_path / "rows.parquet"
     pq.write_table(pa.Table.from_pylist([{**row, column: value}]), source)
-    with pytest.raises(ValueError, match=rf"rows.parquet:1: {column} holds (nan|-?inf); expected finite numbers"):
+    with pytest.raises(ValueError, match=rf"rows.parquet:1: {column}[^ ]* holds (nan|-?inf); expected finite numbers"):
         load_preferences(source, "train")
 
 

@@ -31,7 +31,17 @@ from typing import Any
 
 from rlaif.errors.words import shown
 from rlaif.files.turns_in_text import check_no_turns_in_text, in_text, transcript_prompt
-from rlaif.records import BEYOND_TEXT, ROLES, Message, Prompt, check_messages, check_prompt, check_text, says_nothing
+from rlaif.records import (
+    BEYOND_TEXT,
+    ROLES,
+    Message,
+    Prompt,
+    check_message,
+    check_messages,
+    check_prompt,
+    check_text,
+    says_nothing,
+)
 
 __all__ = [
     "SYSTEM",
@@ -59,11 +69,12 @@ TURNS = ("messages", "conversations", "conversation")
 
 def messages(value: Any, name: str) -> list[Message]:
     """`value` as messages, called `name` in a ValueError; also ShareGPT's {"from", "value"}, and one message alone."""
-    turns = [value] if isinstance(value, Mapping) else value
-    if not isinstance(turns, list):
+    if isinstance(value, Mapping):
+        return [check_message(_from_sharegpt(value, name), name)]
+    if not isinstance(value, list):
         wanted = "a list of messages" if name in TURNS else "text or a list of messages"
         raise ValueError(f"{name} is {shown(value)}; expected {wanted}.")
-    return check_messages([_from_sharegpt(turn, name) for turn in turns], name)
+    return check_messages([_from_sharegpt(turn, f"{name}[{at}]") for at, turn in enumerate(value)], name)
 
 
 def _from_sharegpt(turn: Any, name: str) -> Any:
@@ -71,8 +82,8 @@ def _from_sharegpt(turn: Any, name: str) -> Any:
         return turn
     if turn["from"].strip().lower() not in ROLES:
         raise ValueError(
-            f"{name} holds a turn from {shown(turn['from'])}; expected human, gpt or system. Write it into another "
-            "turn's text, or leave the row out."
+            f"{name}.from is {shown(turn['from'])}; expected human, gpt or system. Write the turn into another one's "
+            "text, or leave the row out."
         )
     return {**turn, "role": turn["from"], "content": turn.get("value")}
 

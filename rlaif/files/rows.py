@@ -26,7 +26,7 @@ from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import fields_beside
 from rlaif.files.hub import load_split
 from rlaif.files.tables import without_nan
-from rlaif.records import check_text
+from rlaif.records import check_text, is_text
 
 __all__ = ["check_values", "read_rows", "require"]
 
@@ -104,14 +104,16 @@ def check_values(row: Mapping[str, Any]) -> None:
         while left:
             value, depth = left.pop()
             if isinstance(value, str):
-                if not value.isascii():
-                    check_text(value, column)
+                if not value.isascii() and not is_text(value):
+                    check_text(value, _path(content, value, column))
             elif isinstance(value, float):
                 if not math.isfinite(value):
-                    raise ValueError(f"{column} holds {value}; expected finite numbers, and null for none.")
+                    where = _path(content, value, column)
+                    raise ValueError(f"{where} holds {value}; expected finite numbers, and null for none.")
             elif isinstance(value, int):
                 if not -_LARGEST < value < _LARGEST:
-                    raise ValueError(f"{column} holds a number of more than 64 bits; expected a smaller one, or text.")
+                    where = _path(content, value, column)
+                    raise ValueError(f"{where} holds a number of more than 64 bits; expected a smaller one, or text.")
             elif isinstance(value, Mapping | list | tuple):
                 if depth > _DEEPEST:
                     raise ValueError(f"{column} is nested more than {_DEEPEST} deep; expected less, or text.")
@@ -122,7 +124,22 @@ def check_values(row: Mapping[str, Any]) -> None:
                     left += [(one, depth + 1) for one in value]
             elif value is not None and not isinstance(value, _AS_TEXT):
                 what = "bytes" if isinstance(value, bytes) else "something that is no JSON"
-                raise ValueError(f"{column} holds {what}; expected text, numbers, lists or objects.")
+                where = _path(content, value, column)
+                raise ValueError(f"{where} holds {what}; expected text, numbers, lists or objects.")
+
+
+def _path(content: Any, value: Any, name: str) -> str:
+    """Where within the column `name` a value stands: "messages[2].content"; the column itself where it is a key."""
+    left = [(content, name)]
+    while left:
+        found, path = left.pop()
+        if found is value:
+            return path
+        if isinstance(found, Mapping):
+            left += [(one, f"{path}.{key}") for key, one in found.items()]
+        elif isinstance(found, list | tuple):
+            left += [(one, f"{path}[{at}]") for at, one in enumerate(found)]
+    return name
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

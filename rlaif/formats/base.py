@@ -20,7 +20,7 @@ from rlaif.files.conversations import (
     prompt_of,
     with_system,
 )
-from rlaif.files.pairs import carried, joined
+from rlaif.files.pairs import SIDES, carried, joined
 from rlaif.files.scores import finite_number, number
 from rlaif.files.sources import OneKind, require
 from rlaif.records import Judgment, Label, Pair, Prompt, check_prompt, check_text, says_nothing
@@ -46,6 +46,7 @@ __all__ = [
     "present",
     "said",
     "side",
+    "text_in",
     "texts_of",
     "turned",
 ]
@@ -85,6 +86,7 @@ class Format:
         needs: columns that every row has and that are not null.
         has: columns that every row has and that may be null.
         responses: the columns of the responses, where each has one of its own; a row in which one is null is counted.
+        called: its columns of what a pair calls model_a, model_b and so on, by those names, for the words of an error.
         lost: what its rows cannot say, for the report of an export.
         general: above 0 where other formats have the same columns and more: of those that fit, the least general one
             is meant.
@@ -98,6 +100,7 @@ class Format:
     needs: ClassVar[tuple[str, ...]]
     has: ClassVar[tuple[str, ...]] = ()
     responses: ClassVar[tuple[str, ...]] = ()
+    called: ClassVar[Mapping[str, str]] = {}
     lost: ClassVar[str] = "z (only which response is better), ties, unjudged pairs"
     general: ClassVar[int] = 0
     people: ClassVar[bool] = False
@@ -149,11 +152,19 @@ class Format:
                     made = list(self.judgments(row, here))
                 except LeftOut as reason:
                     made, here.unread = [], Counter({str(reason): 1})
+                except ValueError as error:
+                    raise ValueError(self._in_own_words(str(error))) from None
                 if made:
                     tally.kind.check(made[0].pair.prompt, where, row)
                 tally.unread += here.unread
                 found = made
             yield from found
+
+    def _in_own_words(self, error: str) -> str:
+        """What is wrong with a row, its column called as the source calls it."""
+        name, space, rest = error.partition(" ")
+        called = {**dict(zip(SIDES, self.responses if len(self.responses) == 2 else (), strict=False)), **self.called}
+        return f"{called.get(name, name)}{space}{rest}"
 
     def write(self, judgments: Iterable[Judgment], tally: Tally) -> Iterator[dict[str, Any]]:
         """The judgments as rows; those that the format cannot carry are counted in the tally."""
@@ -186,12 +197,24 @@ def no_response_is_null(row: Row, columns: Iterable[str]) -> None:
         raise LeftOut(NULL_RESPONSE)
 
 
-def present(entries: list[Any], column: str, tally: Tally) -> list[Any]:
-    """The entries of a list of responses without those that hold null in `column`, which are counted."""
-    found = [one for one in entries if not (isinstance(one, Mapping) and column in one and one[column] is None)]
+def present(entries: list[Any], name: str, column: str, tally: Tally) -> dict[str, Any]:
+    """The entries of the list `name` of responses, by their places in it ("answers[2]"), without those that hold null
+    in `column`, which are counted."""
+    found = {
+        f"{name}[{at}]": one
+        for at, one in enumerate(entries)
+        if not (isinstance(one, Mapping) and column in one and one[column] is None)
+    }
     if len(found) < len(entries):
         tally.unread[NULL_RESPONSE] += len(entries) - len(found)
     return found
+
+
+def text_in(value: Any, name: str, expected: str = "the response's text") -> str:
+    """`value` itself if it is text, else a ValueError."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {shown(value)}; expected {expected}.")
+    return check_text(value, name)
 
 
 def judged(

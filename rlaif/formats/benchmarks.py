@@ -41,6 +41,7 @@ class RewardBench(Chosen):
     has = ("chosen_model", "rejected_model")
     people = True
     used = ("chosen_model", "rejected_model")
+    called: ClassVar[Mapping[str, str]] = {"model_a": "chosen_model", "model_b": "rejected_model"}
 
     def fits(self, row: Row) -> bool:
         return super().fits(row) and "subset" in row and isinstance(row["chosen"], str)
@@ -139,17 +140,19 @@ class HHHAlignment(Format):
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
         if isinstance(row.get("target_scores"), Mapping):
             said = {k: v for k, v in row["target_scores"].items() if v is not None}  # Parquet has all rows' choices
-            choices, labels = [*said], [*said.values()]
+            choices, labels, name = [*said], [*said.values()], "target_scores"
         else:
             targets = fields_of(row.get("targets"), "targets", ("choices", "labels"))
-            choices, labels = texts_of(targets["choices"], "choices"), targets["labels"]
+            choices, labels = texts_of(targets["choices"], "targets.choices"), targets["labels"]
+            name = "targets.labels"
         if len(choices) != 2 or not isinstance(labels, list) or len(labels) != 2:
             raise ValueError(
-                f"the row has the choices {shown(choices)} and the labels {shown(labels)}; expected two of both."
+                f"{name.split('.')[0]} has the choices {shown(choices)} and the labels {shown(labels)}; expected two "
+                "of both."
             )
-        scores = [-1.0 if (found := number(label, "label")) is None else found for label in labels]
+        scores = [-1.0 if (found := number(label, name)) is None else found for label in labels]
         if not {*scores} <= {0.0, 1.0}:
-            raise ValueError(f"the labels are {shown(labels)}; expected 1 for the better choice and 0 for the other.")
+            raise ValueError(f"{name} is {shown(labels)}; expected 1 for the better choice and 0 for the other.")
         z = 0.5 + (scores[0] - scores[1]) / 2
         extra = beside(row, ("input", "targets", "target_scores"))
         yield judged(self.asked(row), (choices[0], choices[1]), z, extra, people=True)
@@ -173,8 +176,9 @@ class JudgeBench(Labelled):
 
     name = "judgebench"
     needs = ("question", "response_A", "response_B", "label")
-    asks, sides, says = "question", ("response_A", "response_B"), "label"
+    asks, responses, says = "question", ("response_A", "response_B"), "label"
     words: ClassVar[dict[float, Any]] = {1.0: "A>B", 0.0: "B>A", 0.5: "A=B"}
+    called: ClassVar[Mapping[str, str]] = {"model_a": "response_model"}
 
     def models(self, row: Row) -> tuple[Any, Any]:
         return row.get("response_model"), row.get("response_model")  # both responses are of one model
@@ -189,5 +193,5 @@ class LLMBar(Labelled):
     name = "llmbar"
     needs = ("input", "output_1", "output_2", "label")
     lost = "z (only which response is better), ties, unjudged pairs"
-    asks, sides, says = "input", ("output_1", "output_2"), "label"
+    asks, responses, says = "input", ("output_1", "output_2"), "label"
     words: ClassVar[dict[float, Any]] = {1.0: 1, 0.0: 2}

@@ -7,7 +7,7 @@ the pair is unjudged.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ from rlaif.files.conversations import check_held, other_columns, sides_of, turns
 from rlaif.files.pairs import carried, identity_of, joined
 from rlaif.files.preferences import preference_row
 from rlaif.files.scores import finite_number, z_of_scores
-from rlaif.formats.base import APART, Format, LeftOut, Row, Tally, judged, preferred, said
+from rlaif.formats.base import APART, Format, LeftOut, Row, Tally, judged, preferred, said, text_in
 from rlaif.formats.carrying import rest, source_order
 from rlaif.formats.texts import opening
 from rlaif.records import Judgment, Label, Pair, Preference, Prompt, check_probability, says_nothing
@@ -143,6 +143,12 @@ class Preferences(Chosen):
     name = "preferences"
     needs = ("prompt", "chosen", "rejected", "z")
     responses = ()  # ours: a null there is an error, as it is for the trainers
+    called: ClassVar[Mapping[str, str]] = {
+        "model_a": "chosen_model",
+        "model_b": "rejected_model",
+        "z_ab": "z_first",
+        "z_ba": "z_second",
+    }
     lost = "ties, unjudged pairs"
     names_judge = True
 
@@ -272,6 +278,9 @@ class Argilla(Chosen):
 
     def models(self, row: Row) -> tuple[Any, Any]:
         found = _found(self._MODELS, row)
+        for name in found:
+            if row[name] is not None:
+                text_in(row[name], name, "text or null")
         return (row[found[0]], row[found[1]]) if found else (None, None)
 
     def rows(self, judgment: Judgment) -> Iterator[dict[str, Any]]:

@@ -52,8 +52,8 @@ class _HelpSteer(Sided):
         if isinstance(value, bool) or value not in range(-3, 4):
             raise ValueError(f"{self.says} is {shown(value)}; expected a whole number from -3 (first better) to 3.")
         z = 0.5 if value == 0 else float(value < 0)
-        extra = joined({"strength": abs(value)}, beside(row, (self.asks, *self.sides, self.says)))
-        yield judged(self.asked(row), (row[self.sides[0]], row[self.sides[1]]), z, extra, people=True)
+        extra = joined({"strength": abs(value)}, beside(row, (self.asks, *self.responses, self.says)))
+        yield judged(self.asked(row), (row[self.responses[0]], row[self.responses[1]]), z, extra, people=True)
 
     def strength(self, judgment: Judgment) -> int:
         """The verdict as -3..3, if people gave it: none is made up from z."""
@@ -81,7 +81,7 @@ class HelpSteer2(_HelpSteer):
 
     name = "helpsteer2"
     needs = ("prompt", "response_1", "response_2", "preference_strength")
-    asks, sides, says = "prompt", ("response_1", "response_2"), "preference_strength"
+    asks, responses, says = "prompt", ("response_1", "response_2"), "preference_strength"
     speaks = (
         "preference_statement",
         "preference_elaboration",
@@ -103,7 +103,7 @@ class HelpSteer3(_HelpSteer):
 
     name = "helpsteer3"
     needs = ("context", "response1", "response2", "overall_preference")
-    asks, sides, says = "context", ("response1", "response2"), "overall_preference"
+    asks, responses, says = "context", ("response1", "response2"), "overall_preference"
     speaks = ("individual_preference",)
 
     def prompt(self, row: Row) -> Prompt:

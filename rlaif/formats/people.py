@@ -96,8 +96,9 @@ class PandaLM(Format):
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
         votes = [row[name] for name in self._ANNOTATORS if row[name] is not None]
-        if wrong := [vote for vote in votes if not _is_one_of(vote, (0, 1, 2))]:
-            raise ValueError(f"an annotator says {shown(wrong[0])}; expected 1 or 2, the better one, or 0 for a tie.")
+        for name in self._ANNOTATORS:
+            if row[name] is not None and not _is_one_of(row[name], (0, 1, 2)):
+                raise ValueError(f"{name} is {shown(row[name])}; expected 1 or 2, the better one, or 0 for a tie.")
         counts = Counter(votes).most_common(1)
         z = {0: 0.5, 1: 1.0, 2: 0.0}[counts[0][0]] if counts and counts[0][1] * 2 > len(votes) else None
         extra = beside(row, ("instruction", "input", "response1", "response2"))
@@ -116,7 +117,7 @@ class AutoJ(Labelled):
 
     name = "auto-j"
     needs = ("prompt", "response 1", "response 2", "label")
-    asks, sides, says = "prompt", ("response 1", "response 2"), "label"
+    asks, responses, says = "prompt", ("response 1", "response 2"), "label"
     words: ClassVar[dict[float, Any]] = {1.0: 0, 0.0: 1, 0.5: 2}
 
 

@@ -28,6 +28,7 @@ from rlaif.formats.base import (
     preferred,
     present,
     side,
+    text_in,
 )
 from rlaif.formats.carrying import of_one, rest
 from rlaif.formats.texts import from_transcript, to_transcript
@@ -38,16 +39,15 @@ __all__ = ["KTO", "NeMo", "Nectar"]
 _RANKS = {"a": (0, 1), "b": (1, 0), "tie": (0, 0)}  # of response_a and response_b, the best being 0
 
 
-def _ranked(value: Any, name: str, columns: tuple[str, str], tally: Tally) -> list[Row]:
-    """The entries of a list, each with these columns, the response's and `rank`, without null responses."""
+def _ranked(value: Any, name: str, columns: tuple[str, str], tally: Tally) -> dict[str, Row]:
+    """The entries of a list by their places, each with these columns, the response's and `rank`, without null ones."""
     if not isinstance(value, list) or len(value) < 2:
         raise ValueError(f"{name} is {shown(value)}; expected a list of at least two ranked responses.")
-    value = present(value, columns[0], tally)
-    rows = [fields_of(entry, f"{name}[{at}]", columns) for at, entry in enumerate(value)]
-    for at, row in enumerate(rows):
-        if finite_number(row["rank"]) is None:
-            raise ValueError(f"{name}[{at}] has the rank {shown(row['rank'])}; expected a number, the lowest the best.")
-    return rows
+    there = present(value, name, columns[0], tally)
+    for place, entry in there.items():
+        if finite_number(fields_of(entry, place, columns)["rank"]) is None:
+            raise ValueError(f"{place}.rank is {shown(entry['rank'])}; expected a number, the lowest the best.")
+    return there
 
 
 def _verdict(judgment: Judgment) -> str:
@@ -72,10 +72,11 @@ class Nectar(Format):
     lost = "z (only which response is better), unjudged pairs, which pairs were one row"
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        answers = _ranked(row["answers"], "answers", ("answer", "rank"), tally)
+        there = _ranked(row["answers"], "answers", ("answer", "rank"), tally)
+        answers = [*there.values()]
         return every_two(
             self.asked(row),
-            [a["answer"] for a in answers],
+            [text_in(a["answer"], f"{place}.answer") for place, a in there.items()],
             [-float(a["rank"]) for a in answers],
             "rank",
             beside(row, ("prompt", "answers", "num_responses", "turns")),
@@ -118,10 +119,11 @@ class NeMo(Format):
     needs = ("context", "completions")
 
     def judgments(self, row: Row, tally: Tally) -> Iterator[Judgment]:
-        completions = _ranked(row["completions"], "completions", ("completion", "rank"), tally)
+        there = _ranked(row["completions"], "completions", ("completion", "rank"), tally)
+        completions = [*there.values()]
         return every_two(
             self.asked(row),
-            [response_text(c["completion"], f"completions[{at}]") for at, c in enumerate(completions)],
+            [response_text(c["completion"], f"{place}.completion") for place, c in there.items()],
             [-float(c["rank"]) for c in completions],
             "rank",
             beside(row, self.needs),

@@ -17,8 +17,10 @@ from rlaif.formats.base import (
     beside,
     every_two,
     fields_of,
+    number,
     present,
     said,
+    text_in,
 )
 from rlaif.formats.carrying import rest
 from rlaif.formats.texts import one_text
@@ -57,6 +59,11 @@ class Distilabel(Format):
             if not isinstance(values, list) or len(values) != len(texts):
                 raise ValueError(f"{name} is {shown(values)}; expected a list of {len(texts)}, as {many} has.")
         there = [at for at, text in enumerate(texts) if text is not None]
+        for at in there:
+            text_in(texts[at], f"{many}[{at}]")
+            number(columns["ratings"][at], f"ratings[{at}]")
+            if (model := columns["generation_models"][at]) is not None:
+                text_in(model, f"generation_models[{at}]", "text or null")
         if len(there) < len(texts):
             tally.unread[NULL_RESPONSE] += len(texts) - len(there)
         names = {"ratings": "rating"} | ({"rationales": "rationale"} if "rationales" in row else {})
@@ -108,14 +115,13 @@ class UltraFeedbackRatings(Format):
         completions = row["completions"]
         if not isinstance(completions, list):
             raise ValueError(f"completions is {shown(completions)}; expected a list of completions.")
-        completions = present(completions, "response", tally)
-        names = [f"completions[{at}]" for at in range(len(completions))]
-        found = [fields_of(one, name, ("response",)) for one, name in zip(completions, names, strict=True)]
+        there = present(completions, "completions", "response", tally)
+        found = [fields_of(one, place, ("response",)) for place, one in there.items()]
         if len(found) < 2:
             tally.unread["a completion without another one"] += 1
         return every_two(
             self.asked(row),
-            [one["response"] for one in found],
+            [text_in(one["response"], f"{place}.response") for place, one in there.items()],
             [self._score(one) for one in found],
             self.verdict,
             beside(row, ("instruction", "completions")),

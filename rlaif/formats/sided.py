@@ -5,14 +5,14 @@ AlpacaEval's 1..2 grows toward the SECOND response. z grows toward the first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
 from rlaif.files.conversations import prompt_of, sides_of
 from rlaif.files.pairs import SIDES, is_judged, judgment_of, pair_of
 from rlaif.files.scores import finite_number
-from rlaif.formats.base import Format, LeftOut, Row, Tally, asked_in, beside, judged, no_response_is_null, number, side
+from rlaif.formats.base import Format, LeftOut, Row, Tally, asked_in, beside, judged, number, side
 from rlaif.formats.carrying import rest
 from rlaif.formats.texts import one_text
 from rlaif.records import Judgment, Prompt, label_value
@@ -25,24 +25,24 @@ class Sided(Format):
 
     Attributes:
         asks: the column of the prompt.
-        sides: the columns of the first and the second response.
         says: the column of the verdict.
     """
 
     asks: ClassVar[str]
-    sides: ClassVar[tuple[str, str]]
     says: ClassVar[str]
     lost = "z (only which response is better), unjudged pairs"
 
     def own(self, judgment: Judgment, prompt: Any, verdict: Any) -> dict[str, Any]:
         pair = judgment.pair
-        return {self.asks: prompt, self.sides[0]: pair.response_a, self.sides[1]: pair.response_b, self.says: verdict}
+        return {
+            self.asks: prompt,
+            self.responses[0]: pair.response_a,
+            self.responses[1]: pair.response_b,
+            self.says: verdict,
+        }
 
     def prompt(self, row: Row) -> Prompt:
         return asked_in(row, self.asks)
-
-    def check_responses(self, row: Row) -> None:
-        no_response_is_null(row, self.sides)
 
 
 class Labelled(Sided):
@@ -60,8 +60,8 @@ class Labelled(Sided):
         z = next((z for z, word in self.words.items() if word == value and not isinstance(value, bool)), None)
         if z is None:
             raise ValueError(f"{self.says} is {shown(value)}; expected {' or '.join(map(str, self.words.values()))}.")
-        extra = beside(row, (self.asks, *self.sides, self.says))
-        responses = (row[self.sides[0]], row[self.sides[1]])
+        extra = beside(row, (self.asks, *self.responses, self.says))
+        responses = (row[self.responses[0]], row[self.responses[1]])
         yield judged(self.asked(row), responses, z, extra, people=True, models=self.models(row))
 
     def models(self, row: Row) -> tuple[Any, Any]:
@@ -91,7 +91,8 @@ class AlpacaEval(Sided):
     has = ("preference",)
     lost = "why a pair is unjudged"
     names_judge = True
-    asks, sides, says = "instruction", ("output_1", "output_2"), "preference"
+    asks, responses, says = "instruction", ("output_1", "output_2"), "preference"
+    called: ClassVar[Mapping[str, str]] = {"model_a": "generator_1", "model_b": "generator_2"}
     _REST = ("generator_1", "generator_2", "annotator")
 
     def read(self, rows: Iterable[tuple[str, Row]], tally: Tally) -> Iterator[Judgment]:
@@ -122,7 +123,7 @@ class AlpacaEval(Sided):
             self.asked(row),
             (row["output_1"], row["output_2"]),
             z,
-            beside(row, (self.asks, "input", *self.sides, self.says, *self._REST)),
+            beside(row, (self.asks, "input", *self.responses, self.says, *self._REST)),
             reason=None if value is not None else f"preference is {shown(row['preference'])}",
             judge=None if row.get("annotator") is None else str(row["annotator"]),
             models=(row.get("generator_1"), row.get("generator_2")),

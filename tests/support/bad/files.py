@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -99,42 +100,46 @@ def whole_files(row: dict[str, Any]) -> dict[str, tuple[str, Content | None, str
 
 
 MESSAGE = {"role": "user", "content": "Why?"}
+ANSWER = {"role": "assistant", "content": "Because."}
 
-PROMPTS: dict[str, Any] = {
-    "null": None,
-    "a number": 5,
-    "empty": "",
-    "an empty list": [],
-    "a list of texts": ["Why?"],
-    "a message without content": [{"role": "user"}],
-    "a message without a role": [{"content": "Why?"}],
-    "a message whose content is a number": [{"role": "user", "content": 5}],
-    "a message with an image": [{"role": "user", "content": [{"type": "image", "url": "x.png"}]}],
-    "a surrogate": "Why \ud800?",
-    "a surrogate in a message": [{"role": "user", "content": "Why \udfff?"}],
-    "messages beside text": [MESSAGE],
-    "a message of an unknown role": [{"role": "critic", "content": "Why?"}],
-    "NaN": float("nan"),
+# Prompts that are none: the value, and the path within the column at which it is wrong.
+PROMPTS: dict[str, tuple[Any, str]] = {
+    "null": (None, ""),
+    "a number": (5, ""),
+    "empty": ("", ""),
+    "an empty list": ([], ""),
+    "a list of texts": (["Why?"], "[0]"),
+    "a message without content": ([{"role": "user"}], "[0].content"),
+    "a message without a role": ([{"content": "Why?"}], "[0]"),
+    "a message whose content is a number": ([MESSAGE, ANSWER, {"role": "user", "content": 5}], "[2].content"),
+    "a message with an image": ([{"role": "user", "content": [{"type": "image", "url": "x"}]}], "[0].content[0]"),
+    "a surrogate": ("Why \ud800?", ""),
+    "a surrogate in a message": ([{"role": "user", "content": "Why \udfff?"}], "[0].content"),
+    "messages beside text": ([MESSAGE], ""),
+    "a message of an unknown role": ([{"role": "critic", "content": "Why?"}], "[0].role"),
+    "ShareGPT's with a number": ([{"from": "human", "value": 5}], "[0].value"),
+    "NaN": (float("nan"), ""),
 }
 
-RESPONSES: dict[str, Any] = {
-    "null": None,
-    "a number": 5,
-    "a mapping": {"text": "Because."},
-    "a surrogate": "Because \ud83d.",
-    "tool calls": [
-        {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
-    ],
+TOOL_CALLS = [{"function": {"name": "f", "arguments": "{}"}}]
+RESPONSES: dict[str, tuple[Any, str]] = {
+    "null": (None, ""),
+    "a number": (5, ""),
+    "a mapping": ({"text": "Because."}, ""),
+    "a message whose content is a number": ({"role": "assistant", "content": 5}, ".content"),
+    "a surrogate": ("Because \ud83d.", ""),
+    "tool calls": ([{"role": "assistant", "content": "", "tool_calls": TOOL_CALLS}], "[0]"),
 }
 
-# Columns beside those that a program reads, and those it knows by name.
-BESIDE: dict[str, dict[str, Any]] = {
-    "a surrogate beside": {"source": "a\ud800"},
-    "NaN beside": {"weight": float("nan")},
-    "infinity deep beside": {"meta": {"a": [1, float("inf")]}},
-    "tools beside": {"tools": [{"type": "function", "function": {"name": "f"}}]},
-    "images beside": {"images": ["x.png"]},
-    "turns beside": {"history": [["Who?", "Me."]]},
+# Columns beside those that a program reads, and those it knows by name; the path at which they are wrong.
+BESIDE: dict[str, tuple[dict[str, Any], str]] = {
+    "a surrogate beside": ({"source": "a\ud800"}, "source"),
+    "NaN beside": ({"weight": float("nan")}, "weight"),
+    "infinity deep beside": ({"meta": {"a": [1, float("inf")]}}, "meta.a[1]"),
+    "tools beside": ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+    "images beside": ({"images": ["x.png"]}, "images"),
+    "turns beside": ({"history": [["Who?", "Me."]]}, "history"),
+    "a system turn that is a number": ({"system": 5}, "system"),
 }
 
 NAMED: dict[str, dict[str, dict[str, Any]]] = {
@@ -163,26 +168,49 @@ NAMED: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def rows_of_a_kind(reader: str) -> dict[str, tuple[list[dict[str, Any]], str]]:
-    """Rows that cannot be used, behind one that can: their columns, and what the line must name beside the place."""
+    """Rows that cannot be used, behind one that can, and the column that is at fault, or the path within it."""
     row = READERS[reader][2]
 
     def without(column: str) -> dict[str, Any]:
         return {name: value for name, value in row.items() if name != column}
 
     sides = [name for name in row if name not in ("prompt", "z")]
-    found: dict[str, tuple[list[dict[str, Any]], str]] = {"no prompt": ([row, without("prompt")], "prompt")}
-    for kind, prompt in PROMPTS.items():
-        found[f"the prompt is {kind}"] = ([row, {**row, "prompt": prompt}], "")
+    found = {"no prompt": ([row, without("prompt")], "prompt")}
+    for kind, (prompt, path) in PROMPTS.items():
+        found[f"the prompt is {kind}"] = ([row, {**row, "prompt": prompt}], f"prompt{path}")
     for side in sides:
-        for kind, response in RESPONSES.items():
-            found[f"{side} is {kind}"] = ([row, {**row, side: response}], "")
+        for kind, (response, path) in RESPONSES.items():
+            found[f"{side} is {kind}"] = ([row, {**row, side: response}], f"{side}{path}")
     if sides:
         found[f"no {sides[-1]}"] = ([row, without(sides[-1])], sides[-1])
-    for kind, beside in {**BESIDE, **NAMED.get(reader, {})}.items():
-        found[kind] = ([row, {**row, **beside}], "")
+    for kind, (beside, path) in BESIDE.items():
+        found[kind] = ([row, {**row, **beside}], path)
+    for kind, named in NAMED.get(reader, {}).items():
+        found[kind] = ([row, {**row, **named}], next(iter(named)))
     if reader in ("judge", "build"):
-        found["an id twice"] = ([{**row, "id": "x"}, {**row, "id": "x", "prompt": "How?"}], "x")
-    return found
+        found["an id twice"] = ([{**row, "id": "x"}, {**row, "id": "x", "prompt": "How?"}], "id")
+    return {**found, **(demonstrations() if reader == "sft" else {})}
+
+
+def demonstrations() -> dict[str, tuple[list[dict[str, Any]], str]]:
+    """Rows of other shapes to learn from, with a fault in the second, and its path."""
+    talk: dict[str, Any] = {"messages": [MESSAGE, ANSWER]}
+    asked: dict[str, Any] = {"instruction": "Why?", "output": "Because."}
+    human, gpt = {"from": "human", "value": "Why?"}, {"from": "gpt", "value": "Because."}
+    return {
+        "messages are text": ([talk, {"messages": "Why?"}], "messages"),
+        "a turn is text": ([talk, {"messages": [MESSAGE, ANSWER, "Why?"]}], "messages[2]"),
+        "a turn is a number": ([talk, {"messages": [MESSAGE, {**ANSWER, "content": 5}]}], "messages[1].content"),
+        "a turn of a critic": ([talk, {"messages": [{**MESSAGE, "role": "critic"}, ANSWER]}], "messages[0].role"),
+        "a turn of a tool": (
+            [{"conversations": [human, gpt]}, {"conversations": [{"from": "tool_call", "value": "f()"}, gpt]}],
+            "conversations[0].from",
+        ),
+        "an instruction is a number": ([asked, {**asked, "instruction": 5}], "instruction"),
+        "an input is a list": ([asked, {**asked, "input": ["x"]}], "input"),
+        "an output is a mapping": ([asked, {**asked, "output": {"text": "x"}}], "output"),
+        "a text is a list": ([{"text": "Because."}, {"text": ["Because."]}], "text"),
+    }
 
 
 def table() -> dict[str, Bad]:
@@ -191,7 +219,8 @@ def table() -> dict[str, Bad]:
         for kind, (name, content, names) in whole_files(row).items():
             files = {} if content is None else {name: content}
             found[f"{reader}: {kind}"] = Bad(command, (*words, name), names, files)
-        for kind, (rows, named) in rows_of_a_kind(reader).items():
-            names = rf"bad\.jsonl:2\b.*{named}"
+        for kind, (rows, path) in rows_of_a_kind(reader).items():
+            # Before what was expected, which may name columns too.
+            names = rf"bad\.jsonl:2: ([^;]*[ '])?{re.escape(path)}(?![\w.\[])"
             found[f"{reader}: {kind}"] = Bad(command, (*words, "bad.jsonl"), names, {"bad.jsonl": rows})
     return found
