@@ -302,7 +302,8 @@ def check_file(
     """Refuses a file that `command` must not write: one that it did not write itself; changes nothing.
 
     Its own is known by `NAME.manifest.json` beside it, and by the fingerprints in there: of the file, and of
-    `NAME.bad_rows.jsonl`, which a run without bad rows removes.
+    `NAME.bad_rows.jsonl`, which a run without bad rows removes. Of a run that was killed before it wrote that manifest
+    there is a mark: what took a file's place since is that run's.
 
     Args:
         path: the output.
@@ -335,7 +336,9 @@ def check_file(
             )
     manifest = _manifest_of(path)
     about = _object(manifest)
-    own = about.get("command") == command or command in _object(_file_mark(path)).get("commands", [])  # type: ignore[operator]
+    mark = _object(_file_mark(path))
+    own = about.get("command") == command or command in mark.get("commands", [])  # type: ignore[operator]
+    before = mark.get("before")
     for there in (path, manifest, bad_rows_beside(path)):
         if os.path.lexists(there) and not own:
             raise ValueError(
@@ -346,7 +349,8 @@ def check_file(
     if "wrote_bad_rows" in about:  # not of an earlier version
         wrote[bad_rows_beside(path)] = about["wrote_bad_rows"] or "no file"
     for there, content in wrote.items():
-        if there.exists() and isinstance(content, str) and fingerprint(there) != content:
+        killed = isinstance(before, dict) and before.get(there.name) != _inode(there)
+        if there.exists() and isinstance(content, str) and not killed and fingerprint(there) != content:
             raise ValueError(
                 f"{setting} is {path}, and {there} was changed since `{command}` wrote it; expected a new file, or one "
                 f"as `{command}` wrote it. Remove it or name another. Nothing was changed."
@@ -369,12 +373,14 @@ def claim_file(
     new = [place for place in path.parents if not place.exists()]
     before = _state(path)
     mark = _file_mark(path)
+    left = _object(mark)  # of a run that was killed
     try:
         with names_place_of_run(path):
-            write_json(mark, {"commands": [command]})
+            there = {file.name: _inode(file) for file in (path, bad_rows_beside(path))}
+            write_json(mark, {"commands": [command], "before": left.get("before", there)})
             yield
     except BaseException:
-        if _state(path) == before:
+        if _state(path) == before and not left:
             mark.unlink(missing_ok=True)
         for place in new:
             with contextlib.suppress(OSError):
@@ -390,6 +396,13 @@ def claim_file(
 
 def _manifest_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.manifest.json")
+
+
+def _inode(path: Path) -> int | None:
+    """What a file that is put in another one's place does not share with it."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_ino
+    return None
 
 
 def _state(path: Path) -> tuple[int, int] | None:
