@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 from support import ROOT, here, refused, rlaif_env, some_pairs, write_rows
+from support.bad import Bad
+from support.bad.settings import RIGHT
 from support.files import content, room_for_files_of
 from support.models import tiny_reward_model
 from support.programs import program, run_here
@@ -28,6 +30,7 @@ from rlaif.files.room import names_place
 from rlaif.files.shards import parquet_splits, read_tables
 from rlaif.files.sources import write_json
 from rlaif.files.swap import exchange, move_into, staging
+from rlaif.publish.staging import replace_staged
 from rlaif.training.resumed import check_state
 from rlaif.training.same_run import MAY_DIFFER, check_same_run, decides, run_settings
 from rlaif.training.saving import mend, replace_model
@@ -254,6 +257,51 @@ def test_a_full_disk_while_training_leaves_what_was_whole(chat_model: Path, tmp_
     assert sft(tmp_path, chat_model, out, **saving, max_steps=3, resume_from_checkpoint="true").returncode == 0
 
 
+@pytest.mark.parametrize("name", ["recipes/dpo.py", "recipes/ppo.py", "reward_models/bradley_terry.py"])
+def test_a_full_disk_leaves_what_another_program_trained(name: str, world: Path, tmp_path: Path) -> None:
+    """At a checkpoint, at the final save; and while what was trained is staged to be published."""
+    steps = RIGHT[name][RIGHT[name].index("--max_steps") + 1]
+    words = Bad(name, RIGHT[name], "").argv(world)[1:]
+    saving = ("--save_strategy", "steps", "--save_steps", steps)
+    out, program = tmp_path / "out", str(ROOT / name)
+    done = here(*words, *saving, program=program, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    before, room = content(out), (out / "model.safetensors").stat().st_size // 2
+    assert f"checkpoint-{steps}/model.safetensors" in before
+    for more, where in ((saving, f"out/checkpoint-{steps}"), ((), "out")):
+        with room_for_files_of(room):
+            done = here(*words, "--learning_rate", "0.5", *more, program=program, folder=tmp_path)
+        line = refused(done, 1)
+        assert "No space left" in line
+        assert where in line
+        assert content(out) == before
+        assert not [*out.glob(".*")]
+    if name != "recipes/ppo.py":  # a policy like another
+        kind, size = ("policy", 4_000) if name == "recipes/dpo.py" else ("reward_model", 6_000)
+        check_full_while_staging((f"--{kind}", out), tmp_path / "staged", (200, size))
+
+
+def test_a_full_disk_while_a_dataset_is_staged_leaves_the_earlier_one(world: Path, tmp_path: Path) -> None:
+    check_full_while_staging(("--preferences", world / "dataset"), tmp_path / "staged", (20, 500, 1_500))
+
+
+def check_full_while_staging(what: tuple[object, ...], output: Path, sizes: tuple[int, ...]) -> None:
+    """Files of these sizes have room: the first staging leaves nothing, a later one what an earlier one staged."""
+    words = ("publish", *what, "--output", output, "--license", "cc-by-4.0", "--tags")
+    for size in sizes:
+        with room_for_files_of(size):
+            assert "No space left" in refused(here(*words, "one"), 1)
+        assert not output.exists()
+    assert here(*words, "one").returncode == 0
+    before = content(output)
+    for size in sizes:
+        with room_for_files_of(size):
+            line = refused(here(*words, "other"), 1)
+        assert "No space left" in line
+        assert f"{output}" in line
+        assert content(output) == before
+
+
 def test_a_full_disk_while_a_dataset_is_built_leaves_the_earlier_one(tmp_path: Path) -> None:
     judgments = write_rows(tmp_path / "judgments.jsonl", [{**pair, "z": 0.9} for pair in some_pairs(200)])
     words = ("build", "--judgments", judgments, "--output", tmp_path / "built")
@@ -471,6 +519,98 @@ def test_a_kill_at_any_moment_of_a_swap_leaves_the_old_shards_or_the_new(tmp_pat
         pytest.fail("the process was killed every time")
     assert seen == {0, 1000}
     assert {path.name for path in tmp_path.iterdir()} <= {"data", ".data.partial"}
+
+
+def killed_at(at: int, *words: object) -> int:
+    """The wait status of a copy of this process that runs `rlaif` and is killed before its call number `at` that
+    changes a name in a folder."""
+    if (child := os.fork()) == 0:
+        left = at
+
+        def counted(real: Any) -> Any:
+            def call(*given: Any, **more: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*given, **more)
+
+            return call
+
+        for name in ("mkdir", "rename", "replace", "rmdir", "unlink"):
+            setattr(os, name, counted(getattr(os, name)))
+        status = 70
+        try:
+            status = here(*words).returncode
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1]
+
+
+def test_a_kill_at_any_moment_of_a_file_leaves_the_old_one_or_the_new(tmp_path: Path) -> None:
+    """And the next run of the command knows what it finds there as its own, also after two kills."""
+    name = "a.jsonl"
+    outputs, manifest = (name, f"{name}.bad_rows.jsonl"), f"{name}.manifest.json"
+    old = write_rows(tmp_path / "old.jsonl", some_pairs(3))
+    new = write_rows(tmp_path / "new.jsonl", [*some_pairs(5), {**some_pairs(1)[0], "prompt": 5}])
+    common = ("--output", tmp_path / "out" / name, "--on_bad_row", "skip")
+    words = ("convert", "--source", new, *common)
+    assert here(*words).returncode == 0
+    whole = content(tmp_path / "out")
+    assert here("convert", "--source", old, *common).returncode == 0
+    before = content(tmp_path / "out")
+    assert outputs[1] not in before  # a run without bad rows removes it
+    found = set()
+    for at in range(1, 30):
+        status = killed_at(at, *words)
+        now = content(tmp_path / "out")
+        assert all(now.get(file) in (before.get(file), whole[file]) for file in outputs)
+        found.add(now[name])
+        if status == 0:
+            break
+        assert os.WTERMSIG(status) == signal.SIGKILL
+    else:
+        pytest.fail("the process was killed every time")
+    assert found == {before[name], whole[name]}
+    assert {file: now[file] for file in outputs} == {file: whole[file] for file in outputs}
+    assert manifest in now
+
+
+def test_a_kill_while_what_is_published_is_put_in_place_leaves_no_card_beside_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call that changes a name is the last one; without its card (README.md) a staging folder is not whole."""
+    names = {0: ("README.md", "config.json", "of-old.txt"), 1: ("README.md", "config.json", "of-new.txt")}
+    found = set()
+    for at in range(1, 30):
+        folder, left = tmp_path / str(at), at
+
+        def counted(real: Any) -> Any:
+            def call(*words: Any, **more: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    raise KeyboardInterrupt
+                return real(*words, **more)
+
+            return call
+
+        staged = folder / ".rlaif/staged"
+        for place, which in ((folder, 0), (staged, 1)):
+            for name in names[which]:
+                write_rows(place / name, [{"run": which}])
+        write_rows(staged / ".notes/manifest.json", [{"run": 1}])
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            for name in ("rename", "replace"):
+                patch.setattr(os, name, counted(getattr(os, name)))
+            replace_staged(staged, folder, "policy", ["config.json", "of-old.txt"])
+        now = {path.name: json.loads(path.read_text())["run"] for path in folder.iterdir() if path.is_file()}
+        if "README.md" in now:
+            assert now == dict.fromkeys(names[now["README.md"]], now["README.md"])
+        found.add(now.get("README.md"))
+        if left > 0:
+            break
+    assert found == {0, None, 1}
 
 
 def test_two_folders_change_places_also_where_the_system_has_no_call_for_it(

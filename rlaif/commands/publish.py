@@ -6,7 +6,6 @@ anything is read; then the checks, before anything is written; the push comes la
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,14 +16,13 @@ from rlaif.config import UsageError, named_values
 from rlaif.files.manifest import write_manifest
 from rlaif.files.room import names_place_of_run
 from rlaif.files.sources import fingerprint, write_json
-from rlaif.files.swap import move_into, staging
 from rlaif.publish.card import CardFields, check_fields, front_matter, render
 from rlaif.publish.checks import ACTIONS, CHECKS, Action
 from rlaif.publish.contamination import COVERAGE
 from rlaif.publish.dataset_card import UNKNOWN, Terms
 from rlaif.publish.near import THRESHOLD
 from rlaif.publish.provenance import trace
-from rlaif.publish.staging import MARK, check, mark
+from rlaif.publish.staging import MARK, NOTES, Note, check, replace_staged, staged_for
 
 if TYPE_CHECKING:
     from rlaif.publish.contamination import Index
@@ -179,14 +177,17 @@ def publish(
         check_card(render(front_matter(fields, repo_type, {}), "", repo_type), repo_type)
         preflight(config.repo_id, repo_type, output, private=config.private, update=config.update)
     with names_place_of_run(output):
-        if kind == "preferences":
-            report = _dataset(config, dataset, source, output, fields)
-        else:
-            report = _model(config, model, source, kind, fields)
-        # Where no push looks: what names folders of this machine, and what differs from run to run.
         used = dataclasses.asdict(dataset if kind == "preferences" else model)
-        write_manifest(output / MARK, "rlaif publish", dataclasses.asdict(config) | used, [source])
-        write_json(output / MARK / "report.json", report)
+
+        def note(folder: Path, report: dict[str, Any]) -> None:
+            """Where no push looks: what names folders of this machine, and what differs from run to run."""
+            write_manifest(folder, "rlaif publish", dataclasses.asdict(config) | used, [source])
+            write_json(folder / "report.json", report)
+
+        if kind == "preferences":
+            report = _dataset(config, dataset, source, output, fields, note)
+        else:
+            report = _model(config, model, source, kind, fields, note)
     return {**report, **_push(config, output, repo_type, send)}
 
 
@@ -223,7 +224,7 @@ def _check_ranges(settings: DatasetSettings) -> None:
 
 
 def _dataset(
-    config: PublishConfig, settings: DatasetSettings, source: Path, output: Path, fields: CardFields
+    config: PublishConfig, settings: DatasetSettings, source: Path, output: Path, fields: CardFields, note: Note
 ) -> dict[str, Any]:
     from rlaif.publish.dataset import CONFIGS, open_dataset, stage_dataset
     from rlaif.publish.dataset_card import Searched, dataset_card, judge_report
@@ -256,38 +257,31 @@ def _dataset(
         settings.price_output,
     )
     searched = Searched(settings.similarity, settings.coverage, benchmarks.items if benchmarks else {})
-    new = [place for place in (output / MARK, output, *output.parents) if not place.exists()]
-    try:
-        with staging(output / MARK, "staged") as staged:
-            published = stage_dataset(
-                source,
-                staged,
-                actions,
-                origin,
-                benchmarks=benchmarks.index if benchmarks else None,
-                threshold=settings.similarity,
-                names=names,
-                processes=settings.processes,
-                stopped=output / MARK / "report.json",
-            )
-            card = dataset_card(published, fields, terms, config.repo_id, names, quality, searched)
-            (staged / "README.md").write_text(card, encoding="utf-8")
-            mark(output, "dataset")
-            gone = [name for name in CONFIGS.values() if not (staged / name).exists()]
-            move_into(staged, output, ["README.md"], gone)
-    except BaseException:
-        for place in new:
-            with contextlib.suppress(OSError):
-                place.rmdir()  # where nothing was written
-        raise
-    return {
-        "rows": published.rows,
-        "found": {name: row["rows"] for name, row in published.checked.report.items() if row.get("rows")},
-        "left_out": dict(published.left_out),
-        # The card says so too; whoever knows them has settings for it.
-        "terms_unknown": ", ".join(name for name in _TERMS if getattr(settings, name) == UNKNOWN) or "none",
-        "seconds": published.seconds,
-    }
+    with staged_for(output) as staged:
+        published = stage_dataset(
+            source,
+            staged,
+            actions,
+            origin,
+            benchmarks=benchmarks.index if benchmarks else None,
+            threshold=settings.similarity,
+            names=names,
+            processes=settings.processes,
+            stopped=output / MARK / "report.json",
+        )
+        card = dataset_card(published, fields, terms, config.repo_id, names, quality, searched)
+        (staged / "README.md").write_text(card, encoding="utf-8")
+        report = {
+            "rows": published.rows,
+            "found": {name: row["rows"] for name, row in published.checked.report.items() if row.get("rows")},
+            "left_out": dict(published.left_out),
+            # The card says so too; whoever knows them has settings for it.
+            "terms_unknown": ", ".join(name for name in _TERMS if getattr(settings, name) == UNKNOWN) or "none",
+            "seconds": published.seconds,
+        }
+        note(staged / NOTES, report)
+        replace_staged(staged, output, "dataset", [name for name in CONFIGS.values() if not (staged / name).exists()])
+    return report
 
 
 @dataclass(frozen=True)
@@ -320,7 +314,7 @@ def _benchmarks(settings: DatasetSettings, actions: dict[str, Action]) -> _Bench
 
 
 def _model(
-    config: PublishConfig, settings: ModelSettings, source: Path, kind: str, fields: CardFields
+    config: PublishConfig, settings: ModelSettings, source: Path, kind: str, fields: CardFields, note: Note
 ) -> dict[str, Any]:
     from rlaif.publish.models import publish_model
 
@@ -337,6 +331,7 @@ def _model(
         repo_id=config.repo_id,
         names=named_values(config.names, "names", "the model's public name"),
         example=(settings.example[0], settings.example[1]) if settings.example else None,
+        note=note,
     )
 
 

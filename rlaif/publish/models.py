@@ -35,7 +35,6 @@ from rlaif.publish.lineage import Source
 from rlaif.publish.model_card import model_card, settings
 from rlaif.publish.model_facts import Example, Kind, ModelFacts
 from rlaif.publish.provenance import bare_names, public_name, read_json
-from rlaif.publish.staging import MARK
 
 __all__ = ["publish_model"]
 
@@ -91,6 +90,7 @@ def publish_model(
     repo_id: str | None = None,
     names: Mapping[str, str] | None = None,
     example: tuple[str, str] | None = None,
+    note: staging.Note | None = None,
 ) -> dict[str, Any]:
     """Writes `output`: what a stranger needs to load the model in `folder`, and its card. Nothing is sent.
 
@@ -106,6 +106,7 @@ def publish_model(
         names: public names (Hub ids, where there are any) of models and datasets, by the names that the run knew.
         example: a prompt and a response for the card to score (of a policy: the prompt for it to answer), in the
             language and field of the model. Default: a question about France.
+        note: writes the manifest and what is returned here to a folder, which stands beside the model in the end.
 
     Returns:
         `files` with their sizes, `left_behind` by kind (`files`, `bytes`, and the `names` of what is of no known kind),
@@ -134,11 +135,7 @@ def publish_model(
     staging.check(output, folder, kind)
     asked = (*([example] if example else []), *EXAMPLES)
     before = _outputs(folder, model, asked)
-    staging.mark(output, kind)
-    partial = output / MARK / "staged"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with staging.staged_for(output) as partial:
         staged = _stage(model, partial, base if model.adapter else next(iter(start), None), names)
         with _loadable(partial, model) as copy:
             after = _outputs(copy, model, asked)
@@ -151,15 +148,19 @@ def publish_model(
         facts = _facts(model, staged, before.example, base, start, base_check, measured, fields, repo_id, names)
         write_json(partial / "report.json", _record(facts))
         (partial / "README.md").write_text(model_card(facts, fields), encoding="utf-8")
-        _replace_all(partial, output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return {
-        "files": {name: (output / name).stat().st_size for name in sorted([*model.files, "README.md", "report.json"])},
-        "left_behind": _left_behind(model),
-        "checks": {"bit_identical": True, "compared": len(before.bits), "paths_replaced": staged.rewritten},
-        "example": dataclasses.asdict(before.example),
-    }
+        sent = sorted([*model.files, "README.md", "report.json"])
+        report = {
+            "files": {name: (partial / name).stat().st_size for name in sent},
+            "left_behind": _left_behind(model),
+            "checks": {"bit_identical": True, "compared": len(before.bits), "paths_replaced": staged.rewritten},
+            "example": dataclasses.asdict(before.example),
+        }
+        (partial / staging.NOTES).mkdir()
+        if note:
+            note(partial / staging.NOTES, report)
+        earlier = [path.name for path in output.iterdir() if not path.name.startswith(".")]
+        staging.replace_staged(partial, output, kind, [name for name in earlier if name != "README.md"])
+    return report
 
 
 # The folder -----------------------------------------------------------------------------------------------------------
@@ -467,16 +468,6 @@ def _loadable(staged: Path, model: _Model) -> Iterator[Path]:
         public = read_json(staged / ADAPTER)
         write_json(Path(folder) / ADAPTER, {**public, "base_model_name_or_path": path, "revision": None})
         yield Path(folder)
-
-
-def _replace_all(staged: Path, output: Path) -> None:
-    """Moves `staged` into `output` for all that was there; what is hidden belongs to others and stays."""
-    for old in output.iterdir():
-        if not old.name.startswith("."):
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
-    # The card comes last: without it a folder is not whole.
-    for new in sorted(staged.iterdir(), key=lambda path: path.name == "README.md"):
-        os.replace(new, output / new.name)
 
 
 # The card's facts -----------------------------------------------------------------------------------------------------

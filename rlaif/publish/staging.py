@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
+from rlaif.files import swap
 from rlaif.files.ownership import check_place
+from rlaif.files.sources import whole_file
 
-__all__ = ["MARK", "check", "mark"]
+__all__ = ["MARK", "NOTES", "Note", "check", "replace_staged", "staged_for"]
 
 MARK = ".rlaif"  # a hidden folder, which no push sends: the manifest of the command that staged
+NOTES = ".notes"  # within what is being staged: what MARK will hold
+Note = Callable[[Path, dict[str, Any]], None]  # writes a run's manifest and its report to a folder
 
 
 def check(output: Path, source: Path, kind: str, own: Sequence[str] = ("*",)) -> None:
@@ -41,10 +49,36 @@ def check(output: Path, source: Path, kind: str, own: Sequence[str] = ("*",)) ->
             raise ValueError(f"{path} was not written by `rlaif publish` and would be sent; move it elsewhere.")
 
 
-def mark(output: Path, kind: str) -> None:
-    """Makes `output` a staging folder, right before something is written to it."""
-    _kind_of(output).parent.mkdir(parents=True, exist_ok=True)
-    _kind_of(output).write_text(kind, encoding="utf-8")
+@contextmanager
+def staged_for(output: Path) -> Iterator[Path]:
+    """An empty hidden folder of `output` to stage in; after an error `output` is as it was, or not there."""
+    new = [place for place in (output / MARK, output, *output.parents) if not place.exists()]
+    try:
+        with swap.staging(output / MARK, "staged") as staged:
+            yield staged
+    except BaseException:
+        for place in new:
+            with contextlib.suppress(OSError):
+                place.rmdir()  # where nothing was written
+        raise
+
+
+def replace_staged(staged: Path, output: Path, kind: str, gone: Sequence[str]) -> None:
+    """Makes `output` a staging folder of this kind that holds what was staged, with what was noted of it (NOTES).
+
+    The card goes first and comes last: without it a folder is not whole.
+
+    Args:
+        staged: from `staged_for`; all that needs room on the disk is written there already.
+        output: the staging folder.
+        kind: "dataset", "reward_model" or "policy".
+        gone: names of an earlier staging that are set aside before anything new is put there.
+    """
+    with whole_file(_kind_of(output)) as file:
+        file.write(kind)
+    swap.move_into(staged, output, ["README.md"], gone)
+    for path in sorted((staged / NOTES).iterdir()):
+        os.replace(path, output / MARK / path.name)
 
 
 def _kind_of(output: Path) -> Path:
