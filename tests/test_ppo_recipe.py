@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from support import (
     byte_tokenizer,
     fixed_rollouts,
     forks,
+    here,
     rlaif_env,
     rows_of,
     save_model,
@@ -67,6 +69,15 @@ def letters(prompt, response):
 def rates(prompt, response):
     """A judge that knows only 0 and 9."""
     return 9.0 if letters(prompt, response) > 2 else 0.0
+
+
+ASKED = []
+
+
+def equal(prompts, completions, **columns):
+    """The same for all, and whose response each was is kept."""
+    ASKED.extend(prompts)
+    return [0.0] * len(completions)
 
 
 def nan(prompt, response):
@@ -501,3 +512,17 @@ def test_resuming_from_nothing(good, tmp_path, monkeypatch, capsys):
 )
 def test_a_function_that_misbehaves_at_the_first_rollout(function, message, good, monkeypatch, capsys):
     assert re.search(message, fails(good | {"rewards": f"function={ME}:{function}"}, monkeypatch, capsys))
+
+
+def test_a_prompt_is_answered_as_often_as_it_stands_in_its_source(inputs, tmp_path):
+    """One that stands there three times weighs three times as much, and is counted."""
+    prompts = write_rows(tmp_path / "prompts.jsonl", [{"prompt": text} for text in ("Why?", "How?", "Why?", "Why?")])
+    settings = {**SETTINGS, "model": inputs / "policy", "prompts": prompts, "output_dir": tmp_path / "out"}
+    words = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
+    ASKED.clear()
+    done = here(*words, "--rewards", f"function={ME}:equal", program=str(PPO))
+    assert done.returncode == 0, done.stderr
+    assert "prompts: 2 of 4 stood before; each is answered as often as it stands there" in done.stdout
+    report = json.loads((tmp_path / "out/report.json").read_text())["train"]
+    assert (report["prompts"], report["repeated"], report["samples"]) == (4, 2, 4)
+    assert Counter(ASKED) == {"Why?": 3, "How?": 1}
