@@ -20,7 +20,7 @@ def refused_here(bad: Bad, folder: Path, world: Path, capfd: pytest.CaptureFixtu
     before = snapshot(folder)
     status = run_here(bad.argv(world), folder)
     check_line(capfd.readouterr().err, status, bad)
-    check_folder(before, folder)
+    check_folder(before, folder, bad.leaves)
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -62,7 +62,7 @@ def refused(command: list[str], bad: Bad, folder: Path, world: Path, launched: b
     env = {name: value for name, value in rlaif_env().items() if name != "OPENAI_API_KEY"}
     done = subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=300, env=env)
     check_line(done.stderr, done.returncode, bad, launched)
-    check_folder(before, folder)
+    check_folder(before, folder, bad.leaves)
 
 
 @pytest.mark.parametrize("name", ALONE)

@@ -282,10 +282,11 @@ class _Plan:
             )
         if config.reward_model:
             from rlaif.models.reward_model import RewardModelCard
+            from rlaif.models.weights import check_files
 
-            RewardModelCard.read(
-                config.reward_model, bool(config.trust_remote_code)
-            )  # a wrong path is known now, not after an hour of sampling
+            # A wrong path and a file that is cut short are known now, not after an hour of sampling.
+            RewardModelCard.read(config.reward_model, bool(config.trust_remote_code))
+            check_files(config.reward_model)
         reference = config.reference or next(iter(policies))
         reference_path = policies.get(reference, reference)
         tokenizers = {

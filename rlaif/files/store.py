@@ -6,11 +6,12 @@ lines. Every line is one JSON object that begins with its `key`, the address of 
 was answered once is never paid for again, whatever the run that asked it.
 
 A process killed at any moment leaves at most one torn line, the last one of its own file; it is counted, reported and
-asked again. Nothing in a store is ever rewritten or deleted. In memory is an index of places alone, of a fixed size
+asked again. No row in a store is ever rewritten or deleted. In memory is an index of places alone, of a fixed size
 (`rlaif.files.index`); rows are read from the disk when they are asked for.
 
 A line may also be a batch: the keys of calls that one forward pass answers. It is written before the batch is computed,
-so that a batch cut in its middle can be computed again as it was, to the same bits.
+so that a batch cut in its middle can be computed again as it was, to the same bits. A process that ends without an
+answer takes its notes with it.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class Store:
         self._readers: OrderedDict[int, IO[bytes]] = OrderedDict()
         self._writer: Any = None
         self._own: int | None = None
+        self._answered = False  # whether a row of this process is in its file, and not only what was about to be asked
         self._synced = time.monotonic()
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -234,6 +236,7 @@ class Store:
             lines.append(json.dumps(head | rest, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
             keys.append((bytes.fromhex(key), weak))
         if lines:
+            self._answered = True
             for (key, weak), place in zip(keys, self._write(lines), strict=True):
                 self._index.put(key, place, weak)
             self.added += len(lines)
@@ -269,11 +272,16 @@ class Store:
         return places
 
     def close(self) -> None:
-        """Flushes to the disk and closes every file. Nothing can be asked of it afterwards."""
+        """Flushes to the disk and closes every file. Nothing can be asked of it afterwards.
+
+        Where nothing was answered (no model could be loaded, say), what was noted of it goes too.
+        """
         if self._writer is not None:
             os.fsync(self._writer.fileno())
             self._writer.close()
             self._writer = None
+            if self._own is not None and not self._answered:
+                self._paths[self._own].unlink(missing_ok=True)
         for file in self._readers.values():
             file.close()
         self._readers.clear()

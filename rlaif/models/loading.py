@@ -19,7 +19,7 @@ from typing import Any
 from rlaif.models.adapters import adapter_config, put_adapter
 from rlaif.models.parallel import process_state
 from rlaif.models.rendering import padding_token
-from rlaif.models.tokenizer_checks import check_embeddings, check_faithful
+from rlaif.models.tokenizer_checks import check_embeddings, check_faithful, check_template
 from rlaif.models.weights import check_files, check_finite, check_loaded
 
 __all__ = [
@@ -94,6 +94,7 @@ def load_tokenizer(model: str | Path, revision: str | None = None, trust_remote_
         except Exception as error:
             raise _unreadable("tokenizer", model, error) from None
         check_faithful(tokenizer, model, revision)
+        check_template(tokenizer, model)
         rows = _embeddings(model, revision, trust_remote_code)
     tokenizer.pad_token = padding_token(tokenizer)
     if rows is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from rlaif.models.weights import some
 
-__all__ = ["check_embeddings", "check_faithful"]
+__all__ = ["check_embeddings", "check_faithful", "check_template"]
 
 # Texts that pre-tokenizers treat differently: numbers, contractions, white space, scripts, accents that are composed or
 # not, code, signs. No rare character and no white space at the start: there transformers' own classes differ from their
@@ -57,6 +57,26 @@ def check_faithful(tokenizer: Any, model: str | Path, revision: str | None = Non
                 f"{len(before)} or into others. Put a tokenizer of that kind beside the model, or, if none has been "
                 "trained with it yet, save it again as it loads (AutoTokenizer.from_pretrained, then save_pretrained)."
             )
+
+
+def check_template(tokenizer: Any, model: str | Path) -> None:
+    """A ValueError where the chat template of `model` is no Jinja: no conversation at all could be rendered.
+
+    What else a template raises says that it refuses a conversation, which is the rows' matter.
+    """
+    from jinja2 import TemplateSyntaxError
+
+    if not isinstance(tokenizer.chat_template, str):
+        return
+    try:
+        tokenizer.apply_chat_template([{"role": "user", "content": "Which?"}], tokenize=False)
+    except TemplateSyntaxError as error:
+        raise ValueError(
+            f"the chat template of {model} cannot be read ({' '.join(str(error).split()):.150}, at its line "
+            f"{error.lineno}); expected a Jinja template. Mend it, or copy the tokenizer again."
+        ) from None
+    except Exception:  # a template is a program of others: what it raises is of any class
+        return
 
 
 def _tokens(backend: Any, text: str) -> list[tuple[int, str]]:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,15 @@ class Bad:
 
     `command`: a command of `rlaif` or the path of a program. `arguments`: "@x" stands for the file or folder x of the
     inputs that are right. `names`: what the line must match. `files`: what is there before, by path: rows, text, bytes,
-    or a function that is given the path and the folder of what is right.
+    or a function that is given the path and the folder of what is right. `leaves`: what may be new afterwards, as
+    patterns of paths, each with the reason.
     """
 
     command: str
     arguments: tuple[str, ...]
     names: str
     files: Mapping[str, Content] = field(default_factory=dict)
+    leaves: Mapping[str, str] = field(default_factory=dict)
 
     def argv(self, world: Path) -> list[str]:
         given = [re.sub(r"(^|=)@", lambda m: f"{m[1]}{world}/", word) for word in self.arguments]
@@ -98,24 +101,23 @@ def check_line(error: str, status: object, bad: Bad, launched: bool = False) -> 
     return line
 
 
-def check_folder(before: Mapping[str, str], folder: Path) -> None:
-    """Fails where something that was there is not as it was, or something new is not whole."""
-    after = snapshot(folder)
+def check_folder(before: Mapping[str, str], folder: Path, leaves: Mapping[str, str] | None = None) -> None:
+    """Fails where something that was there is not as it was, or something is new that is not named in `leaves`.
+
+    What is new must be whole, and every pattern of `leaves` must be met: a reason that holds no more is none.
+    """
+    after, leaves = snapshot(folder), leaves or {}
     changed = {name for name, content in before.items() if after.get(name) != content}
     assert not changed, sorted(changed)
-    for name in sorted(after.keys() - before.keys()):
+    new = sorted(after.keys() - before.keys())
+    left = [name for name in new if not any(fnmatchcase(name, pattern) for pattern in leaves)]
+    assert not left, f"{left} {'is' if len(left) == 1 else 'are'} left behind"
+    unmet = [pattern for pattern in leaves if not any(fnmatchcase(name, pattern) for name in new)]
+    assert not unmet, f"nothing is left of {unmet}"
+    for name in new:
         path = folder / name
-        assert not name.endswith((".partial", ".in-use")), f"{name} is left behind"
-        if path.is_dir():
-            continue
-        assert path.stat().st_size or path.name.startswith("."), f"{name} is empty"
         if path.suffix == ".json":
             json.loads(path.read_text(encoding="utf-8"))
         elif path.suffix == ".jsonl":
             assert path.read_bytes().endswith(b"\n"), name
             [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        elif path.suffix == ".safetensors":
-            from safetensors import safe_open
-
-            with safe_open(path, "pt") as file:
-                assert file.keys()

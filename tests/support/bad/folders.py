@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from support.bad import Bad, Content, short
-from support.bad.settings import CLOSED, RIGHT, TRAINERS
+from support.bad.settings import ANSWERED, CLOSED, RIGHT, TRAINERS
 
 USERS: dict[str, Content] = {"out/thesis.txt": "Do not delete.", "out/data/rows.csv": "a,b\n1,2\n"}
 FOLDERS = {
@@ -132,7 +132,8 @@ def of_endpoints() -> dict[str, Bad]:
         for kind, address in ADDRESSES.items():
             found[f"{command}: an address {kind}"] = Bad(command, (*words, "--base_url", address), "base_url")
         closed = ("--base_url", CLOSED, "--max_retries", "0")
-        found[f"{command}: a port that is closed"] = Bad(command, (*words, *closed), r"127\.0\.0\.1:9")
+        leaves = ANSWERED if command == "evaluate" else {}
+        found[f"{command}: a port that is closed"] = Bad(command, (*words, *closed), r"127\.0\.0\.1:9", leaves=leaves)
         if command != "sample":
             found[f"{command}: no key"] = Bad(command, words, "OPENAI_API_KEY")
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from support.bad import Bad, Content
-from support.bad.settings import RIGHT
+from support.bad.settings import ANSWERED, RIGHT
 
 Change = Callable[[Path], object]
 
@@ -165,6 +165,14 @@ PLACES: dict[str, tuple[str, str, str, dict[str, tuple[Change, str]]]] = {
 }
 
 
+# What is seen of a reward model only when its weights are read: after the policies have answered, beside which no other
+# model takes up memory.
+SEEN_LATE = {
+    *("without weights", "without a configuration", "without a matrix", "with a matrix of another shape"),
+    *("with NaN in its weights", "with infinity in its weights", "with two labels", "without its head"),
+}
+
+
 def table() -> dict[str, Bad]:
     found: dict[str, Bad] = {}
     for place, (command, option, before, kinds) in PLACES.items():
@@ -175,5 +183,6 @@ def table() -> dict[str, Bad]:
         for kind, (change, names) in kinds.items():
             files = {"bad": copied(source, change)}
             words = (*rest, option, f"{before}bad")
-            found[f"{place}: a model {kind}"] = Bad(command, words, names or r"\bbad\b", files)
+            leaves = ANSWERED if place == "evaluate's reward model" and kind in SEEN_LATE else {}
+            found[f"{place}: a model {kind}"] = Bad(command, words, names or r"\bbad\b", files, leaves=leaves)
     return found

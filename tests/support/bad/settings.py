@@ -31,6 +31,11 @@ RIGHT: dict[str, tuple[str, ...]] = {
     "reward_models/score.py": ("--input", "@pairs.jsonl", "--reward_model", "@reward", "--output", "out.jsonl"),
     "scripts/ablate.py": ("--config", "study.yaml", "--store", "stages", "--output", "out"),
 }
+# What a refused run may leave: the policies answer first.
+ANSWERED = dict.fromkeys(
+    ("out", "out/.written-by", "out/replies", "out/replies/*.jsonl"),
+    "the policies' answers, which were paid for: the same command goes on from them",
+)
 CLOSED = "http://127.0.0.1:9/v1"  # nobody listens there
 TRAINERS = ("recipes/sft.py", "recipes/dpo.py", "recipes/ppo.py", "reward_models/bradley_terry.py")
 
