@@ -350,7 +350,6 @@ def test_every_place_that_deletes_a_folder_is_known() -> None:
         "rlaif/files/shards.py",  # hidden, in a claimed folder
         "rlaif/files/swap.py",  # hidden, in a claimed folder
         "rlaif/publish/dataset.py",  # of an earlier staging, in a folder that is marked as one
-        "rlaif/publish/models.py",  # the same
         "rlaif/training/data.py",  # tokenized/ in a claimed folder
         "rlaif/training/saving.py",  # hidden, and checkpoint-N, in a claimed folder
     }

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from rlaif.files.room import names_place
 from rlaif.files.sources import write_json
 from rlaif.models.reward_model import METADATA, RewardModel, RewardModelCard
 from rlaif.publish import lineage, staging
@@ -429,7 +430,7 @@ def _stage(model: _Model, target: Path, base: Source | None, names: Mapping[str,
             reward = _public_reward(model.reward, base, names)
             after = dataclasses.asdict(reward)
         if after == before:
-            shutil.copyfile(source, copy)
+            _copy(source, copy)
         else:
             write_json(copy, after)
             rewritten.append(name)
@@ -441,7 +442,13 @@ def _link_or_copy(source: Path, copy: Path) -> None:
     try:
         os.link(source, copy)
     except OSError:
-        shutil.copyfile(source, copy)
+        _copy(source, copy)
+
+
+def _copy(source: Path, copy: Path) -> None:
+    """A copy of a file. `shutil.copyfile` would say of a full disk that the source has no room."""
+    with names_place(copy), source.open("rb") as read, copy.open("wb") as written:
+        shutil.copyfileobj(read, written)
 
 
 def _public_reward(card: RewardModelCard, base: Source | None, names: Mapping[str, str]) -> RewardModelCard:
