@@ -118,8 +118,8 @@ def demonstrations_of(row: Mapping[str, Any]) -> Iterator[tuple[Prompt | None, s
         yield None, check_text(row["text"], "text")
     else:
         raise ValueError(
-            "the row has nothing to learn; expected prompt and completion, messages, conversations, instruction and "
-            f"output, or text, got {', '.join(row)}."
+            "the row has no 'completion', and nothing to learn; expected prompt and completion, messages, "
+            f"conversations, instruction and output, or text, got {', '.join(row)}."
         )
 
 
@@ -169,7 +169,7 @@ def _single(row: Mapping[str, Any], name: str) -> tuple[Prompt, str]:
 
 def _every_turn(row: Mapping[str, Any], name: str) -> Iterator[tuple[Prompt, str]]:
     """The assistant's turns of a conversation, each with what comes before it."""
-    written = row[name] if isinstance(row[name], list) else [row[name]]
+    written = [row[name]] if isinstance(row[name], Mapping) else row[name]
     answered = [at for at, turn in enumerate(messages(written, name)) if turn["role"] == "assistant"]
     written = written[: answered[-1] + 1] if answered else written
     if not answered:
