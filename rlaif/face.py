@@ -19,12 +19,11 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, overload
+from typing import IO, Any, TypeVar, overload
 
 from rlaif.commands.build import build as build_dataset
 from rlaif.commands.judge import JudgeReport, column_of, write_judgments
 from rlaif.commands.sample import SampleConfig, sample_pairs, split_rows
-from rlaif.config import warn
 from rlaif.errors.words import kind_of, shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import responses_of
@@ -32,7 +31,7 @@ from rlaif.files.ownership import claim_store
 from rlaif.files.pairs import pair_of
 from rlaif.files.rows import check_values
 from rlaif.files.selection import BuildConfig
-from rlaif.files.sources import distinct_prompts, prompt_row, read_prompt_rows, stream_pairs
+from rlaif.files.sources import OneKind, distinct_placed, placed_prompt_rows, prompt_row, say_differing, stream_pairs
 from rlaif.files.store import Store
 from rlaif.files.tables import rows_of_frame, without_nan, without_numpy
 from rlaif.files.votes import refuse_older
@@ -45,8 +44,11 @@ from rlaif.judging.settings import load_judge as judge_of
 from rlaif.judging.settings import load_rater as rater_of
 from rlaif.models.parallel import is_main, wait_for_everyone
 from rlaif.records import Judgment, Pair, Prompt, Rating, Response
+from rlaif.settings_checks import settings_of
 
 __all__ = ["Judgments", "build", "judge", "load_judge", "load_rater", "rate", "sample"]
+
+Made = TypeVar("Made")
 
 
 def load_judge(judge: AnyJudge, **settings: Any) -> Pairwise:
@@ -170,9 +172,7 @@ def judge(
         report = write_judgments(store, method, items, total, by=by, clock=clock, settings=read, inputs=source, bad=bad)
         wait_for_everyone()  # the main process writes, and all read
         return Judgments(report, folder=Path(store).absolute())
-    bad.say()
-    if bad.rows:
-        warn(f"left out {len(bad.rows)} rows that are no pairs; the first, {bad.first}")
+    bad.say(None)
     numbers, judgments, counts = JudgeReport(by), [], Counts()
     with Store(None) as kept:
         for comparison in answers(method, items, kept, total=total, label="judging", counts=counts):
@@ -184,20 +184,38 @@ def judge(
 
 def _pairs(rows: Iterable[Pair | Mapping[str, Any]], bad: BadRows) -> list[Pair]:
     """Rows as pairs with distinct ids."""
-    pairs: dict[str, Pair] = {}
-    for at, row in enumerate(rows_of_frame(rows)):
+    ids: set[str] = set()
+
+    def made(row: Any, where: str) -> tuple[Prompt, Pair]:
         if not isinstance(row, Pair | Mapping):
-            raise ValueError(f"pair {at} is {kind_of(row)} ({shown(row, 40)}); expected a Pair or a dict.")
-        with bad.at(f"pair {at}"):
-            pair = row if isinstance(row, Pair) else pair_of(_checked(row, f"pair {at}", bad))
-            if pair.id in pairs:
-                raise ValueError(
-                    f"the id is {shown(pair.id)}, which an earlier one has already; expected distinct ids."
-                )
-            pairs[pair.id] = pair
-    if bad.rows and not pairs:
-        raise ValueError(f"no pair is left; the first bad one: {bad.first}")
-    return list(pairs.values())
+            raise ValueError(f"it is {kind_of(row)} ({shown(row, 40)}); expected a Pair or a dict.")
+        pair = row if isinstance(row, Pair) else pair_of(_checked(row, where, bad))
+        check_values(pair.row())
+        if pair.id in ids:
+            raise ValueError(f"the id is {shown(pair.id)}, which an earlier one has already; expected distinct ids.")
+        ids.add(pair.id)
+        return pair.prompt, pair
+
+    return _usable(rows, bad, made, "pair")
+
+
+def _usable(
+    rows: Iterable[Any], bad: BadRows, made: Callable[[Any, str], tuple[Prompt, Made]], what: str
+) -> list[Made]:
+    """What is `made` of each row in memory; their prompts are of one kind. A row's place is its number, from 0."""
+    given = rows_of_frame(rows)
+    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+        raise ValueError(f"got {kind_of(given)} ({shown(given, 40)}); expected a list of {what}s.")
+    kind, found = OneKind(), []
+    for at, row in enumerate(given):
+        where = f"{what} {at}"
+        with bad.at(where):
+            prompt, one = made(row, where)
+            kind.check(prompt, where)
+            found.append(one)
+    if bad.rows and not found:
+        raise ValueError(f"no {what} is left; the first bad one: {bad.first}")
+    return found
 
 
 def _checked(row: Mapping[str, Any], where: str, bad: BadRows) -> dict[str, Any]:
@@ -222,7 +240,7 @@ def rate(
     """
     method = judge if isinstance(judge, RatingMethod) else load_rater(judge)
     bad = BadRows()
-    rows = [_response(row, at, bad) for at, row in enumerate(rows_of_frame(responses))]
+    rows = _usable(responses, bad, lambda row, where: _response(row, where, bad), "response")
     bad.say()
     with _in_use(store, "rlaif.rate"), Store(store) as kept:
         return list(answers(method, lambda: rows, kept, total=len(rows), label="rating"))
@@ -239,18 +257,15 @@ def _in_use(store: str | Path | None, what: str) -> Iterator[None]:
         yield
 
 
-def _response(row: Response | Mapping[str, Any] | tuple[Prompt, str], at: int, bad: BadRows) -> Response:
-    if isinstance(row, Response):
-        return row
-    try:
-        if isinstance(row, Mapping):
-            prompt, (text,) = responses_of(_checked(row, f"response {at}", bad), ("response",))
-            return Response(prompt, text)
-        if not isinstance(row, tuple) or len(row) != 2:
-            raise ValueError(f"it is {shown(row)}; expected (prompt, text), or a dict of them.")
-        return Response(*row)
-    except ValueError as error:
-        raise ValueError(f"response {at}: {error}") from None
+def _response(row: Any, where: str, bad: BadRows) -> tuple[Prompt, Response]:
+    if isinstance(row, Mapping):
+        prompt, (text,) = responses_of(_checked(row, where, bad), ("response",))
+        return prompt, Response(prompt, text)
+    if isinstance(row, tuple) and len(row) == 2:
+        row = Response(*row)
+    if not isinstance(row, Response):
+        raise ValueError(f"it is {shown(row)}; expected (prompt, text), or a dict of them.")
+    return row.prompt, row
 
 
 def build(
@@ -264,8 +279,6 @@ def build(
         output: the dataset's folder.
         settings: `tie_band`, `min_confidence`, `test`, `validation`, ... (`rlaif build --help`).
     """
-    if known := settings.keys() - {f.name for f in dataclasses.fields(BuildConfig)}:
-        raise ValueError(f"{min(known)!r} is not a setting of rlaif.build; `rlaif build --help` lists them.")
     source: str | None
     given: Iterable[Judgment] | None = None
     if isinstance(judgments, str | Path):
@@ -273,11 +286,25 @@ def build(
     elif isinstance(judgments, Judgments) and judgments.folder is not None:
         source = str(judgments.folder)
     else:
-        source, given = None, judgments
-    config = BuildConfig(judgments=source, output=str(output), **settings)
+        source, given = None, _judgments(judgments)
+    own = {"judgments": source, "output": str(output)}
+    config = settings_of(BuildConfig, without_numpy(settings), "rlaif.build", own)
     report = build_dataset(config, given) if is_main() else {}
     wait_for_everyone()
     return report
+
+
+def _judgments(judgments: Iterable[Judgment]) -> Iterable[Judgment]:
+    """Judgments in memory, each looked at; a ValueError for what is none."""
+    if isinstance(judgments, Mapping) or not isinstance(judgments, Iterable):
+        raise ValueError(f"got {kind_of(judgments)} ({shown(judgments, 40)}); expected judgments, or their folder.")
+    for at, judgment in enumerate(judgments):
+        if not isinstance(judgment, Judgment):
+            raise ValueError(
+                f"judgment {at} is {kind_of(judgment)} ({shown(judgment, 40)}); expected a Judgment. Rows of judgments "
+                "are read from a file."
+            )
+        yield judgment
 
 
 def sample(
@@ -294,26 +321,35 @@ def sample(
             `prompt`; their other keys are carried along.
         policy: folder or Hub id of a causal LM or, with `base_url`, an endpoint's model name.
         store: folder that keeps the replies; None keeps nothing.
-        settings: `policy_b`, `samples`, `temperature`, `top_p`, `max_new_tokens`, ... (`rlaif sample --help`).
+        settings: `policy_b`, `samples`, `temperature`, `top_p`, `max_new_tokens`, ... (`rlaif sample --help`);
+            `on_bad_row="skip"` leaves out prompts that are none, and says how many.
+
+    Raises:
+        ValueError: a setting, a prompt, or a store that is not as expected.
     """
-    if known := settings.keys() - {f.name for f in dataclasses.fields(SampleConfig)}:
-        raise ValueError(f"{min(known)!r} is not a setting of rlaif.sample; `rlaif sample --help` lists them.")
-    config = SampleConfig(prompts="in memory", policy=policy, output=None if store is None else str(store), **settings)
+    if not isinstance(policy, str | Path):
+        raise ValueError(f"policy is {shown(policy, 40)}; expected a folder, a Hub id or an endpoint's model name.")
+    own = {"prompts": "in memory", "policy": str(policy), "output": None if store is None else str(store)}
+    config = settings_of(SampleConfig, without_numpy(settings), "rlaif.sample", own)
+    bad = BadRows(config.on_bad_row)
     if isinstance(prompts, str | Path):
-        found = read_prompt_rows(prompts, config.split, config.config_name, BadRows(config.on_bad_row))
+        found = distinct_placed(placed_prompt_rows(prompts, config.split, config.config_name, bad))
     else:
-        bad = BadRows()
-        found = iter([_prompt_row(prompt, at, bad) for at, prompt in enumerate(rows_of_frame(prompts))])
-        bad.say()
-    asked, columns = split_rows(distinct_prompts(found).rows[: config.limit])  # each once
+        if config.split is not None or config.config_name is not None:
+            raise ValueError(
+                f"split is {config.split!r} and config_name {config.config_name!r}, and the prompts are in memory; "
+                "expected both for a source alone: a file, a folder or a Hub id."
+            )
+        rows = _usable(prompts, bad, lambda row, where: _prompt_row(row, where, bad), "prompt")
+        found = distinct_placed((f"prompt {at}", row) for at, row in enumerate(rows))
+    bad.say(None)
+    say_differing(found)
+    asked, columns = split_rows(found.rows[: config.limit])  # each once
     with _in_use(store, "rlaif.sample"):
-        return sample_pairs(config, asked, columns=columns)[0]
+        return sample_pairs(config, asked, columns=columns, places=found.places[: config.limit])[0]
 
 
-def _prompt_row(prompt: Prompt | Mapping[str, Any], at: int, bad: BadRows) -> dict[str, Any]:
+def _prompt_row(prompt: Any, where: str, bad: BadRows) -> tuple[Prompt, dict[str, Any]]:
     """A prompt, or a dict that has one, as a row of it and the other columns."""
-    row = prompt if isinstance(prompt, Mapping) else {"prompt": prompt}
-    try:
-        return prompt_row(_checked(row, f"prompt {at}", bad))
-    except ValueError as error:
-        raise ValueError(f"prompt {at}: {error}") from None
+    row = prompt_row(_checked(prompt if isinstance(prompt, Mapping) else {"prompt": prompt}, where, bad))
+    return row["prompt"], row

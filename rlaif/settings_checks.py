@@ -7,11 +7,16 @@ setting's own default is right whatever the range: it stands for "not used" in p
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import math
+import types
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["check_number", "check_settings"]
+__all__ = ["check_number", "check_settings", "settings_of"]
+
+Settings = TypeVar("Settings")
 
 LARGEST = 2**31 - 1  # of a whole number: beyond it libraries overflow, each in its own way
 _SEEDS = 2**32 - 1  # NumPy's
@@ -86,6 +91,58 @@ def check_settings(values: Mapping[str, Any], defaults: Mapping[str, Any] | None
     for name, value in values.items():
         if defaults is None or name not in defaults or not _same(value, defaults[name]):
             check_number(name, value)
+
+
+def settings_of(
+    kind: type[Settings], values: Mapping[str, Any], called: str, set_here: Mapping[str, Any] | None = None
+) -> Settings:
+    """A dataclass of settings from Python values, held to what its program takes on the command line.
+
+    Args:
+        kind: the dataclass.
+        values: settings by name.
+        called: the function that takes them, for messages.
+        set_here: settings that the function gives itself, and that `values` must not name.
+
+    Raises:
+        ValueError: a name is no setting, or a value is of another kind or out of its range.
+    """
+    set_here = set_here or {}
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.name not in set_here}  # type: ignore[arg-type]
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        if name not in fields:
+            close = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(fields))}."
+            raise ValueError(f"{name!r} is not a setting of {called}; {hint}")
+        if not _is_of(value, hints[name]):
+            raise ValueError(f"{name} is {value!r}; expected {_word_of(hints[name])}.")
+        if (choices := fields[name].metadata.get("choices")) and value not in choices:
+            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, choices))}.")
+    check_settings(values, {name: field.default for name, field in fields.items()})
+    return kind(**{**values, **set_here})
+
+
+_WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", types.NoneType: "None"}
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    """The kinds that a type hint allows: those of a union, or itself."""
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    for part in _parts(hint):
+        outer = get_origin(part) or part
+        if outer is Any or (outer is float and _is_number(value)):
+            return True
+        if outer is not float and isinstance(value, outer) and not (outer is int and isinstance(value, bool)):
+            return True
+    return False
+
+
+def _word_of(hint: Any) -> str:
+    return " or ".join(_WORDS.get(get_origin(part) or part, str(part)) for part in _parts(hint))
 
 
 def check_number(name: str, value: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ROOT, Server, completion, rlaif_env, rows_of, some_pairs, write_rows
+from support import ROOT, Server, completion, forks, rlaif_env, rows_of, some_pairs, write_rows
+from support.files import content
 
 import rlaif
 from rlaif.files.pairs import pair_of
+from rlaif.files.sources import fingerprint
 
 PAIRS = [{**row, "id": f"p{i}", "subset": i % 2} for i, row in enumerate(some_pairs(8))]
 
@@ -238,11 +241,8 @@ open(f"{sys.argv[1]}-{process_index()}.json", "w").write(json.dumps(row))
 
 def test_every_process_has_every_value(tmp_path: Path) -> None:
     (tmp_path / "two.py").write_text(TWO_PROCESSES)
-    launcher = ["-m", "accelerate.commands.launch", "--config_file", ROOT / "recipes" / "accelerate" / "cpu_2.yaml"]
-    command = [sys.executable, *launcher, "--main_process_port", 0, tmp_path / "two.py", tmp_path / "out"]
-    env = rlaif_env(PYTHONPATH=str(ROOT))
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=env, timeout=180)
-    assert done.returncode == 0, done.stderr
+    for done in forks.side_by_side(tmp_path / "out", program=tmp_path / "two.py"):
+        assert done.returncode == 0, done.stderr
     rows = [json.loads((tmp_path / f"out-{rank}.json").read_text()) for rank in range(2)]
     assert rows[0] == rows[1]
     assert rows[0]["memory"] == rows[0]["kept"] == [[0.1, 0.1, 0.5, 0.9, 0.9][i % 5] for i in range(39)]
@@ -294,7 +294,7 @@ def test_ratings() -> None:
         ([{"prompt": "p", "response_a": "a"}], "pair 0: the row has no 'response_b'; expected a prompt"),
         ([{**PAIRS[0]}, {**PAIRS[1], "id": "p0"}], "pair 1: the id is 'p0', which an earlier one has already"),
         ([{**PAIRS[0], "label": "x"}], "pair 0: label is .x"),
-        (["p"], "pair 0 is a text .'p'.; expected a Pair or a dict"),
+        (["p"], "pair 0: it is a text .'p'.; expected a Pair or a dict"),
     ],
 )
 def test_pairs_that_are_none(pairs: list[dict[str, Any]], message: str) -> None:
@@ -313,6 +313,101 @@ def test_pairs_that_are_none_are_left_out_on_demand(tmp_path: Path, capsys: pyte
         assert len(said) == 1
     with pytest.raises(ValueError, match="no pair is left; the first bad one: pair 0: label is"):
         rlaif.judge([{**PAIRS[1], "label": "x"}], longer, on_bad_row="skip")
+
+
+POLICY = str(ROOT / "rlaif" / "sandbox" / "models" / "policy")
+ASKED: list[Any] = [
+    {"prompt": "I need bread.", "x": 1},
+    {"prompt": "I need bread.", "x": 2},
+    {"prompt": None},
+    "Send oil.",
+]
+
+
+def test_prompts_that_are_none_and_columns_that_are_not_kept_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = rlaif.sample(ASKED, POLICY, on_bad_row="skip", max_new_tokens=8)
+    assert {pair.prompt for pair in pairs} <= {"I need bread.", "Send oil."}
+    assert all(pair.extra == {"x": 1} for pair in pairs if pair.prompt == "I need bread.")
+    said = capsys.readouterr().err
+    assert "left out 1 row that cannot be used; the first: prompt 2: prompt is null" in said
+    assert "1 of 1 rows with a prompt that stood before have other columns" in said
+    with pytest.raises(ValueError, match="prompt 2: prompt is null"):
+        rlaif.sample(ASKED, POLICY)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"limit": 0}, "limit is 0; expected at least 1"),
+        ({"limit": -1}, "limit is -1; expected at least 1"),
+        ({"temperature": "1"}, "temperature is '1'; expected a number"),
+        ({"temperature": float("nan")}, "temperature is nan; expected"),
+        ({"samples": 2.0}, "samples is 2.0; expected a whole number"),
+        ({"samples": True}, "samples is True; expected a whole number"),
+        ({"limit": "3"}, "limit is '3'; expected a whole number or None"),
+        ({"output": "x"}, "'output' is not a setting of rlaif.sample"),
+        ({"temprature": 1.0}, "did you mean 'temperature'"),
+        ({"on_bad_row": "jump"}, "on_bad_row is 'jump'; expected one of stop, skip"),
+        ({"split": "train"}, "the prompts are in memory"),
+    ],
+)
+def test_settings_of_functions_are_held_to_what_the_command_line_takes(settings: dict[str, Any], message: str) -> None:
+    """They were used as they came: a negative limit left the last prompts out, and a text was a TypeError."""
+    with pytest.raises(ValueError, match=message):
+        rlaif.sample(["I need bread."], POLICY, **settings)
+
+
+def test_numpys_numbers_are_numbers_and_nan_is_none(tmp_path: Path) -> None:
+    import numpy as np
+
+    judged = rlaif.judge(PAIRS, longer)
+    assert rlaif.build(judged, tmp_path / "d", test=np.float32(0.0), validation=0, seed=np.int64(1))["preferences"] == 8
+    with pytest.raises(ValueError, match=r"test is '0\.1'; expected a number"):
+        rlaif.build(judged, tmp_path / "text", test="0.1")
+    with pytest.raises(ValueError, match=r"pair 0: k holds nan; expected finite numbers"):
+        rlaif.judge([rlaif.Pair("p", "a", "b", extra={"k": float("nan")})], longer)
+
+
+def test_prompts_of_two_kinds_are_refused_in_memory_too() -> None:
+    messages = [{"role": "user", "content": "p"}]
+    with pytest.raises(ValueError, match="pair 1: the prompt is messages, but the one at pair 0 is a string"):
+        rlaif.judge([PAIRS[0], {**PAIRS[1], "prompt": messages}], longer)
+    with pytest.raises(ValueError, match="response 1: the prompt is a string, but the one at response 0 is messages"):
+        rlaif.rate([(messages, "r"), ("p", "r")], lambda prompt, response: 1)
+    with pytest.raises(ValueError, match="prompt 1: the prompt is messages"):
+        rlaif.sample(["p", messages], POLICY)
+
+
+def test_judgments_in_memory_take_the_place_of_a_dataset_only_when_all_is_built(tmp_path: Path) -> None:
+    """They were put beside the older dataset before anything was built, and stayed where nothing was."""
+    rlaif.build(rlaif.judge(PAIRS, longer), tmp_path / "d", test=0.0, validation=0.0)
+    before = content(tmp_path / "d")
+    with pytest.raises(ValueError, match=r"no preference is left of 2 judgments \(2 tie\); nothing written"):
+        rlaif.build(rlaif.judge(PAIRS[:2], lambda prompt, first, second: 0.5), tmp_path / "d")
+    with pytest.raises(ValueError, match="judgment 1 is a mapping"):
+        rlaif.build([rlaif.judge(PAIRS[:1], longer)[0], {"z": 0.5}], tmp_path / "d")  # type: ignore[list-item]
+    assert content(tmp_path / "d") == before
+    kept = tmp_path / "d" / "judgments.jsonl"
+    manifest = json.loads((tmp_path / "d" / "manifest.json").read_text())
+    assert manifest["inputs"] == {str(kept): fingerprint(kept)}
+    assert manifest["config"]["judgments"] == str(kept)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda given: rlaif.judge(given, longer), "pairs"),
+        (lambda given: rlaif.rate(given, longer), "responses"),
+        (lambda given: rlaif.sample(given, POLICY), "prompts"),
+        (lambda given: rlaif.build(given, "nowhere"), "judgments"),
+    ],
+    ids=["judge", "rate", "sample", "build"],
+)
+def test_one_row_or_none_is_not_a_list_of_them(call: Callable[[Any], Any], message: str) -> None:
+    """The names of a prompt's columns were sampled for."""
+    for given in (None, {"prompt": "p"}, 3):
+        with pytest.raises(ValueError, match=f"got (nothing|a mapping|a number) .*; expected .*{message}"):
+            call(given)
 
 
 def readme_lines() -> str:
@@ -338,17 +433,15 @@ def quickstart_reward_model(tmp_path: Path, plain_model: Path) -> Path:
     return tmp_path
 
 
-def test_the_readmes_lines_in_a_script(quickstart_reward_model: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", readme_lines()],
-        capture_output=True,
-        text=True,
-        cwd=quickstart_reward_model,
-        env=rlaif_env(PYTHONPATH=str(ROOT)),
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "z" in done.stdout
+def test_the_readmes_lines_in_a_script(
+    quickstart_reward_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That they need nothing loaded before is seen in the kernel below, which is a process of its own."""
+    script = quickstart_reward_model / "script.py"
+    script.write_text(readme_lines(), encoding="utf-8")
+    monkeypatch.chdir(quickstart_reward_model)
+    runpy.run_path(str(script), run_name="__main__")
+    assert "z" in capsys.readouterr().out
     assert (quickstart_reward_model / "runs" / "first" / "votes.jsonl").is_file()
 
 

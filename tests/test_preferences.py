@@ -373,6 +373,13 @@ def test_the_shapes_that_chosen_may_have(tmp_path: Path) -> None:
         ({"prompt": "Q", "chosen": "a", "rejected": "b", "z": 1.5}, "rows.jsonl:1: z is 1.5"),
         ({"prompt": "Q", "chosen": "a", "rejected": "b", "z": None}, "rows.jsonl:1: z is null"),
         ({"prompt": "Q", "chosen": 3, "rejected": "b"}, "rows.jsonl:1: chosen is 3"),
+        *(
+            (
+                {"prompt": "Q", "chosen": "a", "rejected": "b", "score_chosen": score, "score_rejected": score},
+                "is .*; exp",
+            )
+            for score in ("5/10", "50%", [5, 4], True)
+        ),
         ({"prompt": "Q", "chosen": [], "rejected": "b"}, "rows.jsonl:1: chosen is \\[\\]"),
         ({"prompt": "Q", "chosen": ["x"], "rejected": "b"}, "rows.jsonl:1: .*expected a message like"),
         ({"prompt": "Q", "chosen": [{"role": "user", "content": "x"}], "rejected": "b"}, "ends with the role 'user'"),
@@ -424,6 +431,10 @@ def test_scores_decide_ties_whatever_the_other_columns_are(tmp_path: Path, capsy
             assert left_out == {"a tie": 1, "chosen has the lower score": 1}
             assert loaded["id"] == ["2"]
             assert "left out 2 of 3 rows (1 a tie, 1 chosen has the lower score)" in capsys.readouterr().err
+    said = [{**good, "label": "tie"}, {**good, "label": "rejected"}, {**good, "label": "chosen"}]
+    left_out = Counter()
+    assert load_preferences(write_rows(tmp_path / "rows.jsonl", said), "train", left_out=left_out)["id"] == ["2"]
+    assert left_out == {"a tie": 1, "its label says rejected": 1}
     soft = [{**good, "z": 0.5, "score_chosen": 1, "score_rejected": 1}]  # where there is a z, it says so itself
     assert load_preferences(write_rows(tmp_path / "rows.jsonl", soft), "train")["z"] == [0.5]
 
@@ -489,3 +500,38 @@ def test_the_real_program(tmp_path: Path) -> None:
     assert report["flipped"] > 0
     line = refused(here("build", "--judgments", tmp_path, "--output", tmp_path / "d", "--split_by", "x"))
     assert "split_by is 'x'" in line
+
+
+def test_a_file_that_says_which_split_a_row_is_of_is_several(tmp_path: Path) -> None:
+    """Every split was the whole file, so that a model was measured on what it was trained on."""
+    from rlaif.files.demonstrations import load_demonstrations
+    from rlaif.files.preferences import check_held_out
+
+    rows = [
+        {"prompt": f"p{i}", "chosen": f"a{i}", "rejected": "b", "split": "test" if i == 2 else "train"}
+        for i in range(4)
+    ]
+    source = write_rows(tmp_path / "rows.jsonl", rows)
+    assert list(load_preferences(source, "train")["prompt"]) == ["p0", "p1", "p3"]
+    assert list(load_preferences(source, "test")["prompt"]) == ["p2"]
+    assert list(load_demonstrations(str(source), "train")["completion"]) == ["a0", "a1", "a3"]
+    check_held_out(source, "train", "test")
+    with pytest.raises(ValueError, match=r"no row of the split validation; expected .*: 'train', 'test'"):
+        load_preferences(source, "validation")
+    learned = [{"prompt": f"p{i}", "completion": "c", "split": ("train", "test")[i % 2]} for i in range(4)]
+    there = write_rows(tmp_path / "learned.jsonl", learned)
+    assert list(load_demonstrations(str(there), "train")["prompt"]) == ["p0", "p2"]
+    # A column of that name that says something else is one as any other.
+    other = write_rows(tmp_path / "other.jsonl", [{**row, "split": f"subset {i % 2}"} for i, row in enumerate(rows)])
+    assert len(load_preferences(other, "train")) == 4
+    with pytest.raises(ValueError, match="which is one split, so nothing of it is held out"):
+        check_held_out(other, "train", "test")
+
+
+def test_what_is_not_taken_as_it_stands_is_said_where_nobody_counts_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pa.table({"prompt": ["p"], "chosen": ["a"], "rejected": ["b"], "n": [float("nan")]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    assert len(load_preferences(tmp_path / "rows.parquet", "train")) == 1
+    assert "n holds NaN in 1 row, which is carried as null" in capsys.readouterr().err

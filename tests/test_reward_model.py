@@ -174,6 +174,31 @@ def test_as_many_prompts_as_responses(decoder):
         RewardModel.load(decoder).score(["a"], ["b", "c"])
 
 
+@pytest.mark.parametrize(
+    ("prompts", "responses", "message"),
+    [
+        ("ab", "cd", "prompts is 'ab'; expected a list"),
+        (None, ["b"], "prompts is null; expected a list"),
+        (["a"], [None], "row 0: response is null; expected text"),
+        (["a", "b"], ["c", "\ud83d"], "row 1: response holds half of a character"),
+        ([[{"role": "user", "content": "a"}], [{"from": "human", "value": "a"}]], ["b", "c"], "row 1: prompt holds"),
+        ([[{"role": "user", "content": "a", "tool_calls": [{"id": 1}]}]], ["b"], "a message with tool_calls"),
+        ([""], ["b"], "row 0: prompt is empty"),
+    ],
+)
+def test_what_is_no_prompt_or_response_has_no_score(decoder, prompts, responses, message):
+    """Tool calls were left out without a word, and the letters of a text scored one by one."""
+    with pytest.raises(ValueError, match=message):
+        RewardModel.load(decoder).score(prompts, responses)
+
+
+def test_roles_of_other_names_are_the_users_and_the_assistants(decoder):
+    model = RewardModel.load(decoder)
+    said = [{"role": "Human", "content": "a"}, {"role": "gpt", "content": "b"}, {"role": "user", "content": "c"}]
+    plain = [{**turn, "role": role} for turn, role in zip(said, ("user", "assistant", "user"), strict=True)]
+    assert model.score([said], ["d"]) == model.score([plain], ["d"])
+
+
 def test_a_score_that_is_no_number_is_an_error_and_not_unscored(decoder):
     model = RewardModel.load(decoder)
     with torch.no_grad():

@@ -24,6 +24,8 @@ from rlaif.records import Judgment, Preference
 
 __all__ = ["build"]
 
+JUDGMENTS = "judgments.jsonl"  # what those from memory are kept as
+
 
 def build(config: BuildConfig, judgments: Iterable[Judgment] | None = None) -> dict[str, Any]:
     """Runs `rlaif build`; writes the dataset, report.json and manifest.json and returns the report.
@@ -36,56 +38,57 @@ def build(config: BuildConfig, judgments: Iterable[Judgment] | None = None) -> d
         ValueError: a setting, a row, or an output that is not `rlaif build`'s own.
     """
     if judgments is not None and config.output:
-        config = dataclasses.replace(config, judgments=str(Path(config.output) / "judgments.jsonl"))
+        config = dataclasses.replace(config, judgments=str(Path(config.output) / JUDGMENTS))
     if not config.judgments or not config.output:
         raise UsageError("judgments and output must be set; expected --judgments SOURCE --output FOLDER.")
     if not (config.validation >= 0.0 and config.test >= 0.0 and config.validation + config.test < 1.0):
-        raise ValueError(
+        raise UsageError(
             f"validation and test are {config.validation} and {config.test}; expected shares that leave room for train."
         )
     if not 0.0 <= config.tie_band < 0.5 or not 0.5 <= config.min_confidence <= 1.0:
-        raise ValueError(
+        raise UsageError(
             f"tie_band is {config.tie_band} and min_confidence {config.min_confidence}; expected them in [0, 0.5) and "
             "[0.5, 1]."
         )
     if not 0.0 <= config.flip_rate <= 0.5:
-        raise ValueError(
+        raise UsageError(
             f"flip_rate is {config.flip_rate}; expected a share in [0, 0.5]: at 0.5 a verdict says nothing, above it "
             "the opposite."
         )
     reads = [] if judgments is not None else [_file_of(config)]
     with claim(config.output, "rlaif build", reads):
-        if judgments is not None:
-            write_jsonl(config.judgments, (judgment.row() for judgment in judgments))
-        return _build(config)
+        return _build(config, judgments)
 
 
 def _file_of(config: BuildConfig) -> Path:
     """What is read of `config.judgments`: of a folder that `rlaif judge` wrote, one file."""
     source = Path(str(config.judgments))
-    judged = source / "judgments.jsonl"
+    judged = source / JUDGMENTS
     return judged if config.z_from == "judge" and judged.is_file() else source
 
 
-def _build(config: BuildConfig) -> dict[str, Any]:
+def _build(config: BuildConfig, in_memory: Iterable[Judgment] | None) -> dict[str, Any]:
     left_out, bad = Counter[str](), BadRows(config.on_bad_row)
-    judgments = judgments_of(config, bad)
-    selected = select(
-        (flip(judgment) if is_flipped(judgment.pair, config) else judgment for judgment in judgments),
-        left_out,
-        tie_band=config.tie_band,
-        min_confidence=config.min_confidence,
-        consistent=config.consistent,
-    )
-    first = next(selected, None)
-    if first is None:
-        raise ValueError(
-            f"no preference is left of {left_out.total()} judgments ({counted(left_out)}); nothing written."
-        )
-    folder = Path(str(config.output))
-    # Everything is written before anything is replaced: a full disk leaves the earlier dataset as it was.
+    folder, read = Path(str(config.output)), config
+    # Everything is written before anything is replaced: what fails leaves the earlier dataset as it was.
     with staging(folder, ".building") as staged:
-        report = _write(config, staged, first, selected, left_out, bad)
+        if in_memory is not None:
+            read = dataclasses.replace(config, judgments=str(staged / JUDGMENTS))
+            write_jsonl(staged / JUDGMENTS, (judgment.row() for judgment in in_memory))
+        selected = select(
+            (flip(judgment) if is_flipped(judgment.pair, config) else judgment for judgment in judgments_of(read, bad)),
+            left_out,
+            tie_band=config.tie_band,
+            min_confidence=config.min_confidence,
+            consistent=config.consistent,
+        )
+        first = next(selected, None)
+        if first is None:
+            raise ValueError(
+                f"no preference is left of {left_out.total()} judgments ({counted(left_out)}); nothing written."
+            )
+        inputs = {str(config.judgments): str(read.judgments)}
+        report = _write(config, staged, first, selected, left_out, bad, inputs)
         bad.write(staged, folder)
         move_into(staged, folder, also_gone=("bad_rows.jsonl",))
     return report
@@ -98,8 +101,12 @@ def _write(
     others: Iterable[Preference],
     left_out: Counter[str],
     bad: BadRows,
+    inputs: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Writes the dataset, its card, report and manifest to an empty folder; the report."""
+    """Writes the dataset, its card, report and manifest to an empty folder; the report.
+
+    `inputs`: what was read, and where it lies now.
+    """
     confidence, flipped = 0.0, 0
     # A dataset with noise that was converted and is built again brings the column: turned round twice is as judged.
     carried = config.z_from == "judge" and FLIPPED in first.extra
@@ -126,7 +133,7 @@ def _write(
     }
     (folder / "README.md").write_text(_card(first, report), encoding="utf-8")
     write_json(folder / "report.json", report)
-    write_manifest(folder, "rlaif build", dataclasses.asdict(config), [str(config.judgments)])
+    write_manifest(folder, "rlaif build", dataclasses.asdict(config), inputs)
     return report
 
 

@@ -9,22 +9,31 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
 from rlaif.errors.words import counted, shown
-from rlaif.files.bad_rows import BadRows
+from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.conversations import sides_of
 from rlaif.files.pairs import identity_of
 from rlaif.files.rows import read_rows
-from rlaif.files.scores import by_scores
+from rlaif.files.scores import z_of_scores
 from rlaif.files.shards import SPLITS, parquet_splits
 from rlaif.files.sources import OneKind
+from rlaif.files.splits import names_splits, rows_of_usual_split
 from rlaif.records import Preference, check_probability
 
-__all__ = ["FLIPPED", "SPLITS", "check_held_out", "load_preferences", "preference_row", "preference_schema"]
-
+__all__ = [
+    "FLIPPED",
+    "SPLITS",
+    "PreferenceData",
+    "check_held_out",
+    "load_preferences",
+    "preference_row",
+    "preference_schema",
+]
 
 FLIPPED = "verdict_flipped"  # the column of a dataset with flipped verdicts that says which rows they are
 
@@ -60,17 +69,20 @@ def load_preferences(
     config_name: str | None = None,
     bad: BadRows | None = None,
     left_out: Counter[str] | None = None,
+    places: list[str] | None = None,
 ) -> Any:
     """A split of a preference dataset, checked and in one shape, as a `datasets.Dataset`.
 
     Args:
-        source: a folder that `rlaif build` or `save_to_disk` wrote, a .jsonl or .parquet file (which is one split), or
-            a Hub id. `chosen` and `rejected` may be texts, assistant turns, or whole conversations; where the prompt
-            comes from says `rlaif.files.conversations`.
+        source: a folder that `rlaif build` or `save_to_disk` wrote, a .jsonl or .parquet file, or a Hub id. A file is
+            one split, unless its column `split` says which of them a row is of. `chosen` and `rejected` may be texts,
+            assistant turns, or whole conversations; where the prompt comes from says `rlaif.files.conversations`.
         split: "train", "validation" or "test".
         config_name: of a datasets folder or Hub id that has several configs.
-        bad: takes the rows that are none; without it the first one is a ValueError.
+        bad: takes the rows that are none; without it the first one is a ValueError, and what is said of the others is
+            said here.
         left_out: is filled with the rows that are not given, by their reason.
+        places: is filled with where each of the rows that are given stands.
 
     Returns:
         Columns `id`, `prompt` (all strings or all messages), `chosen` and `rejected` (the responses' texts), `z` (1.0
@@ -83,8 +95,10 @@ def load_preferences(
     """
     import datasets
 
+    own = bad is None
     bad, counts = BadRows() if bad is None else bad, Counter[str]()
     shaped: list[dict[str, Any]] = []
+    found: list[str] = []
     kind, read, own_margin = OneKind(), 0, False
     with_z: tuple[bool, str] | None = None
     for at, (where, row) in enumerate(_rows(source, split, config_name, bad)):
@@ -103,15 +117,20 @@ def load_preferences(
             own_margin = own_margin or _has_own_margin(row, one["z"])
             if reason is None:
                 shaped.append(one)
+                found.append(where)
             else:
                 counts[reason] += 1
     if left_out is not None:
         left_out.update(counts)
+    if places is not None:
+        places += found
     if not shaped:
         reasons = [counted(counts)] if counts else []
         reasons += [f"{len(bad.rows)} bad, the first {bad.first}"] if bad.rows else []
         why = f" ({', '.join(reasons)})" if reasons else ""
         raise ValueError(f"{source}, split {split}, has no usable row{why}; expected at least one preference.")
+    if own:
+        bad.say()
     if counts:
         warn(f"{source}, split {split}: left out {counts.total()} of {read} rows ({counted(counts)}).")
     if own_margin:
@@ -124,7 +143,7 @@ def _rows(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     path = Path(source)
     if path.is_file():
-        yield from read_rows(path, None, config_name, bad)
+        yield from rows_of_usual_split(path, split, config_name, bad)
     elif config_name is None and (there := parquet_splits(path / "data")):
         if split not in there:
             raise ValueError(f"{source} has the splits {', '.join(there)}, not {split!r}; give it a larger share.")
@@ -148,7 +167,7 @@ def _one_shape(row: Mapping[str, Any], at: int) -> tuple[dict[str, Any], str | N
     reason = "empty or equal responses" if unusable else None
     label = row.get("label")
     if "z" not in row:
-        z, why = by_scores(row)
+        z, why = z_of_scores(row)
         reason = reason or why or ("a tie" if z == 0.5 else None)
         label = label if isinstance(label, str) and label in _LABELS else None  # a column of the source's own
     elif row["z"] is None:
@@ -174,14 +193,15 @@ def check_held_out(dataset: str | Path, train_split: str | None, test_split: str
     """A ValueError where a report on `test_split` would be of the rows that were trained on.
 
     Args:
-        dataset: as `load_preferences` takes it. A file, or what `Dataset.save_to_disk` wrote, is one split whatever
-            split is asked of it.
+        dataset: as `load_preferences` takes it. A file without a column `split`, or what `Dataset.save_to_disk` wrote,
+            is one split whatever split is asked of it.
         train_split, test_split: the splits; no `test_split` is no measurement.
     """
     path = Path(dataset)
     if test_split is None:
         return
-    if path.is_file() or (path / "state.json").is_file():
+    one_file = path.is_file() and not names_splits(path, test_split)
+    if one_file or (path / "state.json").is_file():
         raise ValueError(
             f"dataset is {dataset}, which is one split, so nothing of it is held out as {test_split!r}; expected "
             "--test_split none, or a dataset that `rlaif build` split."
@@ -191,3 +211,26 @@ def check_held_out(dataset: str | Path, train_split: str | None, test_split: str
             f"test_split and train_split are both {test_split!r}; expected a split that is held out, or --test_split "
             "none."
         )
+
+
+@dataclass
+class PreferenceData:
+    """The preferences to learn from: settings of recipes/dpo.py and reward_models/bradley_terry.py."""
+
+    dataset: str | None = field(default=None, metadata={"help": "Preferences: a datasets folder, a file or a Hub id."})
+    config_name: str | None = field(default=None, metadata={"help": "Config of the dataset, where it has several."})
+    train_split: str = field(
+        default="train", metadata={"help": "Split to train on; of a file, what its column `split` says, if it has one."}
+    )
+    test_split: str | None = field(
+        default="test", metadata={"help": "Split that the report measures on; 'none' for no measurement."}
+    )
+
+    on_bad_row: str = on_bad_row()
+
+    def __post_init__(self) -> None:
+        if not self.dataset:
+            raise ValueError("dataset is missing; expected the folder that `rlaif build` wrote (--dataset).")
+        if (self.test_split or "none").lower() == "none":
+            self.test_split = None
+        check_held_out(self.dataset, self.train_split, self.test_split)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from rlaif.files.sources import write_json
 from rlaif.metrics import sigmoid
 from rlaif.models.batching import plan_batches, split_on_oom
 from rlaif.models.rendering import Encoded, Rendering, Unrenderable
-from rlaif.records import Prompt
+from rlaif.records import Prompt, check_prompt, check_text
 
 __all__ = ["METADATA", "RewardModel", "RewardModelCard"]
 
@@ -232,6 +232,8 @@ class RewardModel:
             ValueError: it is no reward model or one of several labels; no tokenizer, or not the one trained with; its
                 weights are not whole.
         """
+        if not isinstance(path, str | Path):
+            raise ValueError(f"the reward model is {shown(path)}; expected a folder or a Hub id.")
         card = RewardModelCard.read(path, trust_remote_code)
         tokenizer, rendering = card.reader(path, trust_remote_code)
         dtype = card.dtype if dtype is None else dtype
@@ -268,14 +270,16 @@ class RewardModel:
             prompts, responses: N each.
             tokens: the size of a batch, padding included; a batch that does not fit into memory is halved.
             progress: show a bar.
+
+        Raises:
+            ValueError: a prompt or response is none, or the model gives a score that is no number.
         """
         import torch
         from tqdm.auto import tqdm
 
         from rlaif.models.loading import quiet
 
-        if len(prompts) != len(responses):
-            raise ValueError(f"got {len(prompts)} prompts and {len(responses)} responses; expected as many of both.")
+        prompts, responses = _given(prompts, responses)
         with quiet():  # a tokenizer warns of a sequence longer than its model's: those stay unscored
             encoded = self._encoded(prompts, responses)
         scores_N = np.full(len(encoded), np.nan)
@@ -349,6 +353,25 @@ class RewardModel:
         scores_2N = self.score([*prompts, *prompts], [*responses_a, *responses_b], tokens=tokens, progress=progress)
         delta_N = scores_2N[: len(prompts)] - scores_2N[len(prompts) :]
         return sigmoid(delta_N / (self.card.temperature or 1.0))
+
+
+def _given(prompts: Sequence[Prompt], responses: Sequence[str]) -> tuple[list[Prompt], list[str]]:
+    """What is to be scored, checked as rows of a file are; a ValueError that says which of them is none."""
+    for name, given in (("prompts", prompts), ("responses", responses)):
+        if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+            raise ValueError(f"{name} is {shown(given)}; expected a list, one entry for each response.")
+    found: tuple[list[Prompt], list[str]] = list(prompts), list(responses)
+    if len(found[0]) != len(found[1]):
+        raise ValueError(f"got {len(found[0])} prompts and {len(found[1])} responses; expected as many of both.")
+    for at, (prompt, response) in enumerate(zip(*found, strict=True)):
+        try:
+            found[0][at] = check_prompt(prompt)
+            if not isinstance(response, str):
+                raise ValueError(f"response is {shown(response)}; expected text.")
+            check_text(response, "response")
+        except ValueError as error:
+            raise ValueError(f"row {at}: {error}") from None
+    return found
 
 
 def _align(model: Any) -> None:

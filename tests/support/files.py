@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,11 +53,13 @@ def some_pairs(count: int) -> list[dict[str, Any]]:
 def room_for_files_of(size: int) -> Iterator[None]:
     """No file of this process grows beyond `size` bytes: writes fail as on a full disk, everywhere, for any user."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    wrote, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # what is compiled meanwhile would be cut, and stay
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # Python ignores the signal that goes with it
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        sys.dont_write_bytecode = wrote
 
 
 def content(folder: Path) -> dict[str, str]:
