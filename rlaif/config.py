@@ -47,7 +47,7 @@ def import_function(name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     module = _MOVED.get(module, module)
     if not attribute:
-        raise ValueError(f"{name!r} names no function; expected 'package.module:function'.")
+        raise UsageError(f"{name!r} names no function; expected 'package.module:function'.")
     try:
         found: Any = importlib.import_module(module)
     except ImportError as error:
@@ -57,9 +57,9 @@ def import_function(name: str) -> Callable[..., Any]:
     try:
         found = getattr(found, attribute)
     except AttributeError:
-        raise ValueError(f"{name!r}: {module} has no {attribute!r}.") from None
+        raise UsageError(f"{name!r}: {module} has no {attribute!r}.") from None
     if not callable(found):
-        raise ValueError(f"{name!r} is {kind_of(found)}; expected a function.")
+        raise UsageError(f"{name!r} is {kind_of(found)}; expected a function.")
     return found  # type: ignore[no-any-return]
 
 
@@ -72,9 +72,9 @@ def named_values(words: Sequence[str], setting: str, what: str) -> dict[str, str
     for word in words:
         name, _, value = word.partition("=")
         if not name or not value:
-            raise ValueError(f"{setting} has {word!r}; expected name=value, where the value is {what}.")
+            raise UsageError(f"{setting} has {word!r}; expected name=value, where the value is {what}.")
         if name in named:
-            raise ValueError(
+            raise UsageError(
                 f"{setting} has the name {name!r} twice ({named[name]}, {value}); expected distinct names."
             )
         named[name] = value

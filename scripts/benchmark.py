@@ -84,7 +84,7 @@ def main() -> None:
     """Measures, writes report.json and prints a table."""
     (settings,) = config.parse(BenchmarkConfig, description=__doc__)
     if any(count < 1 for count in settings.pairs):
-        raise ValueError(f"pairs is {settings.pairs}; expected numbers of at least 1.")
+        raise config.UsageError(f"pairs is {settings.pairs}; expected numbers of at least 1.")
     report = measure(settings)
     write_json(Path(settings.output) / "report.json", report)
     head = ["pairs", "run", "code", "peak MiB", "seconds"]

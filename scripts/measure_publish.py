@@ -158,7 +158,7 @@ def resident(process: psutil.Process) -> int:
 def main() -> None:
     (settings,) = config.parse(MeasureConfig, description=__doc__)
     if settings.rows < 2_000:
-        raise ValueError(f"rows is {settings.rows}; expected at least 2000, so that the planted rows fit.")
+        raise config.UsageError(f"rows is {settings.rows}; expected at least 2000, so that the planted rows fit.")
     folder = Path(settings.output)
     begin(folder, "scripts/measure_publish.py", empty=True)
     start = time.monotonic()

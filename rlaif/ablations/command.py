@@ -19,7 +19,7 @@ from rlaif.ablations.programs import known_settings
 from rlaif.ablations.schedule import Cluster, Launcher, ThisMachine, missing, run_stages
 from rlaif.ablations.stages import Plan, Stage, plan_study
 from rlaif.ablations.study import Study, closest, load_study, read_yaml
-from rlaif.config import named_values, parse, warn
+from rlaif.config import UsageError, named_values, parse, warn
 from rlaif.files.manifest import write_manifest
 from rlaif.files.ownership import check_output, claim
 from rlaif.files.runs import aligned
@@ -99,7 +99,18 @@ class AblateConfig:
 
 
 def read_command(arguments: Sequence[str], description: str | None = None) -> tuple[AblateConfig, Study, str]:
-    """The settings, the study and its file, from `--config FILE` and what stands beside it on the command line."""
+    """The settings, the study and its file, from `--config FILE` and what stands beside it on the command line.
+
+    Raises:
+        UsageError: the file cannot be read, or something in it or on the command line does not fit.
+    """
+    try:
+        return _read_command(arguments, description)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _read_command(arguments: Sequence[str], description: str | None) -> tuple[AblateConfig, Study, str]:
     arguments = [
         part for word in arguments for part in (word.split("=", 1) if word.startswith("--config=") else [word])
     ]
@@ -192,11 +203,11 @@ def ablate(config: AblateConfig, study: Study, path: str) -> int:
 
 
 def _check_settings(plan: Plan, known: Mapping[str, frozenset[str]]) -> None:
-    """A ValueError for a setting that its program does not have."""
+    """A UsageError for a setting that its program does not have."""
     for stage in plan.order:
         for name in stage.settings:
             if name not in known[stage.program] and name != "env":
-                raise ValueError(
+                raise UsageError(
                     f"stage {stage.name} sets {name!r}, which is not a setting of {stage.program}; "
                     f"{closest(name, sorted(known[stage.program]))}"
                 )

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from rlaif.ablations.code import code_fingerprint, command_names, versions
+from rlaif.config import UsageError
 from rlaif.records import content_hash
 
 __all__ = ["known_settings", "program_words", "trains"]
@@ -37,19 +38,19 @@ def program_words(program: str, launch: str | None) -> list[str]:
     """
     words = program.split()
     if launch is not None and not Path(launch).is_file():
-        raise ValueError(f"launch is {launch!r}, which is no file; expected one of accelerate's configuration files.")
+        raise UsageError(f"launch is {launch!r}, which is no file; expected one of accelerate's configuration files.")
     # Quiet: else the launcher's own traceback stands after the program's last line.
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file", str(launch)]
     if words[0] == "rlaif":
         if len(words) != 2 or words[1] not in command_names():
-            raise ValueError(f"program is {program!r}; expected rlaif and one of {', '.join(command_names())}.")
+            raise UsageError(f"program is {program!r}; expected rlaif and one of {', '.join(command_names())}.")
         return [*(accelerate if launch else [sys.executable]), "-m", *words]
     if not program.endswith(".py") or not Path(program).is_file():
-        raise ValueError(f"program is {program!r}, which is no file; expected a .py file, or `rlaif judge`, say.")
+        raise UsageError(f"program is {program!r}, which is no file; expected a .py file, or `rlaif judge`, say.")
     if not trains(program):
         return [sys.executable, program]
     if launch is None:
-        raise ValueError(
+        raise UsageError(
             f"{program} trains, and there is no launch file; expected one of accelerate's configuration files, "
             "launch: recipes/accelerate/cpu.yaml, say."
         )

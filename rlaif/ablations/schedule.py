@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from rlaif.ablations.execute import GRACE, run_stage
 from rlaif.ablations.stages import Plan, Stage
+from rlaif.config import UsageError
 from rlaif.errors.words import shown
 from rlaif.files.sources import write_json
 
@@ -239,7 +240,7 @@ class Cluster:
         try:
             self._executor.update_parameters(**{"timeout_min": 24 * 60, **options})
         except (NameError, TypeError, ValueError) as error:
-            raise ValueError(f"cluster_options are {shown(dict(options))}; {error}") from None
+            raise UsageError(f"cluster_options are {shown(dict(options))}; {error}") from None
 
     def start(self, stage: Stage) -> Job:
         self._executor.update_parameters(name=stage.name)

@@ -31,6 +31,7 @@ from typing import Any
 from rlaif.ablations.code import code_fingerprint, function_file, versions
 from rlaif.ablations.programs import program_words, trains
 from rlaif.ablations.study import Cell, StageSpec, Study, read_yaml, words_in
+from rlaif.config import UsageError
 from rlaif.files.sources import fingerprint
 
 __all__ = ["Plan", "Stage", "plan_study"]
@@ -189,7 +190,7 @@ class _Maker:
             return self._here[name]
         if name in self._open:
             circle = " -> ".join([*self._open[self._open.index(name) :], name])
-            raise ValueError(f"stages need one another: {circle}; expected each to need earlier ones only.")
+            raise UsageError(f"stages need one another: {circle}; expected each to need earlier ones only.")
         self._open.append(name)
         spec = self.specs[name]
         words = program_words(spec.program, spec.launch)
@@ -315,7 +316,7 @@ def _check_distinct(plan: Plan) -> None:
         if print_ in seen:
             other = seen[print_]
             differ = [f for f in cell.coordinates if cell.coordinates[f] != other.coordinates.get(f)]
-            raise ValueError(
+            raise UsageError(
                 f"the cells {other.label} and {cell.label} are one: {' and '.join(differ)} changes no stage that an "
                 "outcome is read from. Set something that does, or leave the level out."
             )
@@ -328,7 +329,7 @@ def _check_seeds(plan: Plan) -> None:
     for index, cell in enumerate(study.cells):
         for name in (name for name in needed(study) if name in plan.stages[index, study.seeds[0]]):
             if len({plan.stages[index, seed][name].address for seed in study.seeds}) < len(study.seeds):
-                raise ValueError(
+                raise UsageError(
                     f"the stage {name} of the cell {cell.label} is the same run with several of the seeds "
                     f"{', '.join(map(str, study.seeds))}: nothing on the way to it depends on them. Set seed: "
                     f"${{seed}} in one of {', '.join(plan.stages[index, study.seeds[0]])}."
@@ -342,7 +343,7 @@ def _check_overrides_used(plan: Plan) -> None:
         for key in cell.overrides:
             stage = key.partition(".")[0]
             if stage not in names:
-                raise ValueError(
+                raise UsageError(
                     f"the cell {cell.label} sets {key}, but no outcome is read from the stage {stage} or from one that "
                     f"needs it; the cell's stages are {', '.join(sorted(names))}."
                 )

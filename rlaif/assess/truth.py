@@ -6,11 +6,11 @@ knows.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from rlaif.config import import_function
-from rlaif.errors.theirs import check_takes, naming
+from rlaif.errors.lines import prefixed
+from rlaif.errors.theirs import check_takes, is_number, naming
 from rlaif.errors.words import shown
 from rlaif.records import Pair, Prompt, content_hash, label_value, last_user_text
 
@@ -29,7 +29,7 @@ def load_gold(name: str) -> GoldReward:
     try:
         function = import_function(name)
     except ValueError as error:
-        raise ValueError(f"gold: {error}") from None
+        raise prefixed("gold", error) from None
 
     check_takes(function, f"gold {name!r}", ("prompt", "response"))
 
@@ -45,7 +45,7 @@ def load_gold(name: str) -> GoldReward:
         with naming(f"gold {name!r}, asked of the prompt {last_user_text(prompt)[:60]!r},"):
             value = function(prompt, response)
         value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy or PyTorch
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if not is_number(value):
             raise ValueError(
                 f"gold {name!r} returned {shown(value)} for the prompt {last_user_text(prompt)[:60]!r}; expected a "
                 "finite float. Mend the function, or leave such prompts out."

@@ -79,7 +79,7 @@ def convert(config: ConvertConfig) -> dict[str, Any]:
         raise UsageError("source and output must be set; expected --source SOURCE --output FILE.")
     output = Path(config.output)
     if output.suffix not in {".jsonl", ".parquet"}:
-        raise ValueError(f"output is {config.output}; expected a file that ends in .jsonl or .parquet.")
+        raise UsageError(f"output is {config.output}; expected a file that ends in .jsonl or .parquet.")
     for name in (config.format, config.source_format):
         if name not in FORMATS and name != "auto":
             raise UsageError(f"{name} is no known format; expected one of {', '.join(FORMATS)}.")

@@ -206,21 +206,21 @@ def _source(config: PublishConfig) -> tuple[Path, str]:
 
 
 def _check_settings(kind: str, idle: DatasetSettings | ModelSettings) -> None:
-    """A ValueError for a setting that says nothing about what is published."""
+    """A UsageError for a setting that says nothing about what is published."""
     for setting in dataclasses.fields(idle):
         if getattr(idle, setting.name) != getattr(type(idle)(), setting.name):
-            raise ValueError(f"{setting.name} says nothing about {kind.replace('_', ' ')}; leave it out.")
+            raise UsageError(f"{setting.name} says nothing about {kind.replace('_', ' ')}; leave it out.")
 
 
 def _check_ranges(settings: DatasetSettings) -> None:
     if not 0.5 <= settings.similarity <= 1.0:
-        raise ValueError(f"similarity is {settings.similarity}; expected a Jaccard similarity in [0.5, 1].")
+        raise UsageError(f"similarity is {settings.similarity}; expected a Jaccard similarity in [0.5, 1].")
     if not 0.0 < settings.coverage <= 1.0:
-        raise ValueError(f"coverage is {settings.coverage}; expected a share of a prompt's words in (0, 1].")
+        raise UsageError(f"coverage is {settings.coverage}; expected a share of a prompt's words in (0, 1].")
     if settings.processes < 0:
-        raise ValueError(f"processes is {settings.processes}; expected a number of processes, or 0 for one a core.")
+        raise UsageError(f"processes is {settings.processes}; expected a number of processes, or 0 for one a core.")
     if (settings.price_input is None) != (settings.price_output is None):
-        raise ValueError("one of price_input and price_output is missing; expected both, or neither.")
+        raise UsageError("one of price_input and price_output is missing; expected both, or neither.")
 
 
 def _dataset(
@@ -300,7 +300,7 @@ def _benchmarks(settings: DatasetSettings, actions: dict[str, Action]) -> _Bench
     named = named_values(settings.benchmarks, "benchmarks", "a file of the benchmark")
     if not named:
         if actions["contamination"] in ("drop", "report"):
-            raise ValueError(
+            raise UsageError(
                 f"contamination is {actions['contamination']!r}, and there is nothing to look for; expected "
                 "--benchmarks NAME=FILE."
             )
@@ -319,7 +319,7 @@ def _model(
     from rlaif.publish.models import publish_model
 
     if len(settings.example) not in (0, 2):
-        raise ValueError(f"example has {len(settings.example)} texts; expected two: a prompt and a response to it.")
+        raise UsageError(f"example has {len(settings.example)} texts; expected two: a prompt and a response to it.")
     assert config.output is not None
     return publish_model(
         source,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rlaif.config import UsageError
 from rlaif.files.ownership import claim
 from rlaif.files.sources import write_jsonl
 from rlaif.sandbox.world import demonstrations, prompts
@@ -29,7 +30,7 @@ def write_sandbox(config: SandboxConfig) -> dict[Path, int]:
     """Writes prompts.jsonl, evaluation.jsonl and demonstrations.jsonl (no prompt in two of them); rows by file."""
     for name in ("prompts", "evaluation", "demonstrations"):
         if getattr(config, name) < 0:
-            raise ValueError(f"{name} is {getattr(config, name)}; expected a number of rows.")
+            raise UsageError(f"{name} is {getattr(config, name)}; expected a number of rows.")
     folder = Path(config.output)
     asked = prompts(config.prompts + config.evaluation, config.seed)
     taken = set(asked)

@@ -12,7 +12,7 @@ from rlaif.errors.launcher import left_to_a_watcher
 from rlaif.errors.words import plain
 from rlaif.secrets import redacted
 
-__all__ = ["GateError", "UsageError", "fail", "one_line", "warn"]
+__all__ = ["GateError", "UsageError", "fail", "one_line", "prefixed", "warn"]
 
 
 class GateError(ValueError):
@@ -21,6 +21,11 @@ class GateError(ValueError):
 
 class UsageError(ValueError):
     """What was asked for does not fit the program: an unknown command or setting, or a value that it cannot have."""
+
+
+def prefixed(words: str, error: ValueError) -> ValueError:
+    """An error with `words` before those of another, and as much of usage as that was."""
+    return (UsageError if isinstance(error, UsageError) else ValueError)(f"{words}: {error}")
 
 
 # A full stop of ours behind one of what is quoted; not that of "../folder".

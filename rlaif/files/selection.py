@@ -31,7 +31,10 @@ class BuildConfig:
         metadata={"help": "What `rlaif judge` wrote (its folder), or any source of pairs with a `z` column."},
     )
     output: str | None = field(default=None, metadata={"help": "Folder of the dataset."})
-    split: str | None = field(default=None, metadata={"help": "Split of the source, where it has several."})
+    split: str | None = field(
+        default=None,
+        metadata={"help": "Split of the source, where it has several; of a file, what its column `split` says."},
+    )
     config_name: str | None = field(default=None, metadata={"help": "Config of the source, where it has several."})
     on_bad_row: str = on_bad_row()
     z_from: str = field(

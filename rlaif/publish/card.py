@@ -16,6 +16,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
+from rlaif.config import UsageError
+
 __all__ = [
     "LICENSES",
     "NOT_MEASURED",
@@ -70,35 +72,35 @@ class CardFields:
 
 
 def check_fields(fields: CardFields) -> None:
-    """A ValueError for the first field that the Hub would refuse, with what it takes."""
+    """A UsageError for the first field that the Hub would refuse, with what it takes."""
     if fields.license not in LICENSES:
         close = difflib.get_close_matches(str(fields.license).lower(), LICENSES, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "such as apache-2.0, mit, cc-by-4.0 or odc-by."
-        raise ValueError(
+        raise UsageError(
             f"license is {fields.license!r}; expected an identifier of the Hub's list, {hint} For any other licence: "
             "--license other --license_name NAME --license_link URL."
         )
     if fields.license == "other" and not (fields.license_name and fields.license_link):
-        raise ValueError(
+        raise UsageError(
             "license is 'other' without its name and text; expected --license_name NAME (as in my-licence-1.0) and "
             "--license_link URL or LICENSE."
         )
     if fields.license != "other" and (fields.license_name or fields.license_link):
-        raise ValueError(
+        raise UsageError(
             f"license is {fields.license!r}, whose name and text are known; license_name and license_link go with "
             "--license other only."
         )
     for code in fields.language:
         if code not in SPECIAL_LANGUAGES and code not in _languages():
-            raise ValueError(
+            raise UsageError(
                 f"language holds {code!r}; expected ISO 639 codes such as en, de or zh (two or three small letters), "
                 "'code' or 'multilingual'."
             )
     if fields.pretty_name is not None and not re.fullmatch(r"\S(?:[^\n]*\S)?", fields.pretty_name):
-        raise ValueError(f"pretty_name is {fields.pretty_name!r}; expected one line of text.")
+        raise UsageError(f"pretty_name is {fields.pretty_name!r}; expected one line of text.")
     for tag in fields.tags:
         if not _TAG.fullmatch(tag):
-            raise ValueError(f"tags holds {tag!r}; expected one short word or phrase without commas or line breaks.")
+            raise UsageError(f"tags holds {tag!r}; expected one short word or phrase without commas or line breaks.")
 
 
 @cache

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlaif.config import warn
+from rlaif.config import UsageError, warn
 from rlaif.files.sources import write_json
 from rlaif.publish.card import Kind
 
@@ -250,16 +250,16 @@ def _ask_about_card(content: str, repo_type: Kind) -> None:
 
 
 def check_name(repo_id: str) -> None:
-    """A ValueError where no repository can be called so."""
+    """A UsageError where no repository can be called so."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise ValueError(f"repo_id is {repo_id!r}; expected user/name. {error}") from None
+        raise UsageError(f"repo_id is {repo_id!r}; expected user/name. {error}") from None
     if repo_id.count("/") != 1:
-        raise ValueError(f"repo_id is {repo_id!r}; expected user/name, with the user or organisation that owns it.")
+        raise UsageError(f"repo_id is {repo_id!r}; expected user/name, with the user or organisation that owns it.")
 
 
 def _token() -> str:

@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rlaif.config import UsageError
+
 __all__ = ["leave_process_group", "output_folder", "quiet_libraries", "resume_point"]
 
 
@@ -42,6 +44,7 @@ def output_folder(
         reads: datasets, and models beside `model_config.model`.
 
     Raises:
+        UsageError: evaluation is asked for, and nothing is held out.
         ValueError: the folder is not this program's to write into; no whole checkpoint; one of another run.
     """
     from rlaif.files.ownership import claim
@@ -51,6 +54,12 @@ def output_folder(
     from rlaif.training.same_run import check_same_run, run_settings
     from rlaif.training.saving import check_checkpoints, mend
 
+    evaluates = str(getattr(args.eval_strategy, "value", args.eval_strategy))
+    if evaluates != "no" and getattr(data_config, "test_split", "") is None:
+        raise UsageError(
+            f"eval_strategy is {evaluates!r} and test_split none, so that nothing is held out to evaluate on; expected "
+            "a --test_split, or --eval_strategy no."
+        )
     args.trust_remote_code = model_config.trust_remote_code
     sources = [source for source in (*reads, model_config.model, base_model(model_config.model)) if source]
     sources = list(dict.fromkeys(sources))

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from trl import GRPOConfig
 
+from rlaif.config import UsageError
 from rlaif.errors.words import shown
 from rlaif.training.common import Defaults
 from rlaif.training.ppo.critic import CRITICS
@@ -198,7 +199,7 @@ class PPOConfig(Defaults, GRPOConfig):  # type: ignore[misc]
                 "num_generations); give more prompts, or lower per_device_train_batch_size or steps_per_generation."
             )
         if self.reward_weights is not None and len(self.reward_weights) != rewards:
-            raise ValueError(
+            raise UsageError(
                 f"reward_weights has {len(self.reward_weights)} numbers for {rewards} rewards; expected one each."
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rlaif.config import UsageError
 from rlaif.models.reward_model import RewardModel
 from rlaif.training.common import is_peft
 from rlaif.training.models import ModelConfig, base_model, load_policy, lora
@@ -33,28 +34,28 @@ class PPOModels:
 
 
 def check_models(config: ModelConfig, args: PPOConfig, reward_models: list[str]) -> None:
-    """A ValueError for settings that do not fit each other; nothing is loaded."""
+    """A UsageError for settings that do not fit each other; nothing is loaded."""
     if args.share_backbone:
         if not config.lora:
-            raise ValueError(
+            raise UsageError(
                 "share_backbone is set without lora: a policy that is trained in full leaves no weights to share. Add "
                 "--lora true."
             )
         if len(reward_models) != 1:
-            raise ValueError(
+            raise UsageError(
                 f"share_backbone is set, and rewards name {len(reward_models)} reward models; expected exactly one."
             )
         if args.fsdp or args.deepspeed or args.distributed_state.distributed_type in ("FSDP", "DEEPSPEED"):
-            raise ValueError(
+            raise UsageError(
                 "share_backbone does not work on sharded weights; use DDP (recipes/accelerate/ddp.yaml) or one process."
             )
     if args.critic == "reward_model" and len(reward_models) != 1:
-        raise ValueError(
+        raise UsageError(
             f"critic is reward_model, but rewards name {len(reward_models)}; expected one that it can start from, or "
             "critic head or separate."
         )
     if args.critic_warmup_steps and (args.deepspeed or args.distributed_state.distributed_type == "DEEPSPEED"):
-        raise ValueError(
+        raise UsageError(
             "critic_warmup_steps does not work under DeepSpeed, which steps all weights alike; set it to 0."
         )
 

@@ -218,9 +218,9 @@ def table() -> dict[str, Bad]:
     for reader, (command, words, row) in READERS.items():
         for kind, (name, content, names) in whole_files(row).items():
             files = {} if content is None else {name: content}
-            found[f"{reader}: {kind}"] = Bad(command, (*words, name), names, files)
+            found[f"{reader}: {kind}"] = Bad(command, (*words, name), names, files, status=1)
         for kind, (rows, path) in rows_of_a_kind(reader).items():
             # Before what was expected, which may name columns too.
             names = rf"bad\.jsonl:2: ([^;]*[ '])?{re.escape(path)}(?![\w.\[])"
-            found[f"{reader}: {kind}"] = Bad(command, (*words, "bad.jsonl"), names, {"bad.jsonl": rows})
+            found[f"{reader}: {kind}"] = Bad(command, (*words, "bad.jsonl"), names, {"bad.jsonl": rows}, status=1)
     return found
