@@ -50,9 +50,9 @@ def pytest_collection() -> Iterator[None]:
 
 # The files that take longest, in that order (seconds: `pytest --durations 0`). One that began last would run alone.
 LONGEST = (
-    *("ablate", "bad_starts", "ppo_recipe", "methods", "recipes", "publish_models", "ppo_trainer", "parallel_training"),
-    *("publish", "judge", "evaluate", "store", "best_of_n", "bad_inputs", "many_faults", "push", "rewards", "face"),
-    *("finite", "resumed", "saving", "reward_model", "errors", "training", "sandbox", "overoptimization"),
+    *("ablate", "ppo_recipe", "bad_starts", "recipes", "publish_models", "ppo_trainer", "parallel_training", "methods"),
+    *("finite", "ppo_roles", "judge", "evaluate", "bad_inputs", "publish", "store", "best_of_n", "many_faults", "face"),
+    *("saving", "sample", "push", "rewards", "resumed", "errors", "reward_model", "training", "sandbox", "templates"),
 )
 
 
