@@ -16,33 +16,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from rlaif import config, training
-from rlaif.files.bad_rows import BadRows, on_bad_row
-from rlaif.files.preferences import check_held_out, load_preferences
-
-
-@dataclass
-class DataConfig:
-    """The preferences to learn from."""
-
-    dataset: str | None = field(default=None, metadata={"help": "Preferences: a datasets folder, a file or a Hub id."})
-    config_name: str | None = field(default=None, metadata={"help": "Config of the dataset, where it has several."})
-    train_split: str = field(default="train", metadata={"help": "Split to train on."})
-    test_split: str | None = field(
-        default="test", metadata={"help": "Split that the report measures on; 'none' for no measurement."}
-    )
-
-    on_bad_row: str = on_bad_row()
-
-    def __post_init__(self) -> None:
-        if not self.dataset:
-            raise ValueError("dataset is missing; expected the folder that `rlaif build` wrote (--dataset).")
-        if (self.test_split or "none").lower() == "none":
-            self.test_split = None
-        check_held_out(self.dataset, self.train_split, self.test_split)
+from rlaif.files.bad_rows import BadRows
+from rlaif.files.preferences import PreferenceData as DataConfig
+from rlaif.files.preferences import load_preferences
 
 
 def main() -> None:

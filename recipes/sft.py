@@ -33,7 +33,9 @@ class DataConfig:
         },
     )
     config_name: str | None = field(default=None, metadata={"help": "Config of the dataset, where it has several."})
-    train_split: str | None = field(default="train", metadata={"help": "Split to train on; a file has only one."})
+    train_split: str | None = field(
+        default="train", metadata={"help": "Split to train on; of a file, what its column `split` says, if it has one."}
+    )
     test_split: str | None = field(
         default="none", metadata={"help": "Split that the report measures on; 'none' for no measurement."}
     )

@@ -14,38 +14,18 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from rlaif import config, training
-from rlaif.files.bad_rows import BadRows, on_bad_row
-from rlaif.files.preferences import check_held_out, load_preferences
+from rlaif.files.bad_rows import BadRows
+from rlaif.files.preferences import PreferenceData as DataConfig
+from rlaif.files.preferences import load_preferences
 
 CHECKED = 64  # pairs that the reloaded model must score bit for bit
 ZEROED = 512  # training pairs whose mean score is the zero point
-
-
-@dataclass
-class DataConfig:
-    """The preferences to learn from."""
-
-    dataset: str | None = field(default=None, metadata={"help": "Preferences: a datasets folder, a file or a Hub id."})
-    config_name: str | None = field(default=None, metadata={"help": "Config of the dataset, where it has several."})
-    train_split: str = field(default="train", metadata={"help": "Split to train on."})
-    test_split: str | None = field(
-        default="test", metadata={"help": "Split that the report measures on; 'none' for no measurement."}
-    )
-
-    on_bad_row: str = on_bad_row()
-
-    def __post_init__(self) -> None:
-        if not self.dataset:
-            raise ValueError("dataset is missing; expected the folder that `rlaif build` wrote (--dataset).")
-        if (self.test_split or "none").lower() == "none":
-            self.test_split = None
-        check_held_out(self.dataset, self.train_split, self.test_split)
 
 
 def main() -> None:
@@ -173,6 +153,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
                 "bag_of_words": words.probabilities(test["chosen"], test["rejected"]),
             },
         )
+        report["held_out"]["refused"] = len({at % len(test) for at in reward_model.refused})
     report["ledger"] = ledger((pairs, test_pairs), bad, left_out)
     report["seconds"] = round(elapsed(), 1)
     write_json(folder / "report.json", report)
@@ -200,7 +181,13 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
 
 def summary(held_out: dict[str, Any]) -> str:
     """The lines that a person reads: one for each thing that the model is measured against."""
-    lines = [f"held out: {held_out['pairs']} pairs, {held_out['unscored']} too long to score"]
+    from rlaif.models.spelling import REFUSED
+
+    unscored, refused = held_out["unscored"], held_out["refused"]
+    lines = [
+        f"held out: {held_out['pairs']} pairs, {unscored - refused} too long to score"
+        + (f", {refused} {REFUSED}" if refused else "")
+    ]
     for name, key in (("z", "against_z"), ("label", "against_label")):
         row = held_out[key]
         if not row or not row["measured"]:

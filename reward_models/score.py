@@ -23,13 +23,16 @@ only a file that has this program's is written anew.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rlaif import config, metrics, training
-from rlaif.files.bad_rows import on_bad_row
+from rlaif.files.bad_rows import BadRows, bad_rows_beside, on_bad_row
 
 SHAPES = (("response",), ("response_a", "response_b"), ("chosen", "rejected"))
 
@@ -41,7 +44,10 @@ class ScoreConfig:
     reward_model: str | None = field(default=None, metadata={"help": "Folder or Hub id of the reward model."})
     input: str | None = field(default=None, metadata={"help": "Rows to score."})
     output: str | None = field(default=None, metadata={"help": "JSONL file to write."})
-    split: str | None = field(default=None, metadata={"help": "Split of the input, where it has several."})
+    split: str | None = field(
+        default=None,
+        metadata={"help": "Split of the input, where it has several; of a file, what its column `split` says."},
+    )
     config_name: str | None = field(default=None, metadata={"help": "Config of the input, where it has several."})
     trust_remote_code: bool = field(
         default=False, metadata={"help": "Run the code that the reward model's repository holds."}
@@ -82,7 +88,6 @@ def main() -> None:
 
 def score(settings: Any) -> dict[str, Any]:
     """Writes the scored rows to `settings.output`; the counts, and the rendering where it is assumed."""
-    from rlaif.files.bad_rows import BadRows
     from rlaif.files.conversations import responses_of
     from rlaif.files.pairs import carried
     from rlaif.files.sources import OneKind, write_jsonl
@@ -104,6 +109,7 @@ def score(settings: Any) -> dict[str, Any]:
             responses.append(texts)
             rows.append(row)
             places.append(where)
+    bad.say(bad_rows_beside(Path(settings.output)))
     if columns is None or not rows:
         why = f" Left out: {len(bad.rows)}, the first {bad.first}" if bad.rows else ""
         raise ValueError(f"{settings.input} has no {'usable ' if why else ''}rows; expected at least one.{why}")
@@ -137,9 +143,11 @@ def score(settings: Any) -> dict[str, Any]:
     )
     bad.write(settings.output)
 
+    too_long = int(np.isnan(rewards).any(axis=1).sum()) - len(refused)
+    left_out = +Counter({"too long": too_long, REFUSED: len(refused)})
     return {
         "rows": len(rows),
-        "ledger": bad.ledger(len(rows), len(rows) - len(refused), {REFUSED: len(refused)} if refused else {}),
+        "ledger": bad.ledger(len(rows), len(rows) - left_out.total(), left_out),
         "responses": scores.size,
         "scored": scores.size - reward_model.unscored,
         "too_long": reward_model.unscored - len(reward_model.refused),

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support import rows_of, some_pairs, write_rows
+from support.bad import Bad, run_here
+from support.bad.files import READERS
 from support.files import read_pairs
 
 import rlaif
@@ -129,10 +131,12 @@ def test_fields_of_messages_that_nothing_is_made_of_are_said(
     rows = [{"prompt": [turn]}, {"messages": [{"from": "human", "value": "Hi", "time": 7, "markdown": False}]}]
     bad = BadRows()
     assert len(list(read_prompt_rows(write_rows(tmp_path / "rows.jsonl", rows), bad=bad))) == 2
-    bad.write(tmp_path)
+    bad.say()
     assert capsys.readouterr().err == (
         "warning: messages have name, time beside role and content, which are not used.\n"
     )
+    bad.write(tmp_path)
+    assert capsys.readouterr().err == ""
 
 
 def test_pairs_that_are_read_again_leave_out_the_same_rows(tmp_path: Path) -> None:
@@ -215,3 +219,47 @@ def test_a_system_turn_in_python_is_judged(tmp_path: Path) -> None:
 
     rlaif.judge([{**some_pairs(1)[0], "system": "Be kind."}], watched)
     assert all('{"role": "system", "content": "Be kind."}' in prompt for prompt in seen)
+
+
+# What each program pays for, or trains: nothing of it is begun before the rows are said.
+BEGINS = {
+    "sample": "rlaif.judging.sampling.answers",
+    "judge": "rlaif.commands.judge.answers",
+    "evaluate": "rlaif.judging.sampling.answers",
+    "sft": "rlaif.training.trainers.CompletionTrainer.train",
+    "dpo": "rlaif.training.trainers.SoftDPOTrainer.train",
+    "bradley_terry": "rlaif.training.trainers.SoftRewardTrainer.train",
+    "ppo": "rlaif.training.ppo.trainer.PPOTrainer.train",
+    "best_of_n": "rlaif.judging.sampling.answers",
+    "score": "rlaif.models.reward_model.RewardModel.score",
+}
+
+
+@pytest.mark.parametrize("reader", BEGINS)
+def test_bad_rows_are_said_before_anything_is_paid_or_trained(
+    reader: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def begins(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("it begins")
+
+    command, words, row = READERS[reader]
+    asked = [[{"role": "user", "content": f"Why {i}?", "name": "Ada"}] for i in range(8)]
+    write_rows(tmp_path / "rows.jsonl", [*({**row, "prompt": prompt} for prompt in asked), {**row, "prompt": 5}])
+    monkeypatch.setattr(BEGINS[reader], begins)
+    bad = Bad(command, (*words, "rows.jsonl", "--on_bad_row", "skip"), "")
+    assert run_here(bad.argv(world), tmp_path) == 1
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith(("warning: ", "error: "))]
+    assert lines[-1] == "error: it begins"
+    assert lines.count("warning: messages have name beside role and content, which are not used.") == 1
+    (said,) = [line for line in lines if "left out 1 row that cannot be used, listed in " in line]
+    assert said.endswith("rows.jsonl:9: prompt is 5; expected text or a list of messages.")
+
+
+def test_rows_beyond_a_limit_are_counted(tmp_path: Path) -> None:
+    rows = [{**row, "id": str(at)} for at, row in enumerate(some_pairs(6))]
+    rows[1] |= {"images": ["x.png"]}
+    rows[4] |= {"response_a": 5}  # beyond the limit: looked at no closer
+    pairs = write_rows(tmp_path / "pairs.jsonl", rows)
+    settings: dict[str, Any] = {"pairs": str(pairs), "judge": "rlaif.models.function:longer", "on_bad_row": "skip"}
+    report = judge(JudgingConfig(**settings, output=str(tmp_path / "judged"), limit=2))
+    assert report["ledger"] == {"read": 6, "used": 2, "left_out": {"beyond limit": 3, "bad rows": 1}}

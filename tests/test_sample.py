@@ -419,3 +419,17 @@ def test_a_token_without_probability_is_never_drawn(logits: list[float], u: floa
     for number in (u, 0.0, math.nextafter(1.0, 0.0)):
         token = int(draw(torch.tensor([values]), torch.tensor([number], dtype=torch.float64), 1.0, top_p))
         assert token not in masked
+
+
+def test_a_prompt_that_the_template_refuses_is_not_counted_as_used(tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer(chat=True)
+    refuses = "{% for m in messages if m['content'] == 'Bad.' %}{{ raise_exception('no') }}{% endfor %}"
+    tokenizer.chat_template = refuses + tokenizer.chat_template
+    policy = save_model(tmp_path / "policy", tiny_llama(), tokenizer)
+    prompts = write_rows(tmp_path / "prompts.jsonl", [{"prompt": prompt} for prompt in ("Good?", "Bad.", "Well?")])
+    words = ["--prompts", prompts, "--policy", policy, "--output", tmp_path / "out", "--max_new_tokens", 8]
+    done = here("sample", *words)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["prompt_rows"] == {"read": 3, "used": 2, "left_out": {"refused by the chat template": 1}}
+    assert (report["refused"], report["unanswered"]) == (1, 0)

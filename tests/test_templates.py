@@ -164,11 +164,11 @@ def test_what_a_template_refuses_is_left_out_of_training_and_said(capsys: pytest
     for make in (reward_pairs, dpo_pairs):
         pairs = make(rows, tokenizer, rendering, 100)
         assert (len(pairs), pairs.too_long) == (2, 0)
-        assert [place for place, _ in pairs.refused] == ["id n1", "id n2"]
+        assert [place for place, _ in pairs.refused] == ["row 2", "row 3"]
         assert report_too_long("train", pairs, 100) is None
         said = capsys.readouterr().err
         assert "warning: train: left out 2 of 4 rows" in said
-        assert "id n1: the chat template refuses the conversation: System role not supported" in said
+        assert "row 2: the chat template refuses the conversation: System role not supported" in said
         assert set(pairs.rows.column_names) <= {"prompt_ids", "chosen_ids", "rejected_ids", "z"}
     shown = rows.rename_column("chosen", "completion").remove_columns("id")
     done = demonstrations(shown, tokenizer, rendering, 100)
@@ -187,7 +187,7 @@ def test_a_row_whose_turn_the_template_drops_is_not_trained_on(
     rendering = Rendering.of(tokenizer)
     assert rendering.left_out(tokenizer, SYSTEM) == ["system"]
     pairs = reward_pairs(preferences([ALONE, SYSTEM]), tokenizer, rendering, 100)
-    assert pairs.refused == (("id n1", "the chat template leaves out the system turn"),)
+    assert pairs.refused == (("row 2", "the chat template leaves out the system turn"),)
     write_rows(tmp_path / "p.jsonl", [{"prompt": ALONE}, {"prompt": SYSTEM}])
     prompts = policy_prompts(str(tmp_path / "p.jsonl"), None, tokenizer, rendering, 100)
     assert len(prompts) == 1

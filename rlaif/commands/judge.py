@@ -17,12 +17,13 @@ from typing import Any
 
 from rlaif.assess.agreement import JudgeNumbers
 from rlaif.config import GateError, UsageError, warn
-from rlaif.files.bad_rows import BadRows, on_bad_row
+from rlaif.files.bad_rows import BAD_ROWS_FILE, BadRows, on_bad_row
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.ownership import claim
 from rlaif.files.pairs import is_judged
 from rlaif.files.rows import read_rows
 from rlaif.files.sources import pairs_file, stream_pairs, whole_file, write_json, write_row
+from rlaif.files.splits import rows_of_split
 from rlaif.files.store import Store
 from rlaif.files.swap import move_into, staging
 from rlaif.files.votes import refuse_older
@@ -49,7 +50,10 @@ class JudgingConfig(JudgeConfig):
         default=None,
         metadata={"help": "Folder for replies/, judgments.jsonl, votes.jsonl, report.json and manifest.json."},
     )
-    split: str | None = field(default=None, metadata={"help": "Split of the source, where it has several."})
+    split: str | None = field(
+        default=None,
+        metadata={"help": "Split of the source, where it has several; of a file, what its column `split` says."},
+    )
     config_name: str | None = field(default=None, metadata={"help": "Config of the source, where it has several."})
     limit: int | None = field(default=None, metadata={"help": "Judge only the first so many pairs."})
     on_bad_row: str = on_bad_row()
@@ -93,6 +97,7 @@ def judge(config: JudgingConfig) -> dict[str, Any]:
         return {}
     bad = BadRows(config.on_bad_row)
     total = _check_source(config, bad)
+    beyond = 0 if config.limit is None else _rows_in(config) - total - len(bad.rows)
     folder = Path(config.output)
     refuse_older(folder)
     if config.reread and not any((folder / "replies").glob("*.jsonl")):
@@ -107,6 +112,7 @@ def judge(config: JudgingConfig) -> dict[str, Any]:
         settings=dataclasses.asdict(config),
         inputs=[config.pairs],
         bad=bad,
+        beyond=beyond,
     )
 
 
@@ -122,6 +128,7 @@ def write_judgments(
     settings: Mapping[str, Any] | None = None,
     inputs: Sequence[str | Path] = (),
     bad: BadRows | None = None,
+    beyond: int = 0,
 ) -> dict[str, Any]:
     """Judges `pairs` into `folder`: replies/, judgments.jsonl, votes.jsonl, report.json and manifest.json.
 
@@ -135,14 +142,17 @@ def write_judgments(
         clock: the seconds that the report says.
         settings: what the manifest says beside those of the judge.
         inputs: what was read, for the manifest.
-        bad: the rows of the source that are no pairs.
+        bad: the rows of the source that are no pairs; they are said of before anything is asked.
+        beyond: rows of the source that a limit leaves out.
 
     Returns:
         The report ({} but in the main process).
     """
     folder, counts, numbers = Path(folder), Counts(), JudgeReport(by)
     refuse_older(folder)
+    bad = BadRows() if bad is None else bad
     with claim(folder, "rlaif judge", inputs), Store(folder) as store:
+        bad.say(folder / BAD_ROWS_FILE)
         comparisons = answers(
             method, pairs, store, total=total, label="judging", ask=ask, counts=counts, everyone=False
         )
@@ -158,13 +168,12 @@ def write_judgments(
                     for vote in comparison.votes:
                         write_row(votes, vote.row())
             asked = {"votes_asked": counts.asked, "votes_reused": counts.reused, "seconds": clock()}
-            report = {**numbers.report(bad), **asked}
+            report = {**numbers.report(bad, beyond), **asked}
             write_json(staged / "report.json", report)
             about = {**(settings or {}), **method.about}
             served = served_by(method.models.values())
             write_manifest(staged, "rlaif judge", about, inputs, earlier=folder, **served)
-            if bad is not None:
-                bad.write(staged, folder)
+            bad.write(staged, folder)
             move_into(staged, folder, also_gone=("bad_rows.jsonl",))
     numbers.warn(method, total)
     return report
@@ -197,11 +206,12 @@ class JudgeReport:
         self.flags.update(judgment.flags)
         self.votes.add(comparison)
 
-    def report(self, bad: BadRows | None = None) -> dict[str, Any]:
-        """All numbers so far; `bad` are the rows that are no pairs."""
+    def report(self, bad: BadRows, beyond: int = 0) -> dict[str, Any]:
+        """All numbers so far; `bad` are the rows that are no pairs, `beyond` counts those that a limit leaves out."""
         report = self.all.report()
         used = report["pairs"] - report["unjudged"]
-        report["ledger"] = (BadRows() if bad is None else bad).ledger(report["pairs"], used, report["reasons"])
+        left_out = {**report["reasons"], **({"beyond limit": beyond} if beyond else {})}
+        report["ledger"] = bad.ledger(report["pairs"] + beyond, used, left_out)
         report["flags"] = dict(self.flags)
         if self.by:
             report["by"] = {name: numbers.report() for name, numbers in sorted(self.groups.items())}
@@ -258,6 +268,14 @@ def _check_source(config: JudgingConfig, bad: BadRows) -> int:
             f"by is {config.by!r}, which no pair has; expected one of {', '.join(sorted(columns)) or 'no column'}."
         )
     return count
+
+
+def _rows_in(config: JudgingConfig) -> int:
+    """How many rows the source has, usable or not; those beyond a limit are looked at no closer."""
+    assert config.pairs is not None
+    unread = BadRows("skip")
+    rows = rows_of_split(pairs_file(config.pairs), config.split, config.config_name, unread)
+    return sum(1 for _ in rows) + len(unread.rows)
 
 
 def _explain(config: JudgingConfig, method: Pairwise) -> None:

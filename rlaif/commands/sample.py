@@ -19,20 +19,29 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import UsageError, looks_like_key, warn
-from rlaif.files.bad_rows import BadRows, on_bad_row
+from rlaif.files.bad_rows import BAD_ROWS_FILE, BadRows, on_bad_row
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.ownership import claim
 from rlaif.files.pairs import carried
-from rlaif.files.sources import distinct_placed, placed_prompt_rows, write_json, write_jsonl
+from rlaif.files.sources import distinct_placed, placed_prompt_rows, say_differing, write_json, write_jsonl
 from rlaif.files.swap import move_into, staging
 from rlaif.judging.sampling import Completion, Sampling, api_policy, complete, local_policy
 from rlaif.judging.values import parse_body
 from rlaif.models.access import check_address, check_variable
 from rlaif.models.base import Model, served_by
 from rlaif.models.parallel import is_main
+from rlaif.models.spelling import REFUSED
 from rlaif.records import Pair, Prompt, content_hash
 
-__all__ = ["SampleConfig", "SampleCounts", "form_pairs", "load_policies", "sample", "sample_pairs", "split_rows"]
+__all__ = [
+    "SampleConfig",
+    "SampleCounts",
+    "form_pairs",
+    "load_policies",
+    "sample",
+    "sample_pairs",
+    "split_rows",
+]
 
 
 @dataclass
@@ -50,7 +59,10 @@ class SampleConfig:
     output: str | None = field(
         default=None, metadata={"help": "Folder for replies/, pairs.jsonl, report.json and manifest.json."}
     )
-    split: str | None = field(default=None, metadata={"help": "Split of the source, where it has several."})
+    split: str | None = field(
+        default=None,
+        metadata={"help": "Split of the source, where it has several; of a file, what its column `split` says."},
+    )
     config_name: str | None = field(default=None, metadata={"help": "Config of the source, where it has several."})
     limit: int | None = field(default=None, metadata={"help": "Use only the first so many distinct prompts."})
     on_bad_row: str = on_bad_row()
@@ -60,7 +72,13 @@ class SampleConfig:
     top_p: float = field(default=1.0, metadata={"help": "Sample from the likeliest tokens with this total mass."})
     max_new_tokens: int = field(default=512, metadata={"help": "Longest response, in tokens."})
     seed: int = field(default=0, metadata={"help": "Seed of the sampling."})
-    dtype: str = field(default="auto", metadata={"help": "local: auto (as stored), float32, bfloat16 or float16."})
+    dtype: str = field(
+        default="auto",
+        metadata={
+            "help": "local: its precision; auto: as stored.",
+            "choices": ["auto", "float32", "bfloat16", "float16"],
+        },
+    )
     load_in_4bit: bool = field(default=False, metadata={"help": "local: quantize with bitsandbytes (NF4)."})
     batch_tokens: int = field(
         default=32768, metadata={"help": "local: tokens generated at once, prompts and responses."}
@@ -96,7 +114,8 @@ class SampleConfig:
 class SampleCounts:
     """What became of the prompts and responses; nothing is left out uncounted.
 
-    `alike` counts the prompts to which a policy gave one response every time, once for each policy.
+    `alike` counts the prompts to which a policy gave one response every time, once for each policy; `refused` the
+    prompts that a policy's chat template refuses, `unanswered` the others to which a policy gave no response.
     """
 
     prompts: int
@@ -108,6 +127,8 @@ class SampleCounts:
     prompts_without_pair: int
     pairs: int
     alike: int
+    refused: int
+    unanswered: int
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {count}" for name, count in dataclasses.asdict(self).items())
@@ -161,6 +182,11 @@ def form_pairs(
             counts["alike"] += len(texts) > 1 and bool((texts[0] or "").strip()) and set(texts) == {texts[0]}
             by_policy.append(kept)
         first_kept, last_kept = by_policy[0], by_policy[-1]
+        refused = any(row.refused for rows in completions.values() for row in rows[index])
+        counts["refused"] += refused
+        counts["unanswered"] += not refused and any(
+            all(row.text is None for row in rows[index]) for rows in completions.values()
+        )
         two = len(by_policy) == 2
         candidates = list(itertools.product(first_kept, last_kept) if two else itertools.combinations(first_kept, 2))
         rng = random.Random(content_hash(seed, prompt))
@@ -191,6 +217,8 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     distinct = distinct_placed(placed_prompt_rows(config.prompts, config.split, config.config_name, bad))
     rows = distinct.rows[: config.limit]
     prompts, columns = split_rows(rows)
+    bad.say(Path(config.output) / BAD_ROWS_FILE)
+    say_differing(distinct)
     with claim(config.output, "rlaif sample", [config.prompts, *names]):
         policies, reasons = load_policies(config), Counter[str]()
         pairs, counts = sample_pairs(config, prompts, policies, reasons, columns, distinct.places[: config.limit])
@@ -217,15 +245,16 @@ def sample(config: SampleConfig) -> dict[str, Any]:
             "used": counts.responses - sum(left_out.values()),
             "left_out": {name: count for name, count in left_out.items() if count},
         }
-        if distinct.differing:
-            warn(
-                f"{distinct.differing} of {distinct.repeated} rows with a prompt that stood before have other columns "
-                "than its first row, whose columns the pairs carry."
-            )
-        beyond = len(distinct.rows) - len(rows)
-        unused = {"prompt stood before": distinct.repeated, "beyond limit": beyond}
+        unused = {
+            "prompt stood before": distinct.repeated,
+            "beyond limit": len(distinct.rows) - len(rows),
+            REFUSED: counts.refused,
+            "no response": counts.unanswered,
+        }
         rows_read = bad.ledger(
-            len(distinct.rows) + distinct.repeated, len(rows), {name: count for name, count in unused.items() if count}
+            len(distinct.rows) + distinct.repeated,
+            len(rows) - counts.refused - counts.unanswered,
+            {name: count for name, count in unused.items() if count},
         )
         report = {
             **dataclasses.asdict(counts),
@@ -256,7 +285,7 @@ def split_rows(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Prompt], list[di
 
 
 def load_policies(config: SampleConfig) -> dict[str, Model]:
-    """The policies that `config` names, local or behind its endpoint; a ValueError for settings that form no pair."""
+    """The policies that `config` names, local or behind its endpoint; a UsageError for settings that form no pair."""
     if config.base_url:
         return {
             name: api_policy(
@@ -314,7 +343,7 @@ def sample_pairs(
 
 
 def _check(config: SampleConfig) -> list[str]:
-    """The policies' names; a ValueError for settings that could form no pair."""
+    """The policies' names; a UsageError for settings that could form no pair."""
     if config.max_new_tokens < 1 or config.batch_tokens < 1:
         raise UsageError(
             f"max_new_tokens is {config.max_new_tokens} and batch_tokens {config.batch_tokens}; expected at least 1."
@@ -329,13 +358,13 @@ def _check(config: SampleConfig) -> list[str]:
         _check_endpoint(config, names, config.base_url)
     needed = 1 if config.policy_b else 2
     if config.samples < needed:
-        raise ValueError(f"samples is {config.samples}; a pair needs {needed} responses of each policy at least.")
+        raise UsageError(f"samples is {config.samples}; a pair needs {needed} responses of each policy at least.")
     if config.temperature == 0.0 and config.samples > 1:
-        raise ValueError("samples > 1 at temperature 0 gives the same response again; set --temperature above 0.")
+        raise UsageError("samples > 1 at temperature 0 gives the same response again; set --temperature above 0.")
     if config.pairs_per_prompt < 1:
-        raise ValueError(f"pairs_per_prompt is {config.pairs_per_prompt}; expected at least 1.")
+        raise UsageError(f"pairs_per_prompt is {config.pairs_per_prompt}; expected at least 1.")
     if len({Path(name).resolve() if Path(name).is_dir() else name for name in names}) < len(names):
-        raise ValueError(f"policy and policy_b are both {names[0]!r}; for one policy leave policy_b out.")
+        raise UsageError(f"policy and policy_b are both {names[0]!r}; for one policy leave policy_b out.")
     return names
 
 

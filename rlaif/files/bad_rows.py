@@ -4,7 +4,8 @@
     for where, row in read_rows(source, bad=bad):
         with bad.at(where):
             use(row)                      # a ValueError in here is of this row
-    bad.write("runs/mine")                # bad_rows.jsonl, and one warning
+    bad.say()                             # what was not taken as it stands, before anything is paid or trained
+    bad.write("runs/mine")                # bad_rows.jsonl
 
 Every program that reads rows has `--on_bad_row stop|skip`; "stop" is the default. With "skip" the ledger of the report,
 or of the manifest, counts them as "bad rows", and `bad_rows.jsonl` in the output (beside it, where that is a file) has
@@ -22,10 +23,11 @@ from typing import Any
 
 from rlaif.config import warn
 
-__all__ = ["BAD_ROWS", "POLICIES", "BadRows", "bad_rows_beside", "on_bad_row"]
+__all__ = ["BAD_ROWS", "BAD_ROWS_FILE", "POLICIES", "BadRows", "bad_rows_beside", "on_bad_row"]
 
 POLICIES = ("stop", "skip")
 BAD_ROWS = "bad rows"  # what a ledger calls them
+BAD_ROWS_FILE = "bad_rows.jsonl"  # what lists them, in a folder
 
 
 def on_bad_row() -> Any:
@@ -42,7 +44,7 @@ def on_bad_row() -> Any:
 
 def bad_rows_beside(output: Path) -> Path:
     """Where the bad rows of an output that is one file are listed."""
-    return output.with_name(f"{output.name}.bad_rows.jsonl")
+    return output.with_name(f"{output.name}.{BAD_ROWS_FILE}")
 
 
 class BadRows:
@@ -63,6 +65,7 @@ class BadRows:
         self.unused: set[str] = set()
         self.missing: dict[str, tuple[int, str]] = {}
         self._places: set[str] = set()
+        self._said: set[str] = set()
 
     @contextmanager
     def at(self, where: str) -> Iterator[None]:
@@ -112,12 +115,27 @@ class BadRows:
         """A report's ledger of `read` usable rows: what is said of them, and the bad rows beside them."""
         return {"read": read + len(self.rows), "used": used, "left_out": {**left_out, **self.left_out}}
 
-    def say(self) -> None:
-        """Warns of what was not taken as it stands."""
+    def say(self, listed: str | Path | None = f"{BAD_ROWS_FILE} of the output") -> None:
+        """Warns of what was not taken as it stands: each thing once, however often this is called.
+
+        A program that pays or trains says it when reading ends. `write` says what is left to say.
+
+        Args:
+            listed: where the rows are listed, or will be; None for nowhere.
+        """
+
+        def once(message: str, key: str = "") -> None:
+            if (key or message) not in self._said:
+                self._said.add(key or message)
+                warn(message)
+
         if self.unused:
-            warn(f"messages have {', '.join(sorted(self.unused))} beside role and content, which are not used.")
+            once(f"messages have {', '.join(sorted(self.unused))} beside role and content, which are not used.")
         for column, (count, first) in self.missing.items():
-            warn(f"{column} holds NaN in {count} row{'s' * (count > 1)}, which is carried as null; the first: {first}")
+            once(f"{column} holds NaN in {_rows(count)}, which is carried as null; the first: {first}")
+        if self.rows:
+            many, place = _rows(len(self.rows)), f", listed in {listed}" if listed else ""
+            once(f"left out {many} that cannot be used{place}; the first: {self.first}", key=many)
 
     def write(self, output: str | Path, place: str | Path | None = None) -> None:
         """Writes the rows beside an output, a folder or a file, and warns of them; removes what an earlier run left.
@@ -130,13 +148,14 @@ class BadRows:
         """
         from rlaif.files.sources import write_jsonl
 
-        self.say()
         output = Path(output)
-        path = output / "bad_rows.jsonl" if output.is_dir() else bad_rows_beside(output)
-        if not self.rows:
+        path = output / BAD_ROWS_FILE if output.is_dir() else bad_rows_beside(output)
+        self.say(Path(place) / path.name if place else path)
+        if self.rows:
+            write_jsonl(path, self.rows)
+        else:
             path.unlink(missing_ok=True)
-            return
-        write_jsonl(path, self.rows)
-        many = "row" if len(self.rows) == 1 else "rows"
-        listed = Path(place) / path.name if place else path
-        warn(f"left out {len(self.rows)} {many} that cannot be used, listed in {listed}; the first: {self.first}")
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' * (count > 1)}"

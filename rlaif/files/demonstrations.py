@@ -4,7 +4,8 @@ What is learned of a row, by the first of these that it has:
 
     1. `completion`: that alone, after the row's prompt
     2. `messages`, `conversations` or `conversation`: every turn of the assistant's, each after all that comes before
-       it; not one that has `weight` 0. What the user says last is answered by nobody, and nothing is learned of it
+       it; not one that has `weight` 0, or `train`, `training` or `loss` false. What the user says last is answered by
+       nobody, and nothing is learned of it
     3. `output`, `response` or `answer`: that alone, after the row's prompt (`instruction` and `input`, say)
     4. `text`: the whole text, after nothing; it is refused beside a prompt, a system turn or a speaker's role
 
@@ -26,8 +27,8 @@ from rlaif.errors.words import shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import SYSTEM, TURNS, check_meaning, messages, prompt_columns, responses_of, whole_of
 from rlaif.files.preferences import load_preferences
-from rlaif.files.rows import read_rows
 from rlaif.files.sources import OneKind
+from rlaif.files.splits import rows_of_usual_split
 from rlaif.records import Prompt, check_text, says_nothing
 
 __all__ = ["UNDESIRED", "answer_column", "demonstrations_of", "load_demonstrations"]
@@ -44,26 +45,29 @@ def load_demonstrations(
     bad: BadRows | None = None,
     left_out: Counter[str] | None = None,
     check_plain: Callable[[str], None] | None = None,
+    places: list[str] | None = None,
 ) -> Any:
     """Demonstrations as a `datasets.Dataset` of `prompt` (null for a plain text) and `completion`.
 
     Args:
-        source, split, config_name: as `read_rows` takes them; also a preference dataset, of which the chosen responses
-            are learned.
+        source, split, config_name: as `load_preferences` takes them; also a preference dataset, of which the chosen
+            responses are learned.
         bad: takes the rows that are none; without it the first one is a ValueError.
         left_out: is filled with the rows that are not given, by their reason.
         check_plain: raises a ValueError for a plain text that cannot be learned as such.
+        places: is filled with where each of the demonstrations that are given stands.
     """
     import datasets
 
     bad = BadRows() if bad is None else bad
-    rows = read_rows(source, split, config_name, bad)
+    rows = rows_of_usual_split(source, split, config_name, bad)
     first = next(rows, None)
     if first is not None and "chosen" in first[1] and "completion" not in first[1]:
-        chosen = load_preferences(source, split or "train", config_name, bad, left_out)
+        chosen = load_preferences(source, split or "train", config_name, bad, left_out, places)
         return chosen.rename_column("chosen", "completion").select_columns(["prompt", "completion"])
     kind, plain, counts = OneKind(), "", Counter[str]()
     found: list[dict[str, Any]] = []
+    stands: list[str] = []
     for where, row in chain([] if first is None else [first], rows):
         with bad.at(where):
             of_row = list(demonstrations_of(row))
@@ -83,8 +87,11 @@ def load_demonstrations(
                     check_plain(completion)
                 plain = plain or (where if prompt is None else "")
             found += [{"prompt": prompt, "completion": completion} for prompt, completion in of_row]
+            stands += [where] * len(of_row)
     if left_out is not None:
         left_out.update(counts)
+    if places is not None:
+        places += stands
     if counts:
         warn(f"{source}: left out {counts[UNDESIRED]} rows whose label is false, which are not to be written.")
     if not found:
@@ -167,6 +174,20 @@ def _single(row: Mapping[str, Any], name: str) -> tuple[Prompt, str]:
     return prompt, text
 
 
+_MARKS = ("weight", "train", "training", "loss")
+
+
+def _is_learned(turn: Mapping[str, Any], name: str) -> bool:
+    """Whether a turn of the assistant's is to be learned, by the marks of those who write such data."""
+    for mark in _MARKS:
+        value = turn.get(mark)
+        if value is not None and (isinstance(value, str) or value not in (0, 1)):
+            raise ValueError(
+                f"{name} holds a turn with {mark} {shown(value)}; expected 1 or 0, whether it is learned, or null."
+            )
+    return all(turn.get(mark) is None or bool(turn[mark]) for mark in _MARKS)
+
+
 def _every_turn(row: Mapping[str, Any], name: str) -> Iterator[tuple[Prompt, str]]:
     """The assistant's turns of a conversation, each with what comes before it."""
     written = [row[name]] if isinstance(row[name], Mapping) else row[name]
@@ -178,7 +199,7 @@ def _every_turn(row: Mapping[str, Any], name: str) -> Iterator[tuple[Prompt, str
     added = len(whole) - len(written)  # a system turn of a column, in front
     learned = 0
     for at, turn in enumerate(whole):
-        if turn["role"] != "assistant" or not at or (at >= added and written[at - added].get("weight") == 0):
+        if turn["role"] != "assistant" or not at or (at >= added and not _is_learned(written[at - added], name)):
             continue
         if not turn["content"].strip():
             raise ValueError(f"{name} holds an empty turn of the assistant's; expected text. Remove the row.")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from rlaif.config import warn
 from rlaif.errors.words import shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import SYSTEM, prompt_columns, prompt_of
@@ -40,6 +41,7 @@ __all__ = [
     "read_prompt_rows",
     "read_rows",
     "require",
+    "say_differing",
     "stream_judgments",
     "stream_pairs",
     "whole_file",
@@ -113,6 +115,20 @@ def distinct_placed(rows: Iterable[tuple[str, dict[str, Any]]]) -> DistinctPromp
     return DistinctPrompts(
         [row for _, row in first.values()], [where for where, _ in first.values()], repeated, differing
     )
+
+
+def say_differing(distinct: DistinctPrompts, carriers: str = "pairs") -> None:
+    """Warns of prompts that stood before and of which other columns are not kept.
+
+    Args:
+        distinct: the prompts.
+        carriers: what the columns of each prompt's first row go with.
+    """
+    if distinct.differing:
+        warn(
+            f"{distinct.differing} of {distinct.repeated} rows with a prompt that stood before have other columns "
+            f"than its first row, whose columns the {carriers} carry."
+        )
 
 
 def stream_pairs(

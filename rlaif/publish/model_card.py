@@ -203,7 +203,10 @@ def _held_out_where(facts: ModelFacts, held_out: Report) -> str:
     """Which pairs the training program measured on; empty where it did not."""
     if not held_out:
         return ""
-    unscored = f" {count(held_out['unscored'])} of them were too long to be scored." if held_out.get("unscored") else ""
+    refused = held_out.get("refused") or 0
+    too_long = (held_out.get("unscored") or 0) - refused
+    unscored = f" {count(too_long)} of them were too long to be scored." if too_long else ""
+    unscored += f" {count(refused)} were refused by its chat template." if refused else ""
     return f"Measured by the training program on {count(held_out['pairs'])} {_held_out_name(facts, 'pairs')}.{unscored}"
 
 

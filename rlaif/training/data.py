@@ -16,8 +16,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from rlaif.config import warn
@@ -57,11 +56,21 @@ class Refused(NamedTuple):
 
 @dataclass(frozen=True)
 class Tokenized:
-    """Token columns (a `datasets.Dataset`), how many of the rows that came in were too long, and which were refused."""
+    """Token columns (a `datasets.Dataset`), and what became of the other rows that came in.
+
+    Attributes:
+        rows: those that are used.
+        too_long: how many were.
+        refused: those that the chat template refuses.
+        beyond: how many stood beyond a limit.
+        places: where the prompts of `policy_prompts` stand.
+    """
 
     rows: Any
     too_long: int
     refused: tuple[Refused, ...] = ()
+    beyond: int = 0
+    places: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -171,7 +180,7 @@ def policy_prompts(
 
     Args:
         max_length: of a prompt, in tokens: what the model's context leaves beside the longest response.
-        limit: take only the first so many of the rows that are not too long.
+        limit: take only the first so many of the rows that are not too long; the others are counted as `beyond`.
         split, config_name: needed where the source has several.
         bad: takes the rows that are none; without it the first one is a ValueError.
         rewards: as settings name them; a `pairwise` one compares with the row's `reference`, which must be a response.
@@ -180,7 +189,7 @@ def policy_prompts(
 
     bad = BadRows() if bad is None else bad
     compares = any(reward.startswith("pairwise=") for reward in rewards)
-    too_long = 0
+    too_long = beyond = 0
     rows: list[dict[str, Any]] = []
     places: list[str] = []
     refused: list[Refused] = []
@@ -201,13 +210,16 @@ def policy_prompts(
         elif limit is None or len(rows) < limit:
             rows.append(row)
             places.append(where)
+        else:
+            beyond += 1
     _say_forgotten((row["prompt"] for row in rows), tokenizer, rendering)
     # Of a column that a row lacks it has None: the first row's columns alone would be kept otherwise.
     columns = dict.fromkeys(name for row in rows for name in row)
     for name in columns:
         _check_column(name, [row.get(name) for row in rows], places)
     rows = [{name: row.get(name) for name in columns} for row in rows]
-    return Tokenized(datasets.Dataset.from_list(rows) if rows else [], too_long, tuple(refused))
+    found = datasets.Dataset.from_list(rows) if rows else []
+    return Tokenized(found, too_long, tuple(refused), beyond, tuple(places))
 
 
 def _check_column(name: str, values: list[Any], places: list[str]) -> None:
@@ -240,7 +252,7 @@ def report_too_long(split: str, data: Tokenized, max_length: int, name: str = "m
     Args:
         name: of the limit, as a user can change it.
     """
-    total = len(data) + data.too_long + len(data.refused)
+    total = len(data) + data.too_long + len(data.refused) + data.beyond
     if data.refused:
         place, reason = data.refused[0]
         many = f"{len(data.refused)} of {total} rows" if len(data) else f"all {len(data.refused)} rows not too long"
@@ -264,10 +276,28 @@ def load_splits(load: Callable[..., Any], data_config: Any, bad: BadRows, left_o
     Args:
         load: `load_preferences`, or another that takes what it takes.
         data_config: has `dataset`, `config_name`, `train_split` and `test_split`, None where nothing is measured.
-        bad, left_out: take the rows of both splits that are not used.
+        bad, left_out: take the rows of both splits that are not used. What is to be said of bad ones is said here:
+            before anything is trained.
+
+    Returns:
+        What `load` gives, with a column `place`: where each row stands.
     """
-    of = partial(load, data_config.dataset, config_name=data_config.config_name, bad=bad, left_out=left_out)
-    return of(split=data_config.train_split), of(split=data_config.test_split) if data_config.test_split else None
+
+    def of(split: str | None) -> Any:
+        places: list[str] = []
+        rows = load(
+            data_config.dataset,
+            split=split,
+            config_name=data_config.config_name,
+            bad=bad,
+            left_out=left_out,
+            places=places,
+        )
+        return rows.add_column("place", places)
+
+    splits = of(data_config.train_split), of(data_config.test_split) if data_config.test_split else None
+    bad.say()
+    return splits
 
 
 def tokenize_splits(
@@ -313,6 +343,8 @@ def ledger(data: Iterable[Tokenized | None], bad: BadRows, left_out: Mapping[str
         counts["too long"] = too_long
     if refused := sum(len(split.refused) for split in splits):
         counts[REFUSED] = refused
+    if beyond := sum(split.beyond for split in splits):
+        counts["beyond limit"] = beyond
     used = sum(len(split) for split in splits)
     return bad.ledger(used + counts.total(), used, counts)
 
@@ -327,7 +359,7 @@ def on_disk(data: Tokenized, folder: str) -> Tokenized:
         if is_main():
             shutil.rmtree(folder, ignore_errors=True)
             data.rows.save_to_disk(folder)
-        return Tokenized(datasets.load_from_disk(folder), data.too_long, data.refused)
+        return replace(data, rows=datasets.load_from_disk(folder))
 
 
 def check_sides(preferences: Any, preference_loss: str) -> None:
@@ -380,11 +412,11 @@ def _tokenized(
     finally:
         if bars:
             enable_progress_bars()
-    names = dataset["id"] if "id" in dataset.column_names else None
+    places = dataset["place"] if "place" in dataset.column_names else [f"row {i + 1}" for i in range(len(dataset))]
     return Tokenized(
         tokens.select(fits).remove_columns(["length", "refused"]),
         too_long=len(tokens) - len(fits) - len(refused),
-        refused=tuple(Refused(f"id {names[i]}" if names else f"row {i + 1}", why) for i, why in refused.items()),
+        refused=tuple(Refused(places[i], why) for i, why in refused.items()),
     )
 
 

@@ -57,7 +57,10 @@ def preference_report(
     """
     scored = ~np.isnan(p_N)
     if not scored.any():
-        raise ValueError("no held-out pair could be scored: all are longer than max_length. Raise max_length.")
+        raise ValueError(
+            "no held-out pair could be scored: all are longer than max_length or refused by the chat template. Raise "
+            "max_length, or change the rows."
+        )
     targets = {"z": z_N, "label": label_targets(labels)}
     rows = {name: scored & ~np.isnan(y_N) for name, y_N in targets.items()}
 
