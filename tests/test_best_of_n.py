@@ -6,7 +6,6 @@ import math
 import re
 import runpy
 import shutil
-import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +18,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from support import ROOT, rlaif_env, rows_of, save_model, word_llama, word_tokenizer, write_rows
+from support import ROOT, forks, rows_of, save_model, word_llama, word_tokenizer, write_rows
 from support.files import content, room_for_files_of
 from transformers import LlamaForSequenceClassification
 
@@ -39,7 +38,6 @@ from rlaif.publish.models import publish_model
 PROGRAM = ROOT / "recipes/best_of_n.py"
 SFT = ROOT / "recipes/sft.py"
 ME = "test_best_of_n"
-LAUNCH = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--config_file"]
 NAN = float("nan")
 
 
@@ -475,10 +473,11 @@ def test_two_processes_choose_what_one_does_and_train(good, inputs, tmp_path, mo
     command = path.read_text().splitlines()[0].removeprefix("# ").split()
     assert command[:4] == ["accelerate", "launch", "--config_file", "recipes/accelerate/cpu.yaml"]
     own = good | {"max_steps": 2, "per_device_train_batch_size": 2, "max_length": 64}
-    two = [*LAUNCH, "recipes/accelerate/cpu_2.yaml", "--main_process_port", "0", *command[4:], *words_of(own)]
-    done = subprocess.run(two, capture_output=True, text=True, env=rlaif_env(), cwd=ROOT, timeout=240)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("best of 64: ") == 1  # one process reports
+    assert command[4] == "recipes/best_of_n.py"
+    two = forks.side_by_side(*command[5:], *words_of(own), program=PROGRAM, folder=ROOT)
+    for process in two:
+        assert process.returncode == 0, process.stderr
+    assert [process.stdout.count("best of 64: ") for process in two] == [1, 0]  # one process reports
     report = report_of(good["output_dir"])
     written = yaml.safe_load(path.read_text())
     manifest = json.loads((good["output_dir"] / "manifest.json").read_text())

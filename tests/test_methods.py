@@ -10,6 +10,8 @@ import logging
 import math
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -20,7 +22,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import forks
+from support import forks, rlaif_env
 from support.toys import (
     ByRating,
     Cascade,
@@ -58,7 +60,12 @@ def toys(folder: Path, specs: Sequence[Spec], count: int = 1) -> list[list[dict[
     """Runs the specs in processes of their own; what became of each (`toys.swept`)."""
     written, out = folder / "specs.json", folder / "runs.json"
     written.write_text(json.dumps([dataclasses.asdict(spec) for spec in specs]))
-    for done in forks.side_by_side(written, out, program="support.toys", count=count):
+    if any(spec.sweep for spec in specs):  # by a small process: what forks a hundred times is quicker the smaller it is
+        command = [sys.executable, "-m", "support.toys", str(written), str(out)]
+        started = [subprocess.run(command, capture_output=True, text=True, env=rlaif_env())]
+    else:
+        started = forks.side_by_side(written, out, program="support.toys", count=count)
+    for done in started:
         assert done.returncode == 0, done.stderr
     return json.loads(out.read_text()) if out.exists() else []
 
@@ -80,7 +87,8 @@ def answered(method: Any, items: Sequence[Any], folder: Path | None, **options: 
 
 # Killed anywhere ------------------------------------------------------------------------------------------------------
 
-WAYS = [
+Way = tuple[str, str, str, str, int]
+WAYS: list[Way] = [
     ("samples", "local", "local", "some_pairs", 4),
     ("samples", "streamed", "streamed", "some_pairs", 3),
     ("two_rounds", "local", "local", "some_pairs", 6),
@@ -106,13 +114,25 @@ WAYS = [
 IN_FLIGHT = 3  # a batch of the local toy, the calls at once of the streamed one
 
 
+@pytest.fixture(scope="module")
+def sweeps(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[Way, tuple[Spec, Any]]:
+    """Of each way that is to be tested: what is run, and what became of it. One process runs them all."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    wanted = [item for item in request.session.items if "sweeps" in getattr(item, "fixturenames", ())]
+    ways: list[Way] = [item.callspec.params["way"] for item in wanted]  # type: ignore[attr-defined]
+    specs = [
+        Spec(str(folder / f"whole-{number}"), method, (first, second), items, count, sweep=True)
+        for number, (method, first, second, items, count) in enumerate(ways)
+    ]
+    return dict(zip(ways, zip(specs, toys(folder, specs), strict=True), strict=True))
+
+
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(way[:3]))
 def test_killed_anywhere_it_ends_with_the_same_values_and_asks_only_the_rest(
-    way: tuple[str, str, str, str, int], tmp_path: Path
+    way: Way, sweeps: dict[Way, tuple[Spec, Any]]
 ) -> None:
-    method, *kinds, items, count = way
-    whole = Spec(str(tmp_path / "whole"), method, (kinds[0], kinds[1]), items, count, sweep=True)
-    (_, *killed), *_ = toys(tmp_path, [whole])
+    kinds = way[1:3]
+    whole, (_, *killed) = sweeps[way]
     keys = flat(logged(whole.log))
     assert len(keys) == len(set(keys))
     assert sorted(raw_keys(whole.folder)) == sorted(keys)
