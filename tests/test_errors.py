@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ from support import ROOT, refused, rlaif, rlaif_env
 
 from rlaif.assess.truth import load_gold
 from rlaif.config import UsageError, fail, import_function, parse, run, warn
+from rlaif.errors.theirs import is_number
 from rlaif.errors.words import counted, kind_of, plain, shown
 
 
@@ -218,7 +220,8 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
         "def text(prompt, response):\n    return 'good'\n\n\n"
         "def numpy(prompt, response):\n    return np.float32(0.5)\n\n\n"
         "def one(response):\n    return 1.0\n\n\n"
-        "async def later(prompt, response):\n    return 1.0\n"
+        "async def later(prompt, response):\n    return 1.0\n\n\n"
+        "def endless(prompt, response):\n    return 10**400\n"
     )
     (tmp_path / "broken_rewards.py").write_text("def f(:\n")
     (tmp_path / "ending_rewards.py").write_text("raise SystemExit(0)\n")
@@ -235,6 +238,7 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
                    r"own_rewards.py line 5\); mend it\."),
         ("leaves", r"failed \(SystemExit: 3, own_rewards.py line 9\)"),
         ("not_a_number", r"returned nan for the prompt 'Why\?'; expected a finite float"),
+        ("endless", r"returned 10+\S* for the prompt 'Why\?'; expected a finite float"),
         ("text", r"returned 'good' for the prompt"),
         ("one", r"gold 'own_rewards:one' takes \(response\) \(too many positional arguments\); expected \(prompt, "),
         ("later", r"gold 'own_rewards:later' is async"),
@@ -244,6 +248,14 @@ def test_a_gold_reward_that_fails_is_one_line(
     name: str, line: str, own_module: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert re.search(line, ended(lambda: load_gold(f"{own_module}:{name}")("Why?", "Because."), capsys))
+
+
+def test_a_number_is_one_that_a_reward_can_be() -> None:
+    """A whole number of Python's may be larger than any float: 10 ** 400."""
+    for value in (0, -3, 2.5, 1e38, 10**38):
+        assert is_number(value)
+    for value in (True, None, "5", 1j, math.nan, math.inf, -math.inf, 10**400, -(10**400), 1e300, [1.0]):
+        assert not is_number(value)
 
 
 def test_a_gold_reward_may_give_numbers_of_numpy(own_module: str) -> None:

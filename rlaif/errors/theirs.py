@@ -11,10 +11,12 @@ from typing import Any
 
 from rlaif.errors.words import plain
 
-__all__ = ["check_takes", "naming", "what_it_raised"]
+__all__ = ["check_takes", "is_number", "naming", "what_it_raised"]
 
 # What a function may raise that is no Exception and no wish of the user's.
 _ENDS = (Exception, SystemExit, GeneratorExit)
+
+_LARGEST = 3.4e38
 
 
 def check_takes(function: Callable[..., Any], what: str, names: Sequence[str], may_be_async: bool = False) -> None:
@@ -30,6 +32,14 @@ def check_takes(function: Callable[..., Any], what: str, names: Sequence[str], m
         raise ValueError(f"{what} takes {signature} ({error}); expected {expected}.") from None
     if inspect.iscoroutinefunction(function) and not may_be_async:
         raise ValueError(f"{what} is async; expected a plain function of {expected}.")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that a reward can be: finite, and no larger than a float32, in which they are summed.
+
+    Python's whole numbers have no end: of 10 ** 400 no float can be made.
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlaif.errors.theirs import is_number
 from rlaif.errors.words import shown
 from rlaif.files.sources import write_json
 from rlaif.metrics import sigmoid
@@ -108,9 +108,6 @@ class RewardModelCard:
     def _check(self, path: Path) -> None:
         """A ValueError unless the numbers are numbers: a score is a number less `zero`, over `temperature`."""
 
-        def number(value: Any) -> bool:
-            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
         rendering = self.rendering
         wrong = {
             "rendering": (
@@ -122,10 +119,10 @@ class RewardModelCard:
             "dtype": ("float32, bfloat16 or float16", self.dtype in _DTYPES),
             "load_in_4bit": ("true or false", isinstance(self.load_in_4bit, bool)),
             "training_data": ("a mapping", isinstance(self.training_data, dict)),
-            "zero": ("a finite number or null", self.zero is None or number(self.zero)),
+            "zero": ("a finite number or null", self.zero is None or is_number(self.zero)),
             "temperature": (
                 "a finite number above 0 or null",
-                self.temperature is None or (number(self.temperature) and self.temperature > 0),
+                self.temperature is None or (is_number(self.temperature) and self.temperature > 0),
             ),
         }
         for name, (wanted, right) in wrong.items():
