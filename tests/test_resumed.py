@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
+from support import byte_tokenizer, save_model, tiny_llama
 from support.bad import run_here
 from support.programs import ROOT
+
+from rlaif.files.sources import write_json
+from rlaif.training.same_run import check_same_run, run_settings
 
 QUICK = ["--output_dir", "out", "--per_device_train_batch_size", "2", "--report_to", "none", "--use_cpu", "true"]
 QUICK += ["--save_strategy", "steps", "--save_steps", "1", "--max_steps", "2", "--disable_tqdm", "true"]
@@ -104,3 +108,32 @@ def test_one_that_is_whole_is(
 ) -> None:
     trained(words, tmp_path)
     assert run(tmp_path, world, words, "--resume_from_checkpoint", "out/checkpoint-1") in (0, None)
+
+
+def test_the_model_of_a_judge_that_rewards_is_part_of_the_data(tmp_path: Path) -> None:
+    judge, settings = tmp_path / "judge.yaml", {"rewards": [f"rating={tmp_path / 'judge.yaml'}"]}
+    model = save_model(tmp_path / "judge", tiny_llama(), byte_tokenizer(chat=True))
+    for text in (f"model: {model}", f"model: {{name: {model}, dtype: float32}}"):
+        judge.write_text(text)
+        write_json(tmp_path / "run.json", run_settings("recipes/ppo.py", settings, []))
+        check_same_run(tmp_path, run_settings("recipes/ppo.py", settings, []))
+        tiny_llama(seed=len(text)).save_pretrained(model)
+        with pytest.raises(ValueError, match=rf"{model} was written anew since"):
+            check_same_run(tmp_path, run_settings("recipes/ppo.py", settings, []))
+
+
+def test_a_reward_function_that_was_changed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And no more: mending it is what a run that it ended was told."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = tmp_path / "own_reward_of_a_test.py"
+    settings = {"rewards": ["function=own_reward_of_a_test:reward"]}
+    module.write_text("def reward(prompt, response):\n    return 1.0\n")
+    write_json(tmp_path / "run.json", run_settings("recipes/ppo.py", settings, []))
+    check_same_run(tmp_path, run_settings("recipes/ppo.py", settings, []))
+    assert capsys.readouterr().err == ""
+    module.write_text("def reward(prompt, response):\n    return -1.0\n")
+    check_same_run(tmp_path, run_settings("recipes/ppo.py", settings, []))
+    said = capsys.readouterr().err
+    assert said.startswith("warning: the module of own_reward_of_a_test:reward was changed since")

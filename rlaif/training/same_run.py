@@ -1,11 +1,13 @@
 """Whose a checkpoint is: a run goes on from one with the settings and the data that it was saved with.
 
 Everything decides what is trained but for the settings of `MAY_DIFFER`. A setting that a later version adds decides
-too, and a checkpoint that was saved before there was one is not asked about it.
+too, and a checkpoint that was saved before there was one is not asked about it. Of a reward function's code a change
+is said and no more: a run that a bug in it ended goes on when that is mended.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -13,9 +15,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from rlaif.config import warn
 from rlaif.errors.words import shown
 from rlaif.files.manifest import rows_of
 from rlaif.files.sources import fingerprint
+from rlaif.models.adapters import adapter_config
 
 __all__ = ["MAY_DIFFER", "RUN_FILE", "check_same_run", "decides", "run_settings"]
 
@@ -53,14 +59,42 @@ def run_settings(program: str, settings: Mapping[str, Any], reads: Iterable[str 
     Args:
         program: as its manifest says it.
         settings: all of them.
-        reads: datasets and models; the judges' files that `rewards` names are added.
+        reads: datasets and models; the judges' files that `rewards` names are added, and the models of those.
     """
     deciding = {name: value for name, value in sorted(settings.items()) if decides(name)}
-    named = (word.partition("=")[2] for word in settings.get("rewards") or ())
-    sources = [*reads, *(path for path in named if os.path.isfile(path))]
+    named = [word.partition("=")[2] for word in settings.get("rewards") or ()]
+    judges = [path for path in named if os.path.isfile(path)]
+    sources = [*reads, *judges, *(place for judge in judges for place in _models_of(judge))]
     read = {str(source): _content(Path(str(source))) for source in sources if source}
-    plain = json.loads(json.dumps({"settings": deciding, "read": read}, default=str))
+    code = {name: fingerprint(file) for name in named if (file := _file_of(name))}
+    plain = json.loads(json.dumps({"settings": deciding, "read": read, "code": code}, default=str))
     return {"program": program, **plain}
+
+
+def _models_of(judge: str) -> list[str]:
+    """The folders of the local model that a judge's file names, an adapter's base model among them."""
+    try:
+        row = yaml.safe_load(Path(judge).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return []  # reading it as a judge says what is wrong
+    model = row.get("model") if isinstance(row, dict) else None
+    name = model.get("name") if isinstance(model, dict) else model
+    if not isinstance(name, str) or not os.path.isdir(name):
+        return []
+    base = (adapter_config(name) or {}).get("base_model_name_or_path", name)
+    return [name, *([base] if base != name and os.path.isdir(base) else [])]
+
+
+def _file_of(function: str) -> str | None:
+    """Where the module of a function "module:name" stands; None of anything else, and of a built-in one."""
+    module, colon, _ = function.partition(":")
+    if not colon:
+        return None
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        return None  # importing it says what is wrong
+    return spec.origin if spec and spec.origin and os.path.isfile(spec.origin) else None
 
 
 def _content(source: Path) -> str:
@@ -76,7 +110,7 @@ def check_same_run(checkpoint: str | Path, now: Mapping[str, Any]) -> None:
         now: `run_settings` of this run.
 
     Raises:
-        ValueError: names the first setting, or the source, that differs.
+        ValueError: names the first setting, or the source, that differs. Of a reward function's code a warning does.
     """
     try:
         then = json.loads((Path(checkpoint) / RUN_FILE).read_text(encoding="utf-8"))
@@ -93,3 +127,7 @@ def check_same_run(checkpoint: str | Path, now: Mapping[str, Any]) -> None:
     for source, content in now["read"].items():
         if source in read and read[source] != content:
             raise ValueError(f"{source} was written anew since {checkpoint} was saved; {says}")
+    code = then.get("code")
+    for function, content in now["code"].items():
+        if isinstance(code, dict) and code.get(function, content) != content:
+            warn(f"the module of {function} was changed since {checkpoint} was saved; the run goes on with it as it is")
