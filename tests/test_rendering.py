@@ -228,3 +228,20 @@ def test_a_response_that_holds_the_eos_or_the_prompt_is_not_cut() -> None:
             encoded = rendering.encode(tokenizer, "Hi", response)
             assert tokenizer.decode(encoded.response_ids[:-1]) == response
             assert encoded.response_ids.count(tokenizer.eos_token_id) == 1
+
+
+def test_named_templates_are_the_same_in_any_order(tmp_path: Path) -> None:
+    """Command R's stand in another order than they are saved in: a reward model's reload must not be another one."""
+    from rlaif.models.loading import load_tokenizer
+
+    tokenizer = byte_tokenizer(chat=True)
+    plain = tokenizer.chat_template
+    tokenizer.chat_template = {"tool_use": plain + "{# tools #}", "rag": plain + "{# rag #}", "default": plain}
+    before = Rendering.of(tokenizer)
+    tokenizer.save_pretrained(tmp_path)
+    again = load_tokenizer(tmp_path)
+    assert list(again.chat_template) != list(tokenizer.chat_template)
+    assert Rendering.of(again) == before
+    assert Rendering.assumed(again) == Rendering.assumed(tokenizer)
+    again.chat_template = {**again.chat_template, "default": plain + " "}
+    assert Rendering.of(again) != before

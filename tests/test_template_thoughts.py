@@ -68,6 +68,23 @@ def test_thoughts_of_earlier_turns_are_what_the_template_makes_of_them(shape: st
     assert assumed.encode(it, messages, said["content"]).ids == it(whole, add_special_tokens=False)["input_ids"]
 
 
+@pytest.mark.parametrize("tag", ["think", "thought"])
+def test_a_thought_between_tags_that_are_no_tokens_is_kept_in_the_response_and_said_of_earlier_turns(tag: str) -> None:
+    """As beside Llama-3.1-Nemotron-Nano's tokenizer, or EXAONE Deep's template."""
+    it = byte_tokenizer(chat=False)
+    it.chat_template = SHAPES["stripped"].replace("think", tag).replace("<|end|>", "</s>")
+    rendering, text = Rendering.of(it), f"<{tag}>\nhmm\n</{tag}>\n\nHello"
+    for response in (text, f"{text} </s>"):
+        ids = [*it(response.replace("</s>", ""), add_special_tokens=False)["input_ids"]]
+        wrote = rendering.encode(it, "Hi", response, [it.eos_token_id])
+        assert wrote.response_ids[: len(ids)] == ids
+        assert wrote.response_ids.count(it.eos_token_id) == 1 == wrote.response_ids[::-1].index(it.eos_token_id) + 1
+        assert wrote.prompt_ids == rendering.encode_prompt(it, "Hi")
+    user, said = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": text}
+    assert rendering.forgets(it, [user, said, user])
+    assert not rendering.forgets(it, [user, {**said, "content": "</p> Hello"}, user])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_all_but_the_two_tags_of_a_thought_is_text(shape: str, kind: str) -> None:

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from rlaif.errors.words import shown
 from rlaif.models.spelling import Spelling, Unrenderable, text_ids
-from rlaif.models.template_thoughts import Tags
+from rlaif.models.template_thoughts import Tags, keeps
 from rlaif.models.templates import left_out, start_ids, turn_ids, whole_ids, written
 from rlaif.records import Message, Prompt
 
@@ -128,7 +128,7 @@ class Rendering:
         appended = Spelling.of(tokenizer).around[1] if kind == "plain" else []
         return cls(
             kind=kind,
-            template_hash=_sha(str(template)) if template else None,
+            template_hash=_template_hash(tokenizer) if template else None,
             tokenizer_hash=_sha(_fingerprint(tokenizer)),
             eos_token=tokenizer.eos_token,
             appended=" ".join(map(str, tokenizer.convert_ids_to_tokens(appended))) or None,
@@ -142,8 +142,7 @@ class Rendering:
                 "the tokenizer has no chat template, so the format that the model reads is unknown; set "
                 "`chat_template` to the one that it was trained with."
             )
-        template_hash = _sha(str(tokenizer.chat_template))
-        return cls("template", template_hash, _sha(_fingerprint(tokenizer)), tokenizer.eos_token)
+        return cls("template", _template_hash(tokenizer), _sha(_fingerprint(tokenizer)), tokenizer.eos_token)
 
     def row(self) -> dict[str, Any]:
         """What `rlaif.json` keeps."""
@@ -263,11 +262,23 @@ class Rendering:
             return False
         said = [message["content"] for message in prompt if message["role"] == "assistant"]
         tags = Tags.of(tokenizer, written) if said else None
-        return tags is not None and tags.forgotten and any(map(tags.thought, said))
+        if tags is not None:
+            return tags.forgotten and any(map(tags.thought, said))
+        try:
+            text = written(tokenizer, prompt, add_generation_prompt=True) if any("/" in each for each in said) else ""
+        except Unrenderable:
+            return False
+        return bool(text) and not all(keeps(text, each) for each in said)
 
 
 def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _template_hash(tokenizer: Any) -> str:
+    """Of its chat template; of several under names, which are saved in the order of those, whatever it was before."""
+    template = tokenizer.chat_template
+    return _sha(str(dict(sorted(template.items())) if isinstance(template, dict) else template))
 
 
 def _fingerprint(tokenizer: Any) -> str:

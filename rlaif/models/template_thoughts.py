@@ -4,6 +4,9 @@ Such a template takes the thought out of the text and writes it again between it
 that came earlier. A policy wrote the same tokens, and its text shows them. So the two tags of a thought are the
 template's, and are given to it as they are; the thought itself, what follows it, and every other spelling of a tag are
 text. To a template that reads no thoughts all of it is text.
+
+Where the two tags are no tokens of the tokenizer (Llama-3.1-Nemotron-Nano's) they are text, and a template that takes a
+thought out is known by what it wrote (`keeps`).
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ from typing import Any
 from rlaif.models.spelling import Spelling, Unrenderable
 from rlaif.records import Message
 
-__all__ = ["Tags", "Thought", "forgotten_thoughts"]
+__all__ = ["Tags", "Thought", "forgotten_thoughts", "keeps"]
+
+_ENDS = re.compile(r"[<\[]/\w+[>\]]")  # what may end a thought
 
 Write = Callable[..., str]
 """From messages to the chat template's text of them (`rlaif.models.templates.written`)."""
@@ -99,6 +104,16 @@ class Tags:
 def forgotten_thoughts(who: str, many: str) -> str:
     """The line that says of how many prompts (`many`) a template (`who`) leaves out thoughts of earlier turns."""
     return f"{who} leaves out what the assistant thought in earlier turns, as wherever the model is used: of {many}"
+
+
+def keeps(written: str, text: str) -> bool:
+    """Whether what a template wrote holds all of an assistant's text, white space and case aside.
+
+    Asked only of a text in which a thought may end: other changes that a template makes are its own affair.
+    """
+    if not _ENDS.search(text):
+        return True
+    return "".join(text.split()).casefold() in "".join(written.split()).casefold()
 
 
 def _tried(tokenizer: Any, write: Write, opens: str, closes: str) -> Tags | None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from rlaif.errors.words import shown
 from rlaif.models.spelling import Spelling, Unrenderable, free_mark
-from rlaif.models.template_thoughts import Tags, Thought
+from rlaif.models.template_thoughts import Tags, Thought, keeps
 from rlaif.records import Message
 
 __all__ = ["left_out", "start_ids", "turn_ids", "whole_ids", "written"]
@@ -122,7 +122,7 @@ def _turn(tokenizer: Any, messages: Sequence[Message], thought: Thought | None) 
         if whole.startswith(start):
             tail = whole[len(start) :]
             # Some templates leave out the thought of a finished turn, which a policy wrote all the same.
-            if tags is None or "".join(response.split()) in "".join(tail.split()):
+            if keeps(tail, response):
                 return [start, tail]
         # Some templates render the generation prompt and the finished turn differently (an empty "thinking" block):
         # go on from what the policy will see, so take the response as it is and end it.
