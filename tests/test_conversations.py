@@ -63,14 +63,16 @@ SHAREGPT = [{"from": "human", "value": USER["content"]}, {"from": "gpt", "value"
             {"prompt": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"text": "b"}]}]},
             [said("user", "ab")],
         ),
-        ({"prompt": "Now cheese.", "messages": [MORE], "instruction": "x"}, [MORE]),
-        ({"messages": [*TALK, GOOD], "instruction": "x"}, TALK),
+        ({"prompt": "Now cheese.", "messages": [MORE], "instruction": "cheese"}, [MORE]),
+        ({"messages": [*TALK, GOOD], "instruction": "Send a  knife."}, TALK),
         ({"messages": TALK}, TALK),
         ({"conversations": [*SHAREGPT, {"from": "human", "value": MORE["content"]}]}, TALK),
         ({"conversations": [{"from": "system", "value": "Be kind."}, *SHAREGPT]}, [SYSTEM, USER]),
         ({"instruction": "Sum", "input": "1 2"}, "Sum\n\n1 2"),
         ({"instruction": "Sum", "input": ""}, "Sum"),
+        ({"instruction": "", "input": "1 2"}, "1 2"),
         ({"instruction": "Sum", "context": "A text.", "output": "x"}, "Sum\n\nA text."),
+        ({"prompt": f"\n\nHuman: {USER['content']}\n\nAssistant: {ANSWER['content']}\n\nHuman: Now cheese."}, TALK),
         ({"question": "Why?"}, "Why?"),
         ({"input": "Why?"}, "Why?"),
         ({"prompt": "Hi", "system": "Be kind."}, [SYSTEM, said("user", "Hi")]),
@@ -142,7 +144,20 @@ def test_the_prompt_of_a_row(row: dict[str, Any], prompt: Any) -> None:
             {"prompt": "Summarize:", "input": "A text."},
             "the row has input .'A text.'. beside its prompt, which does not",
         ),
-        ({"prompt": [USER], "context": ["one", "two"]}, "the row has context .* beside its prompt"),
+        *(
+            ({"prompt": [USER], name: value}, f"the row has {name} .* beside its prompt, which does not")
+            for name in ("context", "input", "Question", "instruction", "chat_history", "dialog")
+            for value in (["one", "two"], [said("user", "one"), ANSWER], {"text": "one"}, [["one", "two"]], "one")
+            if not (isinstance(value, str) and name in ("chat_history", "dialog"))  # a name, a number
+        ),
+        ({"instruction": "Be brief.", "question": "Why?"}, "the row has question .* beside its prompt"),
+        ({"messages": [USER], "conversations": [HI]}, "the row has conversations .* beside its prompt"),
+        ({"messages": [*TALK, GOOD], "context": "A text."}, "the row has context .* beside its prompt"),
+        *(
+            ({"prompt": "Hi", name: "Be kind."}, f"the row has {name} .* a system turn by its name")
+            for name in ("System", "sys_prompt", "system_instruction", "SYSTEM PROMPT")
+        ),
+        ({"prompt": "Hi", "Tools": [{"name": "f"}]}, "the row has Tools .* which text cannot carry"),
         *(
             ({name: text}, f"{name} holds messages written as one text")
             for name in ("prompt", "question", "instruction", "input")
@@ -155,8 +170,11 @@ def test_the_prompt_of_a_row(row: dict[str, Any], prompt: Any) -> None:
             )
         ),
         *(
-            ({"prompt": f"{asked}{opened}"}, "prompt ends in .*the markup of a chat template")
+            ({"prompt": f"{asked}{opened}"}, "prompt (begins with|ends in) .*the markup of a chat template")
             for asked, opened in (
+                ("<|im_start|>user\nHi<|im_end|>", ""),
+                ("<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe kind.<|eot_id|>", ""),
+                ("<｜User｜>Hi", "<｜Assistant｜>"),
                 ("<|im_start|>user\nHi<|im_end|>\n", "<|im_start|>assistant\n"),
                 ("<s>[INST] Hi", " [/INST]"),
                 ("<start_of_turn>user\nHi<end_of_turn>\n", "<start_of_turn>model\n"),
@@ -234,6 +252,8 @@ def test_the_sides_of_a_row(row: dict[str, Any], prompt: Any) -> None:
             "messages is .*, which chosen, a whole conversation, does not begin with",
         ),
         ({"prompt": USER["content"], "chosen": "a", "rejected": "b", "messages": CHOSEN}, "does not begin with"),
+        ({"prompt": USER["content"], "chosen": CHOSEN, "rejected": "b"}, "does not begin with"),  # an earlier turn
+        ({"chosen": CHOSEN, "rejected": REJECTED, "context": "A text."}, "the row has context .* beside its prompt"),
         ({"prompt": [USER, ANSWER], "chosen": "a", "rejected": "b"}, "prompt ends with the assistant's turn"),
         ({"prompt": "Hi", "chosen": str([GOOD]), "rejected": str([BAD])}, "chosen and rejected hold messages written"),
         ({"prompt": "Hi", "chosen": json.dumps(GOOD), "rejected": json.dumps(BAD)}, "hold messages written"),
@@ -275,7 +295,10 @@ def test_every_program_reads_one_row_alike(tmp_path: Path) -> None:
         ({"prompt": "Hi", "completion": [GOOD]}, [("Hi", GOOD["content"])]),
         ({"messages": CHOSEN}, [([USER], ANSWER["content"]), (TALK, GOOD["content"])]),
         ({"prompt": USER["content"], "messages": CHOSEN}, [([USER], ANSWER["content"]), (TALK, GOOD["content"])]),
-        ({"messages": [USER, {**ANSWER, "weight": 0}, MORE, GOOD]}, [(TALK, GOOD["content"])]),
+        *(
+            ({"messages": [USER, {**ANSWER, **mark}, MORE, {**GOOD, "weight": 1.0}]}, [(TALK, GOOD["content"])])
+            for mark in ({"weight": 0}, {"train": False}, {"training": False}, {"loss": 0.0})
+        ),
         ({"system": "Be kind.", "messages": [ANSWER, USER, {**BAD, "weight": 0}, MORE, GOOD]}, 2),
         ({"conversations": SHAREGPT, "system": "Be kind."}, [([SYSTEM, USER], ANSWER["content"])]),
         ({"instruction": "Sum", "input": "1 2", "output": "3", "text": "### Sum"}, [("Sum\n\n1 2", "3")]),
@@ -307,6 +330,8 @@ def test_what_is_learned_of_a_row(row: dict[str, Any], found: Any) -> None:
         ({"messages": [USER]}, "no turn of the assistant's to learn"),
         ({"messages": [GOOD]}, "no turn of the assistant's to learn"),
         ({"messages": [USER, {**GOOD, "weight": 0}]}, "no turn of the assistant's to learn"),
+        ({"messages": [USER, {**GOOD, "weight": "0"}]}, "a turn with weight '0'; expected 1 or 0"),
+        ({"messages": [USER, {**GOOD, "weight": 0.5}]}, "a turn with weight 0.5; expected 1 or 0"),
         ({"messages": [USER, said("assistant", ""), MORE, GOOD]}, "an empty turn of the assistant's"),
         ({"instruction": "Sum", "output": "3", "history": [["a", "b"]]}, "history is .*, turns before the prompt"),
         ({"text": ""}, "text is ''; expected text"),

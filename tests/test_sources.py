@@ -32,6 +32,7 @@ from rlaif.files.sources import (
     write_json,
     write_jsonl,
 )
+from rlaif.formats.files import check_splits
 from rlaif.records import Pair
 
 ROW = {"prompt": "p", "response_a": "a", "response_b": "b"}
@@ -88,6 +89,10 @@ def test_a_split_of_a_file_is_what_its_rows_say(tmp_path: Path) -> None:
         read_pairs(source, "test")
     with pytest.raises(ValueError, match=r"rows.jsonl:1: the row has no column split, so a file is one split"):
         read_prompts(write_rows(source, ROWS), "train")
+    saved, _ = as_source("saved", tmp_path)  # by `Dataset.save_to_disk`
+    with pytest.raises(ValueError, match=r":1: the row has no column split"):
+        read_prompts(saved, "test")
+    assert check_splits(saved, "all") is None
 
 
 BAD = [

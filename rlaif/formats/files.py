@@ -27,7 +27,7 @@ def check_splits(source: str | Path, split: str | None, config_name: str | None 
     are the default.
     """
     path = Path(source)
-    if path.is_file() or (path / "judgments.jsonl").is_file():
+    if path.is_file() or any((path / one).is_file() for one in ("judgments.jsonl", "state.json")):
         return None if split == "all" else split
     if split is not None and split != "all":
         return split
