@@ -9,17 +9,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import pytest
-from support import faulty, here, refused, rlaif_env, rows_of, some_pairs, wait_until, write_rows
+from support import faulty, forks, here, refused, rlaif_env, rows_of, some_pairs, wait_until, write_rows
 
 from rlaif.files.store import Store
 from rlaif.judging.settings import JudgeConfig, load_judge
+from rlaif.models import endpoint
 from rlaif.records import ORDERS, Pair
 
 KILLS = 2
@@ -37,11 +39,11 @@ class Asked(NamedTuple):
 
 @dataclass
 class Server:
-    """A server in a process of its own."""
+    """A server in a thread, or in a process of its own."""
 
     url: str
     calls: Path
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | None = None
 
     def asked(self) -> list[Asked]:
         if not self.calls.exists():
@@ -53,10 +55,22 @@ class Server:
         return self.calls.read_bytes().count(b"\n") if self.calls.exists() else 0
 
 
+def words(calls: Path, options: dict[str, Any]) -> list[str]:
+    """The command line of a server."""
+    given = [(name, one) for name, value in options.items() for one in (value if name == "pin" else [value])]
+    return [str(calls), *(f"--{name}={one}" for name, one in given)]
+
+
 @contextmanager
 def served(calls: Path, **options: Any) -> Iterator[Server]:
-    given = [f"--{name}={one}" for name, value in options.items() for one in (value if name == "pin" else [value])]
-    command = [sys.executable, "-m", faulty.__name__, str(calls), *given]
+    with faulty.beside(words(calls, options)) as url:
+        yield Server(url, calls)
+
+
+@contextmanager
+def served_apart(calls: Path, **options: Any) -> Iterator[Server]:
+    """One that can be killed, and does not take its time from the program that asks it."""
+    command = [sys.executable, "-m", faulty.__name__, *words(calls, options)]
     ends: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, **ends, text=True, env=rlaif_env()) as process:
         assert process.stdout is not None
@@ -66,22 +80,19 @@ def served(calls: Path, **options: Any) -> Iterator[Server]:
             process.kill()
 
 
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs in this process tries again after a tenth of the seconds."""
+    backoff = endpoint._backoff
+    monkeypatch.setattr(endpoint, "_backoff", lambda failed: backoff(failed) / 10)
+
+
 def command(server: Server, pairs: Path, output: Path, **settings: Any) -> list[str]:
     """`rlaif judge`, told the same name of the server wherever that is, so that calls have the same addresses."""
     given = {"template": "compact", "concurrency": 64, "timeout": 2, "max_retries": 3, "patience": 60, **settings}
     model = ["--judge", "api", "--judge_model", "m", "--base_url", server.url, "--served_as", "faulty"]
     options = [str(part) for name, value in given.items() for part in (f"--{name}", value)]
     return ["judge", "--pairs", str(pairs), *model, "--output", str(output), *options]
-
-
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "rlaif", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=rlaif_env(),
-    )
 
 
 def questions(pairs: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -114,7 +125,7 @@ def prove(folder: Path, count: int, seed: int, **settings: Any) -> dict[str, Any
     figures: dict[str, Any] = {"questions": 2 * count}
 
     begun = time.monotonic()
-    with served(folder / "plain.calls") as server:
+    with served_apart(folder / "plain.calls") as server:
         done = here(*command(server, source, folder / "plain", **settings))
         assert done.returncode == 0, done.stderr
         assert server.count() == 2 * count
@@ -123,10 +134,10 @@ def prove(folder: Path, count: int, seed: int, **settings: Any) -> dict[str, Any
     output, draw = folder / "faulty", random.Random(seed)
     share, odd = 0.3, 0.15
     begun = time.monotonic()
-    with served(folder / "faulty.calls", share=share, odd=odd) as server:
+    with served_apart(folder / "faulty.calls", share=share, odd=odd) as server:
         arguments = command(server, source, output, **settings)
         for part in ((0.1, 0.5), (0.6, 1.1))[:KILLS]:
-            running = start(arguments)
+            running = forks.start(*arguments)
             moment = draw.uniform(*part) * 2 * count
             wait_until(lambda moment=moment: server.count() > moment, 300)
             running.send_signal(signal.SIGKILL)
@@ -234,13 +245,13 @@ def check_not_asked_again(server: Server, output: Path) -> None:
     _checked[output] = len(asked), now
 
 
-def test_a_thousand_questions_and_three_hundred_faults(tmp_path: Path) -> None:
-    figures = prove(tmp_path, 500, seed=12)
+def test_five_hundred_questions_and_a_hundred_and_fifty_faults(tmp_path: Path) -> None:
+    figures = prove(tmp_path, 250, seed=12)
     print(figures)
-    assert figures["kinds that pass"] >= 18
+    assert figures["kinds that pass"] >= 40
     assert figures["kinds that last"] >= 10
     assert figures["kinds that pass"] + figures["kinds that last"] >= 60
-    assert 250 <= figures["faulty questions"] <= 350
+    assert 125 <= figures["faulty questions"] <= 175
 
 
 @pytest.mark.slow
@@ -259,17 +270,18 @@ def lines_of(folder: Path) -> int:
 
 
 def seconds_until_stored(
-    folder: Path, pairs: list[dict[str, Any]], latency: float, timeout: int = 5, **options: Any
+    folder: Path, pairs: list[dict[str, Any]], latency: float = 0.0, timeout: int = 5, pin: Sequence[str] = ()
 ) -> float:
-    """Seconds from the first question until all but the first pair's are stored; the program is then killed."""
+    """Seconds from the first question until all are stored but those pinned; the program is then killed."""
     source = write_rows(folder / "pairs.jsonl", pairs)
-    wanted = len(pairs) - 1
+    wanted = len(pairs) - max(1, len(pin))
     settings = {"orders": "ab", "concurrency": 32, "timeout": timeout}
-    with served(folder / "calls", latency=latency, **options) as server:
-        running = start(command(server, source, folder / "out", **settings))
+    with served(folder / "calls", latency=latency, pin=pin) as server:
+        running = forks.start(*command(server, source, folder / "out", **settings))
         try:
             wait_until(lambda: lines_of(folder / "out") >= wanted or running.poll() is not None, 300)
             stored = time.time()
+            assert running.poll() is None or not pin  # it still waits for those
         finally:
             running.kill()
             running.communicate()
@@ -279,16 +291,13 @@ def seconds_until_stored(
     return stored - asked[0].seconds
 
 
-@pytest.mark.parametrize("kind", ["dropped for ever", "hang for ever"])
-def test_a_first_question_that_is_never_answered_holds_up_nobody(kind: str, tmp_path: Path) -> None:
-    pairs = some_pairs(800)
-    without = seconds_until_stored(tmp_path / "without", pairs, 0.1, 120)
-    with_it = seconds_until_stored(tmp_path / "with", pairs, 0.1, 120, pin=[f"Question 0:={kind}"])
-    print(f"{kind}: {with_it:.2f} s, without it {without:.2f} s, ratio {with_it / without:.2f}")
-    # Far less than the 120 s that the one call hangs: nobody waited for its end.
-    assert with_it < without + 60
-    calls = [line.split("\t") for line in (tmp_path / "with" / "calls").read_text().splitlines()]
-    assert calls[0][4] == kind
+def test_first_questions_that_are_never_answered_hold_up_nobody(tmp_path: Path) -> None:
+    """All others are asked and stored while one hangs and one is dropped time and again: more than a chunk holds."""
+    pins = ["Question 0:=hang for ever", "Question 1:=dropped for ever"]
+    seconds_until_stored(tmp_path, some_pairs(300), timeout=600, pin=pins)
+    kinds = [call.split("\t")[4] for call in (tmp_path / "calls").read_text().splitlines()]
+    assert {"hang for ever", "dropped for ever"} <= {*kinds}
+    assert kinds.count("hang for ever") == 1
 
 
 @pytest.mark.slow
@@ -308,23 +317,27 @@ def stored_and_answered(server: Server, folder: Path) -> tuple[set[int], set[int
     return answered(folder), {call.seed for call in server.asked() if call.outcome == "ok"}
 
 
+def kill_after(server: Server, calls: int) -> None:
+    assert server.process is not None
+    wait_until(lambda: server.count() > calls)
+    server.process.kill()
+    server.process.wait()
+
+
 def test_a_server_that_dies_is_one_line_and_what_it_answered_is_stored(tmp_path: Path) -> None:
-    pairs, output = some_pairs(500), tmp_path / "out"
+    pairs, output = some_pairs(200), tmp_path / "out"
     source, texts = write_rows(tmp_path / "pairs.jsonl", pairs), questions(pairs)
-    with served(tmp_path / "calls", latency=0.02) as server:
-        running = start(command(server, source, output, max_retries=1))
-        wait_until(lambda: server.count() > 400)
-        server.process.kill()
-        server.process.wait()
-        _, errors = running.communicate(timeout=60)
+    with served_apart(tmp_path / "calls", latency=0.02) as server:
+        death = Thread(target=kill_after, args=(server, 200))
+        death.start()
+        line = refused(here(*command(server, source, output, max_retries=1)), 1)
+        death.join()
         port = server.url.rpartition(":")[2].removesuffix("/v1")
-        lines = [line for line in errors.splitlines() if line and "%|" not in line]
-        assert (running.returncode, len(lines)) == (1, 1), errors
-        assert lines[0].startswith(f"error: {server.url} takes no connections any more")
-        assert "run the same command again" in lines[0]
+        assert line.startswith(f"error: {server.url} takes no connections any more")
+        assert "run the same command again" in line
         stored, good = stored_and_answered(server, output)
         assert len(good - stored) <= 64  # on their way when it died
-        assert len(good) > 200
+        assert len(good) > 100
     with served(tmp_path / "calls", port=port) as server:
         before = server.count()
         done = here(*command(server, source, output))
@@ -337,7 +350,7 @@ def test_a_server_that_dies_is_one_line_and_what_it_answered_is_stored(tmp_path:
 
 def test_a_server_that_leaves_everything_unanswered_is_one_line(tmp_path: Path) -> None:
     """It lives and fails: after twenty questions a plain one is asked, and fails as well."""
-    source, output = write_rows(tmp_path / "pairs.jsonl", some_pairs(500)), tmp_path / "out"
+    source, output = write_rows(tmp_path / "pairs.jsonl", some_pairs(250)), tmp_path / "out"
     for number, kind in enumerate(("500 for ever", "dropped for ever")):
         pins = [r"Question \d\d:=plain", f"={kind}"]
         with served(tmp_path / f"calls{number}", pin=pins) as server:
@@ -410,7 +423,7 @@ def test_a_run_of_refused_questions_ends_nothing(tmp_path: Path) -> None:
 
 
 def test_no_credit_is_one_line_at_once(tmp_path: Path) -> None:
-    source, output = write_rows(tmp_path / "pairs.jsonl", some_pairs(500)), tmp_path / "out"
+    source, output = write_rows(tmp_path / "pairs.jsonl", some_pairs(250)), tmp_path / "out"
     with served(tmp_path / "calls", credit=300, latency=0.02) as server:
         arguments = command(server, source, output, concurrency=32)
         line = refused(here(*arguments), 1)

@@ -22,13 +22,16 @@ import hashlib
 import json
 import logging
 import math
+import queue
 import re
 import socket
 import struct
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -538,16 +541,15 @@ ODD: dict[str, Kind] = {
     "201": lambda text: Sent(201, completion(text)),
     "no model": lambda text: {k: v for k, v in completion(text).items() if k not in ("model", "id", "usage")},
     "refusal null": lambda text: changed(text, message={"refusal": None, "tool_calls": [], "function_call": None}),
-    "slow": lambda text: Sent(200, _bytes(text), raw=_chunks),
+    "slow": lambda text: Sent(200, b"", raw=lambda request: _chunks(request, _bytes(text))),
     "no keep-alive": lambda text: Sent(200, _bytes(text), {"Connection": "close"}),
 }
 
 
-async def _chunks(request: web.Request) -> None:
+async def _chunks(request: web.Request, body: bytes) -> None:
     """A plain answer in twenty parts, within the time."""
     answer = web.StreamResponse(headers={"Content-Type": "application/json"})
     await answer.prepare(request)
-    body = _bytes(request["text"])
     for start in range(0, len(body), -(-len(body) // 20)):
         await answer.write(body[start : start + -(-len(body) // 20)])
         await asyncio.sleep(0.005)
@@ -589,7 +591,6 @@ class Faulty:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         text = body["messages"][-1]["content"]
-        request["text"] = text
         if self.options.latency:
             await asyncio.sleep(self.options.latency)
         sent, outcome = self.decide(text)
@@ -603,21 +604,37 @@ class Faulty:
         return web.Response(status=sent.status, body=sent.body, headers=headers)
 
 
-async def serve(options: argparse.Namespace) -> None:
-    logging.disable()
-    app = web.Application(client_max_size=1 << 26)
-    app.add_routes([web.post("/v1/chat/completions", Faulty(options).chat)])
+async def serve(options: argparse.Namespace, ready: Callable[[str], object], ended: Callable[[], object]) -> None:
+    """Serves until `ended`, which waits, returns; `ready` is told the address."""
+    app, server = web.Application(client_max_size=1 << 26), Faulty(options)
+    app.add_routes([web.post("/v1/chat/completions", server.chat)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", options.port, backlog=1024)
     await site.start()
     port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-    print(f"http://127.0.0.1:{port}/v1", flush=True)
-    await asyncio.to_thread(sys.stdin.read)
+    ready(f"http://127.0.0.1:{port}/v1")
+    await asyncio.to_thread(ended)
     await runner.cleanup()
+    server.calls.close()
 
 
-def main() -> None:
+@contextmanager
+def beside(arguments: Sequence[str]) -> Iterator[str]:
+    """The server in a thread of this process; its address."""
+    ready: queue.Queue[str] = queue.Queue()
+    end = threading.Event()
+    served = serve(parser().parse_args(arguments), ready.put, end.wait)
+    thread = threading.Thread(target=asyncio.run, args=(served,), daemon=True)
+    thread.start()
+    try:
+        yield ready.get(timeout=60)
+    finally:
+        end.set()
+        thread.join(60)
+
+
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
     parser.add_argument("calls")
     parser.add_argument("--port", type=int, default=0)
@@ -626,7 +643,12 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--credit", type=int)
     parser.add_argument("--pin", action="append", default=[])
-    asyncio.run(serve(parser.parse_args()))
+    return parser
+
+
+def main() -> None:
+    logging.disable()
+    asyncio.run(serve(parser().parse_args(), lambda url: print(url, flush=True), sys.stdin.read))
 
 
 if __name__ == "__main__":
