@@ -51,7 +51,10 @@ class DataConfig:
     prompts: str | None = field(
         default=None, metadata={"help": "Rows with a prompt: .jsonl, .parquet, a datasets folder or a Hub id."}
     )
-    prompts_split: str | None = field(default=None, metadata={"help": "Their split, where they have several."})
+    prompts_split: str | None = field(
+        default=None,
+        metadata={"help": "Their split, where they have several; of a file, what its column `split` says."},
+    )
     prompts_config_name: str | None = field(default=None, metadata={"help": "Their config, where they have several."})
     limit: int | None = field(default=None, metadata={"help": "Use only the first so many distinct prompts."})
     n: int = field(default=16, metadata={"help": "Responses to each prompt, of which the best is kept."})
@@ -126,7 +129,7 @@ def main() -> None:
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, CompletionConfig, description=__doc__)
     check_training(data_config.sft, model_config, args)
     scored_by = reward_models_of([*data_config.rewards, *data_config.watch])
-    reads = [data_config.prompts, data_config.candidates, *scored_by]
+    reads = [data_config.prompts, data_config.candidates, *scored_by.values()]
     if not data_config.sft and any((Path(args.output_dir) / name).exists() for name in WEIGHTS):
         raise ValueError(
             f"output_dir is {args.output_dir}, which holds the policy that an earlier run trained, and this one trains "
@@ -144,11 +147,11 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
 
     from rlaif.assess.best_of_n import assess_best_of_n
     from rlaif.files.manifest import elapsed, write_manifest
-    from rlaif.files.sources import distinct_prompts, write_json, write_jsonl
+    from rlaif.files.sources import distinct_placed, say_differing, write_json, write_jsonl
     from rlaif.files.swap import move_into, staging
-    from rlaif.judging.rewards import check_rewards, load_rewards, rendering_assumed
+    from rlaif.judging.rewards import check_rewards, load_rewards, reward_models_of
     from rlaif.judging.sampling import Sampling, complete, local_policy
-    from rlaif.judging.unscorable import say_unscorable_by
+    from rlaif.judging.unscorable import say_of_models
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
@@ -167,7 +170,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     context = context_length(model_config, tokenizer)
     room = context - data_config.max_new_tokens
     if room < 1:
-        raise ValueError(
+        raise config.UsageError(
             f"max_new_tokens is {data_config.max_new_tokens}, but the model reads {context} tokens in all, prompt "
             "included; expected less."
         )
@@ -182,21 +185,20 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         bad=bad,
         rewards=[*data_config.rewards, *data_config.watch],
     )
+    bad.say()
     if line := report_too_long("prompts", source, room, "the model's context less max_new_tokens"):
         say(line)
-    distinct = distinct_prompts(source.rows)
-    if distinct.differing:
-        config.warn(
-            f"{distinct.differing} of {distinct.repeated} rows with a prompt that stood before have other columns "
-            "than it had; the first row's are kept."
-        )
+    distinct = distinct_placed(zip(source.places, source.rows, strict=True))
+    say_differing(distinct, "best responses")
     rows = datasets.Dataset.from_list(distinct.rows[: data_config.limit], features=source.rows.features)
-    prompts, n = list(rows["prompt"]), data_config.n
+    prompts, places, n = list(rows["prompt"]), distinct.places[: data_config.limit], data_config.n
     trusted = model_config.trust_remote_code
     named = check_rewards(data_config.rewards, rows.column_names, trusted)
     watched = check_rewards(data_config.watch, rows.column_names, trusted) if data_config.watch else []
-    models = {spec.name: spec.value for spec in [*named, *watched] if spec.kind == "reward_model"}
-    say_unscorable_by(models, prompts, trusted)
+    scored_by = reward_models_of([*data_config.rewards, *data_config.watch])
+    assumed = say_of_models(
+        scored_by, prompts, places, response_tokens=data_config.max_new_tokens, trust_remote_code=trusted
+    )
     policy = local_policy(
         model_config.model,
         batch_tokens=data_config.batch_tokens,
@@ -210,15 +212,12 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     if data_config.candidates:
         responses_PN = stored(data_config.candidates, sampling, prompts)
     else:
-        responses_PN = complete(sampling, prompts, args.output_dir, "sampling")
+        responses_PN = complete(sampling, prompts, args.output_dir, "sampling", places=places)
     del policy, sampling  # and the policy's weights
 
     # ---- choose
     scorers = load_rewards(data_config.rewards, args.output_dir, trust_remote_code=trusted)
     scorers += load_rewards(data_config.watch, args.output_dir, trust_remote_code=trusted) if watched else []
-    assumed = [line for scorer in scorers if (line := rendering_assumed(scorer))]
-    for line in assumed:
-        say(line)
     values_KPN, reasons_K = score(scorers, rows, responses_PN)
     del scorers  # and theirs
     k = len(named)
@@ -264,7 +263,11 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     train: dict[str, Any] | None = None
     if data_config.sft:
         # What was cut off has no end, and training would put one there.
-        whole = [{"prompt": row["prompt"], "completion": row["completion"]} for row in best if row["complete"]]
+        whole = [
+            {"prompt": row["prompt"], "completion": row["completion"], "place": places[p]}
+            for row, p in zip(best, kept.tolist(), strict=True)
+            if row["complete"]
+        ]
         if len(whole) < len(best):
             say(f"best: left out {len(best) - len(whole)} of {len(best)} rows, cut off at max_new_tokens")
         if not whole:
@@ -331,7 +334,6 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         "seconds": round(elapsed(), 1),
     }
     trained_with = {**asdict(model_config), **args.to_dict()}
-    reward_models = [spec.value for spec in (*named, *watched) if spec.kind == "reward_model"]
     output = Path(args.output_dir)
     with nullcontext(saved) if train else staging(output, ".choosing") as folder:
         others = rows.remove_columns("prompt")  # what else the source says of each prompt goes with its best answer
@@ -347,7 +349,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
                 **asdict(data_config),
                 **(trained_with if train else {name: trained_with[name] for name in ("model", "output_dir", "seed")}),
             },
-            [*filter(None, [data_config.prompts, model_config.model, data_config.candidates]), *reward_models],
+            [*filter(None, [data_config.prompts, model_config.model, data_config.candidates]), *scored_by.values()],
         )
         if train:
             saving.replace_model(folder, output)
@@ -360,15 +362,15 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
 
 
 def check_training(sft: bool, model_config: Any, args: Any) -> None:
-    """A ValueError for a setting that would do nothing."""
+    """A UsageError for a setting that would do nothing."""
     if model_config.model_revision:
-        raise ValueError(
+        raise config.UsageError(
             f"model_revision is {model_config.model_revision!r}, but responses are sampled from the newest; expected "
             "none. Download that revision and give its folder as model."
         )
     if sft:
         if str(args.eval_strategy.value) != "no":
-            raise ValueError(
+            raise config.UsageError(
                 f"eval_strategy is {str(args.eval_strategy.value)!r}, but no prompts are held out here; expected 'no'. "
                 "`rlaif evaluate` measures the policy."
             )
@@ -384,7 +386,7 @@ def check_training(sft: bool, model_config: Any, args: Any) -> None:
         if getattr(ours, setting.name) != getattr(default, setting.name)
     ]
     if given:
-        raise ValueError(
+        raise config.UsageError(
             f"nothing is trained without --sft true, but {', '.join(given)} of training would be set; expected none of "
             "its settings. Remove them, or add --sft true."
         )

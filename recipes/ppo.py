@@ -47,14 +47,20 @@ class DataConfig:
     prompts: str | None = field(
         default=None, metadata={"help": "Rows with a prompt: .jsonl, .parquet, a datasets folder or a Hub id."}
     )
-    prompts_split: str | None = field(default=None, metadata={"help": "Their split, where they have several."})
+    prompts_split: str | None = field(
+        default=None,
+        metadata={"help": "Their split, where they have several; of a file, what its column `split` says."},
+    )
     prompts_config_name: str | None = field(default=None, metadata={"help": "Their config, where they have several."})
     rewards: list[str] = field(
         default_factory=list,
         metadata={"help": "reward_model=FOLDER, rating=JUDGE.yaml, pairwise=JUDGE.yaml, function=module:name."},
     )
     held_out: str | None = field(default=None, metadata={"help": "Prompts to watch over-optimization on."})
-    held_out_split: str | None = field(default=None, metadata={"help": "Their split, where they have several."})
+    held_out_split: str | None = field(
+        default=None,
+        metadata={"help": "Their split, where they have several; of a file, what its column `split` says."},
+    )
     held_out_config_name: str | None = field(default=None, metadata={"help": "Their config, where they have several."})
     held_out_limit: int = field(default=256, metadata={"help": "Use only the first so many of them."})
     watch: list[str] = field(
@@ -84,11 +90,12 @@ def main() -> None:
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, PPOConfig, description=__doc__)
     if bool(data_config.held_out) != (args.eval_strategy != "no"):
-        raise ValueError(
+        raise config.UsageError(
             f"held_out is {shown(data_config.held_out)} and eval_strategy {str(args.eval_strategy.value)!r}; expected "
             "both or neither: --held_out FILE --eval_strategy steps --eval_steps 50, say."
         )
-    reads = [data_config.prompts, data_config.held_out, *reward_models_of(data_config.rewards)]
+    scored_by = reward_models_of([*data_config.rewards, *data_config.watch])
+    reads = [data_config.prompts, data_config.held_out, *scored_by.values()]
     with training.output_folder("recipes/ppo.py", data_config, model_config, args, reads) as start:
         fit(data_config, model_config, args, start)
 
@@ -100,11 +107,13 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.assess.overoptimization import assess_checks
     from rlaif.files.manifest import elapsed, write_manifest
     from rlaif.files.sources import distinct_prompts, write_json, write_jsonl
-    from rlaif.judging.rewards import check_rewards, load_rewards, rendering_assumed, too_long_to_score
+    from rlaif.judging.rewards import check_rewards, load_rewards, reward_models_of
+    from rlaif.judging.unscorable import say_of_models
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
     from rlaif.pages.training import watch_line, write_watch
+    from rlaif.records import prompt_hash
     from rlaif.training.data import ledger, policy_prompts, report_too_long
     from rlaif.training.footprint import peak_memory, weights_held
     from rlaif.training.models import context_length
@@ -121,7 +130,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     context = context_length(model_config, tokenizer)
     room = context - args.max_completion_length
     if room < 1:
-        raise ValueError(
+        raise config.UsageError(
             f"max_completion_length is {args.max_completion_length}, but the model reads {context} tokens in all, "
             "prompt included; expected less."
         )
@@ -149,6 +158,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             bad,
             data_config.watch,
         )
+    bad.say()
     for name, rows in (("prompts", prompts), ("held_out", held_out)):
         if rows is not None and (
             line := report_too_long(name, rows, room, "the model's context less max_completion_length")
@@ -157,8 +167,8 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     repeated = distinct_prompts(prompts.rows).repeated
     if repeated:
         say(f"prompts: {repeated} of {len(prompts)} stood before; each is answered as often as it stands there")
-    trained_on = set(map(str, prompts.rows["prompt"]))
-    if held_out and (both := sum(str(prompt) in trained_on for prompt in held_out.rows["prompt"])):
+    trained_on = set(map(prompt_hash, prompts.rows["prompt"]))
+    if held_out and (both := sum(prompt_hash(prompt) in trained_on for prompt in held_out.rows["prompt"])):
         raise ValueError(
             f"{both} of the {len(held_out)} held-out prompts are in {data_config.prompts} too; expected prompts that "
             "nothing trains on. Leave them out of one of the two."
@@ -169,19 +179,29 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         for spec in check_rewards(data_config.rewards, prompts.rows.column_names, trusted)
         if spec.kind == "reward_model"
     ]
+    assumed = say_of_models(
+        reward_models_of(data_config.rewards),
+        prompts.rows["prompt"],
+        prompts.places,
+        response_tokens=args.max_completion_length,
+        then="are left out of the learning (`unscored`)",
+        trust_remote_code=trusted,
+    )
     if held_out:
         check_rewards(data_config.watch, held_out.rows.column_names, trusted)
+        assumed += say_of_models(
+            reward_models_of(data_config.watch),
+            held_out.rows["prompt"],
+            held_out.places,
+            response_tokens=args.max_completion_length,
+            trust_remote_code=trusted,
+        )
         args.eval_on_start = start is None
     check_models(model_config, args, reward_models)
     set_seed(args.seed)
     models = load_models(model_config, args, tokenizer, reward_models)
     shared = {reward_models[0]: models.reward_model} if models.reward_model else {}
     rewards = load_rewards(data_config.rewards, args.output_dir, ready=shared, trust_remote_code=trusted)
-    for reward in rewards:
-        if line := too_long_to_score(reward, prompts.rows["prompt"], args.max_completion_length):
-            say(line)
-        if line := rendering_assumed(reward):
-            say(line)
     trainer = PPOTrainer(
         models.policy,
         args,
@@ -218,7 +238,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             "seconds": round(outcome.metrics["train_runtime"], 2),
             "last": {name: last.get(name) for name in ("reward", "kl", "kl_coef", "entropy", "length", "no_eos")},
             "unscored": {reward.__name__: dict(reward.unscored_reasons) for reward in rewards},
-            "rendering_assumed": [line for reward in rewards if (line := rendering_assumed(reward))],
+            "rendering_assumed": assumed,
             "read": {reward.__name__: read for reward in rewards if (read := reward.how_read())},
             "peak_memory": peak_memory(),
             "weights": weights_held(trainer, rewards),
@@ -233,11 +253,12 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     if held_out:
         write_jsonl(folder / "checks.jsonl", (check.row() for check in trainer.checks))
         write_watch(folder, report["over_optimization"])
+    scored_by = reward_models_of([*data_config.rewards, *data_config.watch])
     write_manifest(
         folder,
         "recipes/ppo.py",
         {**asdict(data_config), **asdict(model_config), **args.to_dict()},
-        [data_config.prompts, model_config.model, *reward_models],
+        [*filter(None, (data_config.prompts, data_config.held_out, model_config.model)), *scored_by.values()],
     )
     replace_model(folder, args.output_dir)
     named = ", ".join(f"{name} {last[name]:.3f}" for name in ("reward", "kl", "length") if last.get(name) is not None)

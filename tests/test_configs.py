@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from support import ROOT
+from support import ROOT, write_rows
 from support.files import read_pairs, read_prompts
 from support.formats import HS3, REWARDBENCH, Row
 
@@ -87,6 +89,34 @@ def test_a_folder_stands_for_a_config_that_no_card_declares(bare: Path) -> None:
         read_pairs(bare, None, "other")
 
 
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        (["train.jsonl", "extra.jsonl"], "extra.jsonl"),  # `datasets` takes what is called as a split is
+        (["a.parquet", "b.jsonl", "c.parquet"], "b.jsonl"),  # and one kind of file
+        (["a.jsonl", "b.jsonl"], None),
+    ],
+)
+def test_a_file_of_a_folder_that_is_not_read_is_said(
+    files: list[str], left: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in files:
+        if name.endswith(".parquet"):
+            pq.write_table(pa.Table.from_pylist(PAIRS), tmp_path / name)
+        else:
+            write_rows(tmp_path / name, PAIRS)
+    assert len(list(read_rows(tmp_path))) == 2 * sum(name != left for name in files)
+    said = capsys.readouterr().err
+    assert said.startswith(f"warning: {tmp_path}: 1 of its files is not read ({left}). ") if left else said == ""
+
+
+def test_shards_that_are_missing_are_named(tmp_path: Path) -> None:
+    for at in (0, 2):
+        write_rows(tmp_path / f"train-0000{at}-of-00003.jsonl", PAIRS)
+    with pytest.raises(ValueError, match=r"holds 2 of the 3 files train-\*-of-00003; expected all"):
+        list(read_rows(tmp_path))
+
+
 def test_a_default_config_needs_no_name_and_a_file_has_none(two: Path, tmp_path: Path) -> None:
     source = clone(tmp_path / "c", {"default": PAIRS, "more": CHOSEN})
     assert config_names(source) == []
@@ -154,10 +184,10 @@ def test_a_study_compares_the_prompts_of_the_configs_that_are_read(two: Path, tm
     ],
 )
 def test_every_command_that_reads_a_dataset_has_the_option(module: str, config: str) -> None:
-    names = {field.name for field in dataclasses.fields(getattr(importlib.import_module(module), config))}
-    assert {name for name in names if name.endswith("split")} == {
-        name.replace("config_name", "split") for name in names if name.endswith("config_name")
-    }
+    helps = {f.name: f.metadata["help"] for f in dataclasses.fields(getattr(importlib.import_module(module), config))}
+    splits = {name for name in helps if name.endswith("split")}
+    assert splits == {name.replace("config_name", "split") for name in helps if name.endswith("config_name")}
+    assert all("of a file, what its column `split` says" in helps[name] for name in splits)
 
 
 @pytest.mark.parametrize(
@@ -178,3 +208,4 @@ def test_every_program_that_reads_a_dataset_has_the_option(
         runpy.run_path(str(path), run_name="__main__")
     said = capsys.readouterr().out
     assert all(f"--{option} " in said for option in options)
+    assert " ".join(said.split()).count("of a file, what its column `split` says") == len(options)

@@ -25,7 +25,7 @@ from rlaif.commands.evaluate import EvaluateConfig, evaluate
 from rlaif.files.manifest import elapsed
 from rlaif.files.sources import write_jsonl
 from rlaif.models.rendering import Encoded, Rendering
-from rlaif.models.reward_model import RewardModelCard
+from rlaif.models.reward_model import RewardModel, RewardModelCard
 from rlaif.records import Judgment, Pair
 
 WORDS = ["please", "bring", "soap", "rope", "bread", "and", "here", "is", "the", "thanks", "you", "no"]
@@ -658,6 +658,39 @@ def test_what_became_of_the_rows_of_each_source_is_in_the_report(world, tmp_path
     assert places == ["p.jsonl:4", "preferences.jsonl:4"]
     page = (tmp_path / "out/report.md").read_text()
     assert "Of 4 preferences that were read, others were left out (a tie 1; bad rows 1)." in page
+
+
+def test_responses_carry_what_their_prompts_say_and_equal_ones_are_scored_once(world, tmp_path, monkeypatch, capsys):
+    """Two policies of the same weights; a prompt that is too long in front, and one that stands twice."""
+    rows = [{"prompt": p, "id": f"q{at}", "reward": 7} for at, p in enumerate(["soap " * 100, *PROMPTS[:3]])]
+    source = tmp_path / "p.jsonl"
+    write_jsonl(source, [*rows, {**rows[1], "id": "again"}])
+    pair = {"prompt": PROMPTS[0], "chosen": "here is soap", "rejected": "no"}
+    write_jsonl(tmp_path / "preferences.jsonl", [pair, {**pair, "rejected": "no thanks"}])
+    scored, score = [], RewardModel.score
+
+    def counted(self, *args, **more):
+        found = score(self, *args, **more)
+        scored.append(self.distinct)
+        return found
+
+    monkeypatch.setattr(RewardModel, "score", counted)
+    files = {"prompts": str(source), "preferences": f"{tmp_path}/preferences.jsonl", "reward_model": f"{world}/rm"}
+    twins = [f"sft={world}/sft", f"twin={world}/sft"]
+    report = evaluate(config_of(world, tmp_path / "out", policies=twins, policy_temperature=0.0, **files))
+    found = rows_of(tmp_path / "out/responses.jsonl")
+    assert [(row["policy"], row["id"], row["source_reward"], row["place"]) for row in found] == [
+        (name, f"q{at}", 7, f"{source}:{at + 1}") for at in (1, 2, 3) for name in ("sft", "twin")
+    ]
+    said = capsys.readouterr().err
+    assert "1 of 1 rows with a prompt that stood before have other columns than its first row" in said
+    conversations = {(row["prompt"], row["response"]) for row in found}
+    conversations |= {(PROMPTS[0], text) for text in ("here is soap", "no", "no thanks")}
+    assert scored == [len(conversations)]
+    model = RewardModel.load(world / "rm")
+    rewards = model.score([row["prompt"] for row in found], [row["response"] for row in found]) - model.zero
+    assert [row["reward"] for row in found] == pytest.approx(rewards, abs=1e-5)
+    assert report["reward_model"]["pairs"] == 2
 
 
 # Bad input ------------------------------------------------------------------------------------------------------------

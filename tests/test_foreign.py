@@ -15,7 +15,8 @@ from support.bad import run_here
 from support.models import OF_BYTES, tiny, tiny_reward_model
 from support.programs import ROOT
 
-from rlaif.judging.rewards import check_rewards, load_rewards, rendering_assumed
+from rlaif.judging.rewards import check_rewards
+from rlaif.judging.unscorable import say_of_models
 from rlaif.models.loading import load_tokenizer
 from rlaif.models.reward_model import RewardModel, RewardModelCard
 
@@ -210,13 +211,10 @@ def test_the_report_says_that_the_rendering_is_assumed(tmp_path: Path, capfd: py
     assert "the rendering is assumed to be its own chat template (it has no rlaif.json)" in said.out + said.err
     scores = RewardModel.load(folder).score(["p", "p"], ["r", "s"])
     np.testing.assert_allclose([row["reward"] for row in rows_of(tmp_path / "scored.jsonl")], scores, atol=1e-6)
-    (reward,) = load_rewards([f"reward_model={folder}"], tmp_path / "run")
-    assert (
-        rendering_assumed(reward) == f"reward_model: the rendering is assumed to be {RewardModel.load(folder).assumed}"
-    )
     own = tiny_reward_model(tmp_path / "own")
-    (reward,) = load_rewards([f"reward_model={own}"], tmp_path / "run")
-    assert rendering_assumed(reward) is None
+    line = f"a: the rendering is assumed to be {RewardModel.load(folder).assumed}"
+    assert say_of_models({"a": str(folder), "own": str(own)}, ["p"], response_tokens=4) == [line]
+    assert capfd.readouterr().err == f"warning: {line}\n"
     assert "assumed" not in json.loads((own / "rlaif.json").read_text())
 
 

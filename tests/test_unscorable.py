@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from support import ROOT, byte_tokenizer, here, rows_of, save_model, tiny_llama,
 from support.models import tiny_reward_model
 from support.tokenizer_kinds import TEMPLATES
 
-from rlaif.judging.rewards import load_rewards, too_long_to_score
-from rlaif.judging.unscorable import say_unscorable_by
+from rlaif.judging.rewards import load_rewards
+from rlaif.judging.unscorable import say_of_models
 from rlaif.models.reward_model import RewardModel
 
 SYSTEM = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]
@@ -76,15 +75,18 @@ def test_a_response_that_the_template_leaves_out_is_refused(tmp_path: Path) -> N
 
 
 def test_the_score_program_leaves_it_out(dropping: Path, tmp_path: Path) -> None:
-    rows = write_rows(tmp_path / "in.jsonl", [{"prompt": p, "response": "Yes"} for p in (HI, SYSTEM)])
+    given = [{"prompt": p, "response": r} for p, r in ((HI, "Yes"), (SYSTEM, "Yes"), (HI, "Yes " * 200))]
+    rows = write_rows(tmp_path / "in.jsonl", given)
     words = ["--reward_model", dropping, "--input", rows, "--output", tmp_path / "out.jsonl"]
     done = here(*words, program=str(ROOT / "reward_models/score.py"))
     assert done.returncode == 0, done.stderr
-    assert "scored 1 of 2 responses in 2 rows, 0 too long and 1 refused (null); wrote" in done.stdout
-    first, second = rows_of(tmp_path / "out.jsonl")
+    assert "scored 1 of 3 responses in 3 rows, 1 too long and 1 refused (null); wrote" in done.stdout
+    report = json.loads((tmp_path / "out.jsonl.manifest.json").read_text())["report"]
+    assert report["ledger"] == {"read": 3, "used": 1, "left_out": {"too long": 1, "refused by the chat template": 1}}
+    first, second, _ = rows_of(tmp_path / "out.jsonl")
     assert first["reward"] is not None
     assert second["reward"] is None
-    assert "1 of 2 rows cannot be scored; the first, " in done.stderr
+    assert "1 of 3 rows cannot be scored; the first, " in done.stderr
     assert f"in.jsonl:2: {SAID}" in done.stderr
     write_rows(tmp_path / "in.jsonl", [{"prompt": SYSTEM, "response": "Yes"}])
     done = here(*words, program=str(ROOT / "reward_models/score.py"))
@@ -106,17 +108,16 @@ def test_rewards_say_it_before_and_count_it(dropping: Path, tmp_path: Path, caps
     completions: list[Any] = ["Yes", [{"role": "assistant", "content": "Yes"}]]
     assert [value is None for value in reward(["Hi", SYSTEM], completions)] == [False, True]
     assert list(reward.unscored_reasons.values()) == [1]
-    line = f"1 of 2 prompts cannot be scored by reward_model; the first, prompt 2, 'Hi': {SAID}"
-    too_long_to_score(reward, ["Hi", SYSTEM], 10)  # PPO
-    assert f"{line}; their responses are left out of the learning" in capsys.readouterr().err
-    say_unscorable_by({"reward_model": str(dropping)}, ["Hi", SYSTEM])  # best of n
-    assert f"{line}; their responses have no score" in capsys.readouterr().err
-    for say in (
-        partial(too_long_to_score, reward, [SYSTEM], 1),
-        partial(say_unscorable_by, {"m": str(dropping)}, [SYSTEM]),
-    ):
-        with pytest.raises(ValueError, match=r"1 of 1 prompts cannot be scored .*Change the prompts, or use another"):
-            say()
+    line = "1 of 2 prompts cannot be scored by rm; the first,"
+    rm, prompts = {"rm": str(dropping)}, ["Hi", SYSTEM]
+    assert say_of_models(rm, prompts, response_tokens=10) == []
+    assert f"{line} prompt 2, 'Hi': {SAID}; their responses have no score" in capsys.readouterr().err
+    assert say_of_models(rm, prompts, ["p.jsonl:1", "p.jsonl:4"], response_tokens=510, then="are left out") == []
+    said = capsys.readouterr().err
+    assert f"{line} p.jsonl:4: {SAID}; their responses are left out" in said
+    assert "rm reads 512 tokens: with 1 of 2 prompts responses of 510 tokens are too long for it; such" in said
+    with pytest.raises(ValueError, match=r"1 of 1 prompts cannot be scored .*Change the prompts, or use another"):
+        say_of_models(rm, [SYSTEM], response_tokens=1)
 
 
 def test_evaluation_counts_it(dropping: Path, tmp_path: Path) -> None:
@@ -128,8 +129,8 @@ def test_evaluation_counts_it(dropping: Path, tmp_path: Path) -> None:
     words += ["--output", tmp_path / "e"]
     done = here("evaluate", *words, "--preferences", preferences, "--preferences_split", "train")
     assert done.returncode == 0, done.stderr
-    assert f"cannot be scored by the reward model; the first, prompt 2, 'Hi': {SAID}" in done.stderr
-    assert f"1 of 2 rows of {preferences} cannot be scored; the first, row 2: {SAID}" in done.stderr
+    assert f"cannot be scored by the reward model {dropping}; the first, {prompts}:2: {SAID}" in done.stderr
+    assert f"1 of 2 rows of {preferences} cannot be scored; the first, {preferences}:2: {SAID}" in done.stderr
     report = json.loads((tmp_path / "e/report.json").read_text())
     assert report["policies"]["a"]["reward_unscored"] == 1
     assert report["reward_model"]["unscored"] == 1
@@ -138,3 +139,23 @@ def test_evaluation_counts_it(dropping: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert SAID in done.stderr.strip().splitlines()[-1]
     assert not list((tmp_path / "none").glob("replies*"))  # nothing was sampled for it
+
+
+def test_training_says_where_a_row_stands_and_does_not_call_it_too_long(tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer(chat=True)
+    tokenizer.chat_template = SHAPES["no_system"]
+    save_model(tmp_path / "base", tiny_llama(), tokenizer)
+    rows = [{"prompt": HI, "chosen": f"Yes {at}", "rejected": "No", "split": "train"} for at in range(4)]
+    rows += [{**rows[0], "split": "test"}, {**rows[1], "prompt": SYSTEM, "split": "test"}]
+    source = write_rows(tmp_path / "pairs.jsonl", rows)
+    words = ["--model", tmp_path / "base", "--dataset", source, "--output_dir", tmp_path / "out", "--max_steps", 1]
+    words += ["--per_device_train_batch_size", 2, "--save_strategy", "no", "--report_to", "none"]
+    done = here(*words, program=str(ROOT / "reward_models/bradley_terry.py"))
+    assert done.returncode == 0, done.stderr
+    assert f"test: left out 1 of 2 rows: the chat template does not write them as they are; {source}:6: {SAID}" in (
+        done.stderr
+    )
+    assert "held out: 2 pairs, 0 too long to score, 1 refused by the chat template" in done.stdout
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert (report["held_out"]["unscored"], report["held_out"]["refused"]) == (1, 1)
+    assert report["ledger"] == {"read": 6, "used": 5, "left_out": {"refused by the chat template": 1}}

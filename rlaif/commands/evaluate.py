@@ -7,8 +7,8 @@
     seconds         what each stage took, from the start of its process
 
 Every section is there when its inputs are. Into the output folder go report.json, report.md and its plots,
-responses.jsonl (every response with its numbers, so that each mean can be checked), and replies/: what was sampled and
-judged, which a later run finds and does not pay for again.
+responses.jsonl (every response with its numbers, so that each mean can be checked, and the place and the other columns
+of its prompt), and replies/: what was sampled and judged, which a later run finds and does not pay for again.
 
 Under `accelerate launch -m rlaif evaluate ...` sampling, KL and judging are split over the processes; the main process
 does the rest and writes.
@@ -32,16 +32,17 @@ from rlaif.assess.agreement import assess_judgments, truth_name
 from rlaif.assess.policies import Responses, assess_policy, compare_policies
 from rlaif.assess.rewards import assess_reward_model
 from rlaif.assess.truth import GoldReward, load_gold
-from rlaif.config import UsageError, named_values, warn
-from rlaif.files.bad_rows import BadRows, on_bad_row
+from rlaif.config import UsageError, named_values
+from rlaif.files.bad_rows import BAD_ROWS_FILE, BadRows, on_bad_row
 from rlaif.files.manifest import elapsed
 from rlaif.files.ownership import claim
-from rlaif.files.sources import distinct_placed, placed_prompt_rows, read_judgments, write_jsonl
+from rlaif.files.pairs import joined
+from rlaif.files.sources import distinct_placed, placed_prompt_rows, read_judgments, say_differing, write_jsonl
 from rlaif.files.swap import move_into, staging
 from rlaif.judging.pairwise import Pairwise, judge_pairs
 from rlaif.judging.sampling import Completion, Sampling, complete, local_policy
 from rlaif.judging.settings import JudgeConfig, JudgeSettings, judge_settings, load_judge
-from rlaif.judging.unscorable import say_refused, say_unscorable_by
+from rlaif.judging.unscorable import say_of_models, say_refused
 from rlaif.models.base import served_by
 from rlaif.models.parallel import is_main, wait_for_everyone
 from rlaif.models.rendering import Rendering
@@ -76,7 +77,10 @@ class EvaluateConfig(JudgeConfig):
     prompts: str | None = field(
         default=None, metadata={"help": "Rows with a prompt: .jsonl, .parquet, a datasets folder or a Hub id."}
     )
-    split: str | None = field(default=None, metadata={"help": "Split of the prompts, where they have several."})
+    split: str | None = field(
+        default=None,
+        metadata={"help": "Split of the prompts, where they have several; of a file, what its column `split` says."},
+    )
     config_name: str | None = field(default=None, metadata={"help": "Config of the prompts, where they have several."})
     limit: int | None = field(default=None, metadata={"help": "Use only the first so many distinct prompts."})
     on_bad_row: str = on_bad_row()
@@ -92,7 +96,13 @@ class EvaluateConfig(JudgeConfig):
         default=32768, metadata={"help": "Tokens generated at once, prompts and responses; halved on out-of-memory."}
     )
     seed: int = field(default=0, metadata={"help": "Of sampling and of the bootstrap."})
-    dtype: str = field(default="auto", metadata={"help": "Policies: auto (as stored), float32, bfloat16 or float16."})
+    dtype: str = field(
+        default="auto",
+        metadata={
+            "help": "Precision of the policies; auto: as stored.",
+            "choices": ["auto", "float32", "bfloat16", "float16"],
+        },
+    )
     load_in_4bit: bool = field(default=False, metadata={"help": "Policies and reference: quantize (NF4)."})
     gold: str | None = field(
         default=None,
@@ -107,7 +117,9 @@ class EvaluateConfig(JudgeConfig):
     preferences: str | None = field(
         default=None, metadata={"help": "Preference dataset that the reward model is measured on. Needs reward_model."}
     )
-    preferences_split: str = field(default="test", metadata={"help": "Its held-out split."})
+    preferences_split: str = field(
+        default="test", metadata={"help": "Its held-out split; of a file, what its column `split` says, if it has one."}
+    )
     preferences_config_name: str | None = field(default=None, metadata={"help": "Its config, where it has several."})
     judgments: str | None = field(
         default=None, metadata={"help": "Folder that `rlaif judge` wrote, to hold the judge against gold or labels."}
@@ -140,7 +152,7 @@ def _measure(plan: _Plan, sampled: dict[str, Responses], judgments: dict[str, li
     """Everything after sampling and judging: scores, numbers, files. Returns the report."""
     config = plan.config
     reward_model = _load_reward_model(config)
-    _score(plan, sampled, reward_model)
+    of_preferences = _score(plan, sampled, reward_model)
     report: dict[str, Any] = {
         "gold": config.gold,
         "prompts": {
@@ -177,11 +189,10 @@ def _measure(plan: _Plan, sampled: dict[str, Responses], judgments: dict[str, li
         ]
     if reward_model is not None and reward_model.assumed:
         report["reward_rendering_assumed"] = reward_model.assumed
-        warn(f"the reward model {config.reward_model}: the rendering is assumed to be {reward_model.assumed}.")
     if plan.judgments:
         report["judge"] = assess_judgments(plan.judgments, plan.gold, **plan.bootstrap)
-    if reward_model is not None and config.preferences:
-        report["reward_model"] = _reward_model_report(plan, reward_model)
+    if reward_model is not None and of_preferences is not None:
+        report["reward_model"] = _reward_model_report(plan, reward_model, of_preferences)
     report["ledgers"] = plan.ledgers()
     report["seconds"] = {**plan.seconds, "evaluate": round(elapsed(), 1)}
     _write(plan, report, sampled, judgments)
@@ -195,7 +206,8 @@ def _measure(plan: _Plan, sampled: dict[str, Responses], judgments: dict[str, li
 class _Plan:
     """The settings, checked and read. `prompts` are what every policy has answered, once `_sample_policies` is done.
 
-    `bad` are the rows of each source that cannot be used; `places` says where the prompts stand.
+    `bad` are the rows of each source that cannot be used, `all_bad` all of them; `places` says where the prompts stand,
+    and `columns` what else their rows hold; `preference_places` where the preferences do.
     """
 
     config: EvaluateConfig
@@ -211,9 +223,12 @@ class _Plan:
     judge: Pairwise | None
     preferences: Any
     preferences_left_out: Counter[str]
+    preference_places: list[str]
     seconds: dict[str, float]
     bad: dict[str, BadRows]
+    all_bad: BadRows
     places: list[str]
+    columns: list[dict[str, Any]]
     repeated: int
     beyond: int
     too_long: int = 0
@@ -297,10 +312,21 @@ class _Plan:
         if judge:
             judge.check()
         distinct = distinct_placed(placed_prompt_rows(config.prompts, config.split, config.config_name, bad["prompts"]))
-        prompts = [row["prompt"] for row in distinct.rows[: config.limit]]
+        say_differing(distinct, "responses")
+        rows, places = distinct.rows[: config.limit], distinct.places[: config.limit]
+        prompts = [row["prompt"] for row in rows]
+        preferences_left_out, preference_places = Counter[str](), list[str]()
+        preferences = _load_preferences(config, bad["preferences"], preferences_left_out, preference_places)
+        all_bad = BadRows.joined(bad.values())
+        all_bad.say(Path(config.output) / BAD_ROWS_FILE)
         if config.reward_model:
-            say_unscorable_by({"the reward model": config.reward_model}, prompts, bool(config.trust_remote_code))
-        preferences_left_out = Counter[str]()
+            say_of_models(
+                {f"the reward model {config.reward_model}": config.reward_model},
+                prompts,
+                places,
+                response_tokens=config.max_new_tokens,
+                trust_remote_code=bool(config.trust_remote_code),
+            )
         return cls(
             config=config,
             output=config.output,
@@ -313,11 +339,14 @@ class _Plan:
             judgments=judgments,
             judge_settings=settings,
             judge=judge,
-            preferences=_load_preferences(config, bad["preferences"], preferences_left_out),
+            preferences=preferences,
             preferences_left_out=preferences_left_out,
+            preference_places=preference_places,
             seconds=seconds,
             bad=bad,
-            places=distinct.places[: config.limit],
+            all_bad=all_bad,
+            places=places,
+            columns=[{name: value for name, value in row.items() if name != "prompt"} for row in rows],
             repeated=distinct.repeated,
             beyond=len(distinct.rows) - len(prompts),
         )
@@ -384,13 +413,13 @@ def _load_tokenizer(path: str, trust_remote_code: bool) -> Any:
     return tokenizer
 
 
-def _load_preferences(config: EvaluateConfig, bad: BadRows, left_out: Counter[str]) -> Any:
+def _load_preferences(config: EvaluateConfig, bad: BadRows, left_out: Counter[str], places: list[str]) -> Any:
     if not config.preferences:
         return None
     from rlaif.files.preferences import load_preferences
 
     return load_preferences(
-        config.preferences, config.preferences_split, config.preferences_config_name, bad, left_out=left_out
+        config.preferences, config.preferences_split, config.preferences_config_name, bad, left_out, places
     )
 
 
@@ -433,7 +462,9 @@ def _sample_policies(plan: _Plan) -> dict[str, Responses]:
     if not any(answered):
         reason = next(c.reason for each in completions.values() for c in each if c.text is None)
         raise ValueError(f"no prompt of {config.prompts} could be answered by every policy: {reason}; change them.")
-    plan.prompts = [prompt for prompt, kept in zip(plan.prompts, answered, strict=True) if kept]
+    plan.prompts = list(itertools.compress(plan.prompts, answered))
+    plan.places = list(itertools.compress(plan.places, answered))
+    plan.columns = list(itertools.compress(plan.columns, answered))
     plan.refused = sum(any(c.refused for c in each) for each in zip(*completions.values(), strict=True))
     plan.too_long = answered.count(False) - plan.refused
 
@@ -481,16 +512,43 @@ def _judge_policies(plan: _Plan, sampled: dict[str, Responses]) -> dict[str, lis
     return {name: [by_place.get((name, index)) for index in range(len(plan.prompts))] for name in plan.policies}
 
 
-def _score(plan: _Plan, sampled: dict[str, Responses], reward_model: RewardModel | None) -> None:
-    """Gold rewards and reward-model scores (less the zero point) of all responses."""
+@dataclass(frozen=True)
+class _Scored:
+    """The reward model's scores of preferences, (N,) each, and why it refuses some of them, by number."""
+
+    chosen: Array
+    rejected: Array
+    refused: dict[int, str]
+
+
+def _score(plan: _Plan, sampled: dict[str, Responses], reward_model: RewardModel | None) -> _Scored | None:
+    """Gold rewards and reward-model scores (less the zero point) of all responses; the scores of the preferences.
+
+    The reward model is called once for all of them: what several policies say, and preferences hold, is scored once.
+    """
     for policy in sampled.values():
         if plan.gold is not None:
             policy.gold = np.array([plan.gold(p, text) for p, text in zip(plan.prompts, policy.texts, strict=True)])
-        if reward_model is not None:
-            policy.reward = reward_model.score(plan.prompts, policy.texts) - reward_model.zero
+    if reward_model is None:
+        return None
+    prompts = plan.prompts * len(sampled)
+    responses = [text for policy in sampled.values() for text in policy.texts]
+    begin, rows = len(prompts), plan.preferences
+    if rows is not None:
+        prompts += [*rows["prompt"], *rows["prompt"]]
+        responses += [*rows["chosen"], *rows["rejected"]]
+    scores = reward_model.score(prompts, responses)
+    of_policies = scores[:begin].reshape(len(sampled), len(plan.prompts))
+    for policy, scores_of_policy in zip(sampled.values(), of_policies, strict=True):
+        policy.reward = scores_of_policy - reward_model.zero
+    if rows is None:
+        return None
+    refused = {(at - begin) % len(rows): why for at, why in reversed(reward_model.refused.items()) if at >= begin}
+    chosen, rejected = scores[begin:].reshape(2, len(rows))
+    return _Scored(chosen, rejected, refused)
 
 
-def _reward_model_report(plan: _Plan, reward_model: RewardModel) -> dict[str, Any]:
+def _reward_model_report(plan: _Plan, reward_model: RewardModel, scored: _Scored) -> dict[str, Any]:
     rows = plan.preferences
     prompts, chosen, rejected = (list(rows[column]) for column in ("prompt", "chosen", "rejected"))
     if plan.gold is not None:
@@ -500,12 +558,11 @@ def _reward_model_report(plan: _Plan, reward_model: RewardModel) -> dict[str, An
     else:
         truths = [label_value(label) for label in rows["label"]]
     labelled = any(truth is not None for truth in truths)
-    scores = reward_model.score([*prompts, *prompts], [*chosen, *rejected])
     say_refused(
-        {at % len(prompts): why for at, why in reversed(reward_model.refused.items())},
+        scored.refused,
         len(prompts),
         f"rows of {plan.config.preferences} cannot be scored",
-        lambda at: f"row {at + 1}",
+        plan.preference_places.__getitem__,
         "they are left out (`unscored`)",
     )
     return {
@@ -513,8 +570,8 @@ def _reward_model_report(plan: _Plan, reward_model: RewardModel) -> dict[str, An
         "preferences": plan.config.preferences,
         "split": plan.config.preferences_split,
         **assess_reward_model(
-            scores[: len(prompts)],
-            scores[len(prompts) :],
+            scored.chosen,
+            scored.rejected,
             list(rows["z"]),
             truths,
             [len(text) for text in chosen],
@@ -544,7 +601,7 @@ def _write(
         for index, prompt in enumerate(plan.prompts):
             for name, policy in sampled.items():
                 judgment = judgments[name][index] if name in judgments else None
-                yield {
+                numbers = {
                     "index": index,
                     "policy": name,
                     "prompt": prompt,
@@ -555,7 +612,9 @@ def _write(
                     "reward": number(policy.reward, index),
                     "kl": number(policy.kl, index),
                     **({} if judgment is None else {k: getattr(judgment, k) for k in ("z", "z_ab", "z_ba", "reason")}),
+                    "place": plan.places[index],
                 }
+                yield joined(numbers, plan.columns[index])
 
     examples = [
         (
@@ -572,5 +631,5 @@ def _write(
         write_jsonl(staged / "responses.jsonl", rows())
         write_report(staged, report, examples)
         write_manifest(staged, "rlaif evaluate", settings, plan.reads, earlier=folder, **served)
-        BadRows.joined(plan.bad.values()).write(staged, folder)
+        plan.all_bad.write(staged, folder)
         move_into(staged, folder, also_gone=(*PLOTS, "bad_rows.jsonl"))

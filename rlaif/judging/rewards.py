@@ -36,8 +36,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from rlaif.config import import_function, warn
-from rlaif.errors.theirs import naming
+from rlaif.config import UsageError, import_function, warn
+from rlaif.errors.lines import prefixed
+from rlaif.errors.theirs import is_number, naming
 from rlaif.errors.words import shown
 from rlaif.files.store import Store
 from rlaif.judging.pairwise import Annotation, Pairwise, judge_here
@@ -45,7 +46,6 @@ from rlaif.judging.prompts import BaseTemplate, prompt_text
 from rlaif.judging.rating import RatingMethod, Ratings, rate_here
 from rlaif.judging.settings import load_judge, load_rater
 from rlaif.judging.trouble import trouble
-from rlaif.judging.unscorable import say_unscorable
 from rlaif.models.base import served_by
 from rlaif.models.reward_model import RewardModel, RewardModelCard
 from rlaif.records import Pair, Prompt, Response, last_user_text
@@ -62,9 +62,7 @@ __all__ = [
     "completion_text",
     "load_rewards",
     "parse_rewards",
-    "rendering_assumed",
     "reward_models_of",
-    "too_long_to_score",
 ]
 
 REFERENCE = "reference"  # the column that `pairwise` compares with
@@ -129,20 +127,20 @@ def parse_rewards(specs: Sequence[str]) -> list[RewardSpec]:
     """The rewards that `specs` name; of those with one name, the second is called NAME_2, the third NAME_3.
 
     Raises:
-        ValueError: there is none, or one is not kind=value with a known kind.
+        UsageError: there is none, or one is not kind=value with a known kind.
     """
     if not specs:
-        raise ValueError(f"no reward is given; expected at least one of {_EXPECTED}.")
+        raise UsageError(f"no reward is given; expected at least one of {_EXPECTED}.")
     parsed: list[RewardSpec] = []
     taken: set[str] = set()
     for spec in specs:
         kind, equals, value = (part.strip() for part in spec.partition("="))
         if not equals or not value:
-            raise ValueError(f"reward {spec!r} is not kind=value; expected one of {_EXPECTED}.")
+            raise UsageError(f"reward {spec!r} is not kind=value; expected one of {_EXPECTED}.")
         if kind not in _KINDS:
             close = difflib.get_close_matches(kind, _KINDS, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}?" if close else f"expected one of {_EXPECTED}."
-            raise ValueError(f"reward {spec!r} is of an unknown kind, {kind!r}; {hint}")
+            raise UsageError(f"reward {spec!r} is of an unknown kind, {kind!r}; {hint}")
         stem = name = re.sub(r"\W+", "_", value.rpartition(":")[2]) if kind == "function" else kind
         number = 1
         while name in taken:
@@ -153,9 +151,9 @@ def parse_rewards(specs: Sequence[str]) -> list[RewardSpec]:
     return parsed
 
 
-def reward_models_of(specs: Sequence[str]) -> list[str]:
-    """The folders and Hub ids of the reward models among the rewards that `specs` name, at least one."""
-    return [spec.value for spec in parse_rewards(specs) if spec.kind == "reward_model"]
+def reward_models_of(specs: Sequence[str]) -> dict[str, str]:
+    """The folders and Hub ids of the reward models among the rewards that `specs` name, by what `specs` call them."""
+    return {str(spec): spec.value for spec in (parse_rewards(specs) if specs else []) if spec.kind == "reward_model"}
 
 
 def check_rewards(
@@ -176,7 +174,7 @@ def check_rewards(
         try:
             _KINDS[spec.kind].check(spec.value, columns, trust_remote_code)
         except ValueError as error:
-            raise ValueError(f"reward {spec}: {error}") from None
+            raise prefixed(f"reward {spec}", error) from None
     return parsed
 
 
@@ -205,37 +203,6 @@ def load_rewards(
         else _KINDS[spec.kind].load(spec.value, spec.name, replies, trust_remote_code)
         for spec in check_rewards(specs, columns, trust_remote_code)
     ]
-
-
-def rendering_assumed(reward: Reward) -> str | None:
-    """The line that says which rendering is assumed of a reward model without `rlaif.json`; None of other rewards."""
-    if not isinstance(reward, RewardModelReward) or not reward.model.assumed:
-        return None
-    return f"{reward.__name__}: the rendering is assumed to be {reward.model.assumed}"
-
-
-def too_long_to_score(reward: Reward, prompts: Sequence[Prompt], response_tokens: int) -> str | None:
-    """The line that says for how many prompts a response may be too long for a reward model; None where for none.
-
-    It warns of prompts that cannot be scored (see `say_unscorable`).
-    """
-    if not isinstance(reward, RewardModelReward):
-        return None
-    model = reward.model
-    room = model.card.max_length - response_tokens
-    then = "are left out of the learning (`unscored`)"
-    refused = say_unscorable(reward.__name__, model.tokenizer, model.rendering, prompts, then)
-    count = sum(
-        len(model.rendering.encode_prompt(model.tokenizer, prompt)) > room
-        for at, prompt in enumerate(prompts)
-        if at not in refused
-    )
-    if not count:
-        return None
-    return (
-        f"{reward.__name__} reads {model.card.max_length} tokens: with {count} of {len(prompts)} prompts a response of "
-        f"{response_tokens} tokens is too long for it, and is left out of the learning (`unscored`)"
-    )
 
 
 def completion_text(completion: Any) -> str:
@@ -529,7 +496,7 @@ class FunctionReward(_Reward):
         number = value.tolist() if hasattr(value, "tolist") else value
         if number is None:
             return None, "the function returned None"
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        if not is_number(number):
             raise ValueError(
                 f"the reward function {self.source!r} returned {shown(value)} for the prompt {_beginning([prompt])}; "
                 "expected a finite number, or None for a completion that cannot be scored. Mend the function, or leave "

@@ -1,4 +1,4 @@
-"""Prompts whose responses a reward model cannot score, said before anything is sampled or learned."""
+"""What a reward model cannot score, and what is assumed of it: said before anything is sampled or learned."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rlaif.models.rendering import Rendering, Unrenderable
 from rlaif.models.reward_model import RewardModelCard
 from rlaif.records import Prompt, last_user_text
 
-__all__ = ["say_refused", "say_unscorable", "say_unscorable_by"]
+__all__ = ["say_of_models", "say_refused"]
 
 
 def say_refused(
@@ -39,42 +39,66 @@ def say_refused(
     warn(f"{said}; {then}")
 
 
-def say_unscorable(
-    name: str, tokenizer: Any, rendering: Rendering, prompts: Sequence[Prompt], then: str = "have no score"
-) -> set[int]:
-    """Warns of the prompts whose responses a reward model cannot score, whatever they are; returns their places.
+def say_of_models(
+    models: Mapping[str, str],
+    prompts: Sequence[Prompt],
+    places: Sequence[str] | None = None,
+    *,
+    response_tokens: int,
+    then: str = "have no score",
+    trust_remote_code: bool = False,
+) -> list[str]:
+    """Warns of what reward models cannot do, before anything is sampled or learned: their tokenizers alone are loaded.
 
-    Its chat template refuses them, or leaves out one of their turns.
+    Of each: prompts whose responses it cannot score, whatever they are, as its chat template refuses them or leaves out
+    one of their turns; prompts with which a response may be too long for it; a rendering that is assumed.
 
     Args:
-        name: the reward's or the reward model's.
-        tokenizer, rendering: the reward model's.
-        prompts: that are to be answered.
-        then: what becomes of the responses.
+        models: folders or Hub ids, by the names that messages call them.
+        prompts: N of them, that are to be answered.
+        places: where they stand, N; else they are numbered.
+        response_tokens: of the longest response.
+        then: what becomes of responses that are not scored.
+        trust_remote_code: whether code of the models' repositories may run.
+
+    Returns:
+        The lines that say which rendering is assumed of models without `rlaif.json`.
 
     Raises:
-        ValueError: none of the prompts can be scored.
+        ValueError: none of the prompts can be scored by one of the models.
     """
+    assumed = []
+    for name, path in models.items():
+        card = RewardModelCard.read(path, trust_remote_code)
+        tokenizer, rendering = card.reader(path, trust_remote_code)
+        lengths, refused = _lengths(tokenizer, rendering, prompts)
+        say_refused(
+            refused,
+            len(prompts),
+            f"prompts cannot be scored by {name}",
+            lambda at: places[at] if places else f"prompt {at + 1}, {shown(last_user_text(prompts[at]))}",
+            f"their responses {then}",
+            change="prompts",
+        )
+        if count := sum(length > card.max_length - response_tokens for length in lengths):
+            warn(
+                f"{name} reads {card.max_length} tokens: with {count} of {len(prompts)} prompts responses of "
+                f"{response_tokens} tokens are too long for it; such responses {then}"
+            )
+        if card.assumed:
+            assumed.append(f"{name}: the rendering is assumed to be {card.assumed}")
+            warn(assumed[-1])
+    return assumed
+
+
+def _lengths(tokenizer: Any, rendering: Rendering, prompts: Sequence[Prompt]) -> tuple[list[int], dict[int, str]]:
+    """The lengths of those prompts that can be rendered with an answer, in tokens; why not, of the others by number."""
+    lengths: list[int] = []
     refused: dict[int, str] = {}
     for at, prompt in enumerate(prompts):
         try:
             rendering.check_turns(tokenizer, prompt, answered=True)
-            rendering.encode_prompt(tokenizer, prompt)
+            lengths.append(len(rendering.encode_prompt(tokenizer, prompt)))
         except Unrenderable as error:
             refused[at] = str(error)
-    say_refused(
-        refused,
-        len(prompts),
-        f"prompts cannot be scored by {name}",
-        lambda at: f"prompt {at + 1}, {shown(last_user_text(prompts[at]))}",
-        f"their responses {then}",
-        change="prompts",
-    )
-    return set(refused)
-
-
-def say_unscorable_by(models: Mapping[str, str], prompts: Sequence[Prompt], trust_remote_code: bool = False) -> None:
-    """`say_unscorable` of reward models by name, of which the tokenizers alone are loaded."""
-    for name, path in models.items():
-        card = RewardModelCard.read(path, trust_remote_code)
-        say_unscorable(name, *card.reader(path, trust_remote_code), prompts)
+    return lengths, refused
