@@ -59,6 +59,10 @@ class ScoreConfig:
         for name in ("reward_model", "input", "output"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is missing; expected --{name} and a path.")
+        if Path(str(self.output)).suffix in {".arrow", ".csv", ".parquet", ".tsv"}:
+            raise ValueError(
+                f"output is {self.output}; what is written is JSON lines: expected a name ending in .jsonl."
+            )
 
 
 def main() -> None:

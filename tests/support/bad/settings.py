@@ -183,7 +183,7 @@ NUMBERS: dict[str, dict[str, str]] = {
         "lora_r": "0",
         "test_split": "nowhere",
     },
-    "reward_models/score.py": {"batch_tokens": "0 -1 x"},
+    "reward_models/score.py": {"batch_tokens": "0 -1 x", "output": "out.csv out.parquet"},
     "scripts/ablate.py": {"jobs": "0 -1 x", "threads": "0", "seeds": "x", "cluster": "nowhere"},
 }
 ALSO = {"lora_r": ("--lora", "true"), "lora_alpha": ("--lora", "true"), "lora_target_modules": ("--lora", "true")}
