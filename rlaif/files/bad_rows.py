@@ -54,6 +54,7 @@ class BadRows:
         skip: whether they are left out; else the first one ends the run.
         rows: their places and reasons, in the order of reading: each is a line of `bad_rows.jsonl`.
         unused: fields of messages in usable rows that nothing is made of.
+        unread: what to say of files in a source's folder that are not read.
         missing: columns of tables with NaN for a missing number, which is null: how many, and the first place.
     """
 
@@ -63,6 +64,7 @@ class BadRows:
         self.skip = policy == "skip"
         self.rows: list[dict[str, str]] = []
         self.unused: set[str] = set()
+        self.unread: set[str] = set()
         self.missing: dict[str, tuple[int, str]] = {}
         self._places: set[str] = set()
         self._said: set[str] = set()
@@ -92,6 +94,7 @@ class BadRows:
         for part in parts:
             whole.rows += part.rows
             whole.unused |= part.unused
+            whole.unread |= part.unread
             for column, (count, first) in part.missing.items():
                 before, earlier = whole.missing.get(column, (0, first))
                 whole.missing[column] = (before + count, earlier)
@@ -129,6 +132,8 @@ class BadRows:
                 self._said.add(key or message)
                 warn(message)
 
+        for message in sorted(self.unread):
+            once(message)
         if self.unused:
             once(f"messages have {', '.join(sorted(self.unused))} beside role and content, which are not used.")
         for column, (count, first) in self.missing.items():

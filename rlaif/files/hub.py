@@ -14,14 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rlaif.config import warn
-
 __all__ = ["config_names", "load_split", "split_names"]
 
 _KINDS = "a .jsonl or .parquet file, a datasets folder or a Hub id"
 
 
-def load_split(source: str, split: str | None, config_name: str | None = None) -> Any:
+def load_split(source: str, split: str | None, config_name: str | None = None, unread: set[str] | None = None) -> Any:
     """One split of a dataset, as a `datasets.Dataset`.
 
     Args:
@@ -29,6 +27,7 @@ def load_split(source: str, split: str | None, config_name: str | None = None) -
         split: needed where there are several.
         config_name: needed where there are several without a default. Where the dataset declares no configs, a folder
             of it, as nvidia/HelpSteer2 keeps `preference` and stanfordnlp/SHP its domains.
+        unread: takes what is to be said of files in the folder that are not read.
 
     Raises:
         ValueError: there is no such dataset, config or split; the message names the ones that there are.
@@ -59,7 +58,14 @@ def load_split(source: str, split: str | None, config_name: str | None = None) -
             raise ValueError(f"{source} has the splits {', '.join(loaded)}; say which one with --split{got}.")
         loaded = loaded[split]
     if not saved and Path(source).is_dir():
-        _say_unread(Path(source), which)
+        left = _unread(Path(source), which)
+        if left and unread is not None:
+            names = ", ".join(left[:3]) + ", ..." * (len(left) > 3)
+            unread.add(
+                f"{source}: {len(left)} of its files {'is' if len(left) == 1 else 'are'} not read ({names}). A folder "
+                "is read as `datasets` does: the files that are called as splits are, and of several kinds of file "
+                "one. Give a file, or say with --config_name which folder."
+            )
     return loaded
 
 
@@ -67,9 +73,8 @@ _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})(\..*)")
 _DATA = (".jsonl", ".parquet", ".csv", ".tsv", ".arrow")
 
 
-def _say_unread(folder: Path, which: dict[str, str]) -> None:
-    """Says which files of a folder `load_dataset` has not read: it takes those that are called as splits are, and of
-    several kinds of file one. A ValueError where one of several shards is missing."""
+def _unread(folder: Path, which: dict[str, str]) -> list[str]:
+    """The files of a folder that `load_dataset` does not read; a ValueError where one of several shards is missing."""
     import datasets
 
     with _quietly():
@@ -84,18 +89,12 @@ def _say_unread(folder: Path, which: dict[str, str]) -> None:
             )
     card = folder / "README.md"
     if card.is_file() and re.search(r"^configs:", card.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
-        return  # it says itself which files are whose
+        return []  # it says itself which files are whose
     inside = folder / which.get("data_dir", "")
     kinds = (*_DATA, *{file.suffix for file in read} & {".json"})  # else a .json is bookkeeping
     files = [file for file in inside.rglob("*") if file.name.removesuffix(".gz").endswith(kinds) and file.is_file()]
-    left = sorted(file for file in files if file.resolve() not in read and not _is_hidden(file.relative_to(inside)))
-    if left:
-        names = ", ".join(str(file.relative_to(folder)) for file in left[:3]) + ", ..." * (len(left) > 3)
-        warn(
-            f"{folder}: {len(left)} of its files {'is' if len(left) == 1 else 'are'} not read ({names}). A folder is "
-            "read as `datasets` does: the files that are called as splits are, and of several kinds of file one. Give "
-            "a file, or say with --config_name which folder."
-        )
+    inner = {file: file.relative_to(inside) for file in files if file.resolve() not in read}
+    return sorted(str(file.relative_to(folder)) for file, within in inner.items() if not _is_hidden(within))
 
 
 def _is_hidden(file: Path) -> bool:

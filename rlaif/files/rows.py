@@ -67,7 +67,8 @@ def read_rows(
     elif path.is_file():
         raise ValueError(f"{path} ends in {path.suffix or 'nothing'}; expected {_KINDS}.")
     else:
-        yield from _checked(_of_datasets(str(source), load_split(str(source), split, config_name)), bad, table=True)
+        loaded = load_split(str(source), split, config_name, bad.unread)
+        yield from _checked(_of_datasets(str(source), loaded), bad, table=True)
 
 
 def _checked(rows: Iterable[tuple[str, Any]], bad: BadRows, table: bool = False) -> Iterator[tuple[str, Row]]:
