@@ -284,3 +284,25 @@ def test_a_tokenizer_is_read_once_for_its_rendering(tmp_path: Path) -> None:
     card = RewardModelCard.read(folder)
     assert card.reader(folder)[1].row() == card.rendering
     assert load_tokenizer(folder).chat_template
+
+
+@pytest.mark.parametrize("kind", ["FNet", "XLNet"])
+def test_a_score_does_not_depend_on_who_shares_the_batch(kind: str, tmp_path: Path) -> None:
+    """Of models that take no mask of the padding, or read their score at the end of it."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    shape: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 32}
+    if kind == "XLNet":
+        shape = {"d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 32}
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c", "d"]
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    config = AutoConfig.for_model(
+        kind.lower(), vocab_size=len(words), num_labels=1, pad_token_id=0, initializer_range=0.5, **shape
+    )
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(config)
+    folder = save_model(tmp_path / "model", model, word_tokenizer(words=words, **special))
+    reward_model = RewardModel.load(folder)
+    prompts, responses = ["a", "a b", "c", "b"], ["b", "c d " * 9, "d", "a"]
+    alone = [float(reward_model.score([p], [r])[0]) for p, r in zip(prompts, responses, strict=True)]
+    assert reward_model.score(prompts, responses) == pytest.approx(alone, abs=1e-5)

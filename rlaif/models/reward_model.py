@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -201,6 +201,7 @@ class RewardModel:
     unscored: int = 0
     distinct: int = 0
     refused: dict[int, str] = field(default_factory=dict)
+    _reads_padding: bool | None = field(default=None, init=False, repr=False)  # not known before lengths differ
 
     def __post_init__(self) -> None:
         _align(self.model)
@@ -317,13 +318,28 @@ class RewardModel:
             return [float(score) for score in scores_B]
 
         with tqdm(total=len(fits), desc="scoring", unit="response", disable=not progress, mininterval=1.0) as bar:
-            for plan in plan_batches([len(encoded[i]) for i in fits], tokens):
-                batch = [fits[i] for i in plan]
-                scores_N[batch] = split_on_oom(run, batch)
-                bar.update(len(batch))
+            lengths = [len(encoded[i]) for i in fits]
+            if self._reads_padding is None and len(set(lengths)) > 1:
+                at = lengths.index(min(lengths)), lengths.index(max(lengths))
+                self._reads_padding = self._moved_by_padding(run, *(fits[i] for i in at))
+            alike_long = [[i for i, n in enumerate(lengths) if n == length] for length in sorted(set(lengths))]
+            for part in alike_long if self._reads_padding else [list(range(len(fits)))]:
+                for plan in plan_batches([lengths[i] for i in part], tokens):
+                    batch = [fits[part[i]] for i in plan]
+                    scores_N[batch] = split_on_oom(run, batch)
+                    bar.update(len(batch))
         for first, *others in alike.values():
             scores_N[others] = scores_N[first]
         return scores_N
+
+    def _moved_by_padding(self, run: Callable[[Sequence[int]], list[float]], short: int, long: int) -> bool:
+        """Whether a score changes by more than rounding where padding follows: FNet and XLNet, say, take no mask of it.
+
+        Their scores would depend on who shares the batch: conversations of one length share one then.
+        """
+        alone, beside = run([short])[0], split_on_oom(run, [short, long])[0]
+        rounding = 1e-4 if next(self.model.parameters()).dtype.itemsize > 2 else 3e-2
+        return abs(alone - beside) > rounding * max(1.0, abs(alone))
 
     def _encoded(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Encoded]:
         """The conversations' tokens, none of what cannot be rendered."""
