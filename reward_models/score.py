@@ -10,9 +10,10 @@
     output; question, answer; messages;
     conversations
 
-A response may be a text, an assistant's message or a whole conversation, whose last turn is scored after all that comes
-before it; a `system` column is its system turn (reward_models/README.md). A row's own columns of these names are kept
-as `source_reward` and so on.
+It is the first of these that the first row has; an answer beside it that says something else is not scored, and a run
+says so. A response may be a text, an assistant's message or a whole conversation, whose last turn is scored after all
+that comes before it; a `system` column is its system turn (reward_models/README.md). A row's own columns of these names
+are kept as `source_reward` and so on.
 
 Rewards are raw scores minus the model's zero point, so 0 is an average response of its training data. A conversation
 that is longer than the model was trained for, or that its chat template refuses, gets null, and is counted. Input may
@@ -93,6 +94,7 @@ def main() -> None:
 def score(settings: Any) -> dict[str, Any]:
     """Writes the scored rows to `settings.output`; the counts, and the rendering where it is assumed."""
     from rlaif.files.conversations import responses_of
+    from rlaif.files.demonstrations import answers_beside
     from rlaif.files.pairs import carried
     from rlaif.files.sources import OneKind, write_jsonl
     from rlaif.files.splits import rows_of_split
@@ -109,6 +111,10 @@ def score(settings: Any) -> dict[str, Any]:
             columns = columns or shape(row)
             prompt, texts = responses_of(row, columns)
             kind.check(prompt, where, row)
+            if others := answers_beside(row, texts, columns):
+                bad.unread.add(
+                    f"{settings.input} has rows with {' and '.join(columns)} and {others}, which is not scored."
+                )
             prompts.append(prompt)
             responses.append(texts)
             rows.append(row)

@@ -128,12 +128,16 @@ def test_fields_of_messages_that_nothing_is_made_of_are_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     turn = {"role": "user", "content": "Hi", "name": "Ada", "weight": 1, "tool_calls": None}
-    rows = [{"prompt": [turn]}, {"messages": [{"from": "human", "value": "Hi", "time": 7, "markdown": False}]}]
+    rows = [
+        {"prompt": [turn]},
+        {"messages": [{"from": "human", "value": "Hi", "time": 7, "markdown": False}]},
+        {"prompt": [turn], "response": {"role": "assistant", "content": "Yes?", "score": 5}},  # one turn, in no list
+    ]
     bad = BadRows()
-    assert len(list(read_prompt_rows(write_rows(tmp_path / "rows.jsonl", rows), bad=bad))) == 2
+    assert len(list(read_prompt_rows(write_rows(tmp_path / "rows.jsonl", rows), bad=bad))) == 3
     bad.say()
     assert capsys.readouterr().err == (
-        "warning: messages have name, time beside role and content, which are not used.\n"
+        "warning: messages have name, score, time beside role and content, which are not used.\n"
     )
     bad.write(tmp_path)
     assert capsys.readouterr().err == ""

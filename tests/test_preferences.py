@@ -535,3 +535,18 @@ def test_what_is_not_taken_as_it_stands_is_said_where_nobody_counts_it(
     pq.write_table(table, tmp_path / "rows.parquet")
     assert len(load_preferences(tmp_path / "rows.parquet", "train")) == 1
     assert "n holds NaN in 1 row, which is carried as null" in capsys.readouterr().err
+
+
+def test_a_second_answer_of_a_row_that_is_not_learned_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one further down was left out without a word."""
+    from rlaif.files.demonstrations import load_demonstrations
+
+    turns = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "It is 42, friend."}]
+    rows: list[dict[str, Any]] = [{"messages": turns, "answer": "42"}, {"messages": turns, "output": "It is 43."}]
+    bad = BadRows()
+    found = load_demonstrations(str(write_rows(tmp_path / "rows.jsonl", rows)), "train", bad=bad)
+    assert list(found["completion"]) == ["It is 42, friend."] * 2
+    bad.say()
+    assert re.findall(r"rows with (.*), which is not learned", capsys.readouterr().err) == ["messages and output"]

@@ -89,12 +89,13 @@ def chat_model(tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("models") / "chat", model, byte_tokenizer(chat=True))
 
 
-def launch(program, settings, monkeypatch, capsys):
-    """Runs a program in this process; returns what it printed."""
+def launch(program, settings, monkeypatch, capsys, *, warnings=False):
+    """Runs a program in this process; returns what it printed, or what it warned of."""
     words = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
     monkeypatch.setattr(sys, "argv", [str(program), *words])
     runpy.run_path(str(program), run_name="program")["main"]()
-    return capsys.readouterr().out
+    printed = capsys.readouterr()
+    return printed.err if warnings else printed.out
 
 
 def fails(program, settings, monkeypatch, capsys):
@@ -341,6 +342,12 @@ def test_score_writes_rewards_beside_the_rows(chat_model, preferences, tmp_path,
         source.write_text(json.dumps(row) + "\n")
         launch(SCORE, settings, monkeypatch, capsys)
         assert json.loads(target.read_text()) == {**row, "reward": pytest.approx(first["reward_a"], abs=1e-5)}
+    # The first kind of answer alone is scored: what stands beside it is said.
+    both = {"prompt": "Really?", "response": "yes", "response_a": "no", "response_b": "yes"}
+    source.write_text(json.dumps(both) + "\n")
+    said = launch(SCORE, settings, monkeypatch, capsys, warnings=True)
+    assert "has rows with response and response_a, which is not scored" in said
+    assert json.loads(target.read_text()) == {**both, "reward": pytest.approx(first["reward_a"], abs=1e-5)}
     source.write_text(json.dumps({"prompt": "Really?", "text": "yes"}) + "\n")
     assert f"{source}:1: the row has the columns prompt, text; expected" in fails(SCORE, settings, monkeypatch, capsys)
     source.write_text("".join(json.dumps({"prompt": prompt, "response": "yes"}) + "\n" for prompt in MIXED))

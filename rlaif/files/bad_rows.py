@@ -54,7 +54,7 @@ class BadRows:
         skip: whether they are left out; else the first one ends the run.
         rows: their places and reasons, in the order of reading: each is a line of `bad_rows.jsonl`.
         unused: fields of messages in usable rows that nothing is made of.
-        unread: what to say of files in a source's folder that are not read.
+        unread: what to say of files in a source's folder, and of answers in rows, that are not read.
         missing: columns of tables with NaN for a missing number, which is null: how many, and the first place.
     """
 

@@ -431,9 +431,7 @@ def fields_beside(row: Mapping[str, Any]) -> set[str]:
     found: set[str] = set()
     for column in (*_HOLDING_TURNS, *TURNS):
         value = row.get(column)
-        if not isinstance(value, list):
-            continue
-        for turn in value:
+        for turn in value if isinstance(value, list) else [value]:
             if isinstance(turn, Mapping) and len(turn) > 2 and ("role" in turn or "from" in turn):
                 found |= {str(k) for k, v in turn.items() if k not in _FIELDS and not says_nothing(v)}
     return found

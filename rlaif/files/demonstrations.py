@@ -1,6 +1,7 @@
 """Rows to learn to write from: a prompt and its completion, a conversation, or a plain text.
 
-What is learned of a row, by the first of these that it has:
+What is learned of a row, by the first of these that it has (an answer in a column further down that says something else
+is not learned, and a run says so):
 
     1. `completion`: that alone, after the row's prompt
     2. `messages`, `conversations` or `conversation`: every turn of the assistant's, each after all that comes before
@@ -18,7 +19,7 @@ of KTO's that is not to be written: it is left out, and counted. A column with t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -31,10 +32,11 @@ from rlaif.files.sources import OneKind
 from rlaif.files.splits import rows_of_usual_split
 from rlaif.records import Prompt, check_text, says_nothing
 
-__all__ = ["UNDESIRED", "answer_column", "demonstrations_of", "load_demonstrations"]
+__all__ = ["UNDESIRED", "answer_column", "answers_beside", "demonstrations_of", "load_demonstrations"]
 
 UNDESIRED = "label is false"  # what a ledger calls KTO's rows that are not to be written
 _ANSWERS = ("output", "response", "answer")
+_SIDES = ("response_a", "response_b", "chosen", "rejected")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -86,6 +88,10 @@ def load_demonstrations(
                 elif check_plain is not None:
                     check_plain(completion)
                 plain = plain or (where if prompt is None else "")
+            if others := answers_beside(row, [completion for _, completion in of_row]):
+                bad.unread.add(
+                    f"{source} has rows with {answer_column(row) or 'text'} and {others}, which is not learned."
+                )
             found += [{"prompt": prompt, "completion": completion} for prompt, completion in of_row]
             stands += [where] * len(of_row)
     if left_out is not None:
@@ -134,6 +140,23 @@ def answer_column(row: Mapping[str, Any]) -> str | None:
     """The column of the one response that a row has, by 1 to 3 above; None where it has none."""
     names = (*TURNS, *_ANSWERS)
     return "completion" if "completion" in row else next((name for name in names if row.get(name) is not None), None)
+
+
+def answers_beside(row: Mapping[str, Any], answers: Iterable[str], used: Collection[str] = ()) -> str:
+    """The columns of answers that a row has beside the one that is taken, and that say something else; "" for none.
+
+    Args:
+        row: the row.
+        answers: what is taken of it. A column whose text stands within one of them (a short form of it) is none.
+        used: the columns that it was taken from.
+    """
+    taken = list(answers)
+    others = {name: row.get(name) for name in (*_SIDES, "completion", *_ANSWERS) if name not in used}
+    return " and ".join(
+        name
+        for name, text in others.items()
+        if isinstance(text, str) and text.strip() and not any(text.strip() in answer for answer in taken)
+    )
 
 
 def _is_undesired(row: Mapping[str, Any]) -> bool:
