@@ -45,6 +45,7 @@ _FROM_1 = _Range("at least 1", 1.0)
 _SHARE = _Range("a number in [0, 1]", 0.0, 1.0)
 _MASS = _Range("a number in (0, 1]", 0.0, 1.0, low_open=True)
 _DECAY = _Range("a number in [0, 1)", 0.0, 1.0, high_open=True)
+_UNDER_1 = _Range("a share in [0, 1)", 0.0, 1.0, high_open=True)
 _WRONG = _Range("a share of wrong labels in [0, 0.5)", 0.0, 0.5, high_open=True)
 _TEMPERATURE = _Range("at least 0", 0.0)
 _TIMEOUT = _Range("a number of seconds above 0", 0.0, 1e6, low_open=True, unit=" seconds")
@@ -67,6 +68,11 @@ _RANGES: dict[str, _Range] = {
     **dict.fromkeys(("top_p", "policy_top_p", "vllm_gpu_memory_utilization"), _MASS),
     **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor"), _DECAY),
     "label_smoothing": _WRONG,
+    **dict.fromkeys(("validation", "test"), _UNDER_1),
+    "tie_band": _Range("a number in [0, 0.5)", 0.0, 0.5, high_open=True),
+    "min_confidence": _Range("a number in [0.5, 1]", 0.5, 1.0),
+    "flip_rate": _Range("a share in [0, 0.5]", 0.0, 0.5),
+    "cliprange": _ABOVE_0,
     **dict.fromkeys(("temperature", "policy_temperature"), _TEMPERATURE),
     **dict.fromkeys(("timeout", "vllm_server_timeout", "ddp_timeout"), _TIMEOUT),
     "patience": _PATIENCE,
@@ -78,6 +84,12 @@ _RANGES: dict[str, _Range] = {
     **dict.fromkeys(("steps_per_generation", "generation_batch_size", "held_out_limit", "bootstrap_samples"), _FROM_1),
     **dict.fromkeys(("precompute_ref_batch_size", "dataloader_prefetch_factor", "eval_accumulation_steps"), _FROM_1),
     **dict.fromkeys(("torch_empty_cache_steps", "save_total_limit", "vllm_tensor_parallel_size"), _FROM_1),
+    **dict.fromkeys(("vllm_max_model_length", "ref_model_sync_steps", "num_generations_eval"), _FROM_1),
+    **dict.fromkeys(("ddp_bucket_cap_mb", "pad_to_multiple_of", "samples", "pairs_per_prompt"), _FROM_1),
+    **dict.fromkeys(("jobs", "threads", "pairs", "rows", "batch", "minibatches", "epochs", "checkpoints"), _FROM_1),
+    **dict.fromkeys(("response_length", "judge_tokens", "max_tokens"), _FROM_1),
+    **dict.fromkeys(("local_rank", "num_completions_to_print", "processes", "seeds"), _FROM_0),
+    **dict.fromkeys(("prompts", "evaluation", "demonstrations"), _FROM_0),
 }
 
 
