@@ -227,11 +227,13 @@ class RewardModel:
             trust_remote_code: whether code of the model's repository may run.
 
         Raises:
-            ValueError: it is no reward model or one of several labels; no tokenizer, or not the one trained with; its
-                weights are not whole.
+            ValueError: it is no reward model or one of several labels; no such dtype; no tokenizer, or not the one
+                trained with; its weights are not whole.
         """
-        if not isinstance(path, str | Path):
+        if not isinstance(path, str | Path) or not str(path).strip():
             raise ValueError(f"the reward model is {shown(path)}; expected a folder or a Hub id.")
+        if dtype is not None and dtype not in _DTYPES:
+            raise ValueError(f"dtype is {shown(dtype)}; expected {', '.join(_DTYPES)}.")
         card = RewardModelCard.read(path, trust_remote_code)
         tokenizer, rendering = card.reader(path, trust_remote_code)
         dtype = card.dtype if dtype is None else dtype
@@ -270,13 +272,15 @@ class RewardModel:
             progress: show a bar.
 
         Raises:
-            ValueError: a prompt or response is none, or the model gives a score that is no number.
+            ValueError: a prompt, a response or `tokens` is none, or the model gives a score that is no number.
         """
         import torch
         from tqdm.auto import tqdm
 
         from rlaif.models.loading import quiet
 
+        if not isinstance(tokens, int) or tokens < 1:
+            raise ValueError(f"tokens is {shown(tokens)}; expected a whole number from 1.")
         prompts, responses = _given(prompts, responses)
         with quiet():  # a tokenizer warns of a sequence longer than its model's: those stay unscored
             encoded = self._encoded(prompts, responses)
@@ -322,8 +326,10 @@ class RewardModel:
             if self._reads_padding is None and len(set(lengths)) > 1:
                 at = lengths.index(min(lengths)), lengths.index(max(lengths))
                 self._reads_padding = self._moved_by_padding(run, *(fits[i] for i in at))
-            alike_long = [[i for i, n in enumerate(lengths) if n == length] for length in sorted(set(lengths))]
-            for part in alike_long if self._reads_padding else [list(range(len(fits)))]:
+            parts = [list(range(len(fits)))]
+            if self._reads_padding:
+                parts = [[i for i, n in enumerate(lengths) if n == length] for length in sorted(set(lengths))]
+            for part in parts:
                 for plan in plan_batches([lengths[i] for i in part], tokens):
                     batch = [fits[part[i]] for i in plan]
                     scores_N[batch] = split_on_oom(run, batch)
