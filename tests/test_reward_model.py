@@ -181,7 +181,7 @@ def test_as_many_prompts_as_responses(decoder):
         (None, ["b"], "prompts is null; expected a list"),
         (["a"], [None], "row 0: response is null; expected text"),
         (["a", "b"], ["c", "\ud83d"], "row 1: response holds half of a character"),
-        ([[{"role": "user", "content": "a"}], [{"from": "human", "value": "a"}]], ["b", "c"], r"row 1: prompt\[0\] is .*; expected a message like"),
+        ([PROMPTS[0], [{"from": "human", "value": "a"}]], ["b", "c"], r"row 1: prompt\[0\] is .*; expected a message"),
         ([[{"role": "user", "content": "a", "tool_calls": [{"id": 1}]}]], ["b"], "a message with tool_calls"),
         ([""], ["b"], "row 0: prompt is empty"),
     ],
