@@ -464,7 +464,7 @@ def test_an_output_that_is_full_is_one_line() -> None:
         done = subprocess.run(
             [sys.executable, "-m", "rlaif", "--help"], stdout=full, stderr=subprocess.PIPE, text=True, env=rlaif_env()
         )
-    assert "No space left on device" in refused(done, 1)
+    assert "No space left on device: standard output; " in refused(done, 1)
 
 
 # Under a launcher -----------------------------------------------------------------------------------------------------

@@ -177,6 +177,14 @@ REFUSED = {
         lambda f: edited(decoder(f, pad=256), architectures=["LlamaForRewardModel"]),
         r"is a LlamaForRewardModel with 1 label, which transformers does not know",
     ),
+    "a classifier of tokens": (
+        lambda f: edited(decoder(f, pad=256), architectures=["LlamaForTokenClassification"]),
+        r"is a LlamaForTokenClassification, which labels each token and gives no score to the whole; expected what",
+    ),
+    "a classifier of images": (
+        lambda f: edited(decoder(f, pad=256), architectures=["ViTForImageClassification"]),
+        r"is a ViTForImageClassification, which labels images; expected what",
+    ),
     "a language model": (
         lambda f: save_model(f, tiny_llama(), byte_tokenizer(chat=True)),
         r"has no rlaif\.json and is a LlamaForCausalLM, which gives no score; expected what .*bradley_terry",

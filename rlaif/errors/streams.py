@@ -47,7 +47,7 @@ class _Open(io.FileIO):
             os.dup2(empty, self.fileno())  # for what libraries write past Python too, and for what is said from now on
             os.close(empty)
             if not isinstance(error, BrokenPipeError) and self.fileno() != 2:  # nowhere is left to say that of stderr
-                raise
+                raise OSError(error.errno, error.strerror, "standard output") from None
             return memoryview(data).nbytes
 
 

@@ -20,14 +20,29 @@ __all__ = ["assumed_rendering", "check_one_label", "longest", "padding_of"]
 _LONGEST = 1 << 20  # tokenizers say 10 ** 30 where they do not know
 
 
+# Classifiers of other things than a sequence, which have labels in their config too.
+_OTHER_CLASSIFIERS = {
+    "ForTokenClassification": "labels each token and gives no score to the whole",
+    "ForImageClassification": "labels images",
+    "ForVideoClassification": "labels videos",
+    "ForAudioFrameClassification": "labels each frame of a sound",
+    "ForMultipleChoice": "chooses among answers that it reads together",
+    "ForNextSentencePrediction": "tells whether one sentence follows another",
+}
+
+
 def check_one_label(config: Any, model: str | Path, trust_remote_code: bool = False) -> None:
     """A ValueError unless a model, by its config, is a sequence classifier with one label."""
     named = (getattr(config, "architectures", None) or ["model of no known architecture"])[0]
     custom = "AutoModelForSequenceClassification" in (getattr(config, "auto_map", None) or {})
     whose = f"{model} has no rlaif.json and is a {named}"
     wanted = "expected what reward_models/bradley_terry.py wrote, or a sequence classifier with one label"
-    if not custom and "Classification" not in named and "Reward" not in named:
+    classifies = "Classification" in named or named.endswith(tuple(_OTHER_CLASSIFIERS))
+    if not custom and not classifies and "Reward" not in named:
         raise ValueError(f"{whose}, which gives no score; {wanted}.")
+    what = next((words for kind, words in _OTHER_CLASSIFIERS.items() if named.endswith(kind)), None)
+    if what is not None:
+        raise ValueError(f"{whose}, which {what}; {wanted}.")
     labels = int(config.num_labels)
     if labels != 1:
         raise ValueError(f"{whose} with {labels} labels, of which none is the reward; {wanted}.")
