@@ -68,7 +68,11 @@ def load_judge(judge: AnyJudge, **settings: Any) -> Pairwise:
 
 
 def load_rater(judge: AnyJudge, **settings: Any) -> RatingMethod:
-    """A judge of single responses, as `load_judge`; a function takes (prompt, response). `scale` may be "1-10", say."""
+    """A judge of single responses, as `load_judge`; a function takes (prompt, response). `scale` may be "1-10", say.
+
+    Raises:
+        ValueError: there is no such judge, setting or scale.
+    """
     return rater_of(judge, **settings)
 
 
@@ -150,6 +154,9 @@ def judge(
         ValueError: a pair is not as expected (all are looked at before the first is asked about), or nothing can be had
             from the judge. A pair that could not be judged is a judgment without z, with the reason.
     """
+    if isinstance(judge, RatingMethod):
+        raise ValueError("judge is a judge of single responses, from load_rater; expected one of pairs (load_judge).")
+    _check_folder("store", store)
     method = judge if isinstance(judge, Pairwise) else load_judge(judge)
     if retry_unjudged:
         method = dataclasses.replace(method, question=dataclasses.replace(method.question, retry=True))
@@ -210,7 +217,10 @@ def _usable(
     for at, row in enumerate(given):
         where = f"{what} {at}"
         with bad.at(where):
-            prompt, one = made(row, where)
+            try:
+                prompt, one = made(row, where)
+            except RecursionError:
+                raise ValueError("it is nested too deep, or holds itself; expected what JSON can hold.") from None
             kind.check(prompt, where)
             found.append(one)
     if bad.rows and not found:
@@ -237,13 +247,27 @@ def rate(
         responses: `Response`s, (prompt, response) tuples, or dicts with `prompt` and `response`.
         judge: from `load_rater`, or what that takes.
         store: folder that keeps the replies; None keeps nothing.
+
+    Raises:
+        ValueError: a response is not as expected (all are looked at before the first is asked about), nothing can be
+            had from the judge, or the store is none. A response that could not be rated has no rating, with the reason.
     """
+    if isinstance(judge, Pairwise):
+        raise ValueError("judge is a judge of pairs, from load_judge; expected one of single responses (load_rater).")
+    _check_folder("store", store)
     method = judge if isinstance(judge, RatingMethod) else load_rater(judge)
     bad = BadRows()
     rows = _usable(responses, bad, lambda row, where: _response(row, where, bad), "response")
     bad.say()
     with _in_use(store, "rlaif.rate"), Store(store) as kept:
         return list(answers(method, lambda: rows, kept, total=len(rows), label="rating"))
+
+
+def _check_folder(name: str, folder: Any, needed: bool = False) -> None:
+    """A ValueError for what is no path; `needed`: None is none either."""
+    if (folder is None and not needed) or (isinstance(folder, str | Path) and str(folder).strip()):
+        return
+    raise ValueError(f"{name} is {shown(folder, 40)}; expected a folder.")
 
 
 @contextmanager
@@ -278,7 +302,12 @@ def build(
             `output`/judgments.jsonl first.
         output: the dataset's folder.
         settings: `tie_band`, `min_confidence`, `test`, `validation`, ... (`rlaif build --help`).
+
+    Raises:
+        ValueError: a setting or a judgment is not as expected, no preference is left, or the output holds what
+            `rlaif build` did not write. An older dataset there is as it was then.
     """
+    _check_folder("output", output, needed=True)
     source: str | None
     given: Iterable[Judgment] | None = None
     if isinstance(judgments, str | Path):
@@ -298,6 +327,7 @@ def _judgments(judgments: Iterable[Judgment]) -> Iterable[Judgment]:
     """Judgments in memory, each looked at; a ValueError for what is none."""
     if isinstance(judgments, Mapping) or not isinstance(judgments, Iterable):
         raise ValueError(f"got {kind_of(judgments)} ({shown(judgments, 40)}); expected judgments, or their folder.")
+    at = -1
     for at, judgment in enumerate(judgments):
         if not isinstance(judgment, Judgment):
             raise ValueError(
@@ -305,6 +335,8 @@ def _judgments(judgments: Iterable[Judgment]) -> Iterable[Judgment]:
                 "are read from a file."
             )
         yield judgment
+    if at < 0:
+        raise ValueError("got no judgments; expected at least one.")
 
 
 def sample(
@@ -327,7 +359,8 @@ def sample(
     Raises:
         ValueError: a setting, a prompt, or a store that is not as expected.
     """
-    if not isinstance(policy, str | Path):
+    _check_folder("store", store)
+    if not isinstance(policy, str | Path) or not str(policy).strip():
         raise ValueError(f"policy is {shown(policy, 40)}; expected a folder, a Hub id or an endpoint's model name.")
     own = {"prompts": "in memory", "policy": str(policy), "output": None if store is None else str(store)}
     config = settings_of(SampleConfig, without_numpy(settings), "rlaif.sample", own)

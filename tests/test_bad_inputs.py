@@ -9,8 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.bad import Bad, check_folder, check_line, lay_out, run_here, snapshot
+from support.bad import PYTHON, Bad, check_folder, check_line, lay_out, run_here, snapshot
 from support.bad.folders import FOLDERS
+from support.bad.python import CALLS
 from support.bad.settings import RIGHT
 from support.bad.table import BAD
 from support.programs import bound_by_modes
@@ -33,6 +34,22 @@ def test_a_bad_input_is_one_line(
     bad = BAD[name]
     lay_out(bad, tmp_path, world)
     refused_here(bad, tmp_path, world, capfd)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_bad_call_is_a_value_error_of_one_line(
+    name: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=CALLS[name].names) as error:  # a TypeError or KeyError is none
+        CALLS[name].call(world)
+    line = str(error.value)
+    assert line.isprintable(), line
+    assert len(line) < 600, line
+    assert not (python := PYTHON.search(line)), (python, line)
+    made = {path.name for path in tmp_path.iterdir()} - {"f", "in.jsonl"}  # what the call itself is given
+    assert not made
 
 
 @pytest.mark.parametrize("command", ["sandbox", "judge", "build"])

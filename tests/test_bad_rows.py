@@ -120,7 +120,7 @@ def test_a_bad_row_counts_once_however_often_it_is_read() -> None:
     assert bad.rows == [{"place": "rows.jsonl:2", "reason": "no ?"}]
     assert bad.ledger(5, 4, {"tie": 1}) == {"read": 6, "used": 4, "left_out": {"tie": 1, "bad rows": 1}}
     assert ("rows.jsonl:2" in bad, "rows.jsonl:3" in bad) == (True, False)
-    with pytest.raises(ValueError, match="on_bad_row is perhaps; expected stop or skip"):
+    with pytest.raises(ValueError, match="on_bad_row is 'perhaps'; expected stop or skip"):
         BadRows("perhaps")
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
+from rlaif.errors.words import shown
 
 __all__ = ["BAD_ROWS", "BAD_ROWS_FILE", "POLICIES", "BadRows", "bad_rows_beside", "on_bad_row"]
 
@@ -60,7 +61,7 @@ class BadRows:
 
     def __init__(self, policy: str = "stop") -> None:
         if policy not in POLICIES:
-            raise ValueError(f"on_bad_row is {policy}; expected {' or '.join(POLICIES)}.")
+            raise ValueError(f"on_bad_row is {shown(policy)}; expected {' or '.join(POLICIES)}.")
         self.skip = policy == "skip"
         self.rows: list[dict[str, str]] = []
         self.unused: set[str] = set()

@@ -63,6 +63,9 @@ def preference_row(preference: Preference) -> dict[str, Any]:
     return row
 
 
+_EXPECTED = {"source": "a folder, a file or a Hub id", "split": "train, validation or test"}
+
+
 def load_preferences(
     source: str | Path,
     split: str,
@@ -91,10 +94,13 @@ def load_preferences(
         better the other way.
 
     Raises:
-        ValueError: a column is missing, z is not a probability, or no row is left.
+        ValueError: there is no such source or split, a column is missing, z is not a probability, or no row is left.
     """
     import datasets
 
+    for name, given in (("source", source), ("split", split)):
+        if not isinstance(given, str | Path) or not str(given).strip():
+            raise ValueError(f"{name} is {shown(given, 40)}; expected {_EXPECTED[name]}.")
     own = bad is None
     bad, counts = BadRows() if bad is None else bad, Counter[str]()
     shaped: list[dict[str, Any]] = []

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import UsageError, read_mapping, redacted
+from rlaif.errors.words import shown
 from rlaif.judging.pairwise import Pairwise
 from rlaif.judging.prompts import (
     TEMPLATES,
@@ -319,8 +320,13 @@ def judge_settings(judge: AnyJudge, **settings: Any) -> JudgeSettings:
         where = "the judge"
         values = _nested(judge, where) if isinstance(judge, Mapping) else {"model": judge}
         model = _model_mapping(values["model"], where, base_url)
-    else:
+    elif isinstance(judge, str | Path):
         values, model, where = _of_word(str(judge), base_url)
+    else:
+        raise UsageError(
+            f"judge is {shown(judge, 40)}; expected a model (folder, Hub id or an endpoint's name), a judge's YAML "
+            "file or the mapping in one, or a function."
+        )
     of_model = {f.name for f in dataclasses.fields(ModelSettings)}
     for name, value in settings.items():
         if name in _FLAT_MODEL or name in of_model:
@@ -549,7 +555,11 @@ def load_judge(judge: AnyJudge, *, retry: bool = False, **settings: Any) -> Pair
 
 
 def load_rater(judge: AnyJudge, **settings: Any) -> RatingMethod:
-    """The judge of single responses that `judge` describes; as `load_judge`, with a rating template."""
+    """The judge of single responses that `judge` describes; as `load_judge`, with a rating template.
+
+    Raises:
+        ValueError: there is no such judge, setting or scale.
+    """
     of_judge = judge_settings(judge, **settings)
     scale = None if of_judge.scale is None else parse_scale(of_judge.scale, "the judge")
     if of_judge.model.kind == "function":
