@@ -355,3 +355,45 @@ def test_every_place_that_deletes_a_folder_is_known() -> None:
         "rlaif/training/saving.py",  # hidden, and checkpoint-N, in a claimed folder
     }
     assert {path for path, _ in found} == known
+
+
+# A user's file by one of our names ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["rlaif sample", "rlaif judge", "rlaif build", "rlaif evaluate", "recipes/best_of_n.py", "recipes/sft.py"]
+)
+def test_a_users_list_in_an_output_is_not_taken_for_our_own(name: str, tmp_path: Path) -> None:
+    """It was removed by the next run, or another was put in its place."""
+    (tmp_path / "manifest.json").write_text(json.dumps({"command": name, "versions": {}}))
+    listed = tmp_path / "bad_rows.jsonl"
+    check_output(tmp_path, name)
+    write_rows(listed, [{"place": "in.jsonl:2", "reason": "prompt is null"}])  # as an earlier run of ours left it
+    check_output(tmp_path, name)
+    for rows in ([{"prompt": "mine"}], [{"place": "in.jsonl:2", "reason": "x"}, {"place": "here", "reason": 5}], [1]):
+        write_rows(listed, rows)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=rf"holds bad_rows\.jsonl, and `{name}` did not write that; the name is"):
+            check_output(tmp_path, name)
+    listed.write_text("not JSON\n")
+    with pytest.raises(ValueError, match=r"Move the file elsewhere\. Nothing was changed\."):
+        check_output(tmp_path, name)
+
+
+def test_a_plot_that_the_report_does_not_show_is_a_users(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"command": "rlaif evaluate", "versions": {}}))
+    (tmp_path / "win_rates.png").write_bytes(b"x")
+    (tmp_path / "report.md").write_text("![who wins](win_rates.png)\n")
+    check_output(tmp_path, "rlaif evaluate")
+    (tmp_path / "reward_kl.png").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"holds reward_kl\.png, and `rlaif evaluate` did not write that"):
+        check_output(tmp_path, "rlaif evaluate")
+    (tmp_path / ".written-by").write_text(json.dumps({"commands": ["rlaif evaluate"]}))  # killed among its plots
+    check_output(tmp_path, "rlaif evaluate")
+
+
+def test_a_users_list_beside_judgments_stays(work: Path) -> None:
+    write_rows(work / "judged/bad_rows.jsonl", [{"mine": 1}])
+    before = tree(work)
+    words = ("judge", "--pairs", work / "pairs.jsonl", *JUDGE, "--output", work / "judged")
+    assert "bad_rows.jsonl" in refused(here(*words), 1)
+    assert tree(work) == before

@@ -14,6 +14,7 @@ the place and the reason of each.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from typing import Any
 from rlaif.config import warn
 from rlaif.errors.words import shown
 
-__all__ = ["BAD_ROWS", "BAD_ROWS_FILE", "POLICIES", "BadRows", "bad_rows_beside", "on_bad_row"]
+__all__ = ["BAD_ROWS", "BAD_ROWS_FILE", "POLICIES", "BadRows", "bad_rows_beside", "lists_bad_rows", "on_bad_row"]
 
 POLICIES = ("stop", "skip")
 BAD_ROWS = "bad rows"  # what a ledger calls them
@@ -46,6 +47,21 @@ def on_bad_row() -> Any:
 def bad_rows_beside(output: Path) -> Path:
     """Where the bad rows of an output that is one file are listed."""
     return output.with_name(f"{output.name}.{BAD_ROWS_FILE}")
+
+
+def lists_bad_rows(path: Path) -> bool:
+    """Whether a file is a list of bad rows as `BadRows.write` leaves it, or not there."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return all(_is_listed(json.loads(line)) for line in lines)
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def _is_listed(row: Any) -> bool:
+    return isinstance(row, dict) and row.keys() == {"place", "reason"} and all(isinstance(v, str) for v in row.values())
 
 
 class BadRows:

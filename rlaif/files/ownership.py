@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from rlaif.files.bad_rows import bad_rows_beside
+from rlaif.files.bad_rows import BAD_ROWS_FILE, bad_rows_beside, lists_bad_rows
 from rlaif.files.model_files import is_checkpoint, is_generated_card, is_read_by_a_loader
 from rlaif.files.occupied import LEFT, WRITTEN_BY, occupied
 from rlaif.files.room import names_place_of_run
@@ -129,6 +129,7 @@ def check_output(
     writers = commands_of(path)
     own = _SHARING.get(command)
     if command in writers:
+        _check_own_names(path, command, setting)
         return
     if own is not None and writers and all(writer in _SHARING for writer in writers):
         found = next((name for name in _listed(path) if any(fnmatchcase(name, known) for known in own)), None)
@@ -137,6 +138,27 @@ def check_output(
     if found is not None:
         whose = f"is what `{writers[-1]}` wrote (it holds {found})" if writers else f"holds {found}"
         raise ValueError(f"{setting} is {folder}, which {whose}; {_SAYS.format(command=command)}")
+
+
+def _check_own_names(path: Path, command: str, setting: str) -> None:
+    """Refuses an output of `command` to which a user has added a file by a name that the next run writes or removes.
+
+    A run writes these now and then, so that its manifest does not say whose one is: a list of bad rows is known by its
+    lines, a plot by the report that shows it.
+    """
+    if command in _object(path / MARK).get("commands", []):  # type: ignore[operator]
+        return  # a run was killed while it put its files in place
+    theirs = [BAD_ROWS_FILE] if not lists_bad_rows(path / BAD_ROWS_FILE) else []
+    report = path / "report.md"
+    if command in _SHARING and report.is_file():
+        said = report.read_text(encoding="utf-8", errors="replace")
+        theirs += [name for name in _SHARING[command] if name.endswith(".png") and f"({name})" not in said]
+    found = next((name for name in theirs if os.path.lexists(path / name)), None)
+    if found is not None:
+        raise ValueError(
+            f"{setting} is {path}, which holds {found}, and `{command}` did not write that; the name is its own. Move "
+            "the file elsewhere. Nothing was changed."
+        )
 
 
 def check_place(folder: str | Path, setting: str = "output") -> None:
