@@ -104,7 +104,7 @@ def of_files(command: str, source: str) -> dict[str, Bad]:
             {"rows.jsonl": rows, "linked.jsonl": lambda path, world: path.symlink_to("rows.jsonl")},
             **linked,
         ),
-        "a folder for the output": case("out", {"out.jsonl/x": "y"}),
+        "a folder for the output": case(r"output is out\.jsonl, which is a folder", {"out.jsonl/x": "y"}),
         "an output that cannot be made": case("/proc/out", {}, output="/proc/out/x.jsonl"),
         "a file above the output": case("file", {"file": "x"}, output="file/x.jsonl"),
     }
