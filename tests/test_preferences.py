@@ -190,6 +190,27 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], messa
         built(tmp_path, **settings)
 
 
+def test_what_a_dataset_leaves_of_its_judgments_is_said(tmp_path: Path) -> None:
+    """Their other columns went without a word, and of several judges the first row's was named."""
+    rows = [
+        Judgment(Pair(f"p{i}", "a", "b", extra={"topic": i, "<b>": 1} if i % 2 else {}), 0.9, judge=f"j{i % 3}")
+        for i in range(9)
+    ]
+    report = build(BuildConfig(output=str(tmp_path / "several")), rows)
+    assert report["not_carried"] == "<b>, topic"
+    card = (tmp_path / "several/README.md").read_text()
+    assert "\nJudges: `j0` (3 rows), `j1` (3 rows), `j2` (3 rows); prompt template " in card
+    assert re.search(r"Columns of the judged pairs that are not here: \S*b\S*, topic\.", card)
+    assert "<b>" not in card
+    many = [Judgment(Pair(f"p{i}", "a", "b", extra={f"c{i:02}": 1}), 0.9, judge=f"j{i:02}") for i in range(11)]
+    report = build(BuildConfig(output=str(tmp_path / "many")), many)
+    assert report["not_carried"] == "c00, c01, c02, c03, c04, c05, c06, c07, and 3 others"
+    assert "`j07` (1 row), and 3 others; " in (tmp_path / "many/README.md").read_text()
+    report = build(BuildConfig(output=str(tmp_path / "one")), [judgment(0.9, str(i)) for i in range(9)])
+    assert report["not_carried"] == "nothing"
+    assert "not here" not in (tmp_path / "one/README.md").read_text()
+
+
 # Label noise.
 
 PROBABILITY = st.none() | st.integers(0, 10**9).map(lambda n: n / 10**9)

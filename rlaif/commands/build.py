@@ -108,6 +108,7 @@ def _write(
     `inputs`: what was read, and where it lies now.
     """
     confidence, flipped = 0.0, 0
+    judges, templates, not_carried = Counter[str | None](), Counter[str | None](), set[str]()
     # A dataset with noise that was converted and is built again brings the column: turned round twice is as judged.
     carried = config.z_from == "judge" and FLIPPED in first.extra
     noisy = carried or config.flip_rate > 0.0
@@ -117,6 +118,9 @@ def _write(
             turned = is_flipped(preference, config) != (carried and bool(preference.extra.get(FLIPPED)))
             row = preference_row(preference) | ({FLIPPED: turned} if noisy else {})
             shards.add(split_for(preference, config), row)
+            judges[preference.judge] += 1
+            templates[preference.template] += 1
+            not_carried |= preference.extra.keys() - row.keys()
             confidence += preference.z
             flipped += turned
     kept = sum(shards.rows.values())
@@ -127,22 +131,48 @@ def _write(
         **({"flipped": flipped} if noisy else {}),
         "left_out": dict(left_out),
         "splits": {name: shards.rows.get(name, 0) for name in SPLITS},
+        "not_carried": _some(sorted(not_carried)) or "nothing",  # what else the rows' pairs have
         "split_by": config.split_by,
         "mean_confidence": confidence / kept,
         "seconds": elapsed(),
     }
-    (folder / "README.md").write_text(_card(first, report), encoding="utf-8")
+    (folder / "README.md").write_text(_card(report, judges, templates), encoding="utf-8")
     write_json(folder / "report.json", report)
     write_manifest(folder, "rlaif build", dataclasses.asdict(config), inputs)
     return report
 
 
-def _card(first: Preference, report: Mapping[str, Any]) -> str:
+_NAMED = 8  # how many judges, templates or columns are named; of more their number is said
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first few names and how many others there are; "" for none."""
+    listed = list(names)
+    more = [f"and {len(listed) - _NAMED} others"] if len(listed) > _NAMED else []
+    return ", ".join(listed[:_NAMED] + more)
+
+
+def _who(one: str, several: str, counts: Counter[str | None]) -> str:
+    """Who, or what, made the rows: one name, or several with their numbers of rows, the most first."""
+    if len(counts) == 1:
+        return f"{one} {_named(next(iter(counts)))}"
+    return (
+        f"{several} {_some(f'{_named(name)} ({count} row{"s" * (count > 1)})' for name, count in counts.most_common())}"
+    )
+
+
+def _named(name: str | None) -> str:
+    return "not known" if name is None else code(name)
+
+
+def _card(report: Mapping[str, Any], judges: Counter[str | None], templates: Counter[str | None]) -> str:
     splits = report["splits"]
     files = "".join(f"  - split: {name}\n    path: data/{name}-*.parquet\n" for name, rows in splits.items() if rows)
     left_out = "".join(f"| left out: {cell(reason)} | {count} |\n" for reason, count in report["left_out"].items())
     sizes = "".join(f"| {name} | {count} |\n" for name, count in report["splits"].items())
-    noise, turned = "", ""
+    noise, turned, lost = "", "", ""
+    if report["not_carried"] != "nothing":
+        lost = f" Columns of the judged pairs that are not here: {cell(report['not_carried'])}."
     if "flipped" in report:
         turned = f"| verdicts turned round | {report['flipped']} |\n"
         noise = (
@@ -156,7 +186,7 @@ def _card(first: Preference, report: Mapping[str, Any]) -> str:
         "`z_first` and `z_second` are the same probability with `chosen` shown to the judge first "
         "and second; their difference is the judge's position bias on the pair. `label` is what was known from "
         "elsewhere about which one is better (`chosen`, `rejected`, `tie`), empty where nothing was.\n\n"
-        f"Judge: {code(first.judge)}, prompt template {code(first.template)}. Splits by hash of "
-        f"{code(report['split_by'])}.\n\n"
+        f"{_who('Judge:', 'Judges:', judges)}; {_who('prompt template', 'prompt templates', templates)}. Splits by "
+        f"hash of {code(report['split_by'])}.{lost}\n\n"
         f"{noise}| rows | |\n|---|---|\n| judgments read | {report['judgments']} |\n{left_out}{sizes}{turned}"
     )
