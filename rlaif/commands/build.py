@@ -156,9 +156,8 @@ def _who(one: str, several: str, counts: Counter[str | None]) -> str:
     """Who, or what, made the rows: one name, or several with their numbers of rows, the most first."""
     if len(counts) == 1:
         return f"{one} {_named(next(iter(counts)))}"
-    return (
-        f"{several} {_some(f'{_named(name)} ({count} row{"s" * (count > 1)})' for name, count in counts.most_common())}"
-    )
+    named = (f"{_named(name)} ({count} row{'s' * (count > 1)})" for name, count in counts.most_common())
+    return f"{several} {_some(named)}"
 
 
 def _named(name: str | None) -> str:
