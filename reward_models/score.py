@@ -13,7 +13,7 @@
 It is the first of these that the first row has; an answer beside it that says something else is not scored, and a run
 says so. A response may be a text, an assistant's message or a whole conversation, whose last turn is scored after all
 that comes before it; a `system` column is its system turn (reward_models/README.md). A row's own columns of these names
-are kept as `source_reward` and so on.
+are kept as `source_reward` and so on, and where that is there too as `source_source_reward`: no column is lost.
 
 Rewards are raw scores minus the model's zero point, so 0 is an average response of its training data. A conversation
 that is longer than the model was trained for, or that its chat template refuses, gets null, and is counted. Input may
@@ -92,7 +92,11 @@ def main() -> None:
 
 
 def score(settings: Any) -> dict[str, Any]:
-    """Writes the scored rows to `settings.output`; the counts, and the rendering where it is assumed."""
+    """Writes the scored rows to `settings.output`; the counts, and the rendering where it is assumed.
+
+    Raises:
+        ValueError: a row is not as expected, there is none, or all are too long.
+    """
     from rlaif.files.conversations import responses_of
     from rlaif.files.demonstrations import answers_beside
     from rlaif.files.pairs import carried
@@ -167,7 +171,11 @@ def score(settings: Any) -> dict[str, Any]:
 
 
 def shape(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """The response columns of a file, told by its first row: two responses, or the one that recipes/sft.py learns."""
+    """The response columns of a file, told by its first row: two responses, or the one that recipes/sft.py learns.
+
+    Raises:
+        ValueError: the row has no response.
+    """
     from rlaif.files.demonstrations import answer_column
 
     for columns in SHAPES:

@@ -67,7 +67,11 @@ _MOVED = {"rlaif.judges.scripted": "rlaif.models.function"}  # where a module of
 
 
 def named_values(words: Sequence[str], setting: str, what: str) -> dict[str, str]:
-    """["sft=runs/sft", ...] as a dictionary; names must be distinct."""
+    """["sft=runs/sft", ...] as a dictionary; names must be distinct.
+
+    Raises:
+        ValueError: a word has no name or no value, or a name is there twice.
+    """
     named: dict[str, str] = {}
     for word in words:
         name, _, value = word.partition("=")

@@ -72,7 +72,11 @@ def log_odds(p: ArrayLike, epsilon: float = 1e-6) -> Array:
 
 
 def accuracy(z: ArrayLike, y: ArrayLike) -> Array:
-    """Per pair: 1 where z and y prefer the same side, 0 where not, 0.5 where z is a tie. y must not hold ties: (N,)."""
+    """Per pair: 1 where z and y prefer the same side, 0 where not, 0.5 where z is a tie. y must not hold ties: (N,).
+
+    Raises:
+        ValueError: y has ties.
+    """
     p, t = _array(z, y)
     if (t == 0.5).any():
         raise ValueError("got ties in y; leave them out (and count them) before measuring agreement.")
@@ -152,6 +156,9 @@ def t_quantile(p: float, degrees: int) -> float:
         n even  sin a (1 + 1/2 cos^2 a + (1 3)/(2 4) cos^4 a + ... to cos^(n - 2) a)
 
     Halving the range of a finds where it is 2 p - 1.
+
+    Raises:
+        ValueError: p or `degrees` is out of its range.
     """
     if not 0.5 <= p < 1.0 or degrees < 1:
         raise ValueError(f"got p = {p}, {degrees} degrees of freedom; expected 0.5 <= p < 1 and at least 1.")
@@ -171,7 +178,11 @@ def t_quantile(p: float, degrees: int) -> float:
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
-    """The mean of (N,) values, N >= 2, and its interval by Student's t: mean, low, high."""
+    """The mean of (N,) values, N >= 2, and its interval by Student's t: mean, low, high.
+
+    Raises:
+        ValueError: there are fewer than two values.
+    """
     (x,) = _array(values)
     if x.size < 2:
         raise ValueError(f"got {x.size} values; expected at least 2, for an interval.")

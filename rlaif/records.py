@@ -503,7 +503,11 @@ class Preference:
 
     @classmethod
     def from_judgment(cls, judgment: Judgment) -> Preference:
-        """The preference that a judgment with z != 0.5 expresses."""
+        """The preference that a judgment with z != 0.5 expresses.
+
+        Raises:
+            ValueError: z prefers neither response.
+        """
         if judgment.z is None or judgment.z == 0.5:
             raise ValueError(f"pair {judgment.pair.id} has z = {judgment.z}: it prefers neither response.")
         j = judgment if judgment.z > 0.5 else judgment.swap()

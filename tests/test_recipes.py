@@ -321,7 +321,7 @@ def test_score_writes_rewards_beside_the_rows(chat_model, preferences, tmp_path,
     whole = {side: [system, *talk, *turns] for side, turns in sides.items()}
     rows = [
         {"prompt": "Really?", **whole},
-        {"prompt": [system, *talk], **sides, "reward_z": "high"},
+        {"prompt": [system, *talk], **sides, "reward_z": "high", "source_reward_z": 1},
         {"prompt": talk, "system": "Be kind.", **sides},
         {"prompt": talk, "tools": ["search"], **sides},
     ]
@@ -333,7 +333,7 @@ def test_score_writes_rewards_beside_the_rows(chat_model, preferences, tmp_path,
     assert [row["reward_chosen"] for row in scored] == [scored[0]["reward_chosen"]] * 3
     a, b = model.score([[system, *talk]] * 2, ["yes", "no"])
     assert scored[0]["reward_chosen"] - scored[0]["reward_rejected"] == pytest.approx(a - b, abs=1e-5)
-    assert scored[1]["source_reward_z"] == "high"
+    assert (scored[1]["source_reward_z"], scored[1]["source_source_reward_z"]) == (1, "high")
     (listed,) = (tmp_path / "scored.jsonl.bad_rows.jsonl").read_text().splitlines()
     assert json.loads(listed)["place"] == f"{source}:4"
     # One response is where recipes/sft.py finds it.

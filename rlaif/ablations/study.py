@@ -337,7 +337,11 @@ def _check_free(where: str, settings: Iterable[str]) -> None:
 
 
 def words_in(value: Any) -> list[str]:
-    """The words within `${...}` in a setting, or in a mapping or list of them."""
+    """The words within `${...}` in a setting, or in a mapping or list of them.
+
+    Raises:
+        ValueError: a `$` names nothing.
+    """
     if isinstance(value, Mapping):
         return [word for item in value.values() for word in words_in(item)]
     if isinstance(value, list):

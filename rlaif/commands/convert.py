@@ -74,7 +74,11 @@ class ConvertConfig:
 
 
 def convert(config: ConvertConfig) -> dict[str, Any]:
-    """Runs `rlaif convert`; writes the file and its manifest and returns the counts."""
+    """Runs `rlaif convert`; writes the file and its manifest and returns the counts.
+
+    Raises:
+        ValueError: a setting, a row, or an output that `rlaif convert` did not write; no row is left.
+    """
     if not config.source or not config.output:
         raise UsageError("source and output must be set; expected --source SOURCE --output FILE.")
     output = Path(config.output)

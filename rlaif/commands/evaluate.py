@@ -279,7 +279,11 @@ class _Plan:
 
     @classmethod
     def of(cls, config: EvaluateConfig) -> _Plan:
-        """`config` read and checked, the cheap first; no model is loaded yet."""
+        """`config` read and checked, the cheap first; no model is loaded yet.
+
+        Raises:
+            ValueError: a setting or a row is not as expected, or there is nothing to hold a judge against.
+        """
         _check_numbers(config)
         assert config.prompts is not None
         assert config.output is not None

@@ -141,7 +141,11 @@ class ModelSettings:
 def publish(
     config: PublishConfig, dataset: DatasetSettings | None = None, model: ModelSettings | None = None
 ) -> dict[str, Any]:
-    """Runs `rlaif publish`; returns what was written and sent."""
+    """Runs `rlaif publish`; returns what was written and sent.
+
+    Raises:
+        ValueError: a setting, a source or an output that is not as expected, or a check that stops: nothing is sent.
+    """
     dataset, model = dataset or DatasetSettings(), model or ModelSettings()
     source, kind = _source(config)
     _check_settings(kind, model if kind == "preferences" else dataset)

@@ -205,6 +205,9 @@ def sample(config: SampleConfig) -> dict[str, Any]:
     """Runs `rlaif sample`: writes pairs.jsonl, report.json and manifest.json and returns the report.
 
     The report is {} but in the main process.
+
+    Raises:
+        ValueError: a setting, a prompt, or an output that is not `rlaif sample`'s own; no pair could be formed.
     """
     if not config.prompts or not config.policy or not config.output:
         raise UsageError(

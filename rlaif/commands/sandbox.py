@@ -27,7 +27,11 @@ class SandboxConfig:
 
 
 def write_sandbox(config: SandboxConfig) -> dict[Path, int]:
-    """Writes prompts.jsonl, evaluation.jsonl and demonstrations.jsonl (no prompt in two of them); rows by file."""
+    """Writes prompts.jsonl, evaluation.jsonl and demonstrations.jsonl (no prompt in two of them); rows by file.
+
+    Raises:
+        ValueError: a negative number of rows, or an output that is not `rlaif sandbox`'s own.
+    """
     for name in ("prompts", "evaluation", "demonstrations"):
         if getattr(config, name) < 0:
             raise UsageError(f"{name} is {getattr(config, name)}; expected a number of rows.")

@@ -102,7 +102,11 @@ def turns_of(value: Any, name: str) -> list[Message]:
 
 
 def response_text(value: Any, name: str) -> str:
-    """The text of a response that stands alone: itself, or its one assistant message."""
+    """The text of a response that stands alone: itself, or its one assistant message.
+
+    Raises:
+        ValueError: it is anything else.
+    """
     turns = turns_of(value, name)
     if len(turns) > 1:
         raise ValueError(
@@ -123,7 +127,11 @@ def with_answer(prompt: Prompt, response: str) -> list[Message]:
 
 
 def system_of(row: Mapping[str, Any]) -> str | None:
-    """The row's system turn by its own column, "" for an empty one; None where it has no such column."""
+    """The row's system turn by its own column, "" for an empty one; None where it has no such column.
+
+    Raises:
+        ValueError: there are two of them, or it is no text.
+    """
     there = [name for name in SYSTEM if name in row]
     if not there:
         return None
@@ -139,7 +147,11 @@ def system_of(row: Mapping[str, Any]) -> str | None:
 
 
 def with_system(prompt: Prompt, row: Mapping[str, Any]) -> Prompt:
-    """`prompt` behind the system turn of the row's own column; itself where the row has none."""
+    """`prompt` behind the system turn of the row's own column; itself where the row has none.
+
+    Raises:
+        ValueError: the conversation has another system turn.
+    """
     system = system_of(row)
     if system is None:
         return prompt

@@ -107,7 +107,11 @@ def load_demonstrations(
 
 
 def demonstrations_of(row: Mapping[str, Any]) -> Iterator[tuple[Prompt | None, str]]:
-    """The prompts and completions of a row; None for the prompt of a plain text."""
+    """The prompts and completions of a row; None for the prompt of a plain text.
+
+    Raises:
+        ValueError: the row has nothing to learn, or a column that would not be learned.
+    """
     for name in _THOUGHTS:
         if not says_nothing(row.get(name)):
             raise ValueError(

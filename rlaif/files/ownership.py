@@ -389,6 +389,9 @@ def claim_file(
 
     Args:
         path, command, reads, setting: as in `check_file`.
+
+    Raises:
+        ValueError: as in `check_file`.
     """
     path = Path(path)
     check_file(path, command, reads, setting=setting)

@@ -90,6 +90,9 @@ def judgment_of(row: Mapping[str, Any]) -> Judgment:
     """The judgment of a row that has a `z`: what `rlaif judge` wrote, or a pair with somebody else's z.
 
     A z of null needs no reason. A reason beside a z is not why there is none: it is carried as `source_reason`.
+
+    Raises:
+        ValueError: a value is none that `rlaif judge` writes.
     """
     other = {name: value for name, value in _of_others(other_columns(row, SIDES)).items() if name not in _PAIRS}
     own = {name: other.pop(name) for name in _JUDGMENTS if name in other}

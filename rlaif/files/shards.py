@@ -117,7 +117,11 @@ def in_order(splits: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def read_tables(files: list[Path], columns: list[str] | None = None) -> Iterator[Any]:
-    """The rows of some Parquet files in order, as pyarrow tables of a row group or less."""
+    """The rows of some Parquet files in order, as pyarrow tables of a row group or less.
+
+    Raises:
+        ValueError: a file is no whole Parquet.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -142,6 +142,9 @@ def stream_pairs(
     """The pairs of `source` in order, one at a time; columns that are not a pair's go to `extra`.
 
     Ids must be distinct; `checked`: they are known to be.
+
+    Raises:
+        ValueError: a row is no pair, with its place; an id is there twice; there is no row.
     """
 
     def pair(row: dict[str, Any]) -> tuple[Prompt, Pair]:
@@ -173,7 +176,11 @@ def read_judgments(
 def stream_judgments(
     source: str | Path, split: str | None = None, config_name: str | None = None, bad: BadRows | None = None
 ) -> Iterator[Judgment]:
-    """`read_judgments`, one at a time: a source of any size in the same memory. Ids must be distinct."""
+    """`read_judgments`, one at a time: a source of any size in the same memory. Ids must be distinct.
+
+    Raises:
+        ValueError: a row is no judgment, with its place; an id is there twice; there is no row.
+    """
     if (Path(source) / "judgments.jsonl").is_file():
         source = Path(source) / "judgments.jsonl"
 

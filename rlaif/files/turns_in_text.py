@@ -111,7 +111,11 @@ def _is_message(turn: Any) -> bool:
 
 
 def from_transcript(text: Any, name: str) -> list[Message]:
-    r"""The messages of a text like "\n\nHuman: ...\n\nAssistant: ...", which ends with the assistant's turn."""
+    r"""The messages of a text like "\n\nHuman: ...\n\nAssistant: ...", which ends with the assistant's turn.
+
+    Raises:
+        ValueError: it is no such text.
+    """
     if not isinstance(text, str):
         raise ValueError(f"{name} is {shown(text)}; expected one transcript.")
     before, *parts = _TURN.split(text)

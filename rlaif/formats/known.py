@@ -80,6 +80,9 @@ def read_benchmark(path: str | Path, format: str = "auto") -> Iterator[tuple[str
     Yields:
         The item's `id` or `pair_id`, else its place ("file:17"), and the text. An id that an earlier split has too
         comes with its split ("filtered/17").
+
+    Raises:
+        ValueError: an item is none, with its place.
     """
     found_in: dict[str, str] = {}
     for split, where, row in _everything(path):

@@ -52,7 +52,11 @@ def to_transcript(turns: list[Message]) -> str:
 
 def from_json_list(text: Any, name: str) -> list[str | None]:
     """The texts of a list that is written in a text (JSON, or as Python prints it), one for each turn; null where a
-    turn is missing."""
+    turn is missing.
+
+    Raises:
+        ValueError: it is no list of texts.
+    """
     found = in_text(text)
     are_texts = isinstance(found, list) and bool(found) and all(isinstance(turn, str | None) for turn in found)
     if not are_texts or (" '" in text and ", " not in text):  # as NumPy prints texts, without commas between them
@@ -61,7 +65,11 @@ def from_json_list(text: Any, name: str) -> list[str | None]:
 
 
 def from_helpsteer2(text: Any) -> list[Message]:
-    """The messages of HelpSteer2's prompt: the user's turn, then "<extra_id_1>Assistant" and "<extra_id_1>User"."""
+    """The messages of HelpSteer2's prompt: the user's turn, then "<extra_id_1>Assistant" and "<extra_id_1>User".
+
+    Raises:
+        ValueError: it is no text, or ends with the assistant's turn.
+    """
     if not isinstance(text, str):
         raise ValueError(f"prompt is {shown(text)}; expected text.")
     first, *parts = _MARK.split(text)

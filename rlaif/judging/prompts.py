@@ -316,7 +316,11 @@ def rating_template(name: str, scale: Scale = (0, 9)) -> RatingTemplate:
 
 
 def load_template(name: str) -> Template:
-    """A built-in template, or one from a YAML file with `user` and, optionally, `system` and `labels`."""
+    """A built-in template, or one from a YAML file with `user` and, optionally, `system` and `labels`.
+
+    Raises:
+        ValueError: there is no such template, or its file is none.
+    """
     if name in TEMPLATES:
         return TEMPLATES[name]
     values = _read(name, {"user", "system", "labels"}, list(TEMPLATES))
@@ -338,6 +342,9 @@ def load_rating_template(name: str, scale: Scale | None = None) -> RatingTemplat
     Args:
         name: of the template, or its file.
         scale: 0 to 9 where neither this nor the file says another.
+
+    Raises:
+        ValueError: there is no such template, its file is none, or it has another scale.
     """
     if name in _RATING:
         return rating_template(name, scale or (0, 9))

@@ -206,7 +206,11 @@ def load_rewards(
 
 
 def completion_text(completion: Any) -> str:
-    """A completion's text: a string itself, or the contents of the messages that TRL gives for a conversation."""
+    """A completion's text: a string itself, or the contents of the messages that TRL gives for a conversation.
+
+    Raises:
+        ValueError: it is neither.
+    """
     if isinstance(completion, str):
         return completion
     if isinstance(completion, list) and all(isinstance(m, Mapping) for m in completion):

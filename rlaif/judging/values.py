@@ -148,7 +148,11 @@ def _number(name: str, value: Any, where: str) -> int | float:
 
 
 def check_text(name: str, value: str, where: str, called: str | None = None) -> None:
-    """A name, a path or an address: something on one line, and no key."""
+    """A name, a path or an address: something on one line, and no key.
+
+    Raises:
+        ValueError: it is none.
+    """
     called = called or name
     if name in ("api_key_env", "base_url"):
         return  # see `_check_access`, where both are known
@@ -276,6 +280,7 @@ def safe(name: str, value: Any) -> str:
 
 
 def unknown_setting(where: str, name: str, known: list[str]) -> str:
+    """What an error says of a setting that a judge has not: the one that was meant, or all that there are."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
     hint = _HINTS.get(name.lower().replace("-", "_"), hint)

@@ -95,7 +95,11 @@ class ApiModel(StreamModel):
         await self.endpoint.close()
 
     async def reply(self, call: Call) -> Reply:
-        """The reply to one call, after the endpoint's retries."""
+        """The reply to one call, after the endpoint's retries.
+
+        Raises:
+            ValueError: a setting is none that an endpoint takes.
+        """
         settings = {**self.settings, **dict(call.settings)}
         if unknown := set(settings) - _SETTINGS:
             raise ValueError(f"an endpoint takes no {', '.join(sorted(unknown))} here; put it into extra_body.")

@@ -71,6 +71,7 @@ class Said(NamedTuple):
 
 
 def names_in(words: str) -> frozenset[str]:
+    """The names in a text that has white space between them."""
     return frozenset(words.split())
 
 
@@ -98,6 +99,7 @@ _TELLING = names_in("flagged_input content_filter_result content_filter_results 
 
 
 def read_body(value: JSON) -> Said:
+    """What an error's body says, wherever in it that stands; of a body that says nothing, empty lists."""
     said = Said([], [], [], [], [], [], [])
     _gather(value, said, 0)
     return said
@@ -189,6 +191,7 @@ def _gather_code(code: str | int, said: Said) -> None:
 
 
 def squeezed(code: str) -> str:
+    """A code in lower case, letters and digits alone: servers write one code in many ways."""
     return re.sub(r"[^a-z0-9]", "", code.lower())
 
 

@@ -53,7 +53,11 @@ def check_one_label(config: Any, model: str | Path, trust_remote_code: bool = Fa
 
 
 def assumed_rendering(tokenizer: Any, model: str | Path) -> tuple[Rendering, str]:
-    """The rendering to assume of a reward model that names none, and in words what is assumed."""
+    """The rendering to assume of a reward model that names none, and in words what is assumed.
+
+    Raises:
+        ValueError: none can be assumed.
+    """
     if not tokenizer.chat_template and tokenizer.cls_token and tokenizer.sep_token:
         pair = dataclasses.replace(Rendering.of(tokenizer), kind="pair")
         return pair, "a pair of prompt and response, as its encoder takes two texts (it has no rlaif.json)"

@@ -299,6 +299,9 @@ def model_fingerprint(model: str | Path, revision: str | None = None) -> str:
     Of each file its size and its first and last MiB are read, so that 100 GB take no longer than 100 MB; weights that
     were trained further differ in both. Records of the run that trained it do not count: random numbers are drawn from
     this hash, and the same training, run again, must be answered with the same ones. An adapter's base model counts.
+
+    Raises:
+        ValueError: a file of the tokenizer's is no JSON.
     """
     path = Path(model)
     if not path.is_dir():

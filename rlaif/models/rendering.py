@@ -63,6 +63,9 @@ def padding_token(tokenizer: Any) -> str:
 
     `AutoModelForSequenceClassification` reads the score at the rightmost token that is not padding. With pad = EOS it
     would skip the EOS; with any other token it is right, because every rendering ends in EOS.
+
+    Raises:
+        ValueError: the tokenizer has neither a padding nor an EOS token.
     """
     if not tokenizer.eos_token:
         if not tokenizer.pad_token:
@@ -78,6 +81,9 @@ def stop_ids(model: Any, tokenizer: Any) -> list[int]:
     """The tokens at which generation stops: the tokenizer's EOS, then every other one of the model's own.
 
     A model whose turns end in another token than its documents (Gemma's, Phi's) names both in generation_config.json.
+
+    Raises:
+        ValueError: an id of generation_config.json is no number.
     """
     known = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     ids = [tokenizer.eos_token_id, *(known if isinstance(known, list | tuple) else [known])]
@@ -110,7 +116,11 @@ class Rendering:
 
     @classmethod
     def of(cls, tokenizer: Any) -> Rendering:
-        """The rendering that fits a tokenizer: its chat template, else an encoder's pair, else plain text and EOS."""
+        """The rendering that fits a tokenizer: its chat template, else an encoder's pair, else plain text and EOS.
+
+        Raises:
+            ValueError: the tokenizer has no token that ends a response.
+        """
         template = tokenizer.chat_template
         if template:
             kind: Kind = "chat"
@@ -136,7 +146,11 @@ class Rendering:
 
     @classmethod
     def assumed(cls, tokenizer: Any) -> Rendering:
-        """The rendering to assume of a reward model that does not name its own: its chat template's, whole."""
+        """The rendering to assume of a reward model that does not name its own: its chat template's, whole.
+
+        Raises:
+            ValueError: the tokenizer has no chat template.
+        """
         if not tokenizer.chat_template:
             raise ValueError(
                 "the tokenizer has no chat template, so the format that the model reads is unknown; set "

@@ -136,6 +136,9 @@ def check(
         threshold: the Jaccard similarity from which two texts are alike.
         votes: once all rows are read, the texts that judges wrote, each with its row.
         processes: how many scan; 0 for one a core.
+
+    Raises:
+        ValueError: two rows have one id.
     """
     wanted = Wanted(frozenset(name for name, action in actions.items() if action != "off"), benchmarks)
     found = {name: _Found() for name in CHECKS}

@@ -60,7 +60,11 @@ class Index:
 
     @classmethod
     def build(cls, items: Iterable[tuple[str, str, str]], coverage: float = COVERAGE) -> Index:
-        """The index of (benchmark, id, text of the prompt)."""
+        """The index of (benchmark, id, text of the prompt).
+
+        Raises:
+            ValueError: an item without text, no item, or no such coverage.
+        """
         if not 0.0 < coverage <= 1.0:
             raise ValueError(f"coverage is {coverage}; expected a share of an item's words in (0, 1].")
         sources: dict[bytes, list[Source]] = {}

@@ -13,6 +13,7 @@ __all__ = ["policy_snippets", "reward_snippets"]
 
 
 def reward_snippets(facts: ModelFacts) -> list[str]:
+    """Lines of Markdown on how a reward model's published folder scores, with the score that its example has."""
     example, digits = facts.example, _digits(facts)
     assert facts.reward is not None
     assert example.score is not None
@@ -52,6 +53,7 @@ def reward_snippets(facts: ModelFacts) -> list[str]:
 
 
 def policy_snippets(facts: ModelFacts) -> list[str]:
+    """Lines of Markdown on how a policy's published folder answers, with the answer that its example has."""
     example = facts.example
     lines = [
         *_loading(facts, "AutoModelForCausalLM"),

@@ -87,6 +87,9 @@ def listing(folder: Path) -> list[tuple[str, int]]:
     """Every file that a push of `folder` sends, by its path, with its size.
 
     What begins with a dot is bookkeeping and stays, as do the `.partial` files of a run that was killed.
+
+    Raises:
+        ValueError: it is no folder, has no files or too many, or holds what is no file.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; expected the folder to push.")

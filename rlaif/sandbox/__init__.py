@@ -18,7 +18,12 @@ __all__ = [
 
 
 def model_path(name: Literal["policy", "judge"]) -> Path:
-    """The folder of a bundled checkpoint: what `from_pretrained` takes."""
+    """The folder of a bundled checkpoint: what `from_pretrained` takes.
+
+    Raises:
+        ValueError: the name is none of the two.
+        FileNotFoundError: the checkpoint is not there.
+    """
     if name not in ("policy", "judge"):
         raise ValueError(f"model_path: got {name!r}, expected 'policy' or 'judge'; pass one of these")
     path = Path(__file__).parent / "models" / name

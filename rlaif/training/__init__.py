@@ -90,6 +90,9 @@ def resume_point(value: str | None, output_dir: str) -> str | None:
     """The checkpoint that `--resume_from_checkpoint` means: for "true" the newest one in `output_dir` that is whole.
 
     The Trainer writes trainer_state.json last, so a checkpoint without it is one that a kill has cut short.
+
+    Raises:
+        ValueError: there is no whole checkpoint there.
     """
     from rlaif.training.saving import checkpoints_in, is_whole
 

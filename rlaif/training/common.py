@@ -115,6 +115,7 @@ class _Bar(ProgressCallback):  # type: ignore[misc]
 
 
 def is_peft(model: Any) -> bool:
+    """Whether a model has an adapter of PEFT on it."""
     from peft import PeftModel
 
     return isinstance(model, PeftModel)

@@ -33,7 +33,11 @@ class Finite:
         return outcome
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
-        """The loss of one micro-batch, its gradients added up."""
+        """The loss of one micro-batch, its gradients added up.
+
+        Raises:
+            ValueError: the loss or a probability is NaN or infinite.
+        """
         try:
             loss = super().training_step(*args, **kwargs)  # type: ignore[misc]
         except RuntimeError as error:

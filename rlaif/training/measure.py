@@ -54,6 +54,9 @@ def preference_report(
         of the target: no p gets below). For each of `baselines` its `accuracy_z` and `accuracy_label`, and
         `difference_z`, `difference_label` (+ `_low`, `_high`): the model's accuracy less the baseline's, in pairs. They
         are None where no pair has a side.
+
+    Raises:
+        ValueError: no pair could be scored.
     """
     scored = ~np.isnan(p_N)
     if not scored.any():

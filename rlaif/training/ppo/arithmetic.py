@@ -62,6 +62,9 @@ def kl_estimate(logps_BT: torch.Tensor, ref_logps_BT: torch.Tensor, estimator: s
 
     That is said of the value. In a reward, where no gradient goes through it, only k1 leads to the optimum of reward
     less KL: the policy gradient of k2 or k3 is that of another penalty.
+
+    Raises:
+        ValueError: there is no such estimator.
     """
     u_BT = logps_BT - ref_logps_BT
     if estimator == "k1":
