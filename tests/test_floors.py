@@ -202,3 +202,33 @@ def test_every_module_says_what_it_is_and_what_it_gives(file: str) -> None:
         t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)
     }
     assert "__all__" in names
+
+
+# Docstrings -----------------------------------------------------------------------------------------------------------
+
+
+def public(node: ast.AST, within: str = "") -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """The functions of a module and the methods of its classes that do not begin with "_"."""
+    for part in getattr(node, "body", []):
+        if isinstance(part, ast.ClassDef) and not part.name.startswith("_"):
+            yield from public(part, f"{part.name}.")
+        elif isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) and not part.name.startswith("_"):
+            if any(ast.unparse(mark).endswith("overload") for mark in part.decorator_list):
+                continue  # the one that they are of says it
+            yield f"{within}{part.name}", part
+
+
+def raised_by(function: ast.AST) -> set[str]:
+    """The errors of a user's that stand in `raise` within a function."""
+    found = {ast.unparse(node.exc) for node in ast.walk(function) if isinstance(node, ast.Raise) and node.exc}
+    return {error for error in found if error.startswith(("ValueError(", "UsageError(", "GateError("))}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("rlaif/")])
+def test_a_public_function_says_what_it_does_and_what_it_refuses(file: str) -> None:
+    """What a method says that another one of its name stands for, its base class says."""
+    for name, function in public(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
+        said = ast.get_docstring(function)
+        assert said or "." in name, f"{name} has no docstring"
+        if said and raised_by(function):
+            assert any(word in said for word in ("Raises", "Error", "Refuses", "refuse", "error")), f"{name}: Raises?"

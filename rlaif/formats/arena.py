@@ -196,7 +196,11 @@ class Arena(_Battle):
         yield self.battle(row, self.asked(row), (first, second), self.used, later)
 
     def talk(self, row: Row, name: str) -> tuple[list[Message], str, list[Message]]:
-        """A conversation as what comes before the response that was judged, the response, and what comes after it."""
+        """A conversation as what comes before the response that was judged, the response, and what comes after it.
+
+        Raises:
+            ValueError: it is a text, or has no turn that the response answers.
+        """
         _check_is_no_text(row, name)
         *asked, last = turns_of(row[name], name)
         if not asked:

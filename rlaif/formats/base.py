@@ -141,7 +141,11 @@ class Format:
         no_response_is_null(row, self.responses)
 
     def read(self, rows: Iterable[tuple[str, Row]], tally: Tally) -> Iterator[Judgment]:
-        """The judgments of rows with their places, one row in memory at a time."""
+        """The judgments of rows with their places, one row in memory at a time.
+
+        Raises:
+            ValueError: a row is none of this format, with its place; `tally.bad` may take such rows instead.
+        """
         for where, row in rows:
             found: list[Judgment] = []
             with tally.bad.at(where):
