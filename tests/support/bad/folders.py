@@ -98,15 +98,17 @@ def of_files(command: str, source: str) -> dict[str, Bad]:
     linked = {source: "rows.jsonl", "output": "linked.jsonl"}
     rows = copy_of("pairs.jsonl")
     return {
-        "the output is the source": case("rows", {"rows.jsonl": rows}, **same),
+        "the output is the source": case(r"output is rows\.jsonl, which is read", {"rows.jsonl": rows}, **same),
         "the output is a link to the source": case(
-            "rows|linked",
+            r"output is linked\.jsonl, which is read",
             {"rows.jsonl": rows, "linked.jsonl": lambda path, world: path.symlink_to("rows.jsonl")},
             **linked,
         ),
         "a folder for the output": case(r"output is out\.jsonl, which is a folder", {"out.jsonl/x": "y"}),
         "an output that cannot be made": case("/proc/out", {}, output="/proc/out/x.jsonl"),
-        "a file above the output": case("file", {"file": "x"}, output="file/x.jsonl"),
+        "a file above the output": case(
+            r"output is file/x\.jsonl, and file is a file", {"file": "x"}, output="file/x.jsonl"
+        ),
     }
 
 

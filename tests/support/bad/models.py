@@ -142,7 +142,7 @@ REWARD: dict[str, tuple[Change, str]] = {
         ],
         r"label|head|2",
     ),
-    "without its head": (weights(lambda tensors: tensors.pop("score.weight")), r"score"),
+    "without its head": (weights(lambda tensors: tensors.pop("score.weight")), r"score\.weight"),
     "with a broken card": (written("rlaif.json", '{"version": 1,'), r"rlaif\.json"),
     "with a card of nothing": (written("rlaif.json", "[]"), r"rlaif\.json"),
     "with a card without its rendering": (edited("rlaif.json", lambda c: c.pop("rendering")), r"rlaif\.json|rendering"),
