@@ -118,7 +118,8 @@ def check_output(
 
     Raises:
         ValueError: a file; the working directory, the home folder, the root; a folder that is read, is within one or
-            holds one; a folder that holds what `command` did not write. Names what was found.
+            holds one; a folder that holds what `command` did not write, also by a name of its own (`bad_rows.jsonl`, a
+            plot). Names what was found.
     """
     path = Path(folder)
     check_place(path, setting)
