@@ -350,6 +350,18 @@ def test_answers_are_kept_apart_by_what_they_depend_on(chat_model: Path, plain_m
         assert same.isdisjoint(other)
 
 
+def test_a_fingerprint_follows_every_kind_of_matrix(tmp_path: Path) -> None:
+    """One that stands in the middle of a large file was not seen: a merge of q_proj alone left it as it was."""
+    model = tiny_llama(hidden_size=256, intermediate_size=1024)
+    folder = save_model(tmp_path / "m", model, byte_tokenizer(chat=True))
+    assert (folder / "model.safetensors").stat().st_size > 6 << 20
+    before = model_fingerprint(folder)
+    with torch.no_grad():
+        model.model.layers[0].self_attn.q_proj.weight += 0.01
+    save_model(folder, model, byte_tokenizer(chat=True))
+    assert model_fingerprint(folder) != before
+
+
 def test_a_fingerprint_follows_the_weights(tmp_path: Path) -> None:
     model = tiny_llama()
     folder = save_model(tmp_path / "m", model, byte_tokenizer(chat=True))

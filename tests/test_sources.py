@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import gzip
+import hashlib
 import json
 import math
 import string
@@ -24,6 +25,7 @@ from rlaif.files.index import Index
 from rlaif.files.sources import (
     Ids,
     fingerprint,
+    is_still,
     read_judgments,
     read_rows,
     stream_judgments,
@@ -243,6 +245,29 @@ def test_a_fingerprint_follows_the_content(tmp_path: Path) -> None:
     second.rename(tmp_path / "c.jsonl")
     assert fingerprint(tmp_path) != folder
     assert fingerprint("some/dataset") == "some/dataset"
+
+
+def test_a_fingerprint_of_a_large_file_follows_its_middle(tmp_path: Path) -> None:
+    """Of a large file the first and the last MiB were looked at: labels could change between them."""
+    for name, changed in (("rows.jsonl", 1), ("model.safetensors", 1 << 21)):  # one byte; one matrix of 2 MiB
+        path = tmp_path / name
+        with path.open("wb") as file:
+            file.truncate(80 << 20)
+        before = fingerprint(path)
+        assert is_still(path, before)
+        with path.open("r+b") as file:
+            file.seek(40 << 20)
+            file.write(b"\1" * changed)
+        assert fingerprint(path) != before
+        assert not is_still(path, before)
+        assert is_still(path, _by_ends(path))  # what an earlier version wrote
+        path.unlink()
+
+
+def _by_ends(path: Path) -> str:
+    content = path.read_bytes()
+    digest = hashlib.sha256(str(len(content)).encode() + content[: 1 << 20] + content[-(1 << 20) :])
+    return f"sha256:{digest.hexdigest()[:16]}"
 
 
 @pytest.mark.parametrize(("line", "message"), [BAD[0], BAD[6], BAD[7]])

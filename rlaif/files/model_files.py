@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-__all__ = ["NUMBERED", "is_checkpoint", "is_generated_card", "is_read_by_a_loader", "weights_fingerprint"]
+__all__ = ["NUMBERED", "is_checkpoint", "is_generated_card", "is_read_by_a_loader", "pieces_of", "weights_fingerprint"]
 
 NUMBERED = re.compile(r"checkpoint-\d+")
 _READ = re.compile(
@@ -57,14 +59,20 @@ _PIECE, _PIECES = 1 << 16, 64
 def weights_fingerprint(folder: str | Path) -> str:
     """What tells the weights in a model's folder from others, whatever else is written there.
 
-    Of each file its size and 64 pieces of 64 KiB, evenly spread, are read: 100 GB take no longer than 1 GB.
+    Of each file its size and `pieces_of` it are read: 100 GB take no longer than 1 GB.
     """
     digest = hashlib.sha256()
     for file in sorted(path for path in Path(folder).iterdir() if _WEIGHTS.fullmatch(path.name)):
         size = file.stat().st_size
         digest.update(f"{file.name}:{size}".encode())
         with file.open("rb") as handle:
-            for at in range(_PIECES):
-                handle.seek(max(size - _PIECE, 0) * at // (_PIECES - 1))
-                digest.update(handle.read(_PIECE))
+            for piece in pieces_of(handle, size):
+                digest.update(piece)
     return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def pieces_of(file: IO[bytes], size: int) -> Iterator[bytes]:
+    """64 pieces of 64 KiB of a file, from its first to its last byte in equal steps: some of every large matrix."""
+    for at in range(_PIECES):
+        file.seek(max(size - _PIECE, 0) * at // (_PIECES - 1))
+        yield file.read(_PIECE)

@@ -21,7 +21,7 @@ from rlaif.files.bad_rows import BAD_ROWS_FILE, bad_rows_beside, lists_bad_rows
 from rlaif.files.model_files import is_checkpoint, is_generated_card, is_read_by_a_loader
 from rlaif.files.occupied import LEFT, WRITTEN_BY, occupied
 from rlaif.files.room import names_place_of_run
-from rlaif.files.sources import fingerprint, write_json
+from rlaif.files.sources import fingerprint, is_still, write_json
 
 __all__ = ["begin", "check_file", "check_output", "check_place", "claim", "claim_file", "claim_store", "commands_of"]
 
@@ -373,7 +373,7 @@ def check_file(
         wrote[bad_rows_beside(path)] = about["wrote_bad_rows"] or "no file"
     for there, content in wrote.items():
         killed = isinstance(before, dict) and before.get(there.name) != _inode(there)
-        if there.exists() and isinstance(content, str) and not killed and fingerprint(there) != content:
+        if there.exists() and isinstance(content, str) and not killed and not is_still(there, content):
             raise ValueError(
                 f"{setting} is {path}, and {there} was changed since `{command}` wrote it; expected a new file, or one "
                 f"as `{command}` wrote it. Remove it or name another. Nothing was changed."

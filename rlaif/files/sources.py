@@ -20,6 +20,7 @@ from rlaif.errors.words import shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import SYSTEM, prompt_columns, prompt_of
 from rlaif.files.index import Index
+from rlaif.files.model_files import pieces_of
 from rlaif.files.occupied import BOOKKEEPING
 from rlaif.files.pairs import SIDES, judgment_of, pair_of
 from rlaif.files.room import names_place
@@ -34,6 +35,7 @@ __all__ = [
     "distinct_placed",
     "distinct_prompts",
     "fingerprint",
+    "is_still",
     "pairs_file",
     "placed_prompt_rows",
     "prompt_row",
@@ -317,9 +319,18 @@ def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
 def fingerprint(source: str | Path) -> str:
     """What identifies an input in a manifest: a hash of a file or of a folder's files, or the Hub id itself.
 
-    Of a file over 64 MiB its size and its first and last MiB are read, so that 100 GB of weights take no longer than
-    100 MB; weights that were trained further differ in both. The marks of whose folder it is are no part of it.
+    Rows are read whole. Of weights over 64 MiB the size and pieces are read (`pieces_of`), so that 100 GB take no
+    longer than 1 GB. The marks of whose folder it is are no part of it.
     """
+    return _hashed(source, _update)
+
+
+def is_still(source: str | Path, mark: object) -> bool:
+    """Whether `mark` is the fingerprint of what is there now; one that an earlier version wrote is known too."""
+    return mark == fingerprint(source) or mark == _hashed(source, _update_by_ends)
+
+
+def _hashed(source: str | Path, update: Callable[[Any, IO[bytes], int], None]) -> str:
     path = Path(source)
     if not path.exists():
         return str(source)
@@ -328,12 +339,30 @@ def fingerprint(source: str | Path) -> str:
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.relative_to(path).as_posix().encode() if path.is_dir() else b"")
-        size = file.stat().st_size
         with file.open("rb") as handle:
-            if size <= 64 << 20:
-                digest.update(handle.read())
-            else:
-                digest.update(str(size).encode() + handle.read(1 << 20))
-                handle.seek(-(1 << 20), os.SEEK_END)
-                digest.update(handle.read())
+            update(digest, handle, file.stat().st_size)
     return f"sha256:{digest.hexdigest()[:16]}"
+
+
+_LARGE = 64 << 20
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
+
+
+def _update(digest: Any, file: IO[bytes], size: int) -> None:
+    if size > _LARGE and str(file.name).endswith(_WEIGHTS):
+        digest.update(str(size).encode())
+        for piece in pieces_of(file, size):
+            digest.update(piece)
+        return
+    while block := file.read(1 << 20):
+        digest.update(block)
+
+
+def _update_by_ends(digest: Any, file: IO[bytes], size: int) -> None:
+    """As earlier versions did, of any file over 64 MiB: its size and its first and last MiB."""
+    if size <= _LARGE:
+        _update(digest, file, size)
+        return
+    digest.update(str(size).encode() + file.read(1 << 20))
+    file.seek(-(1 << 20), os.SEEK_END)
+    digest.update(file.read())

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rlaif.files.model_files import pieces_of
 from rlaif.models.adapters import adapter_config, put_adapter
 from rlaif.models.parallel import process_state
 from rlaif.models.rendering import padding_token
@@ -296,9 +297,10 @@ def check_language_model(model: Any, source: str | Path) -> None:
 def model_fingerprint(model: str | Path, revision: str | None = None) -> str:
     """What tells this model from another: the Hub id and revision, or a hash of a folder's content.
 
-    Of each file its size and its first and last MiB are read, so that 100 GB take no longer than 100 MB; weights that
-    were trained further differ in both. Records of the run that trained it do not count: random numbers are drawn from
-    this hash, and the same training, run again, must be answered with the same ones. An adapter's base model counts.
+    Of each file its size and its first and last MiB are read, and of one beyond 4 MiB pieces between them, so that
+    100 GB take no longer than 1 GB and a change of one kind of matrix is seen. Records of the run that trained it do
+    not count: random numbers are drawn from this hash, and the same training, run again, must be answered with the same
+    ones. An adapter's base model counts.
 
     Raises:
         ValueError: a file of the tokenizer's is no JSON.
@@ -322,6 +324,8 @@ def model_fingerprint(model: str | Path, revision: str | None = None) -> str:
             digest.update(handle.read(1 << 20))
             handle.seek(max(size - (1 << 20), 0))
             digest.update(handle.read(1 << 20))
+            for piece in pieces_of(handle, size) if size > 4 << 20 else ():
+                digest.update(piece)
     if adapter := adapter_config(path):
         digest.update(model_fingerprint(adapter["base_model_name_or_path"], adapter.get("revision")).encode())
     return f"sha256:{digest.hexdigest()[:16]}"

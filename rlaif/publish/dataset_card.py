@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlaif.files.sources import fingerprint
+from rlaif.files.sources import is_still
 from rlaif.judging.prompts import load_template
 from rlaif.pages.markdown import cell, code, fenced, link, text
 from rlaif.pages.parts import count, decimal, interval, percent, table
@@ -312,7 +312,7 @@ def judge_report(origin: Origin, evaluation: Path | None) -> Mapping[str, Any]:
     measured = str(manifest.get("config", {}).get("judgments"))
     if not judge or measured not in manifest.get("inputs", {}):
         raise ValueError(f"{evaluation} says nothing about a judge; expected `rlaif evaluate --judgments` to have run.")
-    if origin.judgments is None or manifest["inputs"][measured] != fingerprint(origin.judgments):
+    if origin.judgments is None or not is_still(origin.judgments, manifest["inputs"][measured]):
         raise ValueError(
             f"{evaluation} measured the judgments in {measured} as they were then, and these are others; expected a "
             "report on what the dataset was built from. Run `rlaif evaluate` again."

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
-from rlaif.files.sources import fingerprint
+from rlaif.files.sources import fingerprint, is_still
 from rlaif.models.reward_model import METADATA
 from rlaif.publish.provenance import Origin, public_name, read_json, rewritten, trace
 
@@ -143,7 +143,7 @@ def _chain(manifest: Manifest, names: Names) -> list[Source]:
 
 
 def _unchanged(source: Source, folder: Path) -> bool:
-    return source.fingerprint is not None and folder.is_dir() and fingerprint(folder) == source.fingerprint
+    return source.fingerprint is not None and folder.is_dir() and is_still(folder, source.fingerprint)
 
 
 def hub_model(name: str) -> Source:

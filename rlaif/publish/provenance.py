@@ -15,7 +15,7 @@ from typing import Any
 
 from rlaif.config import warn
 from rlaif.errors.words import kind_of
-from rlaif.files.sources import fingerprint
+from rlaif.files.sources import is_still
 
 __all__ = ["Origin", "Step", "bare_names", "public_name", "read_json", "rewritten", "trace"]
 
@@ -114,12 +114,12 @@ def rewritten(manifest: Mapping[str, Any], named: str, place: Path | None = None
         then = inputs.get(str(Path(named) / part))
         if then is not None and place.is_dir():
             now = place / part
-            return now if not now.exists() or fingerprint(now) != then else None
+            return now if not now.exists() or not is_still(now, then) else None
     then = inputs.get(named)
     # Of a folder of judgments an earlier version knew the report's fingerprint too, which is another after every run.
     if then is None or then == named or (place / "judgments.jsonl").is_file():
         return None
-    return place if fingerprint(place) != then else None
+    return None if is_still(place, then) else place
 
 
 def _find(named: str, folder: Path) -> Path | None:
@@ -132,7 +132,7 @@ def _unchanged(step: Step, named: str) -> Path | None:
     """An input of a step, where it is still what the step read."""
     place = _find(named, step.folder)
     read = step.manifest.get("inputs", {}).get(named)
-    if place is not None and read is not None and fingerprint(place) != read:
+    if place is not None and read is not None and not is_still(place, read):
         warn(
             f"{place} is not what {step.folder} was made from any more: the card says nothing about where it came from."
         )
