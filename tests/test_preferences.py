@@ -537,6 +537,10 @@ def test_a_file_that_says_which_split_a_row_is_of_is_several(tmp_path: Path) -> 
     assert list(load_preferences(source, "test")["prompt"]) == ["p2"]
     assert list(load_demonstrations(str(source), "train")["completion"]) == ["a0", "a1", "a3"]
     check_held_out(source, "train", "test")
+    datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "saved")  # so is one dataset that was saved
+    assert list(load_preferences(tmp_path / "saved", "train")["prompt"]) == ["p0", "p1", "p3"]
+    assert list(load_demonstrations(str(tmp_path / "saved"), "test")["completion"]) == ["a2"]
+    check_held_out(tmp_path / "saved", "train", "test")
     with pytest.raises(ValueError, match=r"no row of the split validation; expected .*: 'train', 'test'"):
         load_preferences(source, "validation")
     learned = [{"prompt": f"p{i}", "completion": "c", "split": ("train", "test")[i % 2]} for i in range(4)]
@@ -547,6 +551,11 @@ def test_a_file_that_says_which_split_a_row_is_of_is_several(tmp_path: Path) -> 
     assert len(load_preferences(other, "train")) == 4
     with pytest.raises(ValueError, match="which is one split, so nothing of it is held out"):
         check_held_out(other, "train", "test")
+    # Nor is a row that says it after one that does not learned as a row of all.
+    late = write_rows(tmp_path / "late.jsonl", [{k: v for k, v in rows[0].items() if k != "split"}, *rows[1:]])
+    for read in (load_preferences, load_demonstrations):
+        with pytest.raises(ValueError, match=r"late.jsonl:2: the row is of the split train, and rows before it"):
+            read(str(late), "train")
 
 
 def test_what_is_not_taken_as_it_stands_is_said_where_nobody_counts_it(

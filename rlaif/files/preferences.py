@@ -22,7 +22,7 @@ from rlaif.files.rows import read_rows
 from rlaif.files.scores import z_of_scores
 from rlaif.files.shards import SPLITS, parquet_splits
 from rlaif.files.sources import OneKind
-from rlaif.files.splits import names_splits, rows_of_usual_split
+from rlaif.files.splits import is_one, names_splits, rows_of_usual_split
 from rlaif.records import Preference, check_probability
 
 __all__ = [
@@ -77,9 +77,10 @@ def load_preferences(
     """A split of a preference dataset, checked and in one shape, as a `datasets.Dataset`.
 
     Args:
-        source: a folder that `rlaif build` or `save_to_disk` wrote, a .jsonl or .parquet file, or a Hub id. A file is
-            one split, unless its column `split` says which of them a row is of. `chosen` and `rejected` may be texts,
-            assistant turns, or whole conversations; where the prompt comes from says `rlaif.files.conversations`.
+        source: a folder that `rlaif build` or `save_to_disk` wrote, a .jsonl or .parquet file, or a Hub id. A file, or
+            one dataset that was saved, is one split, unless its column `split` says which of them a row is of. `chosen`
+            and `rejected` may be texts, assistant turns, or whole conversations; where the prompt comes from says
+            `rlaif.files.conversations`.
         split: "train", "validation" or "test".
         config_name: of a datasets folder or Hub id that has several configs.
         bad: takes the rows that are none; without it the first one is a ValueError, and what is said of the others is
@@ -148,7 +149,7 @@ def _rows(
     source: str | Path, split: str, config_name: str | None, bad: BadRows
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     path = Path(source)
-    if path.is_file():
+    if is_one(path):
         yield from rows_of_usual_split(path, split, config_name, bad)
     elif config_name is None and (there := parquet_splits(path / "data")):
         if split not in there:
@@ -199,15 +200,13 @@ def check_held_out(dataset: str | Path, train_split: str | None, test_split: str
     """A ValueError where a report on `test_split` would be of the rows that were trained on.
 
     Args:
-        dataset: as `load_preferences` takes it. A file without a column `split`, or what `Dataset.save_to_disk` wrote,
-            is one split whatever split is asked of it.
+        dataset: as `load_preferences` takes it. A file, or what `Dataset.save_to_disk` wrote, is one split whatever
+            split is asked of it, but where a column `split` says which.
         train_split, test_split: the splits; no `test_split` is no measurement.
     """
-    path = Path(dataset)
     if test_split is None:
         return
-    one_file = path.is_file() and not names_splits(path, test_split)
-    if one_file or (path / "state.json").is_file():
+    if is_one(dataset) and not names_splits(dataset, test_split):
         raise ValueError(
             f"dataset is {dataset}, which is one split, so nothing of it is held out as {test_split!r}; expected "
             "--test_split none, or a dataset that `rlaif build` split."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from rlaif.errors.words import shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.rows import read_rows
 
-__all__ = ["names_splits", "rows_of_split", "rows_of_usual_split"]
+__all__ = ["is_one", "names_splits", "rows_of_split", "rows_of_usual_split"]
 
 _USUAL = ("train", "training", "validation", "valid", "val", "dev", "test")
 
@@ -22,7 +22,7 @@ def rows_of_split(
 
     What `Dataset.save_to_disk` left of one dataset is one split as a file is.
     """
-    if split is None or not _is_one(source):
+    if split is None or not is_one(source):
         yield from read_rows(source, split, config_name, bad)
         return
     others: dict[str, None] = {}
@@ -45,12 +45,25 @@ def rows_of_split(
 def rows_of_usual_split(
     source: str | Path, split: str | None, config_name: str | None = None, bad: BadRows | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`rows_of_split` for a program that always names a split: a file whose rows name none is that split."""
-    whole = split is None or (_is_one(source) and not names_splits(source, split))
-    yield from rows_of_split(source, None if whole else split, config_name, bad)
+    """`rows_of_split` for a program that always names a split: a file whose rows name none is that split.
+
+    Raises:
+        ValueError: as `rows_of_split`; or some rows name a split, and earlier ones have no column `split`.
+    """
+    if split is None or not is_one(source) or names_splits(source, split):
+        yield from rows_of_split(source, split, config_name, bad)
+        return
+    for where, row in read_rows(source, None, config_name, bad):
+        if _names_split(row, split):
+            raise ValueError(
+                f"{where}: the row is of the split {row['split']}, and rows before it have no column split; expected "
+                "one in every row, or in none."
+            )
+        yield where, row
 
 
-def _is_one(source: str | Path) -> bool:
+def is_one(source: str | Path) -> bool:
+    """Whether a source is one set of rows, of whose splits nothing but a column can say."""
     return Path(source).is_file() or (Path(source) / "state.json").is_file()
 
 
@@ -62,6 +75,10 @@ def names_splits(path: str | Path, split: str) -> bool:
     for _, row in read_rows(path, bad=BadRows("skip")):
         if "split" not in row:
             return False
-        if isinstance(row["split"], str) and row["split"] in (split, *_USUAL):
+        if _names_split(row, split):
             return True
     return False
+
+
+def _names_split(row: Mapping[str, Any], split: str) -> bool:
+    return isinstance(row.get("split"), str) and row["split"] in (split, *_USUAL)
