@@ -228,6 +228,18 @@ def test_a_batch_that_was_begun_is_remembered_until_it_is_whole(tmp_path: Path) 
         assert (store.planned, store.torn, sorted(by_key(store))) == ({}, [f"{path}:1"], sorted([B, C]))
 
 
+def test_a_process_that_answered_nothing_takes_its_notes_from_one_that_has_read_them(tmp_path: Path) -> None:
+    begun, keys = Store(tmp_path), ["0" * 32, "1" * 32]
+    begun.begin([keys])
+    with Store(tmp_path) as store:
+        store._readers.popitem()[1].close()  # as many other files have it closed
+        begun.close()
+        store.refresh()
+        store.append([{"key": keys[0], "value": 1}])
+        assert [row["value"] for row in store.rows()] == [1]
+        store._forget(keys[1])
+
+
 def test_a_disk_that_takes_a_part_gets_the_rest(tmp_path: Path) -> None:
     class Stingy:
         """Takes three bytes at a time, as a raw file may."""

@@ -17,12 +17,14 @@ answer takes its notes with it.
 from __future__ import annotations
 
 import datetime
+import io
 import json
 import os
 import socket
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -98,7 +100,8 @@ class Store:
         begun: dict[bytes, tuple[str, ...]] = {}
         for number in range(len(self._paths)):
             if number != self._own:
-                self._take_in(number, begun)
+                with suppress(FileNotFoundError):  # of a process that answered nothing: see `close`
+                    self._take_in(number, begun)
         for key, batch in begun.items():
             if self._index.get(key) is None:
                 self.planned.update(dict.fromkeys(batch, batch))
@@ -182,7 +185,7 @@ class Store:
         head = _KEY + key.encode()
         for number, path in enumerate(self._paths):
             offset = 0
-            with path.open("rb") as file:
+            with _opened(path) as file:
                 for line in file:
                     if offset >= self._taken[number]:
                         break
@@ -204,7 +207,7 @@ class Store:
             return
         for number, path in sorted(enumerate(self._paths), key=lambda both: both[1]):
             offset = 0
-            with path.open("rb") as file:
+            with _opened(path) as file:
                 for line in file:
                     entry = _entry(line)
                     place = (number << _SHIFT) + offset
@@ -292,6 +295,14 @@ class Store:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """A file of a store; as an empty one, what a process that answered nothing has removed since."""
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return io.BytesIO()
 
 
 def _entry(line: bytes) -> tuple[bytes, bool] | list[str] | None:
