@@ -137,3 +137,13 @@ def test_a_reward_function_that_was_changed_is_said(
     check_same_run(tmp_path, run_settings("recipes/ppo.py", settings, []))
     said = capsys.readouterr().err
     assert said.startswith("warning: the module of own_reward_of_a_test:reward was changed since")
+
+
+def test_a_package_that_fails_on_the_way_to_a_function_is_told_where_that_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "failing_package_of_a_test").mkdir()
+    (tmp_path / "failing_package_of_a_test" / "__init__.py").write_text("raise RuntimeError('no licence')\n")
+    settings = {"rewards": ["function=failing_package_of_a_test.rewards:reward"]}
+    assert run_settings("recipes/ppo.py", settings, [])["code"] == {}

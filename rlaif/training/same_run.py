@@ -20,7 +20,7 @@ import yaml
 from rlaif.config import warn
 from rlaif.errors.words import shown
 from rlaif.files.manifest import rows_of
-from rlaif.files.sources import fingerprint
+from rlaif.files.sources import fingerprint, is_still
 from rlaif.models.adapters import adapter_config
 
 __all__ = ["MAY_DIFFER", "RUN_FILE", "check_same_run", "decides", "run_settings"]
@@ -92,14 +92,18 @@ def _file_of(function: str) -> str | None:
         return None
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError, AttributeError):
+    except Exception:  # a package's own code is run on the way to a module in it
         return None  # importing it says what is wrong
     return spec.origin if spec and spec.origin and os.path.isfile(spec.origin) else None
 
 
 def _content(source: Path) -> str:
     """The fingerprint of a source's rows or weights: a dataset that was built again from the same is the same."""
-    return fingerprint(next(iter(rows_of(source)), source))
+    return fingerprint(_rows_or_weights(source))
+
+
+def _rows_or_weights(source: Path) -> Path:
+    return next(iter(rows_of(source)), source)
 
 
 def check_same_run(checkpoint: str | Path, now: Mapping[str, Any]) -> None:
@@ -125,7 +129,8 @@ def check_same_run(checkpoint: str | Path, now: Mapping[str, Any]) -> None:
             was, here = shown(settings[name]), shown(value)
             raise ValueError(f"{checkpoint} is of a run with {name} {was}; here it is {here}; {says}")
     for source, content in now["read"].items():
-        if source in read and read[source] != content:
+        known = source not in read or read[source] == content
+        if not known and not is_still(_rows_or_weights(Path(source)), read[source]):  # as an earlier version wrote it
             raise ValueError(f"{source} was written anew since {checkpoint} was saved; {says}")
     code = then.get("code")
     for function, content in now["code"].items():
