@@ -18,7 +18,7 @@ from tempfile import gettempdir
 from typing import Any
 
 import pytest
-from support import ROOT, here, refused, rlaif_env, some_pairs, write_rows
+from support import ROOT, forks, here, refused, rlaif_env, some_pairs, write_rows
 from support.bad import Bad
 from support.bad.settings import RIGHT
 from support.files import content, room_for_files_of
@@ -521,30 +521,21 @@ def test_a_kill_at_any_moment_of_a_swap_leaves_the_old_shards_or_the_new(tmp_pat
     assert {path.name for path in tmp_path.iterdir()} <= {"data", ".data.partial"}
 
 
-def killed_at(at: int, *words: object) -> int:
-    """The wait status of a copy of this process that runs `rlaif` and is killed before its call number `at` that
-    changes a name in a folder."""
-    if (child := os.fork()) == 0:
-        left = at
-
-        def counted(real: Any) -> Any:
-            def call(*given: Any, **more: Any) -> Any:
-                nonlocal left
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return real(*given, **more)
-
-            return call
-
-        for name in ("mkdir", "rename", "replace", "rmdir", "unlink"):
-            setattr(os, name, counted(getattr(os, name)))
-        status = 70
-        try:
-            status = here(*words).returncode
-        finally:
-            os._exit(status)
-    return os.waitpid(child, 0)[1]
+_KILLED_RLAIF = """
+import os, runpy, signal, sys
+left = int(sys.argv.pop(1))
+def counted(real):
+    def call(*given, **more):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*given, **more)
+    return call
+for name in ("mkdir", "rename", "replace", "rmdir", "unlink"):
+    setattr(os, name, counted(getattr(os, name)))
+runpy.run_module("rlaif", run_name="__main__")
+"""
 
 
 def test_a_kill_at_any_moment_of_a_file_leaves_the_old_one_or_the_new(tmp_path: Path) -> None:
@@ -555,6 +546,8 @@ def test_a_kill_at_any_moment_of_a_file_leaves_the_old_one_or_the_new(tmp_path: 
     new = write_rows(tmp_path / "new.jsonl", [*some_pairs(5), {**some_pairs(1)[0], "prompt": 5}])
     common = ("--output", tmp_path / "out" / name, "--on_bad_row", "skip")
     words = ("convert", "--source", new, *common)
+    killed = tmp_path / "killed.py"  # before its call number N that changes a name in a folder
+    killed.write_text(_KILLED_RLAIF)
     assert here(*words).returncode == 0
     whole = content(tmp_path / "out")
     assert here("convert", "--source", old, *common).returncode == 0
@@ -562,13 +555,13 @@ def test_a_kill_at_any_moment_of_a_file_leaves_the_old_one_or_the_new(tmp_path: 
     assert outputs[1] not in before  # a run without bad rows removes it
     found = set()
     for at in range(1, 30):
-        status = killed_at(at, *words)
+        done = forks.ended(at, *words, program=killed)
         now = content(tmp_path / "out")
         assert all(now.get(file) in (before.get(file), whole[file]) for file in outputs)
         found.add(now[name])
-        if status == 0:
+        if done.returncode == 0:
             break
-        assert os.WTERMSIG(status) == signal.SIGKILL
+        assert done.returncode == -signal.SIGKILL, done.stderr
     else:
         pytest.fail("the process was killed every time")
     assert found == {before[name], whole[name]}

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -43,7 +44,8 @@ TRAINING = ("rlaif.training.ppo.models", "rlaif.training.ppo.trainer", "rlaif.tr
 
 def imports(*names: str) -> None:
     """Has the process that forks import more, for the programs of tests that follow."""
-    _forker().ask({"import": names})
+    failed = _forker().ask({"import": names})
+    assert failed is None, failed
 
 
 class Started:
@@ -99,7 +101,10 @@ def start(*arguments: object, program: str | Path = "rlaif", folder: Path | None
 def ended(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Starts a program as `start` does, and waits for its end."""
     started = start(*arguments, **options)
-    out, err = started.communicate()
+    try:
+        out, err = started.communicate()
+    finally:
+        started.kill()  # where it went on too long
     return subprocess.CompletedProcess(list(arguments), started.wait(), out, err)
 
 
@@ -244,19 +249,33 @@ def _import(names: tuple[str, ...] | list[str]) -> None:
     gc.freeze()
 
 
+def _failure(names: list[str]) -> str | None:
+    """Imports; what went wrong. That is the test's that asked for it: others go on."""
+    try:
+        _import(names)
+    except Exception:
+        return traceback.format_exc()
+    return None
+
+
 def main(end: socket.socket) -> None:
     _import(IMPORTED)
+    running: set[int] = set()
     while True:
         try:
             wanted = _received(end)
         except EOFError:
+            for pid in running:  # of a test that failed: nobody waits for them any more
+                os.kill(pid, signal.SIGKILL)
             return
         if "poll" in wanted:
-            _send(end, _status(wanted["poll"]))
+            status = _status(wanted["poll"])
+            running -= set() if status is None else {wanted["poll"]}
+            _send(end, status)
         elif "import" in wanted:
-            _import(wanted["import"])
-            _send(end, None)
+            _send(end, _failure(wanted["import"]))
         elif pid := os.fork():
+            running.add(pid)
             _send(end, pid)
         else:
             end.close()
