@@ -68,7 +68,7 @@ def test_thoughts_of_earlier_turns_are_what_the_template_makes_of_them(shape: st
     assert assumed.encode(it, messages, said["content"]).ids == it(whole, add_special_tokens=False)["input_ids"]
 
 
-@pytest.mark.parametrize("tag", ["think", "thought"])
+@pytest.mark.parametrize("tag", ["think", "thought", "seed:think"])
 def test_a_thought_between_tags_that_are_no_tokens_is_kept_in_the_response_and_said_of_earlier_turns(tag: str) -> None:
     """As beside Llama-3.1-Nemotron-Nano's tokenizer, or EXAONE Deep's template."""
     it = byte_tokenizer(chat=False)

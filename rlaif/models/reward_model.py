@@ -18,6 +18,7 @@ a rendering that is assumed, and `assumed` says which (rlaif.models.foreign).
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -328,7 +329,8 @@ class RewardModel:
                 self._reads_padding = self._moved_by_padding(run, *(fits[i] for i in at))
             parts = [list(range(len(fits)))]
             if self._reads_padding:
-                parts = [[i for i, n in enumerate(lengths) if n == length] for length in sorted(set(lengths))]
+                by_length = sorted(range(len(fits)), key=lengths.__getitem__)
+                parts = [list(group) for _, group in itertools.groupby(by_length, lengths.__getitem__)]
             for part in parts:
                 for plan in plan_batches([lengths[i] for i in part], tokens):
                     batch = [fits[part[i]] for i in plan]

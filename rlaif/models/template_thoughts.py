@@ -21,7 +21,7 @@ from rlaif.records import Message
 
 __all__ = ["Tags", "Thought", "forgotten_thoughts", "keeps"]
 
-_ENDS = re.compile(r"[<\[]/\w+[>\]]")  # what may end a thought
+_ENDS = re.compile(r"[<\[◁]/[\w:.-]+[>\]▷]")  # what may end a thought: </think>, [/THINK], </seed:think>, ◁/think▷
 
 Write = Callable[..., str]
 """From messages to the chat template's text of them (`rlaif.models.templates.written`)."""
