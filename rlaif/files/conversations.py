@@ -2,13 +2,15 @@
 
 The prompt of a row, by the first of these that it has:
 
-    1. where two responses are whole conversations, what both begin with; a `prompt` column beside them must agree: a
-       text is one of the user's turns, or holds all turns in order; messages are the same
+    1. where two responses (or `chosen` and `rejected`, of a row that is read for its prompt) are whole conversations,
+       what both begin with; a `prompt` column beside them must agree: a text is one of the user's turns, or the system
+       turn, or holds all turns in order; messages are the same
     2. `prompt`: a text, messages that do not end in the assistant's turn, or a transcript of hh-rlhf; where `messages`
        (3) stand beside it they are the prompt, and it must agree with them as above
     3. `messages`, `conversations` or `conversation`: messages, without the assistant's last turn, which is a response
-    4. `instruction` or `question`, and after an empty line `input` or `context`, where that is not empty
-    5. `input` alone
+    4. `instruction`, `question`, `query` or `problem`, and after an empty line `input` or `context`, where that is not
+       empty
+    5. `input` alone, or a `context` of messages
 
 A `system`, `system_prompt` or `system_message` column is the system turn in front of it: the first that is not null. A
 row that has such a column has messages for its prompt, also where the turn is empty. A conversation that begins with
@@ -20,7 +22,8 @@ images, ...) is refused by its name wherever it stands, in a column or a message
 system turn in a column of another spelling (`System`, `sys_prompt`), and what another column that may be of the prompt
 (`question`, `instruction`, `input`, `context`, messages, a `dialog`) says and the prompt does not hold. All other
 columns say nothing about the prompt and are carried along; other fields of a message (a name, a time) are not, and a
-run says which there were.
+run says which there were. What some data sets write in other shapes (LIMA, Capybara, hh-rlhf) is read by
+`rlaif.files.shapes`.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rlaif.errors.words import shown
+from rlaif.files.shapes import ASKS, TURNS, usual
 from rlaif.files.turns_in_text import check_no_turns_in_text, in_text, transcript_prompt
 from rlaif.records import (
     BEYOND_TEXT,
@@ -64,7 +68,6 @@ __all__ = [
 ]
 
 SYSTEM = ("system", "system_prompt", "system_message")
-TURNS = ("messages", "conversations", "conversation")
 
 
 def messages(value: Any, name: str) -> list[Message]:
@@ -169,14 +172,30 @@ def with_system(prompt: Prompt, row: Mapping[str, Any]) -> Prompt:
 
 
 def prompt_of(row: Mapping[str, Any]) -> Prompt:
-    """The prompt of a row that stands for itself (2 to 5 above), behind its system turn; a ValueError without one."""
+    """The prompt of a row that stands for itself, behind its system turn; a ValueError without one."""
+    row = usual(row)
     check_meaning(row)
+    if all(_is_whole(row.get(name)) for name in _PREFERRED):
+        try:
+            return sides_of(row)[0]
+        except ValueError:
+            if not _asking(row):
+                raise
     return check_held(with_system(_asked(row), row), row, _asking(row))
+
+
+_PREFERRED = ("chosen", "rejected")
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a response is a whole conversation."""
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(turn, Mapping) for turn in value)
 
 
 def prompt_columns(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The columns that `prompt_of` makes the row's prompt of, the system turn's among them."""
-    return (*_asking(row), *(name for name in SYSTEM if name in row))
+    there = (name for name in ("prompt", *SYSTEM) if name in row)
+    return tuple(dict.fromkeys((*_asking(usual(row)), *there)))
 
 
 def other_columns(row: Mapping[str, Any], names: Sequence[str] = ("chosen", "rejected")) -> dict[str, Any]:
@@ -188,9 +207,10 @@ def other_columns(row: Mapping[str, Any], names: Sequence[str] = ("chosen", "rej
 
 def _asking(row: Mapping[str, Any], but: Sequence[str] = ()) -> tuple[str, ...]:
     """The columns of the row's prompt, without the system turn's; none where it has none."""
-    names = [name for name in ("prompt", *TURNS, "instruction", "question", "input") if name not in but]
+    names = [name for name in ("prompt", *TURNS, *ASKS, "input") if name not in but]
+    names += [name for name in ("context",) if isinstance(row.get(name), list) and name not in but]
     first = next((name for name in names if row.get(name) is not None), None)
-    if first in ("instruction", "question"):
+    if first in ASKS:
         return (first, *(name for name in ("input", "context") if row.get(name) is not None and name not in but))
     return () if first is None else (first,)
 
@@ -201,13 +221,15 @@ def _asked(row: Mapping[str, Any], but: Sequence[str] = ()) -> Prompt:
         if "prompt" in row:
             raise ValueError("prompt is null; expected a value. Remove the row or fill it in.")
         raise ValueError(
-            "the row has no 'prompt'; expected prompt, messages, conversations, instruction or question, got "
-            f"{_names(row)}. Rename or add the column."
+            "the row has no 'prompt'; expected prompt, messages, conversations, instruction, question, query or "
+            f"problem, got {_names(row)}. Rename or add the column."
         )
     if names[0] in TURNS:
         return check_prompt(_answered(row, names[0]))
     if names[0] == "prompt":
         return _prompt(row, but)
+    if names[0] in ("input", "context") and isinstance(row[names[0]], list):
+        return check_prompt(_asking_messages(row[names[0]], names[0]))
     for name in names:
         if not isinstance(row[name], str):
             raise ValueError(f"{name} is {shown(row[name])}; expected text.")
@@ -219,21 +241,26 @@ def _prompt(row: Mapping[str, Any], but: Sequence[str]) -> Prompt:
     value = row["prompt"]
     if beside := _turns_beside(row, but):
         turns = _answered(row, beside[0])
-        asked = [turn for turn in turns if turn["role"] == "user"]
-        asked = asked[-1:] if but else asked  # responses answer the last one
+        # Responses answer the last one.
+        asked = [turn for turn in turns if turn["role"] == "user"][-1:] if but else None
         return check_prompt(_agreeing(turns, value, beside[0], asked))
     if isinstance(value, str):
         found = transcript_prompt(value) or value
         # Other rows of the file have messages there, and all prompts are of one kind.
         lacks = any(name in row and row[name] in (None, []) for name in TURNS if name not in but)
         return check_prompt(conversation(found) if lacks else found)
-    found = messages(value, "prompt")
+    return check_prompt(_asking_messages(value, "prompt"))
+
+
+def _asking_messages(value: Any, name: str) -> list[Message]:
+    """Messages that do not end in the assistant's turn."""
+    found = messages(value, name)
     if found[-1]["role"] == "assistant":
         raise ValueError(
-            "prompt ends with the assistant's turn, and a response would be a second one; expected what is answered. "
+            f"{name} ends with the assistant's turn, and a response would be a second one; expected what is answered. "
             "Call the column `messages` if its last turn is the response, or take that turn out."
         )
-    return check_prompt(found)
+    return found
 
 
 def _turns_beside(row: Mapping[str, Any], but: Sequence[str]) -> list[str]:
@@ -262,7 +289,7 @@ def check_held(prompt: Prompt, row: Mapping[str, Any], used: Sequence[str] = ())
         used: those that the prompt was made of, or that are known to be something else.
     """
     said: str | None = None
-    for name, value in row.items():
+    for name, value in usual(row).items():
         if name in used or not _may_be_asked(name, value):
             continue
         said = said or _words(" ".join(turn["content"] for turn in conversation(prompt)))
@@ -324,6 +351,7 @@ def responses_of(row: Mapping[str, Any], names: Sequence[str]) -> tuple[Prompt, 
     Raises:
         ValueError: a column is missing or says something else than another one; what text cannot carry.
     """
+    row = usual(row)
     check_meaning(row)
     before: list[list[Message]] = []
     texts: list[str] = []
@@ -344,8 +372,8 @@ def responses_of(row: Mapping[str, Any], names: Sequence[str]) -> tuple[Prompt, 
             f"{' and '.join(names)} begin with different conversations; expected two responses to one prompt. Remove "
             "the row."
         )
-    asked = [turn for turn in before[0] if turn["role"] == "user"]
-    asked = asked[-1:] if len(before) < len(names) else asked  # a text beside it answers the last one
+    # A text beside a whole conversation answers the last one.
+    asked = [turn for turn in before[0] if turn["role"] == "user"][-1:] if len(before) < len(names) else None
     turns = _agreeing(before[0], row.get("prompt"), names[0], asked)
     for name in _turns_beside(row, names):
         turns = _agreeing(turns, _answered(row, name), names[0], called=name)
@@ -355,6 +383,7 @@ def responses_of(row: Mapping[str, Any], names: Sequence[str]) -> tuple[Prompt, 
 def whole_of(row: Mapping[str, Any], name: str) -> list[Message]:
     """The whole conversation of a row's column, behind the system turn of its own column; it ends in the assistant's
     turn, and a `prompt` column agrees."""
+    row = usual(row)
     check_meaning(row)
     *turns, last = turns_of(row[name], name)
     if not turns:
@@ -368,12 +397,14 @@ def _agreeing(
     turns: list[Message], prompt: Any, name: str, asked: Sequence[Message] | None = None, called: str = "prompt"
 ) -> list[Message]:
     """`turns`, which the column `name` begins with, where a column that is `called` so says the same; with its system
-    turn, if that is the only one. A text must be one of the user's turns in `asked` (all turns), or the whole."""
+    turn, if that is the only one. A text must be one of the turns in `asked` (the user's, and the system's), or the
+    whole."""
     if prompt is None:
         return turns
     if isinstance(prompt, str):
         words = _words(prompt)
-        if any(turn["role"] == "user" and _words(turn["content"]) == words for turn in asked or turns):
+        said_of_all = [turn for turn in turns if turn["role"] in ("user", "system")]
+        if any(_words(turn["content"]) == words for turn in (said_of_all if asked is None else asked)):
             return turns
         spoken = [turn for turn in turns if turn["role"] != "system"]
         if _is_marked_up(prompt, turns) or _is_marked_up(prompt, spoken):

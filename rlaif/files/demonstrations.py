@@ -7,13 +7,14 @@ is not learned, and a run says so):
     2. `messages`, `conversations` or `conversation`: every turn of the assistant's, each after all that comes before
        it; not one that has `weight` 0, or `train`, `training` or `loss` false. What the user says last is answered by
        nobody, and nothing is learned of it
-    3. `output`, `response` or `answer`: that alone, after the row's prompt (`instruction` and `input`, say)
+    3. `output`, `response`, `solution` (of a `problem`) or `answer`: that alone, after the row's prompt (`instruction`
+       and `input`, say)
     4. `text`: the whole text, after nothing; it is refused beside a prompt, a system turn or a speaker's role
 
 Where a prompt and its system turn come from says `rlaif.files.conversations`. A `text` is a text: one that holds a
 tokenizer's control tokens is a conversation in somebody's markup, and is refused. A row whose `label` is false is one
 of KTO's that is not to be written: it is left out, and counted. A column with the thoughts before an answer
-(`reasoning`) is refused, as they would be learned away.
+(`reasoning`) is refused, as they would be learned away; one that says on or off is none.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rlaif.errors.words import shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import SYSTEM, TURNS, check_meaning, messages, prompt_columns, responses_of, whole_of
 from rlaif.files.preferences import load_preferences
+from rlaif.files.shapes import usual
 from rlaif.files.sources import OneKind
 from rlaif.files.splits import rows_of_usual_split
 from rlaif.records import Prompt, check_text, says_nothing
@@ -35,9 +37,10 @@ from rlaif.records import Prompt, check_text, says_nothing
 __all__ = ["UNDESIRED", "answer_column", "answers_beside", "demonstrations_of", "load_demonstrations"]
 
 UNDESIRED = "label is false"  # what a ledger calls KTO's rows that are not to be written
-_ANSWERS = ("output", "response", "answer")
+_ANSWERS = ("output", "response", "solution", "answer")
 _SIDES = ("response_a", "response_b", "chosen", "rejected")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+_SWITCHES = ("on", "off", "true", "false", "yes", "no")  # whether there are thoughts, not what they are
 
 
 def load_demonstrations(
@@ -112,8 +115,9 @@ def demonstrations_of(row: Mapping[str, Any]) -> Iterator[tuple[Prompt | None, s
     Raises:
         ValueError: the row has nothing to learn, or a column that would not be learned.
     """
+    row = usual(row)
     for name in _THOUGHTS:
-        if not says_nothing(row.get(name)):
+        if not says_nothing(row.get(name)) and str(row[name]).strip().lower() not in _SWITCHES:
             raise ValueError(
                 f"the row has {name} ({shown(row[name])}), which would not be learned; expected it within the answer. "
                 "Write it there as the model is to write it, or rename or remove the column."
@@ -142,7 +146,7 @@ def demonstrations_of(row: Mapping[str, Any]) -> Iterator[tuple[Prompt | None, s
 
 def answer_column(row: Mapping[str, Any]) -> str | None:
     """The column of the one response that a row has, by 1 to 3 above; None where it has none."""
-    names = (*TURNS, *_ANSWERS)
+    names = (*TURNS, *(name for name in _ANSWERS if name != "solution" or row.get("problem") is not None))
     return "completion" if "completion" in row else next((name for name in names if row.get(name) is not None), None)
 
 
@@ -155,18 +159,26 @@ def answers_beside(row: Mapping[str, Any], answers: Iterable[str], used: Collect
         used: the columns that it was taken from.
     """
     taken = list(answers)
-    others = {name: row.get(name) for name in (*_SIDES, "completion", *_ANSWERS) if name not in used}
+    names = (*_SIDES, "completion", *(name for name in _ANSWERS if name != "solution"))
+    others = {name: _last_text(row.get(name)) for name in names if name not in used}
     return " and ".join(
-        name
-        for name, text in others.items()
-        if isinstance(text, str) and text.strip() and not any(text.strip() in answer for answer in taken)
+        name for name, text in others.items() if text.strip() and not any(text.strip() in answer for answer in taken)
     )
+
+
+def _last_text(value: Any) -> str:
+    """The text of a response, also of one that is messages; "" for anything else."""
+    last = value[-1] if isinstance(value, list) and value else value
+    content = last.get("content", last.get("value")) if isinstance(last, Mapping) else last
+    return content if isinstance(content, str) else ""
 
 
 def _is_undesired(row: Mapping[str, Any]) -> bool:
     """Whether a row's label says that its completion is not to be written. A label that is no yes or no is another
     column's; one that may be either is a ValueError."""
     label = row.get("label")
+    if answer_column(row) is None and not isinstance(label, bool):
+        return False  # a plain text's class
     word = label.strip().lower() if isinstance(label, str) else label
     if not isinstance(word, bool) and isinstance(word, str | int | float) and word in _YES_OR_NO:
         raise ValueError(

@@ -25,7 +25,7 @@ __all__ = ["check_no_turns_in_text", "from_transcript", "in_text", "transcript_p
 
 _ARENA = ("prompt", "response_a", "response_b")
 _SIDES = (("chosen", "rejected"), ("response_a", "response_b"))
-_PROMPTS = ("prompt", "instruction", "question", "input")
+_PROMPTS = ("prompt", "instruction", "question", "query", "problem", "input")
 _TURN = re.compile(r"\n\n(Human|Assistant):")
 _NAMES = {"Human": "user", "Assistant": "assistant"}
 # How templates open the assistant's turn. A plain "Assistant:" or "### Response:" is anybody's text.

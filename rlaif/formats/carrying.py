@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from rlaif.files.conversations import TURNS
 from rlaif.files.pairs import carried, given_back, joined
 from rlaif.files.scores import TIES, by_scores, finite_number, is_tie, same_in_both, score_columns, twins
+from rlaif.files.shapes import ASKS, TURNS
 from rlaif.formats.base import turned
 from rlaif.records import Judgment, Pair, says_nothing
 
@@ -19,7 +19,7 @@ __all__ = ["of_one", "rest", "source_order"]
 
 # What is written by its source's name again. What an earlier judge said (z, judge, label, reason, ...) stays source_z.
 _BACK = ("id", "model_a", "model_b")
-_PROMPTS = ("prompt", *TURNS, "instruction", "question", "input", "context")
+_PROMPTS = ("prompt", *TURNS, *ASKS, "input", "context")
 
 
 def rest(

@@ -38,6 +38,7 @@ FORMATS: dict[str, Format] = {kind.name: kind() for kind in _CLASSES}
 _DEMONSTRATIONS = (
     *(("prompt", "completion"), ("prompt", "response"), ("instruction", "output"), ("question", "answer")),
     *(("messages",), ("conversations",), ("conversation",), ("text",)),
+    *(("instruction", "response"), ("question", "response"), ("query", "response"), ("problem", "solution")),
 )
 
 
