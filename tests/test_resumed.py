@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Callable
@@ -147,3 +148,17 @@ def test_a_package_that_fails_on_the_way_to_a_function_is_told_where_that_is_imp
     (tmp_path / "failing_package_of_a_test" / "__init__.py").write_text("raise RuntimeError('no licence')\n")
     settings = {"rewards": ["function=failing_package_of_a_test.rewards:reward"]}
     assert run_settings("recipes/ppo.py", settings, [])["code"] == {}
+
+
+def test_a_checkpoint_of_an_earlier_version_knows_large_rows_by_their_ends(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    with rows.open("wb") as file:
+        file.truncate(65 << 20)
+    ends = hashlib.sha256(str(65 << 20).encode() + bytes(2 << 20)).hexdigest()[:16]
+    now = run_settings("recipes/sft.py", {}, [str(rows)])
+    write_json(tmp_path / "run.json", {**now, "read": {str(rows): f"sha256:{ends}"}})
+    check_same_run(tmp_path, now)
+    with rows.open("r+b") as file:
+        file.write(b"{")
+    with pytest.raises(ValueError, match=r"rows.jsonl was written anew since"):
+        check_same_run(tmp_path, run_settings("recipes/sft.py", {}, [str(rows)]))

@@ -22,7 +22,7 @@ from rlaif.files.rows import read_rows
 from rlaif.files.scores import z_of_scores
 from rlaif.files.shards import SPLITS, parquet_splits
 from rlaif.files.sources import OneKind
-from rlaif.files.splits import is_one, names_splits, rows_of_usual_split
+from rlaif.files.splits import is_undivided, names_splits, rows_of_usual_split
 from rlaif.records import Preference, check_probability
 
 __all__ = [
@@ -149,7 +149,7 @@ def _rows(
     source: str | Path, split: str, config_name: str | None, bad: BadRows
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     path = Path(source)
-    if is_one(path):
+    if is_undivided(path):
         yield from rows_of_usual_split(path, split, config_name, bad)
     elif config_name is None and (there := parquet_splits(path / "data")):
         if split not in there:
@@ -206,7 +206,7 @@ def check_held_out(dataset: str | Path, train_split: str | None, test_split: str
     """
     if test_split is None:
         return
-    if is_one(dataset) and not names_splits(dataset, test_split):
+    if is_undivided(dataset) and not names_splits(dataset, test_split):
         raise ValueError(
             f"dataset is {dataset}, which is one split, so nothing of it is held out as {test_split!r}; expected "
             "--test_split none, or a dataset that `rlaif build` split."

@@ -10,7 +10,7 @@ from rlaif.errors.words import shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.rows import read_rows
 
-__all__ = ["is_one", "names_splits", "rows_of_split", "rows_of_usual_split"]
+__all__ = ["is_undivided", "names_splits", "rows_of_split", "rows_of_usual_split"]
 
 _USUAL = ("train", "training", "validation", "valid", "val", "dev", "test")
 
@@ -22,7 +22,7 @@ def rows_of_split(
 
     What `Dataset.save_to_disk` left of one dataset is one split as a file is.
     """
-    if split is None or not is_one(source):
+    if split is None or not is_undivided(source):
         yield from read_rows(source, split, config_name, bad)
         return
     others: dict[str, None] = {}
@@ -50,7 +50,7 @@ def rows_of_usual_split(
     Raises:
         ValueError: as `rows_of_split`; or some rows name a split, and earlier ones have no column `split`.
     """
-    if split is None or not is_one(source) or names_splits(source, split):
+    if split is None or not is_undivided(source) or names_splits(source, split):
         yield from rows_of_split(source, split, config_name, bad)
         return
     for where, row in read_rows(source, None, config_name, bad):
@@ -62,7 +62,7 @@ def rows_of_usual_split(
         yield where, row
 
 
-def is_one(source: str | Path) -> bool:
+def is_undivided(source: str | Path) -> bool:
     """Whether a source is one set of rows, of whose splits nothing but a column can say."""
     return Path(source).is_file() or (Path(source) / "state.json").is_file()
 
