@@ -95,7 +95,10 @@ def test_the_prompt_of_two_whole_conversations_is_what_both_begin_with(tmp_path:
     (found,) = read_prompt_rows(rows)
     assert found == {"prompt": [PARROT, *TALK], **whole, "source": "s"}
     apart = {"chosen": [ASKED, FIRST], "rejected": [MORE, BAD]}
-    assert prompt_of({"prompt": "Which cheese?", **apart}) == "Which cheese?"
+    written = {"prompt": "Which cheese?", **apart}  # messages too, as of the file's other rows
+    assert prompt_of(written) == [{"role": "user", "content": "Which cheese?"}]
+    both = write_rows(tmp_path / "both.jsonl", [whole, written])
+    assert [row["prompt"] for row in read_prompt_rows(both)] == [[PARROT, *TALK], prompt_of(written)]
     with pytest.raises(ValueError, match="begin with different conversations"):
         prompt_of(apart)
 

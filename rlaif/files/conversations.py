@@ -181,6 +181,8 @@ def prompt_of(row: Mapping[str, Any]) -> Prompt:
         except ValueError:
             if not _asking(row):
                 raise
+            # The sides do not agree. Other rows of the file have messages, and all prompts are of one kind.
+            return conversation(check_held(with_system(_asked(row), row), row, _asking(row)))
     return check_held(with_system(_asked(row), row), row, _asking(row))
 
 
