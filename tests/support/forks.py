@@ -28,7 +28,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from support.programs import rlaif_env
+import psutil
+
+from support.programs import ROOT, rlaif_env
 
 IMPORTED = (
     *("accelerate", "aiohttp.web", "datasets", "hypothesis", "matplotlib.pyplot", "psutil", "pytest", "torch"),
@@ -144,6 +146,10 @@ def _wait_beside(process: Started, all_: list[Started], timeout: float = 120.0) 
 # The process that forks -----------------------------------------------------------------------------------------------
 
 
+# As it is before a test changes it: what is imported once must not depend on which test comes first.
+_ENV = rlaif_env(JE_ARROW_MALLOC_CONF="background_thread:false")  # it would be a thread
+
+
 class _Forker:
     """The other end of the socket, in the tests' process."""
 
@@ -155,8 +161,7 @@ class _Forker:
         with theirs:
             command = [sys.executable, "-m", "support.forks", str(theirs.fileno())]
             quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            env = rlaif_env(JE_ARROW_MALLOC_CONF="background_thread:false")  # it would be a thread
-            self.process = subprocess.Popen(command, **quiet, env=env, pass_fds=[theirs.fileno()])
+            self.process = subprocess.Popen(command, **quiet, cwd=ROOT, env=_ENV, pass_fds=[theirs.fileno()])
         atexit.register(self.end)
 
     def files(self) -> tuple[Path, Path]:
@@ -244,7 +249,7 @@ def _become(wanted: dict[str, Any]) -> NoReturn:
 def _import(names: tuple[str, ...] | list[str]) -> None:
     for name in names:
         importlib.import_module(name)
-    assert len(os.listdir("/proc/self/task")) == 1, "a process with threads cannot be forked safely"
+    assert psutil.Process().num_threads() == 1, "a process with threads cannot be forked safely"
     gc.collect()
     gc.freeze()
 
