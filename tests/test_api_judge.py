@@ -253,8 +253,8 @@ def test_a_rate_limit_is_waited_out(server: Server, tmp_path: Path, monkeypatch:
     done = judged(server, tmp_path)
     assert [j.z for j in done.judgments] == [1.0] * 12
     assert len(times) == 13
-    assert times[1] - times[0] < 0.9  # the others wait a moment for the first answer, and no longer
-    assert 1.0 <= times[12] - times[0] < 3.0
+    assert max(times) - times[0] >= 1.0
+    assert sum(body == server.bodies[0] for body in server.bodies) == 2  # it alone is asked again
 
 
 def test_progress_says_what_it_waits_for(server: Server, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def judge(config: JudgingConfig) -> dict[str, Any]:
         return {}
     bad = BadRows(config.on_bad_row)
     total = _check_source(config, bad)
-    beyond = 0 if config.limit is None else _rows_in(config) - total - len(bad.rows)
+    beyond = 0 if config.limit is None or not is_main() else _rows_in(config) - total - len(bad.rows)
     folder = Path(config.output)
     refuse_older(folder)
     if config.reread and not any((folder / "replies").glob("*.jsonl")):
@@ -273,7 +273,10 @@ def _check_source(config: JudgingConfig, bad: BadRows) -> int:
 def _rows_in(config: JudgingConfig) -> int:
     """How many rows the source has, usable or not; those beyond a limit are looked at no closer."""
     assert config.pairs is not None
-    unread = BadRows("skip")
+    source, unread = Path(pairs_file(config.pairs)), BadRows("skip")
+    if source.is_file() and source.suffix == ".jsonl" and config.split is None:  # of any size: its lines are counted
+        with source.open("rb") as lines:
+            return sum(1 for line in lines if line.strip())
     rows = rows_of_split(pairs_file(config.pairs), config.split, config.config_name, unread)
     return sum(1 for _ in rows) + len(unread.rows)
 
