@@ -18,6 +18,7 @@ from support.bad import run_here
 from support.models import tiny_reward_model
 
 from rlaif.files.manifest import write_manifest
+from rlaif.models.adapters import adapter_config
 from rlaif.models.loading import load_causal_lm, load_tokenizer, model_fingerprint
 from rlaif.models.reward_model import RewardModel
 from rlaif.training.models import ModelConfig, load_policy, load_reward_backbone, modules_of
@@ -348,7 +349,7 @@ def test_an_adapter_that_changes_no_layers_or_stands_on_another_is_one_line(
 def test_an_adapter_on_a_base_model_that_was_trained_anew_is_one_line(
     reward: bool, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where another model stands under the relative path that it names."""
+    """Where another model stands under the relative path that it names, or none, its own is found where it was."""
     monkeypatch.chdir(tmp_path)
     folder = adapter(tmp_path / "adapter", Path("model"), "SEQ_CLS" if reward else "CAUSAL_LM")
     loads: list[Callable[[Path], Any]] = [RewardModel.load] if reward else [load_causal_lm, policy]
@@ -361,8 +362,17 @@ def test_an_adapter_on_a_base_model_that_was_trained_anew_is_one_line(
     save_model(tmp_path / "there" / "model", tiny_llama(seed=5), byte_tokenizer(chat=True))
     monkeypatch.chdir(tmp_path / "there")
     for load in loads:
+        load(folder)
+    assert adapter_config(folder)["base_model_name_or_path"] == str(model)  # type: ignore[index]
+    assert model_fingerprint(folder) == before
+    (tmp_path / "there" / "model").rename(tmp_path / "there" / "away")
+    assert model_fingerprint(folder) == before
+    (tmp_path / "there" / "away").rename(tmp_path / "there" / "model")
+    model.rename(tmp_path / "moved")
+    for load in loads:
         with pytest.raises(ValueError, match=r"trained on other weights than .* model holds: that is not \S+/model"):
             load(folder)
+    (tmp_path / "moved").rename(model)
     monkeypatch.chdir(tmp_path)
     tiny_llama(seed=5).save_pretrained(model)
     for load in loads:

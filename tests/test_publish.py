@@ -406,6 +406,47 @@ def test_a_run_is_found_from_any_folder(run: Path, tmp_path: Path) -> None:
     assert origin.judge.folder == copy / "judged"
 
 
+def test_judgments_are_found_by_what_they_hold(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen from elsewhere a relative name is another folder's, or no judgments at all: neither was written anew."""
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / "judged").rename(copy / "mine")
+    path = copy / "preferences" / "manifest.json"
+    rows = fingerprint(copy / "mine" / "judgments.jsonl")
+
+    def built_from(name: str) -> None:
+        manifest = json.loads(path.read_text())
+        manifest["config"]["judgments"] = name
+        manifest["inputs"] = {name: "another", str(Path(name) / "judgments.jsonl"): rows}
+        path.write_text(json.dumps(manifest))
+
+    other = tmp_path / "elsewhere"
+    shutil.copytree(copy / "mine", other / "mine")
+    (other / "mine" / "judgments.jsonl").write_text("{}\n")
+    monkeypatch.chdir(other)
+    built_from("mine")
+    assert trace(copy / "preferences").judgments == copy / "mine"
+    (copy / "mine").rename(copy / "away")
+    assert trace(copy / "preferences").rewritten == Path("mine/judgments.jsonl")
+    built_from(".")
+    monkeypatch.chdir(copy / "preferences")
+    found = trace(Path("."))
+    assert (found.judgments, found.rewritten) == (None, None)
+
+
+def test_pairs_in_the_working_folder_are_followed(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their folder is ".", which has no name."""
+    shutil.copytree(run, tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "run")
+    manifest = json.loads(Path("judged/manifest.json").read_text())
+    manifest["config"]["pairs"] = "pairs.jsonl"
+    manifest["inputs"] = {"pairs.jsonl": fingerprint("pairs.jsonl")}
+    Path("judged/manifest.json").write_text(json.dumps(manifest))
+    found = trace(Path("preferences"), "judged")
+    assert found.judge is not None
+    assert found.sample is None
+
+
 def test_a_step_that_was_run_anew_is_not_told_of(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The pairs file is another one than was judged: whatever its folder says is of another run."""
     shutil.copytree(run, tmp_path / "run")

@@ -23,7 +23,9 @@ __all__ = ["adapter_config", "check_adapter", "put_adapter"]
 def adapter_config(model: str | Path, revision: str | None = None) -> dict[str, Any] | None:
     """The adapter_config.json of a folder or Hub id: its `base_model_name_or_path` and `revision`; None of no adapter.
 
-    transformers would take the base model's main branch, whatever `revision` the adapter was trained on.
+    transformers would take the base model's main branch, whatever `revision` the adapter was trained on. Where the name
+    is no folder here, or that of another model (a relative one, seen from elsewhere), the base model is the one that
+    the manifest beside the adapter knows, if its weights are still there.
 
     Raises:
         ValueError: it is no JSON, names no base model, or stands beside a whole model: which of them is meant? Or it
@@ -50,6 +52,7 @@ def adapter_config(model: str | Path, revision: str | None = None) -> dict[str, 
             f"the adapter {model} is of the kind {shown(config.get('peft_type'))}, which puts learned tokens before "
             "text; expected one that changes layers, such as LoRA's."
         )
+    config["base_model_name_or_path"] = _base_of(Path(model), config["base_model_name_or_path"])
     base = Path(config["base_model_name_or_path"])
     if (base / "adapter_config.json").is_file() and not holds_whole_model(base):
         raise ValueError(
@@ -90,14 +93,31 @@ def put_adapter(
     return adapted
 
 
-def _check_base(adapter: Path) -> None:
-    """A ValueError where the base model's weights are not those that this adapter's manifest says it was trained on."""
+def _trained_on(adapter: Path) -> tuple[Path, str] | None:
+    """The base model's folder and weights as this adapter's manifest knows them; None of another's adapter, of one of
+    an earlier version, and of one on a model of the Hub."""
     try:
         then = json.loads((adapter / "manifest.json").read_text(encoding="utf-8"))["base_model"]
-        base, weights = Path(then["path"]), then["weights"]
-        named = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+        return Path(then["path"]), str(then["weights"])
     except (OSError, ValueError, KeyError, TypeError):
-        return  # not of ours, or of an earlier version
+        return None
+
+
+def _base_of(adapter: Path, named: str) -> str:
+    """The base model of an adapter: the one that is `named`, or the one that its manifest knows where that is it."""
+    if (then := _trained_on(adapter)) is None:
+        return named
+    places = [place for place in (Path(named), then[0]) if place.is_dir()]
+    found = next((place for place in places if weights_fingerprint(place) == then[1]), None)
+    return named if found is None or found == Path(named) else str(found)
+
+
+def _check_base(adapter: Path) -> None:
+    """A ValueError where the base model's weights are not those that this adapter's manifest says it was trained on."""
+    config, then = adapter_config(adapter), _trained_on(adapter)
+    if config is None or then is None:
+        return
+    (base, weights), named = then, config["base_model_name_or_path"]
     if Path(named).is_dir() and weights_fingerprint(named) != weights:
         place = "was written anew since" if Path(named).resolve() == base else f"is not {base}, which it named then"
         raise ValueError(

@@ -81,7 +81,8 @@ def trace(preferences: Path, judgments: str | None = None) -> Origin:
     """
     build = _step(preferences, "rlaif build")
     named = judgments or (build.config.get("judgments") if build else None)
-    source = _find(str(named), preferences) if named else None
+    inputs = build.manifest.get("inputs", {}) if build else {}
+    source = _find(str(named), preferences, inputs) if named else None
     if source is None:
         return Origin(build)
     if build is not None and (changed := rewritten(build.manifest, str(build.config.get("judgments")), source)):
@@ -122,16 +123,23 @@ def rewritten(manifest: Mapping[str, Any], named: str, place: Path | None = None
     return None if is_still(place, then) else place
 
 
-def _find(named: str, folder: Path) -> Path | None:
-    """The place that a manifest in `folder` names, which is seen from where its command ran: here, or above it."""
+def _find(named: str, folder: Path, inputs: Mapping[str, Any]) -> Path | None:
+    """The place that a manifest in `folder` names, which is seen from where its command ran: here, or above it.
+
+    Of several it is the one that holds what was read, by the manifest's `inputs`. A folder without the rows that were
+    read is none.
+    """
+    rows = [part for part in ("judgments.jsonl", "data") if str(Path(named) / part) in inputs]
     places = [Path(named), *(parent / named for parent in folder.resolve().parents)]
-    return next((place for place in places if place.exists()), None)
+    there = [place for place in places if place.exists() and all((place / part).exists() for part in rows)]
+    same = (place for place in there if rewritten({"inputs": inputs}, named, place) is None)
+    return next(same, there[0] if there else None)
 
 
 def _unchanged(step: Step, named: str) -> Path | None:
     """An input of a step, where it is still what the step read."""
-    place = _find(named, step.folder)
-    read = step.manifest.get("inputs", {}).get(named)
+    inputs = step.manifest.get("inputs", {})
+    place, read = _find(named, step.folder, inputs), inputs.get(named)
     if place is not None and read is not None and not is_still(place, read):
         warn(
             f"{place} is not what {step.folder} was made from any more: the card says nothing about where it came from."
@@ -142,7 +150,7 @@ def _unchanged(step: Step, named: str) -> Path | None:
 
 def _step(place: Path, command: str) -> Step | None:
     """The step that wrote a folder, or a file that has its manifest beside it."""
-    beside = place.with_name(f"{place.name}.manifest.json")
+    beside = place.parent / f"{place.name}.manifest.json"  # "." has no name
     manifest = read_json(place / "manifest.json" if place.is_dir() else beside)
     if manifest.get("command") != command:
         return None
