@@ -190,10 +190,11 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     if held_out:
         check_rewards(data_config.watch, held_out.rows.column_names, trusted)
         assumed += say_of_models(
-            reward_models_of(data_config.watch),
+            reward_models_of(data_config.rewards) | reward_models_of(data_config.watch),
             held_out.rows["prompt"],
             held_out.places,
             response_tokens=args.max_completion_length,
+            said=assumed,
             trust_remote_code=trusted,
         )
         args.eval_on_start = start is None

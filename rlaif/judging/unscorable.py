@@ -46,6 +46,7 @@ def say_of_models(
     *,
     response_tokens: int,
     then: str = "have no score",
+    said: Sequence[str] = (),
     trust_remote_code: bool = False,
 ) -> list[str]:
     """Warns of what reward models cannot do, before anything is sampled or learned: their tokenizers alone are loaded.
@@ -59,10 +60,11 @@ def say_of_models(
         places: where they stand, N; else they are numbered.
         response_tokens: of the longest response.
         then: what becomes of responses that are not scored.
+        said: what was returned for other prompts, and is not said again.
         trust_remote_code: whether code of the models' repositories may run.
 
     Returns:
-        The lines that say which rendering is assumed of models without `rlaif.json`.
+        The lines that say which rendering is assumed of models without `rlaif.json`, but for those in `said`.
 
     Raises:
         ValueError: none of the prompts can be scored by one of the models.
@@ -85,9 +87,10 @@ def say_of_models(
                 f"{name} reads {card.max_length} tokens: with {count} of {len(prompts)} prompts responses of "
                 f"{response_tokens} tokens are too long for it; such responses {then}"
             )
-        if card.assumed:
-            assumed.append(f"{name}: the rendering is assumed to be {card.assumed}")
-            warn(assumed[-1])
+        line = f"{name}: the rendering is assumed to be {card.assumed}"
+        if card.assumed and line not in said:
+            assumed.append(line)
+            warn(line)
     return assumed
 
 
