@@ -26,7 +26,7 @@ _READ = re.compile(
     """,
     re.VERBOSE,
 )
-_OFNUMBEREDS = ("trainer_state.json", "training_args.bin", "run.json", "optimizer.pt", "scheduler.pt")
+_OF_NUMBERED = ("trainer_state.json", "training_args.bin", "run.json", "optimizer.pt", "scheduler.pt")
 
 
 def is_read_by_a_loader(path: Path) -> bool:
@@ -49,7 +49,7 @@ def is_checkpoint(path: Path) -> bool:
     if not NUMBERED.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
         return False
     inside = list(path.iterdir())
-    return not inside or any(entry.name in _OFNUMBEREDS or is_read_by_a_loader(entry) for entry in inside)
+    return not inside or any(entry.name in _OF_NUMBERED or is_read_by_a_loader(entry) for entry in inside)
 
 
 _WEIGHTS = re.compile(r"(model|pytorch_model)(-\d+-of-\d+)?\.(safetensors|bin)")
