@@ -160,8 +160,8 @@ def check_message(message: Any, name: str) -> Message:
     """`message` as its role and content, called `name` in the ValueError where it is none; see `check_prompt`."""
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
         raise ValueError(f'{name} is {shown(message)}; expected a message like {{"role": "user", "content": "..."}}.')
-    for key in _OF_A_MESSAGE:
-        if not says_nothing(message.get(key)):
+    for key in message:
+        if key in _OF_A_MESSAGE and not says_nothing(message[key]):
             raise ValueError(
                 f"{name} is a message with {key}, which its text does not say; expected role and content alone. Write "
                 "it into the text, or leave the row out."
