@@ -352,7 +352,7 @@ def test_prompts_that_are_none_and_columns_that_are_not_kept_are_said(capsys: py
     ],
 )
 def test_settings_of_functions_are_held_to_what_the_command_line_takes(settings: dict[str, Any], message: str) -> None:
-    """They were used as they came: a negative limit left the last prompts out, and a text was a TypeError."""
+    """A negative limit is no slice from the end, and a text no TypeError."""
     with pytest.raises(ValueError, match=message):
         rlaif.sample(["I need bread."], POLICY, **settings)
 
@@ -379,7 +379,7 @@ def test_prompts_of_two_kinds_are_refused_in_memory_too() -> None:
 
 
 def test_judgments_in_memory_take_the_place_of_a_dataset_only_when_all_is_built(tmp_path: Path) -> None:
-    """They were put beside the older dataset before anything was built, and stayed where nothing was."""
+    """What cannot be built leaves the older dataset and its judgments as they were."""
     rlaif.build(rlaif.judge(PAIRS, longer), tmp_path / "d", test=0.0, validation=0.0)
     before = content(tmp_path / "d")
     with pytest.raises(ValueError, match=r"no preference is left of 2 judgments \(2 tie\); nothing written"):
@@ -404,7 +404,7 @@ def test_judgments_in_memory_take_the_place_of_a_dataset_only_when_all_is_built(
     ids=["judge", "rate", "sample", "build"],
 )
 def test_one_row_or_none_is_not_a_list_of_them(call: Callable[[Any], Any], message: str) -> None:
-    """The names of a prompt's columns were sampled for."""
+    """The keys of a single row are no rows."""
     for given in (None, {"prompt": "p"}, 3):
         with pytest.raises(ValueError, match=f"got (nothing|a mapping|a number) .*; expected .*{message}"):
             call(given)

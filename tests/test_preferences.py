@@ -524,7 +524,7 @@ def test_the_real_program(tmp_path: Path) -> None:
 
 
 def test_a_file_that_says_which_split_a_row_is_of_is_several(tmp_path: Path) -> None:
-    """Every split was the whole file, so that a model was measured on what it was trained on."""
+    """A model is not measured on what it was trained on."""
     from rlaif.files.demonstrations import load_demonstrations
     from rlaif.files.preferences import check_held_out
 
@@ -570,7 +570,7 @@ def test_what_is_not_taken_as_it_stands_is_said_where_nobody_counts_it(
 def test_a_second_answer_of_a_row_that_is_not_learned_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The one further down was left out without a word."""
+    """The one further down is left out, and a run says so."""
     from rlaif.files.demonstrations import load_demonstrations
 
     turns = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "It is 42, friend."}]

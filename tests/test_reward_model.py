@@ -187,7 +187,7 @@ def test_as_many_prompts_as_responses(decoder):
     ],
 )
 def test_what_is_no_prompt_or_response_has_no_score(decoder, prompts, responses, message):
-    """Tool calls were left out without a word, and the letters of a text scored one by one."""
+    """Tool calls are not left out, and the letters of a text are not scored one by one."""
     with pytest.raises(ValueError, match=message):
         RewardModel.load(decoder).score(prompts, responses)
 
