@@ -351,7 +351,7 @@ def test_answers_are_kept_apart_by_what_they_depend_on(chat_model: Path, plain_m
 
 
 def test_a_fingerprint_follows_every_kind_of_matrix(tmp_path: Path) -> None:
-    """One that stands in the middle of a large file was not seen: a merge of q_proj alone left it as it was."""
+    """Also one that stands in the middle of a large file: a merge may change q_proj alone."""
     model = tiny_llama(hidden_size=256, intermediate_size=1024)
     folder = save_model(tmp_path / "m", model, byte_tokenizer(chat=True))
     assert (folder / "model.safetensors").stat().st_size > 6 << 20

@@ -248,7 +248,7 @@ def test_a_fingerprint_follows_the_content(tmp_path: Path) -> None:
 
 
 def test_a_fingerprint_of_a_large_file_follows_its_middle(tmp_path: Path) -> None:
-    """Of a large file the first and the last MiB were looked at: labels could change between them."""
+    """Also where its first and its last MiB stay as they were: labels may change between them."""
     for name, changed in (("rows.jsonl", 1), ("model.safetensors", 1 << 21)):  # one byte; one matrix of 2 MiB
         path = tmp_path / name
         with path.open("wb") as file:
