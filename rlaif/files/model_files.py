@@ -5,6 +5,7 @@ Only exact names: a folder may hold other files of its owner's, called tokenizer
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Iterator
@@ -59,11 +60,19 @@ _PIECE, _PIECES = 1 << 16, 64
 def weights_fingerprint(folder: str | Path) -> str:
     """What tells the weights in a model's folder from others, whatever else is written there.
 
-    Of each file its size and `pieces_of` it are read: 100 GB take no longer than 1 GB.
+    Of each file its size and `pieces_of` it are read: 100 GB take no longer than 1 GB. What a process has read once is
+    read again only where a file was written since.
     """
+    files = sorted(path for path in Path(folder).iterdir() if _WEIGHTS.fullmatch(path.name))
+    return _of_weights(
+        tuple((file.absolute(), (at := file.stat()).st_size, at.st_mtime_ns, at.st_ino) for file in files)
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _of_weights(files: tuple[tuple[Path, int, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(path for path in Path(folder).iterdir() if _WEIGHTS.fullmatch(path.name)):
-        size = file.stat().st_size
+    for file, size, _, _ in files:
         digest.update(f"{file.name}:{size}".encode())
         with file.open("rb") as handle:
             for piece in pieces_of(handle, size):

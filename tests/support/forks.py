@@ -134,7 +134,7 @@ def side_by_side(*arguments: object, count: int = 2, **options: Any) -> list[sub
     ]
 
 
-def _wait_beside(process: Started, all_: list[Started], timeout: float = 120.0) -> None:
+def _wait_beside(process: Started, all_: list[Started], timeout: float = 600.0) -> None:
     """Waits for the end of one of several processes, or, where another has failed, for five more seconds."""
     deadline = time.monotonic() + timeout
     while process.poll() is None and time.monotonic() < deadline:
