@@ -18,7 +18,7 @@ from support.bad import run_here
 from support.models import tiny_reward_model
 
 from rlaif.files.manifest import write_manifest
-from rlaif.models.adapters import adapter_config
+from rlaif.models.adapters import adapter_config, put_adapter
 from rlaif.models.loading import load_causal_lm, load_tokenizer, model_fingerprint
 from rlaif.models.reward_model import RewardModel
 from rlaif.training.models import ModelConfig, load_policy, load_reward_backbone, modules_of
@@ -250,6 +250,18 @@ def edit_adapter(folder: Path, **values: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
+def test_a_model_that_reads_padding_is_no_judge_and_no_policy(tmp_path: Path) -> None:
+    """What it says of a text depends on who shares the batch."""
+    from transformers import RwkvConfig, RwkvForCausalLM
+
+    shape = {"hidden_size": 16, "attention_hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+    model = RwkvForCausalLM(RwkvConfig(vocab_size=259, context_length=64, **shape))
+    folder = save_model(tmp_path / "m", model, byte_tokenizer(chat=True))
+    for load in (load_causal_lm, policy):
+        with pytest.raises(ValueError, match="is a rwkv model, which reads the padding of a batch"):
+            load(folder)
+
+
 def test_an_adapter_that_fits_loads_alike_everywhere(chat_model: Path, tmp_path: Path) -> None:
     folder = adapter(tmp_path / "adapter", chat_model)
     ids = torch.arange(40)[None]
@@ -368,9 +380,18 @@ def test_an_adapter_on_a_base_model_that_was_trained_anew_is_one_line(
     (tmp_path / "there" / "model").rename(tmp_path / "there" / "away")
     assert model_fingerprint(folder) == before
     (tmp_path / "there" / "away").rename(tmp_path / "there" / "model")
+    # What is trained of it names a base model that is found.
+    trained = put_adapter(load_causal_lm(model), folder) if not reward else None
+    assert trained is None or trained.active_peft_config.base_model_name_or_path == str(model)
     model.rename(tmp_path / "moved")
     for load in loads:
         with pytest.raises(ValueError, match=r"trained on other weights than .* model holds: that is not \S+/model"):
+            load(folder)
+    shutil.rmtree(tmp_path / "there" / "model")
+    for load in loads:
+        with pytest.raises(
+            ValueError, match=r"stands on model, which is no folder here, nor is \S+/model, where it was"
+        ):
             load(folder)
     (tmp_path / "moved").rename(model)
     monkeypatch.chdir(tmp_path)

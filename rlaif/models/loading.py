@@ -284,8 +284,18 @@ def load_causal_lm(
     return (keep_backward(loaded) if config is not None else loaded).eval()
 
 
+_READ_PADDING = ("rwkv",)  # findings/attention-mask-does-not-hide-padding.sh
+
+
 def check_language_model(model: Any, source: str | Path) -> None:
-    """A ValueError for a classifier that loads as a language model, its head left out and its embeddings for one."""
+    """A ValueError for a classifier that loads as a language model, its head left out and its embeddings for one; and
+    for a model that takes no mask of padding, so that what it says depends on who shares the batch."""
+    if getattr(model.config, "model_type", None) in _READ_PADDING:
+        raise ValueError(
+            f"{source} is a {model.config.model_type} model, which reads the padding of a batch in transformers: its "
+            "probabilities depend on who shares the batch; expected one that takes an attention mask. Serve it behind "
+            "an endpoint (--base_url), or take another model."
+        )
     named = getattr(model.config, "architectures", None) or []
     if named and all("Classification" in name or "RewardModel" in name for name in named):
         raise ValueError(
