@@ -17,7 +17,7 @@ from rlaif.errors.words import shown
 from rlaif.files.model_files import weights_fingerprint
 from rlaif.models.weights import check_files, holds_whole_model, some
 
-__all__ = ["adapter_config", "check_adapter", "put_adapter"]
+__all__ = ["adapter_config", "base_of", "check_adapter", "put_adapter"]
 
 
 def adapter_config(model: str | Path, revision: str | None = None) -> dict[str, Any] | None:
@@ -52,7 +52,7 @@ def adapter_config(model: str | Path, revision: str | None = None) -> dict[str, 
             f"the adapter {model} is of the kind {shown(config.get('peft_type'))}, which puts learned tokens before "
             "text; expected one that changes layers, such as LoRA's."
         )
-    config["base_model_name_or_path"] = _base_of(Path(model), config["base_model_name_or_path"])
+    config["base_model_name_or_path"] = base_of(Path(model), config["base_model_name_or_path"])
     base = Path(config["base_model_name_or_path"])
     if (base / "adapter_config.json").is_file() and not holds_whole_model(base):
         raise ValueError(
@@ -90,6 +90,9 @@ def put_adapter(
             f"the adapter {adapter} is of the kind {kind}; expected one that changes layers, such as LoRA's."
         )
     check_adapter(adapted, adapter, revision)
+    config = adapted.active_peft_config  # is saved with what is trained of it, which is to find the base model too
+    if isinstance(config.base_model_name_or_path, str):
+        config.base_model_name_or_path = base_of(Path(adapter), config.base_model_name_or_path)
     return adapted
 
 
@@ -103,10 +106,20 @@ def _trained_on(adapter: Path) -> tuple[Path, str] | None:
         return None
 
 
-def _base_of(adapter: Path, named: str) -> str:
-    """The base model of an adapter: the one that is `named`, or the one that its manifest knows where that is it."""
+def base_of(adapter: Path, named: str) -> str:
+    """The base model of an adapter: the one that is `named`, or the one that its manifest knows where that is it.
+
+    Raises:
+        ValueError: it was a folder, and none is there.
+    """
     if (then := _trained_on(adapter)) is None:
         return named
+    is_folder = named == str(then[0]) or named == then[0].name  # else it may be a name on the Hub
+    if is_folder and not Path(named).is_dir() and not then[0].is_dir():
+        raise ValueError(
+            f"the adapter {adapter} stands on {named}, which is no folder here, nor is {then[0]}, where it was; "
+            "expected its base model. Put it there, or write its place into base_model_name_or_path of adapter_config.json."
+        )
     places = [place for place in (Path(named), then[0]) if place.is_dir()]
     found = next((place for place in places if weights_fingerprint(place) == then[1]), None)
     return named if found is None or found == Path(named) else str(found)

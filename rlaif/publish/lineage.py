@@ -16,6 +16,7 @@ from typing import Any
 
 from rlaif.config import warn
 from rlaif.files.sources import fingerprint, is_still
+from rlaif.models.adapters import base_of
 from rlaif.models.reward_model import METADATA
 from rlaif.publish.provenance import Origin, public_name, read_json, rewritten, trace
 
@@ -115,7 +116,7 @@ def base_models(
     base = _stated(folder, chain[at] if chain[at:] and chain[at].name == known.name else known, given)
     assert base is not None
     copied = known.hub_id is None or known.fingerprint is not None
-    comparison = _compare_weights(Path(path), base, online) if copied else ""
+    comparison = _compare_weights(Path(base_of(folder, path)), base, online) if copied else ""
     return base, [*chain[:at], base, *(source for source in chain[at:] if source.name != known.name)], comparison
 
 

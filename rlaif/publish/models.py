@@ -29,6 +29,7 @@ import numpy as np
 
 from rlaif.files.room import names_place
 from rlaif.files.sources import write_json
+from rlaif.models.adapters import base_of
 from rlaif.models.reward_model import METADATA, RewardModel, RewardModelCard
 from rlaif.publish import lineage, staging
 from rlaif.publish.card import CardFields, check_fields
@@ -463,7 +464,7 @@ def _public_reward(card: RewardModelCard, base: Source | None, names: Mapping[st
 @contextlib.contextmanager
 def _loadable(staged: Path, model: _Model) -> Iterator[Path]:
     """A folder that loads here what `staged` loads elsewhere: an adapter whose base is a folder finds it there."""
-    path = model.adapter["base_model_name_or_path"] if model.adapter else None
+    path = base_of(model.folder, model.adapter["base_model_name_or_path"]) if model.adapter else None
     if path is None or not Path(path).is_dir():
         yield staged
         return
