@@ -118,7 +118,8 @@ def base_of(adapter: Path, named: str) -> str:
     if is_folder and not Path(named).is_dir() and not then[0].is_dir():
         raise ValueError(
             f"the adapter {adapter} stands on {named}, which is no folder here, nor is {then[0]}, where it was; "
-            "expected its base model. Put it there, or write its place into base_model_name_or_path of adapter_config.json."
+            "expected its base model. Put it there, or write its place into base_model_name_or_path of "
+            "adapter_config.json."
         )
     places = [place for place in (Path(named), then[0]) if place.is_dir()]
     found = next((place for place in places if weights_fingerprint(place) == then[1]), None)
