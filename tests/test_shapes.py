@@ -122,3 +122,10 @@ def test_chosen_conversations_beside_a_scored_response_are_said() -> None:
 def test_one_response_is_called_a_demonstration(columns: str) -> None:
     with pytest.raises(ValueError, match=r"recipes/sft\.py"):
         detect(dict.fromkeys([*columns.split(), "context"], "x"), "rows.jsonl:1")
+
+
+@pytest.mark.parametrize("of_both", [{}, {"chosen_model": "m", "rejected_model": "n", "subset": "easy"}])
+def test_pairs_that_carry_their_sources_preference_are_pairs(of_both: dict[str, str]) -> None:
+    """As `rlaif sample` leaves them for the prompts of hh-rlhf and RewardBench, before they are judged."""
+    row = {"prompt": TALK, "response_a": "Arbois.", "response_b": "Port.", "chosen": HH + "Arbois.", "rejected": HH}
+    assert detect({**row, **of_both}, "rows.jsonl:1").name == "pairs"

@@ -64,7 +64,8 @@ def detect(row: Mapping[str, Any], where: str) -> Format:
 def fitting(row: Mapping[str, Any]) -> list[Format]:
     """The formats that a row's columns fit, without the more general ones."""
     fits = [f for f in FORMATS.values() if f.fits(row)]
-    ours = [f for f in fits if f.name in ("pairs", "preferences") and "z" in row]  # whatever else is carried there
+    # Whatever else is carried there: pairs that were sampled for a source's prompts carry its chosen and rejected.
+    ours = [f for f in fits if f.name == "pairs" or (f.name == "preferences" and "z" in row)]
     least = min((f.general for f in fits), default=0)
     return ours or [f for f in fits if f.general == least]
 
