@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, then checks style and types and runs the tests. Arguments go to pytest:
-#   bash scripts/test.sh                 the default suite, at most 10 minutes on two cores, no network
+#   bash scripts/test.sh                 the default suite, 8 minutes on two cores, no network
 #   bash scripts/test.sh -m slow         what takes minutes
 #   bash scripts/test.sh -n 0            in one process
 #   RLAIF_DATA=folder bash scripts/test.sh      also the tests on human-labelled data (skipped without it)

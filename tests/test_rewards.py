@@ -90,7 +90,11 @@ def test_a_ready_reward_model_in_micro_batches(reward_model: Path) -> None:
     model = RewardModel.load(reward_model)
     sizes: list[int] = []
     model.model.register_forward_pre_hook(lambda m, a, k: sizes.append(k["input_ids"].numel()), with_kwargs=True)
-    rewards = RewardModelReward(model, "mine", tokens=120)(PROMPTS, COMPLETIONS)
+    reward = RewardModelReward(model, "mine", tokens=120)
+    rewards = reward(PROMPTS, COMPLETIONS)
+    assert len(sizes) == 2 + 2  # twice it is asked whether padding moves a score, and never again
+    sizes.clear()
+    assert reward(PROMPTS, COMPLETIONS) == rewards
     assert len(sizes) == 2
     assert max(sizes) <= 120
     whole = RewardModelReward(model)(PROMPTS, COMPLETIONS)

@@ -128,9 +128,8 @@ def base_of(adapter: Path, named: str) -> str:
 
 def _check_base(adapter: Path) -> None:
     """A ValueError where the base model's weights are not those that this adapter's manifest says it was trained on."""
-    config, then = adapter_config(adapter), _trained_on(adapter)
-    if config is None or then is None:
-        return
+    if (then := _trained_on(adapter)) is None or (config := adapter_config(adapter)) is None:
+        return  # of the Hub's, of whatever revision, no manifest is read
     (base, weights), named = then, config["base_model_name_or_path"]
     if Path(named).is_dir() and weights_fingerprint(named) != weights:
         place = "was written anew since" if Path(named).resolve() == base else f"is not {base}, which it named then"
