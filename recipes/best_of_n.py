@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif import config, training
-from rlaif.files.bad_rows import BadRows, on_bad_row
+from rlaif.files.bad_rows import BAD_ROWS_FILE, BadRows, on_bad_row
 from rlaif.files.pairs import carried
 
 SCORED_AT_ONCE = 256  # responses handed to a reward in one call; a reward model makes batches of its own from them
@@ -354,7 +354,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         if train:
             saving.replace_model(folder, output)
         else:
-            move_into(folder, output, also_gone=("bad_rows.jsonl",))
+            move_into(folder, output, also_gone=(BAD_ROWS_FILE,))
     say(summary(by_n))
     if train:
         say(f"trained on {train['prompts']} best responses, {train['steps']} steps; mean loss {train['loss']:.3f}")

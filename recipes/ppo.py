@@ -179,6 +179,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         for spec in check_rewards(data_config.rewards, prompts.rows.column_names, trusted)
         if spec.kind == "reward_model"
     ]
+    scored_by = reward_models_of([*data_config.rewards, *data_config.watch])
     assumed = say_of_models(
         reward_models_of(data_config.rewards),
         prompts.rows["prompt"],
@@ -190,7 +191,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     if held_out:
         check_rewards(data_config.watch, held_out.rows.column_names, trusted)
         assumed += say_of_models(
-            reward_models_of(data_config.rewards) | reward_models_of(data_config.watch),
+            scored_by,
             held_out.rows["prompt"],
             held_out.places,
             response_tokens=args.max_completion_length,
@@ -254,7 +255,6 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     if held_out:
         write_jsonl(folder / "checks.jsonl", (check.row() for check in trainer.checks))
         write_watch(folder, report["over_optimization"])
-    scored_by = reward_models_of([*data_config.rewards, *data_config.watch])
     write_manifest(
         folder,
         "recipes/ppo.py",

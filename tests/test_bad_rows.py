@@ -23,7 +23,7 @@ from rlaif.commands.judge import JudgingConfig, judge
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.rows import check_values, read_rows
 from rlaif.files.selection import BuildConfig
-from rlaif.files.sources import read_prompt_rows, stream_pairs
+from rlaif.files.sources import placed_prompt_rows, stream_pairs
 from rlaif.records import Response
 
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -134,7 +134,7 @@ def test_fields_of_messages_that_nothing_is_made_of_are_said(
         {"prompt": [turn], "response": {"role": "assistant", "content": "Yes?", "score": 5}},  # one turn, in no list
     ]
     bad = BadRows()
-    assert len(list(read_prompt_rows(write_rows(tmp_path / "rows.jsonl", rows), bad=bad))) == 3
+    assert len(list(placed_prompt_rows(write_rows(tmp_path / "rows.jsonl", rows), bad=bad))) == 3
     bad.say()
     assert capsys.readouterr().err == (
         "warning: messages have name, score, time beside role and content, which are not used.\n"

@@ -20,7 +20,7 @@ from rlaif.files.conversations import other_columns, prompt_columns, prompt_of, 
 from rlaif.files.demonstrations import UNDESIRED, demonstrations_of, load_demonstrations
 from rlaif.files.pairs import judgment_of, pair_of
 from rlaif.files.preferences import load_preferences
-from rlaif.files.sources import read_judgments, read_prompt_rows
+from rlaif.files.sources import placed_prompt_rows, read_judgments
 from rlaif.records import BEYOND_TEXT, Message
 
 
@@ -284,7 +284,7 @@ def test_every_program_reads_one_row_alike(tmp_path: Path) -> None:
     assert list(demonstrations_of({**row, "completion": CHOSEN})) == [(wanted, "Here is cheese.")]
     prompts = write_rows(tmp_path / "prompts.jsonl", [{**row, "prompt": TALK}])
     assert read_prompts(prompts) == [wanted]
-    assert list(read_prompt_rows(prompts)) == [{"prompt": wanted, "id": 7, "topic": "tools"}]
+    assert [row for _, row in placed_prompt_rows(prompts)] == [{"prompt": wanted, "id": 7, "topic": "tools"}]
     assert prompt_columns({**row, "messages": []}) == ("prompt", "system")
 
 

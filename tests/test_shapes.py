@@ -12,7 +12,7 @@ from rlaif.files.conversations import prompt_of, responses_of
 from rlaif.files.demonstrations import answers_beside, demonstrations_of, load_demonstrations
 from rlaif.files.preferences import load_preferences
 from rlaif.files.shapes import usual
-from rlaif.files.sources import read_prompt_rows
+from rlaif.files.sources import placed_prompt_rows
 from rlaif.formats.known import detect
 
 
@@ -83,7 +83,7 @@ def test_two_transcripts_are_preferences_demonstrations_and_a_prompt(tmp_path: P
     (found,) = load_preferences(rows, "train")
     assert (found["prompt"], found["chosen"], found["rejected"]) == (TALK, "Arbois.", "None.")
     assert load_demonstrations(rows, "train")[0] == {"prompt": TALK, "completion": "Arbois."}
-    assert [one["prompt"] for one in read_prompt_rows(rows)] == [TALK]
+    assert [one["prompt"] for _, one in placed_prompt_rows(rows)] == [TALK]
     assert responses_of(row, ("chosen", "rejected")) == (TALK, ["Arbois.", "None."])
 
 
@@ -92,13 +92,13 @@ def test_the_prompt_of_two_whole_conversations_is_what_both_begin_with(tmp_path:
     whole = {"chosen": [PARROT, *TALK, GOOD], "rejected": [PARROT, *TALK, BAD]}
     assert prompt_of(whole) == prompt_of({"prompt": "Which cheese?", **whole}) == [PARROT, *TALK]
     rows = write_rows(tmp_path / "rows.jsonl", [{"prompt": "Which cheese?", **whole, "source": "s"}])
-    (found,) = read_prompt_rows(rows)
+    ((_, found),) = placed_prompt_rows(rows)
     assert found == {"prompt": [PARROT, *TALK], **whole, "source": "s"}
     apart = {"chosen": [ASKED, FIRST], "rejected": [MORE, BAD]}
     written = {"prompt": "Which cheese?", **apart}  # messages too, as of the file's other rows
     assert prompt_of(written) == [{"role": "user", "content": "Which cheese?"}]
     both = write_rows(tmp_path / "both.jsonl", [whole, written])
-    assert [row["prompt"] for row in read_prompt_rows(both)] == [[PARROT, *TALK], prompt_of(written)]
+    assert [row["prompt"] for _, row in placed_prompt_rows(both)] == [[PARROT, *TALK], prompt_of(written)]
     with pytest.raises(ValueError, match="begin with different conversations"):
         prompt_of(apart)
 

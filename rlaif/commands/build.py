@@ -11,7 +11,7 @@ from typing import Any
 
 from rlaif.config import UsageError
 from rlaif.errors.words import counted
-from rlaif.files.bad_rows import BadRows
+from rlaif.files.bad_rows import BAD_ROWS_FILE, BadRows
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.ownership import claim
 from rlaif.files.preferences import FLIPPED, preference_row, preference_schema
@@ -90,7 +90,7 @@ def _build(config: BuildConfig, in_memory: Iterable[Judgment] | None) -> dict[st
         inputs = {str(config.judgments): str(read.judgments)}
         report = _write(config, staged, first, selected, left_out, bad, inputs)
         bad.write(staged, folder)
-        move_into(staged, folder, also_gone=("bad_rows.jsonl",))
+        move_into(staged, folder, also_gone=(BAD_ROWS_FILE,))
     return report
 
 

@@ -636,4 +636,4 @@ def _write(
         write_report(staged, report, examples)
         write_manifest(staged, "rlaif evaluate", settings, plan.reads, earlier=folder, **served)
         plan.all_bad.write(staged, folder)
-        move_into(staged, folder, also_gone=(*PLOTS, "bad_rows.jsonl"))
+        move_into(staged, folder, also_gone=(*PLOTS, BAD_ROWS_FILE))

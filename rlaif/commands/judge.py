@@ -174,7 +174,7 @@ def write_judgments(
             served = served_by(method.models.values())
             write_manifest(staged, "rlaif judge", about, inputs, earlier=folder, **served)
             bad.write(staged, folder)
-            move_into(staged, folder, also_gone=("bad_rows.jsonl",))
+            move_into(staged, folder, also_gone=(BAD_ROWS_FILE,))
     numbers.warn(method, total)
     return report
 

@@ -277,7 +277,7 @@ def sample(config: SampleConfig) -> dict[str, Any]:
             read = [config.prompts, *names]
             write_manifest(staged, "rlaif sample", settings, read, earlier=folder, **served)
             bad.write(staged, folder)
-            move_into(staged, folder, also_gone=("bad_rows.jsonl",))
+            move_into(staged, folder, also_gone=(BAD_ROWS_FILE,))
         return report
 
 

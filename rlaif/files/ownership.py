@@ -32,7 +32,7 @@ MANIFEST = "manifest.json"
 _SHARING = {
     "rlaif sandbox": ("prompts.jsonl", "evaluation.jsonl", "demonstrations.jsonl"),
     "rlaif evaluate": (
-        *("replies", "responses.jsonl", "bad_rows.jsonl", "report.json", "report.md", MANIFEST),
+        *("replies", "responses.jsonl", BAD_ROWS_FILE, "report.json", "report.md", MANIFEST),
         *("win_rates.png", "reward_kl.png", "judge_calibration.png", "reward_calibration.png"),
     ),
 }

@@ -40,7 +40,6 @@ __all__ = [
     "placed_prompt_rows",
     "prompt_row",
     "read_judgments",
-    "read_prompt_rows",
     "read_rows",
     "require",
     "say_differing",
@@ -57,22 +56,14 @@ Made = TypeVar("Made")
 _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).encode
 
 
-def read_prompt_rows(
+def placed_prompt_rows(
     source: str | Path, split: str | None = None, config_name: str | None = None, bad: BadRows | None = None
-) -> Iterator[dict[str, Any]]:
-    """Every row of `source` as its prompt (`rlaif.files.conversations.prompt_of`) and its other columns.
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every row of `source`, with its place, as its prompt (`rlaif.files.conversations.prompt_of`) and other columns.
 
     Raises:
         ValueError: a row has no prompt, or is of another kind (a string, messages) than the first; no row is left.
     """
-    for _, row in placed_prompt_rows(source, split, config_name, bad):
-        yield row
-
-
-def placed_prompt_rows(
-    source: str | Path, split: str | None = None, config_name: str | None = None, bad: BadRows | None = None
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`read_prompt_rows`, each with its place."""
 
     def made(row: dict[str, Any]) -> tuple[Prompt, dict[str, Any]]:
         found = prompt_row(row)

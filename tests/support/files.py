@@ -31,9 +31,9 @@ def read_pairs(*source: Any, **more: Any) -> list[Any]:
 
 def read_prompts(*source: Any, **more: Any) -> list[Any]:
     """The distinct prompts of a source, in order."""
-    from rlaif.files.sources import distinct_prompts, read_prompt_rows
+    from rlaif.files.sources import distinct_placed, placed_prompt_rows
 
-    return [row["prompt"] for row in distinct_prompts(read_prompt_rows(*source, **more)).rows]
+    return [row["prompt"] for row in distinct_placed(placed_prompt_rows(*source, **more)).rows]
 
 
 def some_pairs(count: int) -> list[dict[str, Any]]:
