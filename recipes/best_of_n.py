@@ -39,6 +39,11 @@ from typing import Any
 from rlaif import config, training
 from rlaif.files.bad_rows import BAD_ROWS_FILE, BadRows, on_bad_row
 from rlaif.files.pairs import carried
+from rlaif.files.reads import Rows, learned_from, sources
+
+READS = {"prompts": "rows", "candidates": "folder", "model": "model", "rewards": "rewards", "watch": "rewards"}
+LEARNS = (Rows("prompts", "prompts_split", "prompts_config_name", when=("sft", True)),)
+MEASURES = (Rows("prompts", "prompts_split", "prompts_config_name", when=("sft", False)),)
 
 SCORED_AT_ONCE = 256  # responses handed to a reward in one call; a reward model makes batches of its own from them
 WEIGHTS = ("config.json", "adapter_config.json")  # a folder with one of them holds a policy
@@ -116,7 +121,7 @@ class DataConfig:
 
 def main() -> None:
     training.quiet_libraries()
-    from rlaif.judging.rewards import reward_models_of
+    from rlaif.judging.rewards import parse_rewards
     from rlaif.models.parallel import wait_for_everyone
     from rlaif.training.models import ModelConfig
     from rlaif.training.trainers import CompletionConfig
@@ -128,8 +133,8 @@ def main() -> None:
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, CompletionConfig, description=__doc__)
     check_training(data_config.sft, model_config, args)
-    scored_by = reward_models_of([*data_config.rewards, *data_config.watch])
-    reads = [data_config.prompts, data_config.candidates, *scored_by.values()]
+    parse_rewards([*data_config.rewards, *data_config.watch])
+    reads = sources(READS, data_config, model_config)
     if not data_config.sft and any((Path(args.output_dir) / name).exists() for name in WEIGHTS):
         raise ValueError(
             f"output_dir is {args.output_dir}, which holds the policy that an earlier run trained, and this one trains "
@@ -349,7 +354,8 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
                 **asdict(data_config),
                 **(trained_with if train else {name: trained_with[name] for name in ("model", "output_dir", "seed")}),
             },
-            [*filter(None, [data_config.prompts, model_config.model, data_config.candidates]), *scored_by.values()],
+            sources(READS, data_config, model_config),
+            learned_from=learned_from(LEARNS, vars(data_config)),
         )
         if train:
             saving.replace_model(folder, output)

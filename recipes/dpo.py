@@ -23,6 +23,11 @@ from rlaif import config, training
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.preferences import PreferenceData as DataConfig
 from rlaif.files.preferences import load_preferences
+from rlaif.files.reads import Rows, learned_from, sources
+
+READS = {"dataset": "rows", "model": "model"}
+LEARNS = (Rows("dataset", "train_split", "config_name"),)
+MEASURES = (Rows("dataset", "test_split", "config_name", needs_split=True),)
 
 
 def main() -> None:
@@ -32,7 +37,7 @@ def main() -> None:
 
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftDPOConfig, description=__doc__)
-    reads = [data_config.dataset]
+    reads = sources(READS, data_config, model_config)
     with training.output_folder("recipes/dpo.py", data_config, model_config, args, reads) as start:
         fit(data_config, model_config, args, start)
 
@@ -118,7 +123,8 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         folder,
         "recipes/dpo.py",
         {**asdict(data_config), **asdict(model_config), **args.to_dict()},
-        [data_config.dataset, model_config.model],
+        sources(READS, data_config, model_config),
+        learned_from=learned_from(LEARNS, vars(data_config)),
     )
     replace_model(folder, args.output_dir)
     say(f"trained on {len(pairs)} pairs, {outcome.global_step} steps; mean loss {outcome.training_loss:.3f}")

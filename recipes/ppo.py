@@ -38,6 +38,11 @@ from typing import Any
 from rlaif import config, training
 from rlaif.errors.words import shown
 from rlaif.files.bad_rows import BadRows, on_bad_row
+from rlaif.files.reads import Rows, learned_from, sources
+
+READS = {"prompts": "rows", "held_out": "rows", "model": "model", "rewards": "rewards", "watch": "rewards"}
+LEARNS = (Rows("prompts", "prompts_split", "prompts_config_name"),)
+MEASURES = (Rows("held_out", "held_out_split", "held_out_config_name"),)
 
 
 @dataclass
@@ -83,7 +88,7 @@ class DataConfig:
 
 def main() -> None:
     training.quiet_libraries()
-    from rlaif.judging.rewards import reward_models_of
+    from rlaif.judging.rewards import parse_rewards
     from rlaif.training.models import ModelConfig
     from rlaif.training.ppo.config import PPOConfig
 
@@ -94,8 +99,8 @@ def main() -> None:
             f"held_out is {shown(data_config.held_out)} and eval_strategy {str(args.eval_strategy.value)!r}; expected "
             "both or neither: --held_out FILE --eval_strategy steps --eval_steps 50, say."
         )
-    scored_by = reward_models_of([*data_config.rewards, *data_config.watch])
-    reads = [data_config.prompts, data_config.held_out, *scored_by.values()]
+    parse_rewards([*data_config.rewards, *data_config.watch])
+    reads = sources(READS, data_config, model_config)
     with training.output_folder("recipes/ppo.py", data_config, model_config, args, reads) as start:
         fit(data_config, model_config, args, start)
 
@@ -259,7 +264,8 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         folder,
         "recipes/ppo.py",
         {**asdict(data_config), **asdict(model_config), **args.to_dict()},
-        [*filter(None, (data_config.prompts, data_config.held_out, model_config.model)), *scored_by.values()],
+        sources(READS, data_config, model_config),
+        learned_from=learned_from(LEARNS, vars(data_config)),
     )
     replace_model(folder, args.output_dir)
     named = ", ".join(f"{name} {last[name]:.3f}" for name in ("reward", "kl", "length") if last.get(name) is not None)

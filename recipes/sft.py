@@ -19,6 +19,11 @@ from rlaif import config, training
 from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.demonstrations import load_demonstrations
 from rlaif.files.preferences import check_held_out
+from rlaif.files.reads import Rows, learned_from, sources
+
+READS = {"dataset": "rows", "model": "model"}
+LEARNS = (Rows("dataset", "train_split", "config_name"),)
+MEASURES = (Rows("dataset", "test_split", "config_name", needs_split=True),)
 
 
 @dataclass
@@ -57,7 +62,7 @@ def main() -> None:
 
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, CompletionConfig, description=__doc__)
-    reads = [data_config.dataset]
+    reads = sources(READS, data_config, model_config)
     with training.output_folder("recipes/sft.py", data_config, model_config, args, reads) as start:
         fit(data_config, model_config, args, start)
 
@@ -135,7 +140,8 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         folder,
         "recipes/sft.py",
         {**asdict(data_config), **asdict(model_config), **args.to_dict()},
-        [data_config.dataset, model_config.model],
+        sources(READS, data_config, model_config),
+        learned_from=learned_from(LEARNS, vars(data_config)),
     )
     replace_model(folder, args.output_dir)
     say(f"trained on {len(rows)} rows, {outcome.global_step} steps; mean loss {outcome.training_loss:.3f}")

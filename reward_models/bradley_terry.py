@@ -23,6 +23,11 @@ from rlaif import config, training
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.preferences import PreferenceData as DataConfig
 from rlaif.files.preferences import load_preferences
+from rlaif.files.reads import Rows, learned_from, sources
+
+READS = {"dataset": "rows", "model": "model"}
+LEARNS = (Rows("dataset", "train_split", "config_name"),)
+MEASURES = (Rows("dataset", "test_split", "config_name", needs_split=True),)
 
 CHECKED = 64  # pairs that the reloaded model must score bit for bit
 ZEROED = 512  # training pairs whose mean score is the zero point
@@ -35,7 +40,7 @@ def main() -> None:
 
     # ---- parse
     data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftRewardConfig, description=__doc__)
-    reads = [data_config.dataset]
+    reads = sources(READS, data_config, model_config)
     with training.output_folder("reward_models/bradley_terry.py", data_config, model_config, args, reads) as start:
         fit(data_config, model_config, args, start)
 
@@ -162,7 +167,8 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         folder,
         "reward_models/bradley_terry.py",
         {**asdict(data_config), **asdict(model_config), **args.to_dict()},
-        [data_config.dataset, model_config.model],
+        sources(READS, data_config, model_config),
+        learned_from=learned_from(LEARNS, vars(data_config)),
     )
     replace_model(folder, args.output_dir)
     losses = [row["loss"] for row in log_history if "loss" in row]

@@ -34,6 +34,9 @@ import numpy as np
 
 from rlaif import config, metrics, training
 from rlaif.files.bad_rows import BadRows, bad_rows_beside, on_bad_row
+from rlaif.files.reads import sources
+
+READS = {"input": "rows", "reward_model": "model"}
 
 SHAPES = (("response",), ("response_a", "response_b"), ("chosen", "rejected"))
 
@@ -76,7 +79,7 @@ def main() -> None:
     (settings,) = config.parse(ScoreConfig, description=__doc__)
     if not is_main():
         return  # of a launcher's processes one does it all
-    reads, output = [settings.input, settings.reward_model], Path(settings.output)
+    reads, output = sources(READS, settings), Path(settings.output)
     with claim_file(output, "reward_models/score.py", reads):
         report = score(settings)
         name = f"{output.name}.manifest.json"

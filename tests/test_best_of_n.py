@@ -314,6 +314,7 @@ def test_the_best_of_what_was_sampled(good, inputs, monkeypatch, capsys):
     manifest = json.loads((good["output_dir"] / "manifest.json").read_text())
     assert manifest["config"]["n"] == 64
     assert "learning_rate" not in manifest["config"]  # nothing was trained
+    assert manifest["learned_from"] == []
     assert len(manifest["inputs"]) == 3
     assert "prompts: left out 1 of 12 rows, longer than" in printed
     assert f"scored {scored} of 640 responses, 64 to each of 10 prompts" in printed

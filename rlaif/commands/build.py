@@ -24,6 +24,8 @@ from rlaif.records import Judgment, Preference
 
 __all__ = ["build"]
 
+READS = {"judgments": "rows"}
+
 JUDGMENTS = "judgments.jsonl"  # what those from memory are kept as
 
 

@@ -29,6 +29,8 @@ from rlaif.records import Judgment
 
 __all__ = ["FORMATS", "ConvertConfig", "convert", "detect"]
 
+READS = {"source": "rows"}
+
 _VERDICTS = "; ".join(f"{f.name}: {', '.join(f.verdicts)}" for f in FORMATS.values() if f.verdicts)
 
 

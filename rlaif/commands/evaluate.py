@@ -37,6 +37,7 @@ from rlaif.files.bad_rows import BAD_ROWS_FILE, BadRows, on_bad_row
 from rlaif.files.manifest import elapsed
 from rlaif.files.ownership import claim
 from rlaif.files.pairs import joined
+from rlaif.files.reads import Rows
 from rlaif.files.sources import distinct_placed, placed_prompt_rows, read_judgments, say_differing, write_jsonl
 from rlaif.files.swap import move_into, staging
 from rlaif.judging.pairwise import Pairwise, judge_pairs
@@ -53,6 +54,23 @@ if TYPE_CHECKING:
     from rlaif.models.reward_model import RewardModel
 
 __all__ = ["EvaluateConfig", "evaluate"]
+
+READS = {
+    "prompts": "rows",
+    "policies": "named",
+    "reference": "model",
+    "gold": "function",
+    "judgments": "folder",
+    "reward_model": "model",
+    "preferences": "rows",
+    "judge": "judge",
+    "judge_model": "judge",
+    "template": "judge",
+}
+MEASURES = (
+    Rows("prompts", "split", "config_name"),
+    Rows("preferences", "preferences_split", "preferences_config_name"),
+)
 
 Array = NDArray[np.float64]
 

@@ -38,6 +38,8 @@ from rlaif.records import Pair
 
 __all__ = ["JudgeReport", "JudgingConfig", "check_judged", "column_of", "judge", "write_judgments"]
 
+READS = {"pairs": "rows", "judge": "judge", "judge_model": "judge", "template": "judge"}
+
 
 @dataclass
 class JudgingConfig(JudgeConfig):

@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["DatasetSettings", "ModelSettings", "PublishConfig", "publish"]
 
+READS = {
+    "preferences": "folder",
+    "reward_model": "folder",
+    "policy": "folder",
+    "evaluation": "file",
+    "judgments": "folder",
+    "benchmarks": "named",
+}
+
 _TERMS = ("prompts_terms", "response_terms", "judge_terms")
 # What a dataset's staging folder may hold: what is written there, and a licence's text.
 _OWN = ("README.md", "report.json", "data/*", "pairs/*", "votes/*", "LICENSE*", "LICENCE*", "NOTICE*")

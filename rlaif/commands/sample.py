@@ -43,6 +43,8 @@ __all__ = [
     "split_rows",
 ]
 
+READS = {"prompts": "rows", "policy": "model", "policy_b": "model"}
+
 
 @dataclass
 class SampleConfig:

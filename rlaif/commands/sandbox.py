@@ -12,6 +12,8 @@ from rlaif.sandbox.world import demonstrations, prompts
 
 __all__ = ["SandboxConfig", "write_sandbox"]
 
+READS: dict[str, str] = {}
+
 
 @dataclass
 class SandboxConfig:

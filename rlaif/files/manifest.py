@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ def write_manifest(
     report: Mapping[str, Any] | None = None,
     served: Mapping[str, Any] | None = None,
     earlier: str | Path | None = None,
+    learned_from: Sequence[Mapping[str, str | None]] | None = None,
 ) -> None:
     """Writes `manifest.json`: what ran, with which settings, on which inputs, in which versions.
 
@@ -43,6 +44,7 @@ def write_manifest(
         report: the run's counts, where no report.json holds them.
         served: what is known of the servers that answered. A run that asked nothing keeps what an earlier one wrote.
         earlier: the folder that this one takes the place of, with that earlier run's manifest.
+        learned_from: of what trains, the rows that it learned from (`rlaif.files.reads.learned_from`).
     """
     served = served or _earlier(Path(earlier or folder) / name).get("served")
     packages = ("rlaif", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "aiohttp", "numpy")
@@ -57,6 +59,7 @@ def write_manifest(
                     for k, v in config.items()
                 },
                 "inputs": _fingerprints(inputs),
+                **({} if learned_from is None else {"learned_from": list(learned_from)}),
                 "versions": {name: _version(name) for name in packages} | {"python": platform.python_version()},
                 "git_commit": _git_commit(),
                 "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
