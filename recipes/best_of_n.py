@@ -40,6 +40,8 @@ from rlaif import config, training
 from rlaif.files.bad_rows import BAD_ROWS_FILE, BadRows, on_bad_row
 from rlaif.files.pairs import carried
 from rlaif.files.reads import Rows, learned_from, sources
+from rlaif.training.models import ModelConfig
+from rlaif.training.settings import SFT
 
 READS = {"prompts": "rows", "candidates": "folder", "model": "model", "rewards": "rewards", "watch": "rewards"}
 LEARNS = (Rows("prompts", "prompts_split", "prompts_config_name", when=("sft", True)),)
@@ -119,19 +121,18 @@ class DataConfig:
             )
 
 
+SETTINGS = (DataConfig, ModelConfig, SFT)
+
+
 def main() -> None:
     training.quiet_libraries()
     from rlaif.judging.rewards import parse_rewards
     from rlaif.models.parallel import wait_for_everyone
-    from rlaif.training.models import ModelConfig
-    from rlaif.training.trainers import CompletionConfig
-
-    # Before TRL's settings are made: the tie between processes that comes with them waits half an hour at most, and
-    # where a run is resumed all that is left to sample may be one process's.
-    wait_for_everyone()
 
     # ---- parse
-    data_config, model_config, args = config.parse(DataConfig, ModelConfig, CompletionConfig, description=__doc__)
+    # Before TRL's settings are made: the tie between processes that comes with them waits half an hour at most, and
+    # where a run is resumed all that is left to sample may be one process's.
+    data_config, model_config, args = config.parse(*SETTINGS, description=__doc__, before=wait_for_everyone)
     check_training(data_config.sft, model_config, args)
     parse_rewards([*data_config.rewards, *data_config.watch])
     reads = sources(READS, data_config, model_config)

@@ -24,19 +24,20 @@ from rlaif.files.bad_rows import BadRows
 from rlaif.files.preferences import PreferenceData as DataConfig
 from rlaif.files.preferences import load_preferences
 from rlaif.files.reads import Rows, learned_from, sources
+from rlaif.training.models import ModelConfig
+from rlaif.training.settings import DPO
 
 READS = {"dataset": "rows", "model": "model"}
 LEARNS = (Rows("dataset", "train_split", "config_name"),)
 MEASURES = (Rows("dataset", "test_split", "config_name", needs_split=True),)
+SETTINGS = (DataConfig, ModelConfig, DPO)
 
 
 def main() -> None:
     training.quiet_libraries()
-    from rlaif.training.models import ModelConfig
-    from rlaif.training.trainers import SoftDPOConfig
 
     # ---- parse
-    data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftDPOConfig, description=__doc__)
+    data_config, model_config, args = config.parse(*SETTINGS, description=__doc__)
     reads = sources(READS, data_config, model_config)
     with training.output_folder("recipes/dpo.py", data_config, model_config, args, reads) as start:
         fit(data_config, model_config, args, start)

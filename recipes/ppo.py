@@ -39,6 +39,8 @@ from rlaif import config, training
 from rlaif.errors.words import shown
 from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.reads import Rows, learned_from, sources
+from rlaif.training.models import ModelConfig
+from rlaif.training.ppo.settings import PPO
 
 READS = {"prompts": "rows", "held_out": "rows", "model": "model", "rewards": "rewards", "watch": "rewards"}
 LEARNS = (Rows("prompts", "prompts_split", "prompts_config_name"),)
@@ -86,14 +88,15 @@ class DataConfig:
             )
 
 
+SETTINGS = (DataConfig, ModelConfig, PPO)
+
+
 def main() -> None:
     training.quiet_libraries()
     from rlaif.judging.rewards import parse_rewards
-    from rlaif.training.models import ModelConfig
-    from rlaif.training.ppo.config import PPOConfig
 
     # ---- parse
-    data_config, model_config, args = config.parse(DataConfig, ModelConfig, PPOConfig, description=__doc__)
+    data_config, model_config, args = config.parse(*SETTINGS, description=__doc__)
     if bool(data_config.held_out) != (args.eval_strategy != "no"):
         raise config.UsageError(
             f"held_out is {shown(data_config.held_out)} and eval_strategy {str(args.eval_strategy.value)!r}; expected "

@@ -20,6 +20,8 @@ from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.demonstrations import load_demonstrations
 from rlaif.files.preferences import check_held_out
 from rlaif.files.reads import Rows, learned_from, sources
+from rlaif.training.models import ModelConfig
+from rlaif.training.settings import SFT
 
 READS = {"dataset": "rows", "model": "model"}
 LEARNS = (Rows("dataset", "train_split", "config_name"),)
@@ -55,13 +57,14 @@ class DataConfig:
         check_held_out(self.dataset, self.train_split, self.test_split)
 
 
+SETTINGS = (DataConfig, ModelConfig, SFT)
+
+
 def main() -> None:
     training.quiet_libraries()
-    from rlaif.training.models import ModelConfig
-    from rlaif.training.trainers import CompletionConfig
 
     # ---- parse
-    data_config, model_config, args = config.parse(DataConfig, ModelConfig, CompletionConfig, description=__doc__)
+    data_config, model_config, args = config.parse(*SETTINGS, description=__doc__)
     reads = sources(READS, data_config, model_config)
     with training.output_folder("recipes/sft.py", data_config, model_config, args, reads) as start:
         fit(data_config, model_config, args, start)

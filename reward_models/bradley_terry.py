@@ -24,6 +24,8 @@ from rlaif.files.bad_rows import BadRows
 from rlaif.files.preferences import PreferenceData as DataConfig
 from rlaif.files.preferences import load_preferences
 from rlaif.files.reads import Rows, learned_from, sources
+from rlaif.training.models import ModelConfig
+from rlaif.training.settings import REWARD
 
 READS = {"dataset": "rows", "model": "model"}
 LEARNS = (Rows("dataset", "train_split", "config_name"),)
@@ -33,13 +35,14 @@ CHECKED = 64  # pairs that the reloaded model must score bit for bit
 ZEROED = 512  # training pairs whose mean score is the zero point
 
 
+SETTINGS = (DataConfig, ModelConfig, REWARD)
+
+
 def main() -> None:
     training.quiet_libraries()
-    from rlaif.training.models import ModelConfig
-    from rlaif.training.trainers import SoftRewardConfig
 
     # ---- parse
-    data_config, model_config, args = config.parse(DataConfig, ModelConfig, SoftRewardConfig, description=__doc__)
+    data_config, model_config, args = config.parse(*SETTINGS, description=__doc__)
     reads = sources(READS, data_config, model_config)
     with training.output_folder("reward_models/bradley_terry.py", data_config, model_config, args, reads) as start:
         fit(data_config, model_config, args, start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 
 from rlaif import __version__
 from rlaif.config import UsageError, parse, run
+from rlaif.errors.words import did_you_mean
 from rlaif.files.manifest import elapsed
 
 __all__ = ["main"]
@@ -34,17 +34,17 @@ processes; the other commands' is done by the first.
 
 
 def _sandbox(arguments: Sequence[str]) -> None:
-    from rlaif.commands.sandbox import SandboxConfig, write_sandbox
+    from rlaif.commands.sandbox import SETTINGS, __doc__, write_sandbox
 
-    (config,) = parse(SandboxConfig, args=arguments, program="rlaif sandbox")
+    (config,) = parse(*SETTINGS, args=arguments, program="rlaif sandbox", description=__doc__)
     for path, rows in write_sandbox(config).items():
         print(f"{rows} rows in {path}")
 
 
 def _sample(arguments: Sequence[str]) -> None:
-    from rlaif.commands.sample import SampleConfig, sample
+    from rlaif.commands.sample import SETTINGS, __doc__, sample
 
-    (config,) = parse(SampleConfig, args=arguments, program="rlaif sample")
+    (config,) = parse(*SETTINGS, args=arguments, program="rlaif sample", description=__doc__)
     if report := sample(config):
         _print(report)
         print(f"in {config.output}")
@@ -53,11 +53,11 @@ def _sample(arguments: Sequence[str]) -> None:
 def _judge(arguments: Sequence[str]) -> None:
     import gc
 
-    from rlaif.commands.judge import JudgingConfig, check_judged, judge
+    from rlaif.commands.judge import SETTINGS, __doc__, check_judged, judge
 
     gc.freeze()  # the libraries' objects stay: not looked through again with every few thousand votes
     gc.set_threshold(20_000, 20, 100)
-    (config,) = parse(JudgingConfig, args=arguments, program="rlaif judge")
+    (config,) = parse(*SETTINGS, args=arguments, program="rlaif judge", description=__doc__)
     if report := judge(config):
         _print(report)
         print(f"in {config.output}")
@@ -65,32 +65,31 @@ def _judge(arguments: Sequence[str]) -> None:
 
 
 def _build(arguments: Sequence[str]) -> None:
-    from rlaif.commands.build import build
-    from rlaif.files.selection import BuildConfig
+    from rlaif.commands.build import SETTINGS, __doc__, build
 
-    (config,) = parse(BuildConfig, args=arguments, program="rlaif build")
+    (config,) = parse(*SETTINGS, args=arguments, program="rlaif build", description=__doc__)
     _print(build(config))
     print(f"in {config.output}")
 
 
 def _convert(arguments: Sequence[str]) -> None:
-    from rlaif.commands.convert import ConvertConfig, convert
+    from rlaif.commands.convert import SETTINGS, __doc__, convert
 
-    (config,) = parse(ConvertConfig, args=arguments, program="rlaif convert")
+    (config,) = parse(*SETTINGS, args=arguments, program="rlaif convert", description=__doc__)
     _print({**convert(config), "seconds": elapsed()})
 
 
 def _evaluate(arguments: Sequence[str]) -> None:
-    from rlaif.commands.evaluate import EvaluateConfig, evaluate
+    from rlaif.commands.evaluate import SETTINGS, __doc__, evaluate
 
-    (config,) = parse(EvaluateConfig, args=arguments, program="rlaif evaluate")
+    (config,) = parse(*SETTINGS, args=arguments, program="rlaif evaluate", description=__doc__)
     _print(evaluate(config))
 
 
 def _publish(arguments: Sequence[str]) -> None:
-    from rlaif.commands.publish import DatasetSettings, ModelSettings, PublishConfig, publish
+    from rlaif.commands.publish import SETTINGS, __doc__, publish
 
-    settings = parse(PublishConfig, DatasetSettings, ModelSettings, args=arguments, program="rlaif publish")
+    settings = parse(*SETTINGS, args=arguments, program="rlaif publish", description=__doc__)
     _print(publish(*settings))
 
 
@@ -138,6 +137,4 @@ def _command() -> None:
             return  # the launcher's first process does it
         COMMANDS[arguments[0]](arguments[1:])
     else:
-        close = difflib.get_close_matches(arguments[0], COMMANDS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(COMMANDS)}."
-        raise UsageError(f"{arguments[0]!r} is not a command; {hint}")
+        raise UsageError(f"{arguments[0]!r} is not a command; {did_you_mean(arguments[0], COMMANDS)}")

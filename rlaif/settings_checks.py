@@ -8,11 +8,14 @@ setting's own default is right whatever the range: it stands for "not used" in p
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from rlaif.errors.words import one_of
+from rlaif.settings.declared import settings_of_class
+from rlaif.settings.spelled import Names
 
 __all__ = ["check_number", "check_settings", "settings_of"]
 
@@ -122,15 +125,13 @@ def settings_of(
     set_here = set_here or {}
     fields = {field.name: field for field in dataclasses.fields(kind) if field.name not in set_here}  # type: ignore[arg-type]
     hints = get_type_hints(kind)
+    known = {setting.name: setting for setting in settings_of_class(kind) if setting.name in fields}
+    values = Names(known, called).of_mapping(values)
     for name, value in values.items():
-        if name not in fields:
-            close = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(fields))}."
-            raise ValueError(f"{name!r} is not a setting of {called}; {hint}")
         if not _is_of(value, hints[name]):
             raise ValueError(f"{name} is {value!r}; expected {_word_of(hints[name])}.")
         if (choices := fields[name].metadata.get("choices")) and value not in choices:
-            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, choices))}.")
+            raise ValueError(f"{name} is {value!r}; {one_of(value, choices)}")
     check_settings(values, {name: field.default for name, field in fields.items()})
     return kind(**{**values, **set_here})
 

@@ -316,7 +316,9 @@ BAD: dict[str, Bad] = {
     "samples without end": top("samples: 100000\ntemperature: 1", r"samples is 100000; expected at most 10,000"),
     # Choices and texts.
     "orders AB": top("orders: AB", r"orders is 'AB'; expected one of both, ab, ba"),
-    "orders AB on the command line": flag(r"argument --orders: invalid choice: 'AB'", "--orders", "AB"),
+    "orders AB on the command line": flag(
+        r"orders is 'AB'; expected one of both, ab, ba; did you mean 'ab'", "--orders", "AB"
+    ),
     "orders on": top("orders: on", r"orders is true; expected one of both, ab, ba; YAML reads a bare yes.*: quote it"),
     "combine median": top("combine: median", r"combine is 'median'; expected one of mean, log_odds"),
     "logprobs true": model("logprobs: true", r"logprobs is true; expected one of auto, never; YAML reads"),

@@ -512,7 +512,7 @@ BAD_SETTINGS = [
     ({"learning_rate": 0.1, "lora": True}, r"without --sft true, but lora, learning_rate of training would be set"),
     ({"dtype": "bfloat16"}, r"nothing is trained without --sft true, but dtype of training would be set"),
     ({"dtype": "bfloat16", "trust_remote_code": True}, r"but dtype of training would be set"),  # sampling's too
-    ({"policy_dtype": "float"}, r"policy-dtype: invalid choice: 'float'"),
+    ({"policy_dtype": "float"}, r"policy_dtype is 'float'; expected one of auto, float32"),
     ({"resume_from_checkpoint": "true"}, r"without --sft true, but resume_from_checkpoint of training would be set"),
     ({"model_revision": "v2"}, r"model_revision is 'v2', but responses are sampled from the newest; expected none"),
     ({"sft": True, "eval_strategy": "epoch"}, r"eval_strategy is 'epoch', but no prompts are held out here"),

@@ -444,7 +444,7 @@ BAD_SETTINGS = [
     ({"beta": 0.1}, r"beta is 0\.1; this program takes only 0\.0\. .*--kl_coef"),
     ({"top_p": 0.9}, r"top_p is 0\.9; this program takes only 1\.0\."),
     ({"loss_type": "grpo"}, r"loss_type is 'grpo'; this program takes only 'dapo'\."),
-    ({"critic": "separat"}, r"--critic|critic: invalid choice: 'separat'"),
+    ({"critic": "separat"}, r"critic is 'separat'; expected one of .*did you mean 'separate'"),
     ({"kl_coeff": 0.1}, r"kl_coeff.*did you mean .*kl_coef"),
 ]
 

@@ -792,7 +792,7 @@ def broken(run: Path, folder: Path) -> dict[str, tuple[list[object], str]]:
         ),
         "another kind": ([*ok[:2], "--output", model, "--license", "mit"], "where a reward model was staged"),
         "a folder of mine": ([*ok[:2], "--output", other, "--license", "mit"], "holds notes.txt"),
-        "action": ([*ok, "--license", "mit", "--secrets", "ignore"], "invalid choice: 'ignore'"),
+        "action": ([*ok, "--license", "mit", "--secrets", "ignore"], "secrets is 'ignore'; expected one of "),
         "similarity": ([*ok, "--license", "mit", "--similarity", "70"], "similarity is 70.0; expected"),
         "processes": ([*ok, "--license", "mit", "--processes", "-3"], "processes is -3; expected"),
         "one price": (

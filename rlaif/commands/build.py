@@ -22,10 +22,11 @@ from rlaif.files.swap import move_into, staging
 from rlaif.pages.markdown import cell, code
 from rlaif.records import Judgment, Preference
 
-__all__ = ["build"]
+__all__ = ["SETTINGS", "build"]
 
 READS = {"judgments": "rows"}
 
+SETTINGS = (BuildConfig,)
 JUDGMENTS = "judgments.jsonl"  # what those from memory are kept as
 
 

@@ -27,7 +27,7 @@ from rlaif.formats.files import check_splits, read_source, write_output
 from rlaif.formats.known import FORMATS, detect, fitting
 from rlaif.records import Judgment
 
-__all__ = ["FORMATS", "ConvertConfig", "convert", "detect"]
+__all__ = ["FORMATS", "SETTINGS", "ConvertConfig", "convert", "detect"]
 
 READS = {"source": "rows"}
 
@@ -73,6 +73,9 @@ class ConvertConfig:
         },
     )
     on_bad_row: str = on_bad_row()
+
+
+SETTINGS = (ConvertConfig,)
 
 
 def convert(config: ConvertConfig) -> dict[str, Any]:

@@ -53,7 +53,7 @@ from rlaif.records import Judgment, Pair, Prompt, label_value
 if TYPE_CHECKING:
     from rlaif.models.reward_model import RewardModel
 
-__all__ = ["EvaluateConfig", "evaluate"]
+__all__ = ["SETTINGS", "EvaluateConfig", "evaluate"]
 
 READS = {
     "prompts": "rows",
@@ -148,6 +148,9 @@ class EvaluateConfig(JudgeConfig):
     )
     bootstrap_samples: int = field(default=1000, metadata={"help": "Draws behind each bootstrap interval."})
     examples: int = field(default=5, metadata={"help": "Prompts shown with every policy's response in report.md."})
+
+
+SETTINGS = (EvaluateConfig,)
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:

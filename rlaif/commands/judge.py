@@ -36,7 +36,7 @@ from rlaif.models.base import served_by
 from rlaif.models.parallel import is_main
 from rlaif.records import Pair
 
-__all__ = ["JudgeReport", "JudgingConfig", "check_judged", "column_of", "judge", "write_judgments"]
+__all__ = ["SETTINGS", "JudgeReport", "JudgingConfig", "check_judged", "column_of", "judge", "write_judgments"]
 
 READS = {"pairs": "rows", "judge": "judge", "judge_model": "judge", "template": "judge"}
 
@@ -75,6 +75,9 @@ class JudgingConfig(JudgeConfig):
     explain: str | None = field(
         default=None, metadata={"help": "The id of a pair: print every call about it, the replies and their reading."}
     )
+
+
+SETTINGS = (JudgingConfig,)
 
 
 def judge(config: JudgingConfig) -> dict[str, Any]:

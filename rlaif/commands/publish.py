@@ -27,7 +27,7 @@ from rlaif.publish.staging import MARK, NOTES, Note, check, replace_staged, stag
 if TYPE_CHECKING:
     from rlaif.publish.contamination import Index
 
-__all__ = ["DatasetSettings", "ModelSettings", "PublishConfig", "publish"]
+__all__ = ["SETTINGS", "DatasetSettings", "ModelSettings", "PublishConfig", "publish"]
 
 READS = {
     "preferences": "folder",
@@ -145,6 +145,9 @@ class ModelSettings:
         default_factory=list,
         metadata={"help": "A prompt and a response for the card to show, in its field."},
     )
+
+
+SETTINGS = (PublishConfig, DatasetSettings, ModelSettings)
 
 
 def publish(

@@ -34,6 +34,7 @@ from rlaif.models.spelling import REFUSED
 from rlaif.records import Pair, Prompt, content_hash
 
 __all__ = [
+    "SETTINGS",
     "SampleConfig",
     "SampleCounts",
     "form_pairs",
@@ -110,6 +111,9 @@ class SampleConfig:
         metadata={"help": "Seconds for a call to the endpoint. Default: 120, or 600 from 1024 new tokens on."},
     )
     patience: float = field(default=900.0, metadata={"help": "Seconds for which a call waits out rate limits."})
+
+
+SETTINGS = (SampleConfig,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from rlaif.files.ownership import claim
 from rlaif.files.sources import write_jsonl
 from rlaif.sandbox.world import demonstrations, prompts
 
-__all__ = ["SandboxConfig", "write_sandbox"]
+__all__ = ["SETTINGS", "SandboxConfig", "write_sandbox"]
 
 READS: dict[str, str] = {}
 
@@ -26,6 +26,9 @@ class SandboxConfig:
         default=1000, metadata={"help": "Responses to other prompts, of mixed quality: demonstrations.jsonl."}
     )
     seed: int = field(default=0, metadata={"help": "Seed of all three."})
+
+
+SETTINGS = (SandboxConfig,)
 
 
 def write_sandbox(config: SandboxConfig) -> dict[Path, int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["counted", "kind_of", "plain", "shown"]
+__all__ = ["counted", "did_you_mean", "kind_of", "one_of", "plain", "shown"]
 
 
 def shown(value: Any, most: int = 60) -> str:
@@ -68,3 +68,62 @@ def plain(text: str) -> str:
     for pattern, instead in _PYTHON:
         text = pattern.sub(instead, text)
     return text
+
+
+def did_you_mean(
+    word: str,
+    known: Iterable[str],
+    *,
+    others: Iterable[str] = (),
+    meant: Sequence[str] = (),
+    known_as: str = "expected one of",
+    most: int = 12,
+) -> str:
+    """The end of a line about a word that is looked up and not found: the known ones that it may have meant, or all.
+
+    Args:
+        word: what was given.
+        known: what is there; of a long list the first `most` are named.
+        others: spellings that are understood too, looked through for what is close, and not listed.
+        meant: what the word is known to mean, whatever it looks like.
+        known_as: what is said before the list.
+    """
+    names = list(dict.fromkeys(map(str, known)))
+    close = list(meant) or _close(word, [*names, *map(str, others)])
+    if close:
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    if not names:
+        return "there are none."
+    left = len(names) - most
+    return f"{known_as} {', '.join(names[:most])}{f' and {left} more' if left > 0 else ''}."
+
+
+def one_of(value: object, choices: Iterable[object], most: int = 12) -> str:
+    """The end of a line about a value that is none of `choices`: those, and the one that was meant, where one is near.
+
+    Of more than `most` choices those that are near are named alone.
+    """
+    names = list(map(str, choices))
+    close = _close(value, names) if isinstance(value, str) else []
+    if close and len(names) > most:
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    left = len(names) - most
+    listed = f"expected one of {', '.join(names[:most])}{f' and {left} more' if left > 0 else ''}"
+    return f"{listed}; did you mean {' or '.join(map(repr, close))}?" if close else f"{listed}."
+
+
+def _close(word: str, names: Sequence[str]) -> list[str]:
+    """The names that a word is nearly one of: the nearest, and a second one that is as near, or begins like it."""
+    import difflib
+
+    folded = {name.lower().replace("-", "_"): name for name in reversed(names)}
+    plain = word.lower().replace("-", "_")
+    close = difflib.get_close_matches(plain, folded, n=3, cutoff=0.5)
+    if not close:
+        return []
+
+    def likeness(name: str) -> float:
+        return difflib.SequenceMatcher(None, name, plain).ratio()
+
+    best = likeness(close[0])
+    return [folded[name] for name in close if likeness(name) > best - 0.02][:2]

@@ -11,8 +11,8 @@ gives TRL's own loss, unless labels are smoothed; tests hold that, and the signa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
@@ -20,8 +20,9 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference as DPOBatches
 from trl.trainer.reward_trainer import DataCollatorForPreference as RewardBatches
 
 from rlaif.errors.words import shown
-from rlaif.training.common import Defaults, Shared
+from rlaif.training.common import Shared
 from rlaif.training.losses import dpo_delta, hard_loss, margin_loss, soft_correction, soft_loss
+from rlaif.training.settings import DPOSettings, RewardSettings, SFTSettings
 
 __all__ = [
     "CompletionConfig",
@@ -37,29 +38,8 @@ __all__ = [
 
 
 @dataclass
-class SoftRewardConfig(Defaults, RewardConfig):  # type: ignore[misc]
+class SoftRewardConfig(RewardSettings, RewardConfig):  # type: ignore[misc]
     """TRL's RewardConfig and the loss."""
-
-    preference_loss: str = field(
-        default="soft",
-        metadata={
-            "help": "'soft': cross-entropy against z; 'hard': chosen wins, whatever z says; 'margin': hard, with the "
-            "margin 2z - 1 to be exceeded (Llama 2).",
-            "choices": ["soft", "hard", "margin"],
-        },
-    )
-    label_smoothing: float = field(
-        default=0.0,
-        metadata={
-            "help": "With 'hard': the share eps of labels taken to be wrong, in [0, 0.5); the target is 1 - eps for "
-            "every pair. 0: none."
-        },
-    )
-
-    refused: ClassVar[dict[str, tuple[Any, str]]] = {
-        **Defaults.refused,
-        "label_smoothing_factor": (0.0, "It acts on token labels: use --preference_loss hard --label_smoothing."),
-    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,23 +66,8 @@ _SMOOTHED = {"robust", "exo_pair", "aot", "aot_unpaired"}  # of TRL's losses, th
 
 
 @dataclass
-class SoftDPOConfig(Defaults, DPOConfig):  # type: ignore[misc]
+class SoftDPOConfig(DPOSettings, DPOConfig):  # type: ignore[misc]
     """TRL's DPOConfig and whose probability is learned from."""
-
-    preference_loss: str = field(
-        default="soft",
-        metadata={
-            "help": "'soft': cross-entropy against each pair's own z; 'hard': exactly TRL's DPOTrainer.",
-            "choices": ["soft", "hard"],
-        },
-    )
-
-    refused: ClassVar[dict[str, tuple[Any, str]]] = {
-        **Defaults.refused,
-        "label_smoothing_factor": (0.0, "It acts on token labels, which DPO's loss has not."),
-        "padding_free": (False, "TRL 1.16 switches it off."),
-        "truncation_mode": ("keep_start", "Nothing is truncated: longer pairs are left out and counted."),
-    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,19 +86,8 @@ class SoftDPOConfig(Defaults, DPOConfig):  # type: ignore[misc]
 
 
 @dataclass
-class CompletionConfig(Defaults, SFTConfig):  # type: ignore[misc]
+class CompletionConfig(SFTSettings, SFTConfig):  # type: ignore[misc]
     """TRL's SFTConfig; the loss is on the completion alone."""
-
-    refused: ClassVar[dict[str, tuple[Any, str]]] = {
-        **Defaults.refused,
-        "packing": (False, "Conversations are kept apart."),
-        "eval_packing": (None, "Conversations are kept apart."),
-        "padding_free": (False, "Batches are padded."),
-        "assistant_only_loss": (False, "The loss is on the last response alone."),
-        "completion_only_loss": (None, "The loss is on the completion alone."),
-        "dataset_text_field": ("text", "Rows hold `prompt` and `completion`."),
-        "truncation_mode": ("keep_start", "Nothing is truncated: longer rows are left out and counted."),
-    }
 
 
 # ---------------------------------------------------------------------------------------------------------- trainers

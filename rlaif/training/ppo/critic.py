@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 
 from rlaif.models.weights import check_safetensors
 from rlaif.training.common import is_peft
+from rlaif.training.ppo.settings import CRITICS
 
 __all__ = [
     "CRITICS",
@@ -39,7 +40,6 @@ __all__ = [
     "split_critic",
 ]
 
-CRITICS = ("head", "separate", "reward_model", "none")
 CRITIC_FILE = "critic.safetensors"
 
 
