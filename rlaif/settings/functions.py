@@ -115,4 +115,4 @@ def _no_such(module: str, found: Any, attribute: str, colon: bool) -> str:
         hint = f"{here} is another one, which it hides: give that file a name of its own."
     if not hint:
         hint = "expected a function that is there." if colon else "expected 'package.module:function'."
-    return f"{module}{f' ({file})' if file else ''} has no {attribute!r}; {hint}"
+    return f"{module} has no {attribute!r}{f' ({file})' if file else ''}; {hint}"
