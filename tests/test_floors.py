@@ -31,6 +31,7 @@ FLOORS = {
     "rlaif/training/": 5,
     "rlaif/pages/": 5,
     "rlaif/publish/": 6,
+    "rlaif/evaluating/": 6,
     "rlaif/ablations/": 6,
     "rlaif/commands/": 7,
     "rlaif/face.py": 8,

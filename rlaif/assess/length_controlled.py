@@ -60,20 +60,23 @@ def length_controlled(
         return f"it {'wins' if z.min() == 1.0 else 'loses'} every prompt, whatever the length"
     if not np.ptp(d):
         return "the difference in length is the same on every prompt, so its effect cannot be seen"
-    (rate,) = _rates(z, d, np.ones((1, z.size)))
+    (rate,), start = _rates(z, d, np.ones((1, z.size)), (0.0, 0.0))
     rng = np.random.default_rng(seed)
     drawn: list[Array] = []
     most = max(1, _CELLS // z.size)
-    for start in range(0, samples, most):
-        rows = rng.integers(0, z.size, size=(min(most, samples - start), z.size))
+    for begin in range(0, samples, most):
+        rows = rng.integers(0, z.size, size=(min(most, samples - begin), z.size))
         counts = np.stack([np.bincount(row, minlength=z.size) for row in rows]).astype(np.float64)
-        drawn.append(_rates(z, d, counts))
+        drawn.append(_rates(z, d, counts, start)[0])
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
     return float(rate), float(low), float(high)
 
 
-def _rates(z_N: Array, d_N: Array, counts_BN: Array) -> Array:
-    """sigmoid(theta) of B draws, of which `counts_BN` says how often each prompt is in them: (B,)."""
+def _rates(z_N: Array, d_N: Array, counts_BN: Array, start: tuple[float, float]) -> tuple[Array, tuple[float, float]]:
+    """sigmoid(theta) of B draws, of which `counts_BN` says how often each prompt is in them: (B,).
+
+    The search for theta and phi begins at `start`; those of the first draw are given too.
+    """
     n_B = counts_BN.sum(axis=1)
     mean_B = counts_BN @ d_N / n_B
     deviation_BN = d_N - mean_B[:, None]
@@ -82,14 +85,16 @@ def _rates(z_N: Array, d_N: Array, counts_BN: Array) -> Array:
     total_B = counts_BN @ z_N
     decided = (total_B > 0) & (total_B < n_B)
     rates_B = (total_B > 0).astype(np.float64)
-    if decided.any():
-        rates_B[decided] = sigmoid(_intercepts(x_BN[decided], z_N, counts_BN[decided]))
-    return rates_B
+    if not decided.any():
+        return rates_B, start
+    theta_D, phi_D = _fitted(x_BN[decided], z_N, counts_BN[decided], start)
+    rates_B[decided] = sigmoid(theta_D)
+    return rates_B, (float(theta_D[0]), float(phi_D[0]))
 
 
-def _intercepts(x_BN: Array, z_N: Array, counts_BN: Array) -> Array:
-    """theta of each draw by Newton's method on the penalized likelihood, which is concave: (B,)."""
-    theta_B, phi_B = np.zeros(len(x_BN)), np.zeros(len(x_BN))
+def _fitted(x_BN: Array, z_N: Array, counts_BN: Array, start: tuple[float, float]) -> tuple[Array, Array]:
+    """theta and phi of each draw by Newton's method on the penalized likelihood, which is concave: (B,) each."""
+    theta_B, phi_B = (np.full(len(x_BN), value) for value in start)
     for _ in range(_STEPS):
         p_BN = sigmoid(theta_B[:, None] + phi_B[:, None] * x_BN)
         rest_BN, weight_BN = counts_BN * (z_N - p_BN), counts_BN * p_BN * (1.0 - p_BN)
@@ -104,4 +109,4 @@ def _intercepts(x_BN: Array, z_N: Array, counts_BN: Array) -> Array:
         theta_B, phi_B = theta_B + share * step_theta, phi_B + share * step_phi
         if longest.max() < _TOLERANCE:
             break
-    return theta_B
+    return theta_B, phi_B

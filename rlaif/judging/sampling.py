@@ -7,7 +7,7 @@ endpoint. Each response is drawn with noise of its own, which its prompt, the po
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from rlaif.files.votes import refuse_older
 from rlaif.judging.ask import answers
 from rlaif.judging.method import Ask, Counts
 from rlaif.judging.question import method_hash
-from rlaif.models.base import UNASKED, Call, Model, Reply
+from rlaif.models.base import UNASKED, Call, Model, Reply, Usage
 from rlaif.models.parallel import process_count
 from rlaif.models.rendering import as_messages
 from rlaif.models.spelling import UNRENDERED
@@ -39,6 +39,8 @@ class Completion:
         tokens: how many were generated, the end of the response included; None where nobody counted.
         complete: it ended by itself, and was not cut off.
         unasked: it is not stored, and nothing was asked.
+        failed: there is no text because the call failed, and not because of the prompt; a later run asks again.
+        usage, tries: tokens and calls that it took, failed tries included.
     """
 
     key: str
@@ -47,13 +49,18 @@ class Completion:
     complete: bool = True
     reason: str | None = None
     unasked: bool = False
+    failed: bool = False
+    usage: Usage = field(default_factory=Usage)
+    tries: int = 0
 
     @classmethod
     def of(cls, reply: Reply) -> Completion:
         """The completion that a policy's reply is."""
+        spent: dict[str, Any] = {"usage": reply.usage, "tries": reply.tries}
         if reply.reason is not None or reply.text is None:
-            return cls(reply.key, None, reason=reply.reason or "no text", unasked=reply.finish == UNASKED)
-        return cls(reply.key, reply.text, reply.usage.completion_tokens, reply.finish == "stop")
+            unasked, failed = reply.finish == UNASKED, not reply.answered
+            return cls(reply.key, None, reason=reply.reason or "no text", unasked=unasked, failed=failed, **spent)
+        return cls(reply.key, reply.text, reply.usage.completion_tokens, reply.finish == "stop", **spent)
 
     @property
     def refused(self) -> bool:

@@ -49,6 +49,7 @@ __all__ = [
     "JudgeConfig",
     "JudgeSettings",
     "ModelSettings",
+    "endpoint_settings",
     "judge_settings",
     "load_judge",
     "load_rater",
@@ -334,6 +335,34 @@ def judge_settings(judge: AnyJudge, **settings: Any) -> JudgeSettings:
         else:
             values[name] = value
     return _checked({**values, "model": model}, where)
+
+
+def endpoint_settings(path: str) -> ModelSettings:
+    """The endpoint's model that a YAML file describes: what stands under `model:` in a judge's, at the top or there.
+
+    Raises:
+        UsageError: it cannot be read, a setting is unknown or no such value, or it is no endpoint's.
+    """
+    try:
+        values = read_mapping(path, path)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if "model" in values:
+        if beside := [name for name in values if name != "model"]:
+            raise UsageError(
+                f"{path} has {redacted(str(beside[0]))!r:.60} beside `model`, which is a judge's; expected the model "
+                "alone (name, base_url, ...). How responses are sampled is said on the command line, for all policies."
+            )
+        values = values["model"]
+    model = _model_mapping(values, path)
+    if model["kind"] != "api":
+        raise UsageError(
+            f"{path} names the {model['kind']} model {safe('name', model['name'])}; expected an endpoint's: give its "
+            "base_url, or `kind: api` for OpenAI's own. A folder or Hub id is named without a YAML file."
+        )
+    if model.get("logprobs") is not None:
+        raise UsageError(f"{path} has logprobs, which nobody reads of a response; leave it out.")
+    return _checked({"model": model}, path).model
 
 
 def _of_word(word: str, base_url: str | None) -> tuple[dict[str, Any], dict[str, Any], str]:

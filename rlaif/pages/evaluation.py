@@ -93,7 +93,7 @@ def _opening(report: Report) -> str:
         + (f", split {code(prompts['split'])}" if prompts["split"] else "")
         + f"; one response a prompt from every policy ({how}, at most {sampling['max_new_tokens']} tokens, seed "
         f"{sampling['seed']}).",
-        f"Baseline: {code(report['baseline'])}. Reference of the KL: {code(report['reference'])}."
+        f"Baseline: {code(report['baseline'])}. Reference of the KL: {code(report['reference'] or 'none')}."
         + (f" Gold reward: {code(report['gold'])}." if report["gold"] else ""),
         "Brackets hold 95 % intervals: bootstrap over prompts or pairs (over prompts, so that two policies are "
         "compared in pairs), ± 1.96 standard errors for means. Every response is in `responses.jsonl`.",
@@ -162,7 +162,7 @@ def _policies(report: Report) -> str:
             "responses whose text has another number of tokens than was sampled: their KL is along other prefixes",
         ),
         ("length (tokens)", lambda r: interval(r, "length", lambda v: decimal(v, 1)), "mean, with the EOS"),
-        ("without EOS", lambda r: percent(r["no_eos"]), "share that was cut at the limit of new tokens"),
+        ("without EOS", lambda r: percent(r.get("no_eos")), "share that was cut at the limit of new tokens"),
     ]
     rows = []
     for name, show, meaning in measures:

@@ -15,6 +15,7 @@ from typing import Any
 
 from rlaif.config import warn
 from rlaif.errors.words import kind_of
+from rlaif.files.inputs import find_input, rewritten
 from rlaif.files.sources import is_still
 
 __all__ = ["Origin", "Step", "bare_names", "public_name", "read_json", "rewritten", "trace"]
@@ -82,7 +83,7 @@ def trace(preferences: Path, judgments: str | None = None) -> Origin:
     build = _step(preferences, "rlaif build")
     named = judgments or (build.config.get("judgments") if build else None)
     inputs = build.manifest.get("inputs", {}) if build else {}
-    source = _find(str(named), preferences, inputs) if named else None
+    source = find_input(str(named), preferences, inputs) if named else None
     if source is None:
         return Origin(build)
     if build is not None and (changed := rewritten(build.manifest, str(build.config.get("judgments")), source)):
@@ -100,46 +101,10 @@ def trace(preferences: Path, judgments: str | None = None) -> Origin:
     return Origin(build, source, None if labels else judge, sample, convert)
 
 
-def rewritten(manifest: Mapping[str, Any], named: str, place: Path | None = None) -> Path | None:
-    """The file or folder that a run read and that has other content now; None where it has not, or nobody knows.
-
-    Args:
-        manifest: the run's.
-        named: the input, as the run was told it.
-        place: where it is now, if elsewhere.
-    """
-    place, inputs = place or Path(named), manifest.get("inputs", {})
-    if not place.exists():
-        return None
-    for part in ("judgments.jsonl", "data"):
-        then = inputs.get(str(Path(named) / part))
-        if then is not None and place.is_dir():
-            now = place / part
-            return now if not now.exists() or not is_still(now, then) else None
-    then = inputs.get(named)
-    # Of a folder of judgments an earlier version knew the report's fingerprint too, which is another after every run.
-    if then is None or then == named or (place / "judgments.jsonl").is_file():
-        return None
-    return None if is_still(place, then) else place
-
-
-def _find(named: str, folder: Path, inputs: Mapping[str, Any]) -> Path | None:
-    """The place that a manifest in `folder` names, which is seen from where its command ran: here, or above it.
-
-    Of several it is the one that holds what was read, by the manifest's `inputs`. A folder without the rows that were
-    read is none.
-    """
-    rows = [part for part in ("judgments.jsonl", "data") if str(Path(named) / part) in inputs]
-    places = [Path(named), *(parent / named for parent in folder.resolve().parents)]
-    there = [place for place in places if place.exists() and all((place / part).exists() for part in rows)]
-    same = (place for place in there if rewritten({"inputs": inputs}, named, place) is None)
-    return next(same, there[0] if there else None)
-
-
 def _unchanged(step: Step, named: str) -> Path | None:
     """An input of a step, where it is still what the step read."""
     inputs = step.manifest.get("inputs", {})
-    place, read = _find(named, step.folder, inputs), inputs.get(named)
+    place, read = find_input(named, step.folder, inputs), inputs.get(named)
     if place is not None and read is not None and not is_still(place, read):
         warn(
             f"{place} is not what {step.folder} was made from any more: the card says nothing about where it came from."
