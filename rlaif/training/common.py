@@ -41,6 +41,15 @@ class Shared(Finite, Resumed, WholeCheckpoints):
             self.remove_callback(ProgressCallback)
             self.add_callback(_Bar())
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """The Trainer's measurements. Training goes on with the random numbers that it would have had without them.
+
+        A DataLoader draws a seed each time it is read, so that all later dropout masks would be others: runs that
+        differ in how often they are evaluated would be runs of different seeds.
+        """
+        with torch.random.fork_rng(devices=[]):
+            return super().evaluate(*args, **kwargs)
+
 
 class _Bar(ProgressCallback):  # type: ignore[misc]
     """A progress bar that carries the newest loss or reward; the whole history goes to trainer_state.json."""
