@@ -3,9 +3,9 @@
 # bytes, 512 bytes a key, 51 MB in all; the index holds their places once, in bands, and the keys.
 # Seen (datasketch 2.0.0, numpy 2.4.6, CPython 3.11): 530 MB at threshold 0.7, 900 MB at 0.5, which are 10 and 18 times
 # the signatures (and these are not kept). Nearly every key is alone in its bucket, and a bucket is a Python set of 216
-# bytes with a bytes object and a place in a dictionary, in each band: about 370 bytes a key and band, whatever it holds.
-# So the lower the threshold the more bands and the more memory. Shorter signatures fare no better: of 64 places the
-# index at 0.5 is 20 times as large.
+# bytes with a bytes object and a place in a dictionary, in each band: about 370 bytes a key and band, whatever it
+# holds. So the lower the threshold the more bands and the more memory. Shorter signatures fare no better: of 64 places
+# the index at 0.5 is 20 times as large.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -3,8 +3,8 @@
 # at a Jaccard similarity of 0.85, and half of those at 0.8.
 # Seen (datasketch 2.0.0, numpy 2.4.6): it finds 70 in 100 at 0.85, and 40 at 0.8. At threshold 0.9 it finds 31 in 100
 # pairs at 0.9, such as texts of which one word in twenty differs. The bands are chosen so that wrong candidates and
-# lost pairs weigh the same when all similarities are as frequent, and a lost pair is never seen again. With weights of 0.1
-# and 0.9 it finds 98 in 100 at 0.85.
+# lost pairs weigh the same when all similarities are as frequent, and a lost pair is never seen again. With weights of
+# 0.1 and 0.9 it finds 98 in 100 at 0.85.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
