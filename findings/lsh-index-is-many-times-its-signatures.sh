@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Guess, written down before: a MinHashLSH of 100,000 keys takes about twice its signatures. These are 128 numbers of 4
-# bytes, 512 bytes a key, 51 MB in all; the index holds their places once, in bands, and the keys.
+# Guess, written down before: a MinHashLSH of 100,000 keys takes about twice its signatures, 100 to 250 MB: it holds their
+# places once, in bands, and the keys. (The signatures are 128 numbers of 4 bytes, 512 bytes a key, 51 MB in all.)
 # Seen (datasketch 2.0.0, numpy 2.4.6, CPython 3.11): 530 MB at threshold 0.7, 900 MB at 0.5, which are 10 and 18 times
 # the signatures (and these are not kept). Nearly every key is alone in its bucket, and a bucket is a Python set of 216
 # bytes with a bytes object and a place in a dictionary, in each band: about 370 bytes a key and band, whatever it
