@@ -19,7 +19,7 @@ _USAGE = """usage: rlaif <command> [--config file.yaml] [--name value ...]
 
 learning from AI feedback: a judge's probability z, carried from annotation to training
 
-  sandbox    write the prompts and demonstrations of the bundled small world
+  sandbox    write the prompts and demonstrations of a bundled small world
   sample     prompts -> candidate pairs, from one policy or two
   judge      pairs -> judgments z, in both orders, every vote kept
   build      judgments -> preference dataset with splits by prompt

@@ -1,4 +1,4 @@
-"""`rlaif sandbox`: the bundled world's prompts and demonstrations as files, the input of every other command."""
+"""`rlaif sandbox`: a bundled world's prompts and demonstrations as files, the input of every other command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from rlaif.config import UsageError
 from rlaif.files.ownership import claim
 from rlaif.files.sources import write_jsonl
-from rlaif.sandbox.world import demonstrations, prompts
+from rlaif.sandbox import WORLDS
 
 __all__ = ["SETTINGS", "SandboxConfig", "write_sandbox"]
 
@@ -17,8 +17,12 @@ READS: dict[str, str] = {}
 
 @dataclass
 class SandboxConfig:
-    """How much of the small world to write."""
+    """How much of which small world to write."""
 
+    world: str = field(
+        default="errand",
+        metadata={"help": "errand, or kitchen: the harder one, for experiments.", "choices": list(WORLDS)},
+    )
     output: str = field(default="runs/quickstart", metadata={"help": "Folder for the files."})
     prompts: int = field(default=1500, metadata={"help": "Prompts to sample responses to: prompts.jsonl."})
     evaluation: int = field(default=500, metadata={"help": "Other prompts to evaluate on: evaluation.jsonl."})
@@ -40,13 +44,17 @@ def write_sandbox(config: SandboxConfig) -> dict[Path, int]:
     for name in ("prompts", "evaluation", "demonstrations"):
         if getattr(config, name) < 0:
             raise UsageError(f"{name} is {getattr(config, name)}; expected a number of rows.")
-    folder = Path(config.output)
-    asked = prompts(config.prompts + config.evaluation, config.seed)
+    if config.world not in WORLDS:
+        raise UsageError(f"world is {config.world!r}; expected one of {', '.join(WORLDS)}.")
+    folder, world = Path(config.output), WORLDS[config.world]
+    asked = world.prompts(config.prompts + config.evaluation, config.seed)
     taken = set(asked)
     # Demonstrations are drawn apart; a prompt that is also to be sampled or evaluated is left to that.
-    shown = [
-        row for row in demonstrations(2 * config.demonstrations + 10, config.seed + 1) if row["prompt"] not in taken
-    ]
+    shown: list[dict[str, str]] = []
+    drawn = config.demonstrations
+    while len(shown) < config.demonstrations:
+        drawn = 2 * drawn + 10
+        shown = [row for row in world.demonstrations(drawn, config.seed + 1) if row["prompt"] not in taken]
     files = {
         folder / "prompts.jsonl": [{"prompt": prompt} for prompt in asked[: config.prompts]],
         folder / "evaluation.jsonl": [{"prompt": prompt} for prompt in asked[config.prompts :]],
