@@ -32,8 +32,8 @@ class TrainedOn:
 
     def of(self, prompt: Prompt) -> list[str]:
         """The stages that knew a prompt, as "sft: recipes/sft.py"."""
-        every = {**self.others, **self.policies}
-        return [f"{name}: {stage.stage}" for name, stages in every.items() for stage in stages if stage.knew(prompt)]
+        every = (*self.policies.items(), *self.others.items())
+        return [f"{name}: {stage.stage}" for name, stages in every for stage in stages if stage.knew(prompt)]
 
     def report(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
         """The report's section: how many of `prompts` each stage knew, or why that is not known.
