@@ -8,28 +8,17 @@
     reward model    its accuracy and calibration on the held-out split of a preference dataset
     seconds         what each stage took, from the start of its process
 
-A policy is a local model, an endpoint, or a file of responses that are there already. Every section is there when its
-inputs are. Into the output folder go report.json, report.md and its plots, responses.jsonl (every response with its
-numbers, so that each mean can be checked, and the place and the other columns of its prompt), and replies/: what was
-sampled and judged, which a later run finds and does not pay for again.
+A policy is one of these, and one run compares any of them:
 
-report.json
-    gold, prompts, sampling, baseline, reference, seconds
-                        what was compared, on what; `reference` is null where no policy is local
-    policies            by name: `path`, `kind` (local, endpoint, responses), `gold_reward`, `reward`, `kl`, `length`
-                        (in tokens) and `characters`, each with its `_se`; `no_eos`; where a number cannot be had, why
-                        not, as `kl_missing`, `length_missing`, `no_eos_missing`; of an endpoint its `usage`
-      win_rate          the share of prompts won over the baseline, ties half, by what `win_rate_by` says; by gold also
-                        `lc_win_rate`, that at equal length
-      judge             `win_rate`, the share of prompts with z above 1/2; `mean_z`, the mean of z, which AlpacaEval
-                        calls the win rate; `lc_mean_z`, its length-controlled win rate; or `lc_missing`, why not
-    comparisons         of each pair `policy`, `other`, and `policy` - `other` of the numbers above; `judge` where the
-                        pair was judged, else `judge_over_baseline`: the difference of both policies' z over the
-                        baseline. A test's p is called after its number (`gold_reward_p`, `wins_p`, `mean_z_p`), and
-                        `_p_holm` is adjusted over all pairs
-    tests               how the p-values come about
-    trained_on          by policy, and of the reward model and a local judge: `found` and the `stages` of training
-    judge, reward_model, ledgers
+    --policies sft=runs/sft             a folder or Hub id of a causal LM
+               gpt=policy.yaml          an OpenAI-compatible endpoint: name, base_url, ..., as a judge's `model:`
+               ready=responses.jsonl    rows with prompt and response (or instruction and output), one a prompt
+               old=runs/before#sft      a policy of an earlier report
+
+Every section is there when its inputs are. Into the output folder go report.json (key by key in
+rlaif/evaluating/measure.py), report.md and its plots, responses.jsonl (every response with its numbers, so that each
+mean can be checked, and the place and the other columns of its prompt), and replies/: what was sampled and judged,
+which a later run finds and does not pay for again.
 
 Under `accelerate launch -m rlaif evaluate ...` sampling, KL and judging are split over the processes; the main process
 does the rest and writes.
@@ -68,7 +57,6 @@ MEASURES = (
     Rows("prompts", "split", "config_name"),
     Rows("preferences", "preferences_split", "preferences_config_name"),
 )
-
 
 SETTINGS = (EvaluateConfig,)
 

@@ -1,4 +1,29 @@
-"""Every number of the report, from the responses and the judgments on them."""
+"""Every number of the report, from the responses and the judgments on them.
+
+report.json:
+
+    gold, prompts, sampling, baseline, reference, seconds
+                        what was compared, on what; `reference` is null where no policy is local
+    policies            by name: `path`, `kind` (local, endpoint, responses), `gold_reward`, `reward`, `kl`, `length`
+                        (in tokens) and `characters`, each with its `_se`; `no_eos`; where a number cannot be had, why
+                        not, as `kl_missing`, `length_missing`, `no_eos_missing`; of an endpoint its `usage`
+      win_rate          the share of prompts won over the baseline, ties half, by what `win_rate_by` says; by gold also
+                        `lc_win_rate`, that at equal length
+      judge             `win_rate`, the share of prompts with z above 1/2; `mean_z`, the mean of z, which AlpacaEval
+                        calls the win rate; `lc_mean_z`, its length-controlled win rate; or `lc_missing`, why not
+    comparisons         of each pair `policy`, `other`, and `policy` - `other` of the numbers above; `judge` where the
+                        pair was judged, else `judge_over_baseline`: the difference of both policies' z over the
+                        baseline. A test's p is called after its number (`gold_reward_p`, `wins_p`, `mean_z_p`), and
+                        `_p_holm` is adjusted over all pairs
+    tests               how the p-values come about
+    trained_on          by policy, and of the reward model and a local judge: `found` and the `stages` of training
+    judge, reward_model, ledgers
+
+Each mean is that of a column of responses.jsonl: `gold`, `reward`, `kl`, `tokens`, `characters`, `ended`; z over the
+baseline is in `z`, over another policy in `z_over`; it is 0.5 where both responses are the same text, which are not
+judged.
+A mean has `_se`, its standard error, or `_low` and `_high`, its 95 % interval.
+"""
 
 from __future__ import annotations
 

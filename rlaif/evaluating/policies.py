@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlaif.config import UsageError, named_values
+from rlaif.config import named_values
 from rlaif.judging.settings import JudgeSettings, ModelSettings, endpoint_settings
 
 __all__ = ["ENDPOINT", "LOCAL", "RESPONSES", "Policy", "named_policies"]
@@ -71,8 +71,8 @@ def named_policies(words: Sequence[str]) -> dict[str, Policy]:
     """The policies that `--policies` names, in their order.
 
     Raises:
-        UsageError: a word is no `name=value`, a name stands twice, a file is not there, or a YAML file describes no
-            endpoint.
+        UsageError: a word is no `name=value`, a name stands twice, or a YAML file describes no endpoint.
+        ValueError: a file is not there.
     """
     return {name: _policy(name, value) for name, value in named_values(words, "policies", _WHAT).items()}
 
@@ -88,7 +88,7 @@ def _policy(name: str, value: str) -> Policy:
         return Policy(name, RESPONSES, rows, owner=owner)
     missing = before if mark and before.endswith(_ROWS) else value
     if missing.endswith(_ROWS):
-        raise UsageError(f"policies has {name}={value}, and {missing} does not exist; expected {_WHAT}.")
+        raise ValueError(f"policies has {name}={value}, and {missing} does not exist; expected {_WHAT}.")
     return Policy(name, LOCAL, value)
 
 

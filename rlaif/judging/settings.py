@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import UsageError, read_mapping, redacted
-from rlaif.errors.words import shown
+from rlaif.errors.words import did_you_mean, shown
 from rlaif.judging.pairwise import Pairwise
 from rlaif.judging.prompts import (
     TEMPLATES,
@@ -348,21 +348,30 @@ def endpoint_settings(path: str) -> ModelSettings:
     except ValueError as error:
         raise UsageError(str(error)) from None
     if "model" in values:
-        if beside := [name for name in values if name != "model"]:
+        if beside := [str(name) for name in values if name != "model"]:
             raise UsageError(
-                f"{path} has {redacted(str(beside[0]))!r:.60} beside `model`, which is a judge's; expected the model "
-                "alone (name, base_url, ...). How responses are sampled is said on the command line, for all policies."
+                f"{path} has {redacted(beside[0])!r:.60} beside `model`, which is a judge's; expected the model alone "
+                f"(name, base_url, ...). {_SAMPLED}"
             )
         values = values["model"]
     model = _model_mapping(values, path)
+    known = [f.name for f in dataclasses.fields(ModelSettings) if f.name != "logprobs"]
+    if unknown := [str(name) for name in model if name not in known]:
+        of_judge = {f.name for f in dataclasses.fields(JudgeSettings)}
+        hint = _SAMPLED if unknown[0] in (*of_judge, "top_p") else did_you_mean(unknown[0], known, known_as="known are")
+        raise UsageError(f"{path}: {redacted(unknown[0])!r:.60} is not a setting of a policy's endpoint; {hint}")
     if model["kind"] != "api":
         raise UsageError(
             f"{path} names the {model['kind']} model {safe('name', model['name'])}; expected an endpoint's: give its "
             "base_url, or `kind: api` for OpenAI's own. A folder or Hub id is named without a YAML file."
         )
-    if model.get("logprobs") is not None:
-        raise UsageError(f"{path} has logprobs, which nobody reads of a response; leave it out.")
-    return _checked({"model": model}, path).model
+    try:
+        return _checked({"model": model}, path).model
+    except UsageError as error:
+        raise error if path in str(error) else UsageError(f"{path}: {error}") from None
+
+
+_SAMPLED = "How responses are sampled is said on the command line, for all policies: --policy_temperature and so on."
 
 
 def _of_word(word: str, base_url: str | None) -> tuple[dict[str, Any], dict[str, Any], str]:

@@ -24,9 +24,10 @@ PROMPT = {"prompt": "Why?"}
 PAIR = {"prompt": "Why?", "response_a": "Because.", "response_b": "No idea."}
 JUDGED = {**PAIR, "z": 0.8}
 PREFERRED = {"prompt": "Why?", "chosen": "Because.", "rejected": "No idea."}
+RESPONSE = {"prompt": "Why?", "response": "Because."}
 SHOWN = {"prompt": "Why?", "completion": "Because."}
 
-# Command, its words up to the place of the source, and a row that is right.
+# Command, its words up to the place of the source (or to its beginning, "a="), and a row that is right.
 READERS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
     "sample": ("sample", ("--policy", "@model", "--output", "out", *LITTLE, "--prompts"), PROMPT),
     "judge": ("judge", ("--judge", "rlaif.models.function:longer", "--output", "out", "--pairs"), PAIR),
@@ -37,6 +38,7 @@ READERS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
         ("--policies", "a=@model", "--gold", GOLD, "--output", "out", *LITTLE, "--prompts"),
         PROMPT,
     ),
+    "responses": ("evaluate", ("--prompts", "@prompts.jsonl", "--output", "out", "--policies", "a="), RESPONSE),
     "sft": ("recipes/sft.py", (*TRAINING, "--dataset"), SHOWN),
     "dpo": ("recipes/dpo.py", (*TRAINING, "--test_split", "none", "--dataset"), PREFERRED),
     "bradley_terry": ("reward_models/bradley_terry.py", (*TRAINING, "--test_split", "none", "--dataset"), PREFERRED),
@@ -218,9 +220,17 @@ def table() -> dict[str, Bad]:
     for reader, (command, words, row) in READERS.items():
         for kind, (name, content, names) in whole_files(row).items():
             files = {} if content is None else {name: content}
-            found[f"{reader}: {kind}"] = Bad(command, (*words, name), names, files, status=1)
+            found[f"{reader}: {kind}"] = Bad(command, reading(words, name), names, files, status=1)
         for kind, (rows, path) in rows_of_a_kind(reader).items():
             # Before what was expected, which may name columns too.
             names = rf"bad\.jsonl:2: ([^;]*[ '])?{re.escape(path)}(?![\w.\[])"
-            found[f"{reader}: {kind}"] = Bad(command, (*words, "bad.jsonl"), names, {"bad.jsonl": rows}, status=1)
+            there: dict[str, Content] = {"bad.jsonl": rows}
+            found[f"{reader}: {kind}"] = Bad(command, reading(words, "bad.jsonl"), names, there, status=1)
+    for kind in ("response is null", "the prompt is messages beside text"):
+        del found[f"responses: {kind}"]  # none for this prompt; found by their turns
     return found
+
+
+def reading(words: tuple[str, ...], source: str) -> tuple[str, ...]:
+    """A command's words with their source."""
+    return (*words[:-1], words[-1] + source) if words[-1].endswith("=") else (*words, source)

@@ -85,6 +85,7 @@ NUMBERS: dict[str, dict[str, str]] = {
         "examples": "-1",
         "gold": "nowhere rlaif.sandbox:nowhere nowhere.at:all rlaif.sandbox:__name__",
         "policies": "model =x a=",
+        "judge_pairs": "every",
         "stages": "nowhere",
         "reference": "nowhere",
         "dtype": "float99",
@@ -202,6 +203,11 @@ TOGETHER: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
         "preferences alone": (("--preferences", "@dataset"), "reward_model"),
         "a name twice": (("--policies", "a=@model", "a=@reward"), "'a'"),
         "a stage that is nowhere": (("--stages", "a=nowhere"), "nowhere"),
+        "all pairs without a judge": (("--judge_pairs", "all"), "judge_pairs"),
+        "a reference of responses": (("--reference", "@prompts.jsonl"), "reference.*a file of responses"),
+        "responses that are nowhere": (("--policies", "a=nowhere.jsonl"), r"nowhere\.jsonl does not exist"),
+        "responses of nobody": (("--policies", "a=nowhere.jsonl#b"), r" nowhere\.jsonl does not exist"),
+        "an endpoint that is nowhere": (("--policies", "a=nowhere.yaml"), r"nowhere\.yaml cannot be read"),
     },
     "publish": {
         "a dataset and a policy": (("--policy", "@model"), r"\bpolicy\b"),
@@ -251,6 +257,7 @@ ELSEWHERE = {
     *("judgments nowhere", "reference nowhere", "evaluation nowhere", "a stage that is nowhere"),
     *("a benchmark that is nowhere", "gold nowhere.at:all", "test_split nowhere", "candidates nowhere"),
     *("resume_from_checkpoint true", "resume_from_checkpoint nowhere", "lora_target_modules nowhere"),
+    *("responses that are nowhere", "responses of nobody"),
     *("a rollout of more prompts than there are", "rewards reward_model=nowhere"),
 }
 
@@ -271,6 +278,20 @@ YAML: dict[str, tuple[str | bytes, str]] = {
     "a number for a text": ("OUTPUT: 5\n", "OUTPUT"),
     "not a number": ("NUMBER: .nan\n", "NUMBER"),
     "an infinite number": ("NUMBER: .inf\n", "NUMBER"),
+}
+# Files of a policy's endpoint, and what the line must name.
+ADDRESS = "base_url: http://127.0.0.1:9/v1\n"
+ENDPOINTS: dict[str, tuple[str, str]] = {
+    "no address": ("name: m\n", r"local model 'm'.*base_url"),
+    "no name": (ADDRESS, "name"),
+    "a judge's settings": (f"model:\n  name: m\n  {ADDRESS}template: helpful\n", r"'template'.*judge"),
+    "a temperature": (f"name: m\ntemperature: 1\n{ADDRESS}", r"'temperature'.*--policy_temperature"),
+    "a misspelt setting": (f"name: m\nextra_bdy: {{}}\n{ADDRESS}", r"extra_bdy.*extra_body"),
+    "an address that is none": ("name: m\nbase_url: nowhere\n", "base_url.*nowhere"),
+    "a number for a body": (f"name: m\nextra_body: 5\n{ADDRESS}", "extra_body"),
+    "a list": ("- m\n", "a list"),
+    "nothing": ("", "nothing"),
+    "a function": ("name: rlaif.models.function:longer\n", "function.*base_url"),
 }
 BY_FILE = {
     "sample": ("output", "temperature"),
@@ -333,5 +354,10 @@ def table() -> dict[str, Bad]:
         found[f"{short(command)}: nothing set"] = Bad(command, (), r"missing|must be set|expected", status=2)
     for command in BY_FILE:
         found |= {f"{short(command)}: {kind}": bad for kind, bad in of_files(command).items()}
+    for kind, (content, names) in ENDPOINTS.items():
+        words = (*RIGHT["evaluate"], "--policies", "a=x.yaml")
+        found[f"evaluate: an endpoint with {kind}"] = Bad(
+            "evaluate", words, rf"x\.yaml.*{names}", {"x.yaml": content}, 2
+        )
     found.pop("sandbox: nothing set")  # all of its settings have defaults
     return found
