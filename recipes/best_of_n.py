@@ -152,7 +152,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from transformers import set_seed
 
     from rlaif.assess.best_of_n import assess_best_of_n
-    from rlaif.files.manifest import elapsed, write_manifest
+    from rlaif.files.manifest import write_manifest
     from rlaif.files.sources import distinct_placed, say_differing, write_json, write_jsonl
     from rlaif.files.swap import move_into, staging
     from rlaif.judging.rewards import check_rewards, load_rewards, reward_models_of
@@ -166,6 +166,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.training import saving
     from rlaif.training.data import demonstrations, policy_prompts, report_too_long
     from rlaif.training.models import context_length, is_adapter, load_policy, lora
+    from rlaif.training.progress import seconds
     from rlaif.training.trainers import CompletionTrainer
 
     say = print if is_main() else lambda *_: None
@@ -300,6 +301,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             "too_long": chosen.too_long,
             "refused": len(chosen.refused),
             "steps": outcome.global_step,
+            "resumed_from": start,
             "loss": outcome.training_loss,
             "processes": process_count(),
         }
@@ -337,7 +339,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         "by_n": by_n,
         "train": train,
         "processes": process_count(),
-        "seconds": round(elapsed(), 1),
+        "seconds": round(seconds(args), 1),
     }
     trained_with = {**asdict(model_config), **args.to_dict()}
     output = Path(args.output_dir)

@@ -47,7 +47,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     """Trains from the beginning, or on from the checkpoint `start`, and writes `args.output_dir`."""
     from transformers import set_seed
 
-    from rlaif.files.manifest import elapsed, write_manifest
+    from rlaif.files.manifest import write_manifest
     from rlaif.files.sources import write_json
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
@@ -55,6 +55,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.stops import stops_of
     from rlaif.training.data import check_sides, dpo_pairs, ledger, load_splits, on_disk, tokenize_splits
     from rlaif.training.models import is_adapter, load_policy, lora
+    from rlaif.training.progress import seconds
     from rlaif.training.saving import replace_model, save
     from rlaif.training.trainers import SoftDPOTrainer
 
@@ -101,6 +102,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             "pairs": len(pairs),
             "too_long": pairs.too_long,
             "steps": outcome.global_step,
+            "resumed_from": start,
             "loss": outcome.training_loss,
             "preference_loss": args.preference_loss,
             "beta": args.beta,
@@ -116,7 +118,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             "margin": held_out["eval_rewards/margins"],
         },
         "ledger": ledger((pairs, test_pairs), bad, left_out),
-        "seconds": round(elapsed(), 1),
+        "seconds": round(seconds(args), 1),
     }
     write_json(folder / "report.json", report)
     bad.write(folder, args.output_dir)

@@ -113,7 +113,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from transformers import set_seed
 
     from rlaif.assess.overoptimization import assess_checks
-    from rlaif.files.manifest import elapsed, write_manifest
+    from rlaif.files.manifest import write_manifest
     from rlaif.files.sources import distinct_prompts, write_json, write_jsonl
     from rlaif.judging.rewards import check_rewards, load_rewards, reward_models_of
     from rlaif.judging.unscorable import say_of_models
@@ -127,6 +127,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.training.models import context_length
     from rlaif.training.ppo.models import check_models, load_models
     from rlaif.training.ppo.trainer import PPOTrainer
+    from rlaif.training.progress import seconds
     from rlaif.training.saving import replace_model, save
 
     say = print if is_main() else lambda *_: None
@@ -256,7 +257,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         },
         "over_optimization": assess_checks(trainer.checks) if held_out else None,
         "ledger": ledger((prompts, held_out), bad, {}),
-        "seconds": round(elapsed(), 1),
+        "seconds": round(seconds(args), 1),
     }
     write_json(folder / "report.json", report)
     bad.write(folder, args.output_dir)

@@ -74,7 +74,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     """Trains from the beginning, or on from the checkpoint `start`, and writes `args.output_dir`."""
     from transformers import set_seed
 
-    from rlaif.files.manifest import elapsed, write_manifest
+    from rlaif.files.manifest import write_manifest
     from rlaif.files.sources import write_json
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
@@ -82,6 +82,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.stops import stops_of
     from rlaif.training.data import check_plain, demonstrations, ledger, load_splits, tokenize_splits
     from rlaif.training.models import is_adapter, load_policy, lora
+    from rlaif.training.progress import seconds
     from rlaif.training.saving import replace_model, save
     from rlaif.training.trainers import CompletionTrainer
 
@@ -123,6 +124,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             "rows": len(rows),
             "too_long": rows.too_long,
             "steps": outcome.global_step,
+            "resumed_from": start,
             "loss": outcome.training_loss,
             "processes": process_count(),
         },
@@ -135,7 +137,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             "token_accuracy": held_out["eval_mean_token_accuracy"],
         },
         "ledger": ledger((rows, test_rows), bad, left_out),
-        "seconds": round(elapsed(), 1),
+        "seconds": round(seconds(args), 1),
     }
     write_json(folder / "report.json", report)
     bad.write(folder, args.output_dir)

@@ -53,7 +53,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from transformers import set_seed
 
     from rlaif.assess.length import longer
-    from rlaif.files.manifest import elapsed, write_manifest
+    from rlaif.files.manifest import write_manifest
     from rlaif.files.sources import fingerprint, write_json
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
@@ -63,6 +63,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.training.data import check_sides, ledger, load_splits, reward_pairs, tokenize_splits
     from rlaif.training.measure import preference_report
     from rlaif.training.models import load_reward_backbone, lora, modules_of
+    from rlaif.training.progress import seconds
     from rlaif.training.saving import replace_model, save
     from rlaif.training.trainers import SoftRewardTrainer
 
@@ -139,6 +140,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             "pairs": len(pairs),
             "too_long": pairs.too_long,
             "steps": outcome.global_step,
+            "resumed_from": start,
             "loss": outcome.training_loss,
             "preference_loss": args.preference_loss,
             "label_smoothing": args.label_smoothing,
@@ -163,7 +165,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         )
         report["held_out"]["refused"] = len({at % len(test) for at in reward_model.refused})
     report["ledger"] = ledger((pairs, test_pairs), bad, left_out)
-    report["seconds"] = round(elapsed(), 1)
+    report["seconds"] = round(seconds(args), 1)
     write_json(folder / "report.json", report)
     bad.write(folder, args.output_dir)
     write_manifest(

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from typing import Literal
 
-__all__ = ["left_to_a_watcher"]
+__all__ = ["is_launched", "left_to_a_watcher"]
 
 _LONGEST = 90  # seconds that a launcher may take to end: torch's gives its other processes 30
 # Of the child: `os.pidfd_open` where there is one, else a look 50 times a second.
@@ -75,20 +75,40 @@ def left_to_a_watcher(line: str) -> Literal["no", "yes", "another"]:
     return "yes" if ready == b"1" else "no"
 
 
-def _speaks(launcher: int) -> bool:
-    """Whether the parent is a launcher that prints when a program has failed."""
+def is_launched() -> bool:
+    """Whether the parent is `accelerate launch` or torch's launcher."""
+    # They say so in the environment, which is quicker to look at than a process.
+    named = "TORCHELASTIC_RUN_ID" in os.environ or any(name.startswith("ACCELERATE_") for name in os.environ)
+    if os.name != "posix" or not named:
+        return False
+    return any(_kind(_words(os.getppid())))
+
+
+def _words(launcher: int) -> list[str]:
     import psutil
 
-    if os.name != "posix" or launcher <= 1:  # what outlives a container's first process is killed with it
-        return False
     try:
-        words = psutil.Process(launcher).cmdline()
+        words: list[str] = psutil.Process(launcher).cmdline()
     except psutil.Error:
-        return False
+        return []
+    return words
+
+
+def _kind(words: list[str]) -> tuple[bool, bool]:
+    """Whether a command line is accelerate's launcher, and whether it is torch's."""
     names = {os.path.basename(word) for word in words[:4]}
     by_cli = bool({"accelerate", "accelerate.commands.accelerate_cli"} & names) and "launch" in names
     accelerate = by_cli or bool({"accelerate-launch", "accelerate.commands.launch"} & names)
-    if "TORCHELASTIC_RUN_ID" in os.environ and (accelerate or {"torchrun", "torch.distributed.run"} & names):
+    return accelerate, bool({"torchrun", "torch.distributed.run"} & names)
+
+
+def _speaks(launcher: int) -> bool:
+    """Whether the parent is a launcher that prints when a program has failed."""
+    if os.name != "posix" or launcher <= 1:  # what outlives a container's first process is killed with it
+        return False
+    words = _words(launcher)
+    accelerate, torchs = _kind(words)
+    if "TORCHELASTIC_RUN_ID" in os.environ and (accelerate or torchs):
         # A launcher that starts the processes again has not ended with them.
         again = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
         return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) >= again

@@ -1,4 +1,4 @@
-"""Runs a program to its end: what a user can mend in one line, a bug with its traceback, Ctrl-C, closed pipes."""
+"""Runs a program to its end: a user's mistake in one line, a bug with its traceback, Ctrl-C, SIGTERM, closed pipes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from rlaif.errors.libraries import in_words
 from rlaif.errors.lines import GateError, UsageError, fail
+from rlaif.errors.stopping import ending, listen
 from rlaif.errors.streams import keep_writing
 from rlaif.secrets import redacted
 
@@ -24,11 +25,12 @@ def run(main: Callable[[], None]) -> None:
         1: an error, in the data, a model, a file, a folder or a library; also a bug, with its traceback.
         2: usage (UsageError): a command, a setting or a --config that does not fit; no work was begun.
         3: a gate failed (GateError): everything is written, and is not good enough to go on with.
-        4: stopped on purpose (Ctrl-C): what was stored is kept, and the same command goes on from there.
+        4: stopped on purpose (Ctrl-C or SIGTERM): what was stored is kept, and the same command goes on from there.
 
     RLAIF_TRACEBACK=1 in the environment shows the traceback of each. No key is shown in either.
     """
     keep_writing()
+    listen()
     sys.excepthook = _show_traceback
     try:
         try:
@@ -38,8 +40,9 @@ def run(main: Callable[[], None]) -> None:
                 sys.stdout.flush()
             raise
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        fail("interrupted; what was stored is kept, and the same command goes on from there.", 4)
+    except KeyboardInterrupt as stop:  # its own words, where it has some
+        ending()
+        fail(str(stop) or "interrupted; what was stored is kept, and the same command goes on from there.", 4)
     except Exception as error:
         line = None if os.environ.get("RLAIF_TRACEBACK") else in_words(error)
         if line is None:

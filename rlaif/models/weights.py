@@ -28,6 +28,7 @@ __all__ = [
     "holds_whole_model",
     "is_head",
     "not_finite",
+    "not_finite_in",
     "some",
 ]
 
@@ -209,6 +210,19 @@ def not_finite(model: Any) -> list[str]:
             if not whole:
                 wrong.append(name)
                 break
+    return wrong
+
+
+def not_finite_in(file: Path) -> list[str]:
+    """The names of the tensors in a safetensors file that hold NaN or infinity; one is in memory at a time."""
+    from safetensors import safe_open
+
+    wrong = []
+    with safe_open(file, framework="pt") as tensors:
+        for name in tensors.keys():  # noqa: SIM118, it is no dictionary
+            part = tensors.get_tensor(name)
+            if part.is_floating_point() and part.itemsize > 1 and not bool(part.isfinite().all()):
+                wrong.append(name)
     return wrong
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from rlaif.config import UsageError
+
+if TYPE_CHECKING:
+    from rlaif.training.start import Start
 
 __all__ = ["leave_process_group", "output_folder", "quiet_libraries", "resume_point"]
 
@@ -45,14 +48,15 @@ def output_folder(
 
     Raises:
         UsageError: evaluation is asked for, and nothing is held out.
-        ValueError: the folder is not this program's to write into; no whole checkpoint; one of another run.
+        ValueError: the folder is not this program's to write into; what `rlaif.training.start.start_of` refuses.
+        KeyboardInterrupt: of the block, with words on what the same command will do.
     """
     from rlaif.files.ownership import claim
     from rlaif.models.parallel import is_main, process_count, wait_for_everyone
     from rlaif.training.models import base_model
-    from rlaif.training.resumed import check_state
-    from rlaif.training.same_run import check_same_run, run_settings
+    from rlaif.training.same_run import run_settings
     from rlaif.training.saving import check_checkpoints, mend
+    from rlaif.training.start import is_set
 
     evaluates = str(getattr(args.eval_strategy, "value", args.eval_strategy))
     if evaluates != "no" and getattr(data_config, "test_split", "") is None:
@@ -63,55 +67,105 @@ def output_folder(
     args.trust_remote_code = model_config.trust_remote_code
     sources = [source for source in (*reads, model_config.model, base_model(model_config.model)) if source]
     sources = list(dict.fromkeys(sources))
-    wanted = args.resume_from_checkpoint
-    resuming = wanted is not None and wanted.lower() not in {"", "false", "none"}
+    resuming = is_set(args.resume_from_checkpoint)
     saves = getattr(args.save_strategy, "value", args.save_strategy) != "no"
+
+    @cache
+    def settings() -> dict[str, Any]:
+        every = {**asdict(data_config), **asdict(model_config), **args.to_dict(), "processes": process_count()}
+        return run_settings(command, every, sources)
+
     if saves or resuming:
         check_checkpoints(args.output_dir)
     with claim(args.output_dir, command, sources, setting="output_dir", resuming=resuming):
         if is_main():
             mend(args.output_dir)
         wait_for_everyone()
-        start = resume_point(wanted, args.output_dir)
-        if start or saves:
-            settings = {**asdict(data_config), **asdict(model_config), **args.to_dict(), "processes": process_count()}
-            args.run_settings = run_settings(command, settings, sources)
-        if start:
-            check_state(start)
-            check_same_run(start, args.run_settings)
+        start = _agreed(args, settings)
+        if start.said and is_main():
+            print(start.said, flush=True)
+        if saves or start.checkpoint:
+            args.run_settings = settings()
+        args.replaced_checkpoints = start.replaced
+        args.eval_on_start = args.eval_on_start and start.checkpoint is None  # it has been
+        before = _checkpoints(args.output_dir)
         try:
-            yield start
+            yield start.checkpoint
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_interrupted(args, command, start.checkpoint, before)) from None
         finally:
             if is_main():
                 mend(args.output_dir)
 
 
-def resume_point(value: str | None, output_dir: str) -> str | None:
-    """The checkpoint that `--resume_from_checkpoint` means: for "true" the newest one in `output_dir` that is whole.
+def _agreed(args: Any, settings: Callable[[], dict[str, Any]]) -> Start:
+    """Where the run begins, as the main process finds it: others may see a shared folder later, or otherwise."""
+    from rlaif.models.parallel import is_main, process_count
+    from rlaif.training.start import start_of
 
-    The Trainer writes trainer_state.json last, so a checkpoint without it is one that a kill has cut short.
+    count = process_count()
+    each = int(os.environ.get("LOCAL_WORLD_SIZE", count)) if args.save_on_each_node else count
+    if count == 1:
+        return start_of(args, settings)
+    from accelerate.utils import broadcast_object_list
+
+    found: list[Any] = [None, None]
+    if is_main():
+        try:
+            found[0] = start_of(args, settings, each)
+        except ValueError as error:
+            found[1] = error
+    broadcast_object_list(found)
+    if found[1] is not None:
+        raise found[1]
+    return found[0]  # type: ignore[no-any-return]
+
+
+def _interrupted(args: Any, command: str, start: str | None, before: set[tuple[str, int]]) -> str:
+    """What to expect of the same command, once it was interrupted; "" where that is what every command says.
+
+    Args:
+        args: the Trainer's settings.
+        command: the program.
+        start: the checkpoint that it went on from.
+        before: the checkpoints that were there.
+    """
+    from rlaif.training.start import is_set, step_of
+
+    if args.save_only_model:
+        return ""
+    saved = [path for path, _ in _checkpoints(args.output_dir) - before] + ([start] if start else [])
+    if not saved:
+        if command == "recipes/best_of_n.py":
+            return ""  # it goes on from its replies
+        return "interrupted before a checkpoint was saved; what was stored is kept, and the same command begins anew."
+    wanted = args.resume_from_checkpoint
+    automatic = wanted in (None, "") or (is_set(wanted) and str(wanted).lower() in {"true", "last"})
+    without = "" if automatic else f" without --resume_from_checkpoint {wanted}"
+    return f"interrupted; the same command{without} goes on from {max(saved, key=step_of)}."
+
+
+def _checkpoints(folder: str) -> set[tuple[str, int]]:
+    """The checkpoints in a folder that were saved to their end, and when."""
+    from rlaif.training.saving import checkpoints_in
+
+    whole = (path / "trainer_state.json" for path in checkpoints_in(folder))
+    return {(str(path.parent), path.stat().st_mtime_ns) for path in whole if path.exists()}
+
+
+def resume_point(value: str, output_dir: str) -> str | None:
+    """The newest checkpoint in `output_dir` that is whole by its trainer_state.json.
 
     Raises:
-        ValueError: there is no whole checkpoint there.
+        ValueError: there is none.
     """
     from rlaif.training.saving import checkpoints_in, is_whole
+    from rlaif.training.start import step_of
 
-    if value is None or value.lower() in {"", "false", "none"}:
-        return None
-    if value.lower() not in {"true", "last"}:
-        if not is_whole(Path(value)):
-            raise ValueError(
-                f"resume_from_checkpoint is {value}, which holds no trainer_state.json that is whole; expected a whole "
-                "checkpoint (OUTPUT_DIR/checkpoint-N), or true for the newest."
-            )
-        return value
     whole = [path for path in checkpoints_in(output_dir) if is_whole(path)]
     if not whole:
-        raise ValueError(
-            f"resume_from_checkpoint is {value}, but {output_dir} holds no whole checkpoint; expected one that a run "
-            "with --save_strategy steps wrote. Start without it."
-        )
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2])))
+        raise ValueError(f"{output_dir} holds no whole checkpoint.")
+    return str(max(whole, key=step_of))
 
 
 _groups: list[object] = []

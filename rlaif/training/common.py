@@ -9,14 +9,16 @@ from transformers.trainer_callback import ProgressCallback
 
 from rlaif.models.parallel import process_count
 from rlaif.training.finite import Finite
+from rlaif.training.progress import Counted
 from rlaif.training.resumed import Resumed
 from rlaif.training.saving import WholeCheckpoints
+from rlaif.training.stopping import Stoppable
 
 __all__ = ["Shared", "is_peft"]
 
 
-class Shared(Finite, Resumed, WholeCheckpoints):
-    """What all trainers do alike: a quiet bar, whole checkpoints, adapters in float32. Before one of TRL's trainers."""
+class Shared(Stoppable, Finite, Resumed, Counted, WholeCheckpoints):
+    """What all trainers do alike: checkpoints, a quiet bar, adapters in float32. Before one of TRL's trainers."""
 
     model: Any
     add_callback: Any

@@ -23,7 +23,7 @@ from rlaif.files.manifest import rows_of
 from rlaif.files.sources import fingerprint, is_still
 from rlaif.models.adapters import adapter_config
 
-__all__ = ["MAY_DIFFER", "RUN_FILE", "check_same_run", "decides", "run_settings"]
+__all__ = ["MAY_DIFFER", "RUN_FILE", "check_same_run", "decides", "difference", "run_settings"]
 
 RUN_FILE = "run.json"  # in every checkpoint
 
@@ -67,7 +67,8 @@ def run_settings(program: str, settings: Mapping[str, Any], reads: Iterable[str 
     sources = [*reads, *judges, *(place for judge in judges for place in _models_of(judge))]
     read = {str(source): _content(Path(str(source))) for source in sources if source}
     code = {name: fingerprint(file) for name in named if (file := _file_of(name))}
-    plain = json.loads(json.dumps({"settings": deciding, "read": read, "code": code}, default=str))
+    length = {name: settings.get(name) for name in MAY_DIFFER["length of the run"]}
+    plain = json.loads(json.dumps({"settings": deciding, "length": length, "read": read, "code": code}, default=str))
     return {"program": program, **plain}
 
 
@@ -114,25 +115,56 @@ def check_same_run(checkpoint: str | Path, now: Mapping[str, Any]) -> None:
         now: `run_settings` of this run.
 
     Raises:
-        ValueError: names the first setting, or the source, that differs. Of a reward function's code a warning does.
+        ValueError: says what differs. Of a reward function's code a warning does.
     """
-    try:
-        then = json.loads((Path(checkpoint) / RUN_FILE).read_text(encoding="utf-8"))
-        settings, read = dict(then["settings"]), dict(then["read"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    says = "expected the same run, or an output_dir of its own and no --resume_from_checkpoint."
-    if (program := then.get("program", now["program"])) != now["program"]:
-        raise ValueError(f"{checkpoint} was saved by {program}, not by {now['program']}; {says}")
-    for name, value in now["settings"].items():
-        if name in settings and settings[name] != value:
-            was, here = shown(settings[name]), shown(value)
-            raise ValueError(f"{checkpoint} is of a run with {name} {was}; here it is {here}; {says}")
-    for source, content in now["read"].items():
-        known = source not in read or read[source] == content
-        if not known and not is_still(_rows_or_weights(Path(source)), read[source]):  # as an earlier version wrote it
-            raise ValueError(f"{source} was written anew since {checkpoint} was saved; {says}")
-    code = then.get("code")
+    if differs := difference(checkpoint, now):
+        raise ValueError(
+            f"{differs}; expected the same run: go on with those settings and data, or begin one of its own without "
+            "this checkpoint (another --output_dir, or --resume_from_checkpoint false)."
+        )
+    code = (_then(checkpoint) or {}).get("code")
     for function, content in now["code"].items():
         if isinstance(code, dict) and code.get(function, content) != content:
             warn(f"the module of {function} was changed since {checkpoint} was saved; the run goes on with it as it is")
+
+
+def difference(checkpoint: str | Path, now: Mapping[str, Any], most: int = 3) -> str:
+    """What makes the run of a checkpoint another run, in words; "" where it is the same, or nothing is known of it.
+
+    Args:
+        checkpoint, now: as in `check_same_run`.
+        most: how many settings are named.
+
+    Raises:
+        ValueError: run.json cannot be read.
+    """
+    then = _then(checkpoint)
+    if then is None:
+        return ""
+    settings, read = then["settings"], then["read"]
+    if (program := then.get("program", now["program"])) != now["program"]:
+        return f"{checkpoint} was saved by {program}, not by {now['program']}"
+    differing = [name for name, value in now["settings"].items() if name in settings and settings[name] != value]
+    if differing:
+        named = [
+            f"{name} {shown(settings[name])}; here it is {shown(now['settings'][name])}" for name in differing[:most]
+        ]
+        more = f", and {len(differing) - most} settings more differ" if len(differing) > most else ""
+        return f"{checkpoint} is of a run with {', '.join(named)}{more}"
+    for source, content in now["read"].items():
+        known = source not in read or read[source] == content
+        if not known and not is_still(_rows_or_weights(Path(source)), read[source]):  # as an earlier version wrote it
+            return f"{source} was written anew since {checkpoint} was saved"
+    return ""
+
+
+def _then(checkpoint: str | Path) -> dict[str, Any] | None:
+    """What a checkpoint keeps of its run; None where an earlier version saved it."""
+    path = Path(checkpoint) / RUN_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {**found, "settings": dict(found["settings"]), "read": dict(found["read"])}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(f"{path} is cut short, or says nothing of a run; expected it as it was saved.") from None

@@ -19,6 +19,7 @@ from typing import Any
 from rlaif.files.model_files import NUMBERED, is_checkpoint, is_read_by_a_loader
 from rlaif.files.room import names_place
 from rlaif.files.sources import write_json
+from rlaif.training.resumed import FILES
 from rlaif.training.same_run import RUN_FILE
 
 __all__ = [
@@ -133,7 +134,8 @@ class WholeCheckpoints:
     earlier: tuple[Path, ...] = ()  # the checkpoints that another run left in the output
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Trains; the first whole checkpoint of a run that starts anew replaces those of an earlier one."""
+        """Trains; the first whole checkpoint of a run replaces those of another one."""
+        self.earlier = tuple(getattr(self.args, "replaced_checkpoints", ()))
         if not resume_from_checkpoint:
             self.earlier = tuple(checkpoints_in(self.args.output_dir))
         with names_place(self.args.output_dir):
@@ -149,6 +151,9 @@ class WholeCheckpoints:
                     folder.mkdir(parents=True, exist_ok=True)
                     self._save_beside(folder)
                 super()._save_checkpoint(model, trial)  # type: ignore[misc]
+            self.accelerator.wait_for_everyone()
+            if main:
+                _list_files(folder)
         for stale in self.earlier if main else ():
             if stale != folder:
                 shutil.rmtree(stale, ignore_errors=True)
@@ -163,6 +168,12 @@ class WholeCheckpoints:
         """Writes what a checkpoint holds besides the library's files, before those."""
         if settings := getattr(self.args, "run_settings", None):
             write_json(folder / RUN_FILE, settings)
+
+
+def _list_files(folder: Path) -> None:
+    """Writes the names and sizes of a checkpoint's files into it: what is cut short or lost later is known by them."""
+    files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+    write_json(folder / FILES, {name: size for name, size in files.items() if name != FILES})
 
 
 def checkpoints_in(folder: str | Path) -> Iterator[Path]:

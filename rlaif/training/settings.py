@@ -35,6 +35,14 @@ class Defaults:
         default=False, metadata={"help": "Recompute activations in the backward pass: less memory, more time."}
     )
 
+    resume_from_checkpoint: str | None = field(
+        default=None,
+        metadata={
+            "help": "Unset: go on from this run's newest whole checkpoint in output_dir, where there is one. true: it "
+            "must be there; false: begin anew; or a checkpoint's path."
+        },
+    )
+
     # Trainer turns it on for plain models: an extra walk of the graph every step, for parameters that are all used.
     ddp_find_unused_parameters: bool | None = field(
         default=False, metadata={"help": "Several processes: look for weights without a gradient (experts, say)."}

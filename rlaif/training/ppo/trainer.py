@@ -610,8 +610,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         metrics |= {f"eval_{name}": _mean(scores_N) for name, scores_N in check.scores.items()}
         self.log(metrics)  # before training goes on: TRL would add what training has counted so far
         self.model.train(training)
-        control = self.control  # type: ignore[has-type]
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, control, metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     @contextmanager
@@ -623,6 +622,9 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
             yield
 
     # ---- checkpoints
+
+    def _steps_until_exact(self) -> int:
+        return int(-self.state.global_step % self.args.steps_per_rollout)
 
     def _save(self, output_dir: str | None = None, state_dict: Mapping[str, Any] | None = None) -> None:
         """The policy, and into checkpoints the critic beside it. The reference and the reward's adapter stay out."""
