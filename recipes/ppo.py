@@ -23,7 +23,7 @@ can be resumed exactly; and the reward model sees its own rendering.
 
 Supports: full training, LoRA, QLoRA; with LoRA one set of base weights for policy, reference, critic and, with
 --share_backbone true, the reward model; generation by transformers or vLLM (--use_vllm true); one process or many (DDP,
-FSDP2, ZeRO-3); exact resume (--resume_from_checkpoint true).
+FSDP2, ZeRO-3); exact resume (the same command again).
 Assumes: prompts (`prompt`: a string or messages); a causal LM, usually one that recipes/sft.py wrote, with its
 tokenizer beside it.
 Writes: the policy (or adapter) with its tokenizer, report.json, manifest.json; what was watched as report.md, its plot

@@ -115,6 +115,8 @@ def _parse(
         path, values = config
         actions, annotations = {action.dest: action for action in parser._actions}, _annotations(types)
         for key, value in values.items():
+            if key in _TRUE_OR_TEXT and isinstance(value, bool):
+                values[key] = value = str(value).lower()
             _check_value(path, key, value, actions[key], annotations.get(key, ""))
         parser.set_defaults_with_config(**values)
     *parsed, rest = parser.parse_args_into_dataclasses(words, return_remaining_strings=True, look_for_args_file=False)
@@ -170,6 +172,9 @@ def _annotations(types: Sequence[Any]) -> dict[str, str]:
         for owner in reversed(kind.__mro__)
         for name, declared_as in inspect.get_annotations(owner).items()
     }
+
+
+_TRUE_OR_TEXT = {"resume_from_checkpoint"}  # true, false or a path: a text for the parser, which YAML need not quote
 
 
 def _check_value(path: str, key: str, value: Any, action: Any, declared: str) -> None:

@@ -639,14 +639,15 @@ def test_an_interrupted_run_says_so_and_goes_on_with_the_same_command(tmp_path: 
     assert listed(tmp_path / "out") == FINISHED
 
 
-def test_an_interrupted_api_run_keeps_what_was_answered(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_api_run_keeps_what_was_answered(number: int, server: Server, tmp_path: Path) -> None:
     server.latency = 0.1
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(20))
     model = ["--judge", "api", "--judge_model", "m", "--base_url", server.url, "--concurrency", 3]
     arguments = ["judge", "--pairs", pairs, *model, "--output", tmp_path / "out"]
     first = forks.start(*arguments)
     wait_until(lambda: len(server.bodies) > 8)
-    first.send_signal(signal.SIGINT)
+    first.send_signal(number)
     _, errors = first.communicate(timeout=30)
     assert first.returncode == 4, errors
     last = [line for line in errors.splitlines() if line][-1]
