@@ -504,7 +504,7 @@ def test_resuming_from_nothing(good, tmp_path, monkeypatch, capsys):
     assert f"{good['output_dir']} holds no whole checkpoint" in error
     torn = tmp_path / "checkpoint-4"
     torn.mkdir()
-    assert "holds no trainer_state.json" in fails(good | {"resume_from_checkpoint": torn}, monkeypatch, capsys)
+    assert "has no trainer_state.json" in fails(good | {"resume_from_checkpoint": torn}, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     LlamaForSequenceClassification,
+    Trainer,
     set_seed,
 )
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTTrainer
@@ -426,6 +427,11 @@ def test_what_is_overridden_still_has_the_signatures_it_was_written_for():
     steps = ["self", "max_steps", "num_update_steps_per_epoch", "num_train_epochs", "resume_from_checkpoint", "trial"]
     assert names(SFTTrainer._init_training_state) == names(CompletionTrainer._init_training_state) == steps
     assert names(SFTTrainer._load_rng_state) == ["self", "checkpoint"]
+    assert names(SFTTrainer._load_optimizer_and_scheduler) == ["self", "checkpoint"]
+    assert names(SFTTrainer._save_checkpoint) == ["self", "model", "trial"]
+    counted = ["self", "trial", "num_train_samples", "start_time"]
+    assert names(Trainer._finalize_training) == names(CompletionTrainer._finalize_training) == counted
+    assert names(Trainer._maybe_log_save_evaluate)[:5] == ["self", "tr_loss", "grad_norm", "model", "trial"]
     for upstream in (RewardBatches, DPOBatches):
         assert names(upstream.torch_call) == ["self", "examples"]
 
