@@ -153,6 +153,28 @@ def test_two_processes_stop_in_the_same_step_and_go_on_together(world: Path, dro
     assert losses[0] == losses[1]
 
 
+def test_ctrl_c_stops_at_once_and_so_does_sigterm_where_nothing_is_kept(
+    three: Path, world: Path, dropping: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(three, out)
+    program, *rest = words("sft", world, dropping, out)
+    command = [program, *rest, "--max_steps", "9"]
+    for number, more, line in (
+        (signal.SIGINT, (), f"interrupted; the same command goes on from {out}/checkpoint-6."),
+        (
+            signal.SIGTERM,
+            ("--save_strategy", "no", "--output_dir", f"{tmp_path}/new"),
+            "interrupted before a checkpoint was saved; what was stored is kept, and the same command begins anew.",
+        ),
+    ):
+        told = ended(number, 7 if number == signal.SIGINT else 1, [*command, *more])
+        assert told.returncode == 4, told.stderr
+        assert [row for row in told.stderr.splitlines() if row and "%|" not in row] == [f"error: {line}"]
+    assert {path.name for path in out.glob("checkpoint-*")} == {f"checkpoint-{step}" for step in (2, 4, 6)}
+    assert not (tmp_path / "new").exists()
+
+
 # Which checkpoint ----------------------------------------------------------------------------------------------------
 
 
