@@ -174,7 +174,7 @@ def test_a_run_with_no_step_left_trains_none(chat_model: Path, tmp_path: Path) -
         with pytest.raises(ValueError, match=f"checkpoint-2/{name} is cut short"):
             check_state(out / "checkpoint-2")
         path.unlink()
-        line = refused(sft(tmp_path, chat_model, out, **settings, resume_from_checkpoint="true"), 1)
+        line = refused(sft(tmp_path, chat_model, out, **settings, resume_from_checkpoint=out / "checkpoint-2"), 1)
         assert f"checkpoint-2 has no {name}" in line
         path.write_bytes(kept)
 
