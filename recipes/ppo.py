@@ -15,11 +15,11 @@ Watched for over-optimization (--held_out, --watch, --eval_steps): on prompts th
 scores that nothing trains on. This audits a run; it does not prevent anything, and a judge that shares the reward
 model's errors cannot see them.
 
-Beside TRL 1.12's, the last PPO that TRL had (scripts/compare_ppo.py measures both): the critic is a head on the policy
-and not a second model, which halves the cost of an update; the score stands on the last real token, where TRL 1.12 put
-it one position later, on padding with a value of its own; prompt and response are one piece, without padding between
-them or before them, as in SFT and DPO; advantages are whitened over all processes; gradients are clipped; a checkpoint
-can be resumed exactly; and the reward model sees its own rendering.
+Beside TRL 1.12's, the last PPO that TRL had (recipes/ablations/compare_ppo.yaml measures both): the critic is a head on
+the policy and not a second model, which halves the cost of an update; the score stands on the last real token, where
+TRL 1.12 put it one position later, on padding with a value of its own; prompt and response are one piece, without
+padding between them or before them, as in SFT and DPO; advantages are whitened over all processes; gradients are
+clipped; a checkpoint can be resumed exactly; and the reward model sees its own rendering.
 
 Supports: full training, LoRA, QLoRA; with LoRA one set of base weights for policy, reference, critic and, with
 --share_backbone true, the reward model; generation by transformers or vLLM (--use_vllm true); one process or many (DDP,
@@ -238,6 +238,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
 
     # ---- report
     last: dict[str, Any] = next((row for row in reversed(trainer.state.log_history) if "reward" in row), {})
+    held = weights_held(trainer, rewards)
     report: dict[str, Any] = {
         "train": {
             "prompts": len(prompts),
@@ -247,12 +248,14 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             "steps": outcome.global_step,
             "resumed_from": start,
             "seconds": round(outcome.metrics["train_runtime"], 2),
+            "samples_per_second": None if start else round(trainer.samples / outcome.metrics["train_runtime"], 3),
             "last": {name: last.get(name) for name in ("reward", "kl", "kl_coef", "entropy", "length", "no_eos")},
             "unscored": {reward.__name__: dict(reward.unscored_reasons) for reward in rewards},
             "rendering_assumed": assumed,
             "read": {reward.__name__: read for reward in rewards if (read := reward.how_read())},
             "peak_memory": peak_memory(),
-            "weights": weights_held(trainer, rewards),
+            "weights": held,
+            "weights_total": sum(held.values()),
             "processes": process_count(),
         },
         "over_optimization": assess_checks(trainer.checks) if held_out else None,

@@ -34,9 +34,10 @@ import numpy as np
 
 from rlaif import config, metrics, training
 from rlaif.files.bad_rows import BadRows, bad_rows_beside, on_bad_row
-from rlaif.files.reads import sources
+from rlaif.files.reads import Rows, sources
 
 READS = {"input": "rows", "reward_model": "model"}
+LEARNS: tuple[Rows, ...] = ()
 
 SHAPES = (("response",), ("response_a", "response_b"), ("chosen", "rejected"))
 

@@ -1,9 +1,10 @@
-"""One run of TRL 1.12.0's PPOTrainer in the sandbox: the other side of scripts/compare_ppo.py, which starts it.
+"""One run of TRL 1.12.0's PPOTrainer, the last PPO that TRL had: the other side of recipes/ablations/compare_ppo.yaml.
 
-Runs under the Python of an environment of its own, the last with `trl.experimental.ppo`; nothing of rlaif is imported.
-One JSON object with the settings comes on the command line, one with the measurements goes to OUTPUT/report.json:
+    python3 -m venv runs/trl112 && runs/trl112/bin/pip install trl==1.12.0
+    runs/trl112/bin/python scripts/trl_ppo.py --config settings.yaml
 
-    python scripts/trl_ppo.py '{"policy": ..., "reward_model": ..., "prompts": ..., "output": ..., "seed": 0, ...}'
+Runs under the Python of an environment of its own, and imports nothing of rlaif. Settings come as a YAML file; the
+policy's checkpoints go to `output`, with report.json: samples, seconds of train(), bytes of the weights held.
 """
 
 from __future__ import annotations
@@ -12,54 +13,90 @@ import json
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 
-def main() -> None:
-    settings = json.loads(sys.argv[1])
+@dataclass
+class Settings:
+    """The same numbers as recipes/ppo.py's, in words of TRL's where it has others."""
+
+    policy: str
+    reward_model: str
+    prompts: str
+    output: str
+    seed: int = 0
+    samples: int = 2000  # responses in all
+    batch: int = 100  # responses in a rollout
+    minibatches: int = 4  # optimizer steps in one pass over a rollout
+    epochs: int = 4  # passes over a rollout
+    learning_rate: float = 5e-5
+    kl_coef: float = 0.05
+    value_coef: float = 0.1
+    gamma: float = 1.0
+    gae_lambda: float = 0.95
+    cliprange: float = 0.2
+    value_clip: float = 0.2
+    missing_eos_penalty: float = 1.0
+    response_length: int = 40
+    checkpoints: int = 4  # saved after equal numbers of samples, the last at the end
+
+
+SETTINGS = (Settings,)
+READS = {"policy": "model", "reward_model": "model", "prompts": "file"}
+LEARNS = ({"source": "prompts"},)  # as rlaif.files.reads.Rows
+NEEDS = {"trl": "1.12.0"}
+
+
+def main(path: str) -> None:
+    import yaml
+
+    settings = Settings(**yaml.safe_load(Path(path).read_text(encoding="utf-8")))
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, set_seed
     from trl.experimental.ppo import PPOTrainer
 
     # PPOTrainer seeds torch, but not NumPy, which it draws its minibatches with.
-    set_seed(settings["seed"])
-    tokenizer = AutoTokenizer.from_pretrained(settings["policy"], padding_side="left", trust_remote_code=False)
-    lines = Path(settings["prompts"]).read_text(encoding="utf-8").splitlines()
+    set_seed(settings.seed)
+    tokenizer = AutoTokenizer.from_pretrained(settings.policy, padding_side="left", trust_remote_code=False)
+    lines = Path(settings.prompts).read_text(encoding="utf-8").splitlines()
     rows = [{"input_ids": prompt_ids(tokenizer, json.loads(line)["prompt"])} for line in lines]
 
     def reward_model() -> Any:
         return AutoModelForSequenceClassification.from_pretrained(
-            settings["reward_model"], num_labels=1, trust_remote_code=False
+            settings.reward_model, num_labels=1, trust_remote_code=False
         )
 
     def policy() -> Any:
-        return AutoModelForCausalLM.from_pretrained(settings["policy"], trust_remote_code=False)
+        return AutoModelForCausalLM.from_pretrained(settings.policy, trust_remote_code=False)
 
-    models = {"policy": policy(), "reference": policy(), "value": reward_model(), "reward": reward_model()}
+    models = {"policy": policy(), "reference": policy(), "critic": reward_model(), "reward": reward_model()}
     trainer = PPOTrainer(
         args=arguments(settings),
         processing_class=tokenizer,
         model=models["policy"],
         ref_model=models["reference"],
         reward_model=models["reward"],
-        value_model=models["value"],
+        value_model=models["critic"],
         train_dataset=Dataset.from_list(rows),
         # It builds a loader of it whether or not it is used.
-        eval_dataset=Dataset.from_list(rows[: settings["batch"]]),
+        eval_dataset=Dataset.from_list(rows[: settings.batch]),
     )
     start = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - start
-    report = {
-        "samples": trainer.state.episode,
+    weights = {role: sum(w.nbytes for w in model.parameters()) for role, model in models.items()}
+    samples = trainer.state.episode
+    train = {
+        "samples": samples,
         "seconds": seconds,
-        "weights": {role: sum(w.nbytes for w in model.parameters()) for role, model in models.items()},
-        "trained": sum(w.nbytes for w in trainer.model.parameters() if w.requires_grad),
-        "log": trainer.state.log_history,
+        "samples_per_second": samples / seconds,
+        "weights": {**weights, "total": sum(weights.values())},
     }
-    Path(settings["output"], "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    report = {"train": train, "log": trainer.state.log_history}
+    Path(settings.output, "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 
 def prompt_ids(tokenizer: Any, prompt: str) -> list[int]:
@@ -70,37 +107,37 @@ def prompt_ids(tokenizer: Any, prompt: str) -> list[int]:
     return ids
 
 
-def arguments(settings: dict[str, Any]) -> Any:
-    """PPOConfig of the shared settings; what is not named here is TRL's default."""
+def arguments(settings: Settings) -> Any:
+    """PPOConfig of the settings; what is not named here is TRL's default."""
     from trl.experimental.ppo import PPOConfig
 
     return PPOConfig(
-        output_dir=settings["output"],
-        seed=settings["seed"],
-        total_episodes=settings["samples"],
+        output_dir=settings.output,
+        seed=settings.seed,
+        total_episodes=settings.samples,
         # The rollout batch in one piece: accelerate accumulates over `gradient_accumulation_steps` micro-batches
         # whatever `num_mini_batches` says, so only without accumulation is a minibatch one optimizer step.
-        per_device_train_batch_size=settings["batch"],
-        per_device_eval_batch_size=settings["batch"],
+        per_device_train_batch_size=settings.batch,
+        per_device_eval_batch_size=settings.batch,
         gradient_accumulation_steps=1,
-        local_rollout_forward_batch_size=settings["batch"],
-        num_mini_batches=settings["minibatches"],
-        num_ppo_epochs=settings["epochs"],
-        learning_rate=settings["learning_rate"],
+        local_rollout_forward_batch_size=settings.batch,
+        num_mini_batches=settings.minibatches,
+        num_ppo_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
         lr_scheduler_type="constant",
-        kl_coef=settings["kl_coef"],
-        vf_coef=settings["value_coef"],
-        gamma=settings["gamma"],
-        lam=settings["gae_lambda"],
-        cliprange=settings["cliprange"],
-        cliprange_value=settings["value_clip"],
-        missing_eos_penalty=settings["missing_eos_penalty"],
-        response_length=settings["response_length"],
+        kl_coef=settings.kl_coef,
+        vf_coef=settings.value_coef,
+        gamma=settings.gamma,
+        lam=settings.gae_lambda,
+        cliprange=settings.cliprange,
+        cliprange_value=settings.value_clip,
+        missing_eos_penalty=settings.missing_eos_penalty,
+        response_length=settings.response_length,
         temperature=1.0,
         stop_token="eos",
         num_sample_generations=0,
         save_strategy="steps",
-        save_steps=settings["samples"] // settings["batch"] // settings["checkpoints"],
+        save_steps=settings.samples // settings.batch // settings.checkpoints,
         # For a GPU's memory; here they would only cost time.
         gradient_checkpointing=False,
         bf16=False,
@@ -111,4 +148,4 @@ def arguments(settings: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[sys.argv.index("--config") + 1])

@@ -19,11 +19,12 @@ import yaml
 from support import ROOT, here, kill_with_children, refused, rlaif_env, some_pairs, wait_until, write_rows
 from support.toy_programs import toy_study, write_study
 
-from rlaif.ablations import code, collect, programs
-from rlaif.ablations.execute import _go_on, last_line
+from rlaif.ablations import collect, programs
+from rlaif.ablations.execute import _attempts, _goes_on, _start_over, last_line
 from rlaif.ablations.held_out import Comparison, compare_prompts
 from rlaif.ablations.stages import plan_study
-from rlaif.ablations.study import load_study
+from rlaif.ablations.study import load_study, read_yaml
+from rlaif.settings.programs import program_module
 
 
 def command(folder: Path, study: Path, *words: object) -> list[str]:
@@ -38,21 +39,10 @@ def environment(folder: Path, **extra: str) -> dict[str, str]:
 
 def ablate(folder: Path, content: dict[str, Any], *words: object) -> subprocess.CompletedProcess[str]:
     """The program in this process, as if begun anew; its stages are processes."""
-    for kept in (code.forget, collect._read_report.cache_clear, programs.trains.cache_clear):
-        kept()
+    for kept in (collect._read_report, programs.program_of, program_module):
+        kept.cache_clear()
     _, program, *given = command(folder, write_study(folder, content), *words)
     return here(*given, program=program, folder=ROOT, **environment(folder))
-
-
-_run = subprocess.run
-
-
-def help_here(words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """For `subprocess.run`: a program's --help in this process, which has imported what it imports. Of one job only."""
-    if words[-1] != "--help":
-        return _run(words, **options)  # type: ignore[no-any-return]
-    given = words[3:] if words[1] == "-m" else words[2:]
-    return here(*given, program="rlaif" if words[1] == "-m" else str(ROOT / words[1]), COLUMNS="200")
 
 
 def report_of(folder: Path) -> dict[str, Any]:
@@ -92,8 +82,7 @@ def build_study(folder: Path, **changes: Any) -> dict[str, Any]:
     return {**content, **changes}
 
 
-def test_the_table_is_what_the_reports_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs.subprocess, "run", help_here)
+def test_the_table_is_what_the_reports_say(tmp_path: Path) -> None:
     done = ablate(tmp_path, build_study(tmp_path), "--jobs", 1)
     assert done.returncode == 0, done.stderr
     assert "2 cells x 3 seeds = 7 stages, 1 of them shared by several cells" in done.stdout
@@ -136,6 +125,13 @@ def test_the_table_is_what_the_reports_say(tmp_path: Path, monkeypatch: pytest.M
     assert "judge: votes 400" in page
     assert set(manifest["config"]["stages"]) == {path.parent.name for path in (tmp_path / "store").glob("*/stage.json")}
     assert 0.0 < cell["own_seconds"] < cell["seconds"]
+    # A command is the code that it ran, its inputs' included: nothing of trainers or of other commands.
+    ran = {path.parent.name.partition("-")[0]: json.loads(path.read_text())["code"]
+           for path in (tmp_path / "store").glob("*/stage.json")}  # fmt: skip
+    assert {"rlaif/commands/judge.py", "rlaif/judging/ask.py", "rlaif/records.py", "rlaif/cli.py"} <= set(ran["judge"])
+    assert set(ran["build"]) > set(ran["judge"])
+    assert "rlaif/commands/build.py" not in ran["judge"]
+    assert not any(name.startswith(("rlaif/training", "rlaif/ablations")) for name in ran["build"])
 
     # Another ablation takes what it has in common with this one, and says so.
     other = build_study(tmp_path, name="more", factors={"flipped": {"build.flip_rate": [0.25, 0.4]}}, baseline={})
@@ -206,9 +202,9 @@ def test_stopping_ends_what_a_launcher_started(tmp_path: Path) -> None:
     toy = tmp_path / "toy.py"
     noisy = toy.read_text().replace("time.sleep(", 'print("pid", os.getpid(), flush=True); time.sleep(')
     (tmp_path / "trainer.py").write_text(noisy)
-    names = toy.read_text().split("options =")[0]  # its --help
     started = "[sys.executable, __file__.replace('toy', 'trainer'), *sys.argv[1:]]"
-    toy.write_text(f"{names}parser.parse_args()\nimport subprocess\nsys.exit(subprocess.call({started}))\n")
+    begins = f"import subprocess\n    sys.exit(subprocess.call({started}))\n"
+    toy.write_text(toy.read_text().replace("def main():\n", f"def main():\n    {begins}"))
     study = write_study(tmp_path, content)
     process = subprocess.Popen(command(tmp_path, study), stdout=subprocess.DEVNULL, env=environment(tmp_path), cwd=ROOT)
     wait_until(lambda: len(starts(tmp_path)) == 1, 60)
@@ -254,10 +250,7 @@ def test_reports_in_any_state_stop_nothing(tmp_path: Path) -> None:
     for path in (tmp_path / "store").glob("second-*/output/report.json"):
         path.write_text("{not json")
     done = ablate(tmp_path, content)
-    assert (
-        "outcome value: the report of second has no 'value' on the way to 'value'; expected one of nothing."
-        in refused(done)
-    )
+    assert "outcome value: the report of second has no 'value' on the way to 'value'; " in refused(done)
 
 
 def test_two_at_once_run_a_shared_stage_once(tmp_path: Path) -> None:
@@ -288,7 +281,7 @@ def test_a_failed_run_is_named_and_in_no_mean(tmp_path: Path) -> None:
     content["factors"] = {"scale": {"1": {}, "2": {"second.scale": 2.0, "second.text": "fail with seed 1"}}}
     content["baseline"] = {"scale": "1"}
     toy = tmp_path / "toy.py"
-    when = 'if settings.get("text") and settings["seed"] == 1:\n    settings["fail"] = "out of memory"\n'
+    when = 'if settings.get("text") and settings["seed"] == 1:\n        settings["fail"] = "out of memory"\n    '
     toy.write_text(toy.read_text().replace('if settings.get("fail"):', f'{when}if settings.get("fail"):'))
     done = ablate(tmp_path, content, "--jobs", 2)
     assert refused(done) == "error: 1 of the runs failed; the table names them. The same command runs them again."
@@ -338,7 +331,7 @@ def shared_prompts(folder: Path, programs: dict[str, dict[str, Any]], read: str)
             name: {"program": spec["program"], "set": {k: v for k, v in spec.items() if k != "program"}}
             for name, spec in programs.items()
         },
-        "factors": {"dtype": {f"{read}.dtype": ["float32", "auto"]}},
+        "factors": {"bad rows": {f"{read}.on_bad_row": ["stop", "skip"]}},
         "outcomes": {"kl": {"stage": read, "metric": "kl"}},
     }
     return compare_prompts(plan_study(load_study(content, "x.yaml"), folder, 1).stages[0, 0][read])
@@ -373,7 +366,7 @@ def test_prompts_that_were_trained_on_are_found(tmp_path: Path) -> None:
     unread = shared_prompts(tmp_path, {"sft": {**sft, "dataset": broken}, "evaluate": evaluate}, "evaluate")
     assert (unread.compared, unread.shared) == (False, None)
     assert "has no prompt of its own to compare" in str(unread.unread)
-    (tmp_path / "mine.py").write_text("args.output_dir")
+    (tmp_path / "mine.py").write_text("")  # it says nothing of itself
     mine = {"program": str(tmp_path / "mine.py"), "dataset": asked}
     unknown = shared_prompts(tmp_path, {"sft": mine, "evaluate": evaluate}, "evaluate")
     assert (unknown.compared, unknown.shared) == (False, None)
@@ -385,9 +378,9 @@ def test_prompts_that_were_trained_on_are_found(tmp_path: Path) -> None:
 def test_a_number_measured_on_what_was_trained_on_is_not_given(tmp_path: Path) -> None:
     """A stand-in for sft.py and one for evaluate, over the same prompts in one cell: it has no mean, and says why."""
     content = toy_study(tmp_path, baseline={})
-    toy = (tmp_path / "toy.py").read_text().replace('"text", "output"', '"text", "dataset", "held_out", "output"')
-    (tmp_path / "sft.py").write_text(toy)
-    (tmp_path / "ppo.py").write_text(toy)
+    toy = f"from rlaif.files.reads import Rows\n{(tmp_path / 'toy.py').read_text()}"
+    (tmp_path / "sft.py").write_text(toy.replace("LEARNS = ()", 'LEARNS = (Rows("dataset"),)'))
+    (tmp_path / "ppo.py").write_text(toy.replace("MEASURES = ()", 'MEASURES = (Rows("held_out"),)'))
     shown = write_rows(tmp_path / "shown.jsonl", [{"prompt": "a"}, {"prompt": "b"}])
     asked = write_rows(tmp_path / "asked.jsonl", [{"prompt": "b"}, {"prompt": "c"}])
     content["stages"]["first"] = {
@@ -525,34 +518,121 @@ def test_code_that_changes_while_it_runs_is_not_kept_under_its_old_address(tmp_p
     toy.write_text(toy.read_text().replace("- 0.5", "- 0.25"))
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert f"the code of {toy} was changed after this was planned; run the ablation again" in said
+    assert f"{toy} was changed after this was planned; run the ablation again" in said
     assert not list((tmp_path / "store").glob("*/stage.json"))
     assert ablate(tmp_path, content).returncode == 0
 
 
 def test_what_a_killed_run_left_is_gone_on_from_or_deleted(tmp_path: Path) -> None:
-    def left(program: str, *files: str) -> Path:
+    def left(planned: float, **files: str) -> tuple[Path, dict[str, Any]]:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        for name in files:
-            (folder / "output" / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "output" / name).write_text("{}")
-        folder.mkdir(exist_ok=True)
+        for name, text in files.items():
+            path = folder / "output" / name.replace("__", "/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
         (folder / "log.txt").write_text("so far")
-        (folder / "started.json").write_text(json.dumps({"started": time.time() - 50.0, "before": 7.0}))
-        return folder
+        started = {"started": time.time() - 50.0, "before": 7.0, "planned": planned}
+        (folder / "started.json").write_text(json.dumps(started))
+        return folder, {"program": "rlaif judge", "goes_on": True, "planned": time.time()}
 
-    replies = left("rlaif judge", "replies/1.jsonl")
-    added, before = _go_on(replies, {"program": "rlaif judge"})
-    assert (added, round(before)) == ([], 57)
-    assert (replies / "output/replies/1.jsonl").exists()
-    whole = left("recipes/dpo.py", "checkpoint-2/trainer_state.json", "checkpoint-4/model.safetensors")
-    added, before = _go_on(whole, {"program": "recipes/dpo.py"})
-    assert (added, round(before)) == (["--resume_from_checkpoint", str(whole / "output/checkpoint-2")], 57)
-    gone = left("rlaif judge")
-    assert _go_on(gone, {"program": "rlaif judge"}) == ([], 0.0)
-    torn = left("recipes/dpo.py", "checkpoint-4/model.safetensors")
-    assert _go_on(torn, {"program": "recipes/dpo.py"}) == ([], 0.0)
-    assert not (torn / "output").exists()
+    now = time.time()
+    folder, request = left(now, model="{}")
+    assert _goes_on(folder, request)
+    seconds, planned = _attempts(folder, request)
+    assert (round(seconds), planned) == (57, now)
+    assert not _goes_on(folder, {**request, "goes_on": False})  # a program that does not
+    folder, request = left(0.0, model="{}")  # its code was written since
+    assert not _goes_on(folder, request)
+    _start_over(folder)
+    assert not (folder / "output").exists()
+    assert _attempts(folder, request) == (0.0, request["planned"])
+    # What a server was paid for is kept, whatever became of the code.
+    folder, request = left(0.0, replies__1=".jsonl", report="{}")
+    (folder / "output/replies/1.jsonl").write_text('{"text": "1", "served_by": "vllm"}\n')
+    _start_over(folder)
+    assert [path.name for path in (folder / "output").iterdir()] == ["replies"]
+
+
+def test_a_stage_is_used_again_as_long_as_the_code_that_it_ran_is_as_it_was(tmp_path: Path) -> None:
+    """Its own file, what that imports, and what a setting has it import; an input's is a stage's own too."""
+    (tmp_path / "helper.py").write_text("X = 1\n")
+    (tmp_path / "graders.py").write_text("import lexicon\n")
+    (tmp_path / "lexicon.py").write_text("WORDS = 1\n")
+    (tmp_path / "apart.py").write_text("X = 1\n")
+    content = toy_study(tmp_path, seeds=[0], factors={"scale": {"second.scale": [1.0]}}, baseline={})
+    toy = tmp_path / "toy.py"
+    imports = 'import helper\n    __import__(settings.get("text", "helper"))\n'
+    toy.write_text(toy.read_text().replace("    folder = Path(os", f"    {imports}    folder = Path(os"))
+    content["stages"]["second"]["set"]["text"] = "graders"
+    assert ablate(tmp_path, content).returncode == 0
+    plan = plan_study(load_study(content, "toy.yaml"), tmp_path / "store", max(1, len(os.sched_getaffinity(0))))
+
+    def stale() -> list[str]:
+        return [stage.name for stage in plan.order if not stage.done]
+
+    assert stale() == []
+    both, alone = ["first", "second"], ["second"]
+    changes = {"toy": both, "helper": both, "graders": alone, "lexicon": alone, "apart": []}
+    for name, expected in changes.items():
+        file = tmp_path / f"{name}.py"
+        was = file.read_text()
+        file.write_text(f"# a word on it\n{was}")
+        assert stale() == expected, name
+        file.write_text(was)
+        assert stale() == []
+    (tmp_path / "lexicon.py").unlink()
+    assert stale() == alone
+    (tmp_path / "lexicon.py").write_text("WORDS = 2\n")
+    before = starts(tmp_path)
+    assert "1 are there already (1 made by toy), 1 to run" in ablate(tmp_path, content).stdout
+    assert [name.partition("-")[0] for name in starts(tmp_path)[len(before) :]] == alone
+    assert stale() == []
+
+
+def test_a_stage_of_another_python(tmp_path: Path) -> None:
+    """Which sees nothing of this environment's PYTHONPATH; what a program needs there is known before anything runs."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/astray.py").write_text("raise SystemExit('found by PYTHONPATH')")
+    content = toy_study(tmp_path, seeds=[0])
+    other = tmp_path / "other.py"
+    other.write_text((tmp_path / "toy.py").read_text().replace("def main():", "NEEDS = {}\n\n\ndef main():"))
+    other.write_text(other.read_text().replace("import yaml", "import yaml, importlib.util\n    assert not "
+                                               'importlib.util.find_spec("astray")'))  # fmt: skip
+    python = {"second.program": str(other), "second.python": sys.executable}
+    content["factors"] = {"how": {"here": {}, "there": {**python, "second.source": "${first}", "second.scale": 3.0}}}
+    content["baseline"] = {"how": "here"}
+    (tmp_path / "log").mkdir()
+    done = ablate(tmp_path, content)
+    assert done.returncode == 0, done.stderr
+    here_, there = (cell["outcomes"]["value"]["values"]["0"] for cell in report_of(tmp_path)["cells"])
+    assert there == pytest.approx(3.0 * here_)
+    other.write_text(other.read_text().replace("NEEDS = {}", 'NEEDS = {"trl": "1.12.0"}'))
+    assert f"{other} needs 1.12.0: give its stage the `python` of an environment" in refused(ablate(tmp_path, content))
+    content["factors"]["how"]["there"]["second.python"] = str(tmp_path / "nowhere")
+    assert "nowhere', which does not run; expected the Python of an environment" in refused(ablate(tmp_path, content))
+
+
+def test_numbers_of_the_process_and_numbers_at_a_budget(tmp_path: Path) -> None:
+    content = toy_study(tmp_path, seeds=[0, 1])
+    of_series = {"stage": "second", "points": "series", "x": "x", "y": "y"}
+    content["outcomes"] |= {
+        "memory": {"stage": "second", "metric": "measured.peak_memory", "unit": 2**20},
+        "at_3": {**of_series, "at": 3, "label": "y within 3"},
+        "below": {**of_series, "at": 0.5},
+        "halved": {"stage": "second", "metric": "value", "unit": 2},
+    }
+    done = ablate(tmp_path, content)
+    assert done.returncode == 0, done.stderr
+    cell = report_of(tmp_path)["cells"][1]["outcomes"]
+    value = cell["value"]["values"]["0"]
+    assert 1.0 < cell["memory"]["values"]["0"] < 1000.0  # MiB
+    # Between the points (2, 2 value) and (4, 4 value), halfway; no point lies within a half.
+    assert cell["at_3"]["values"]["0"] == pytest.approx(3.0 * value)
+    assert cell["below"]["values"]["0"] is None
+    assert cell["halved"]["values"]["0"] == pytest.approx(value / 2)
+    page = (tmp_path / "table/report.md").read_text()
+    assert "`y at x of at most 3 (series)` of the stage `second`." in page
+    assert "second has no value for y at x of at most 0.5" in page
 
 
 @pytest.mark.parametrize(
@@ -620,7 +700,10 @@ def test_a_series_is_averaged_point_by_point(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"factors": {"scale": {"second.scael": [1.0, 2.0]}}}, "stage second sets 'scael', .*did you mean 'scale'"),
+        (
+            {"factors": {"scale": {"second.scael": [1.0, 2.0]}}},
+            "stage second: 'scael' is not a setting of .*toy.py; did you mean 'scale'",
+        ),
         ({"baseline": {"size": 1}}, "baseline names the factor 'size'"),
         ({"factors": {"a": {"x": {}, "y": {}}}, "baseline": {}}, "the cells a=x and a=y are one"),
         ({"gpus": [0, 1, 2], "jobs": 2}, "3 GPUs cannot be dealt out evenly to 2 jobs"),
@@ -642,16 +725,18 @@ def test_without_a_file() -> None:
     assert "--config is missing" in refused(here("--jobs", 2, program=str(ROOT / "scripts/ablate.py")))
 
 
-SHIPPED = sorted(path for path in (ROOT / "recipes/ablations").glob("*.yaml") if path.stem != "base")
+SHIPPED = sorted(path for path in (ROOT / "recipes/ablations").glob("*.yaml") if "name" in read_yaml(path))
 
 
 def test_every_shipped_ablation_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its head says how, what it looks at and what was seen; its stages' settings are ones that the programs have."""
-    from rlaif.ablations.command import _check_settings, read_command
+    from rlaif.ablations.command import read_command
 
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(programs.subprocess, "run", help_here)
-    assert len(SHIPPED) == 7
+    for module in ("programs", "stages"):  # there is no environment with that
+        monkeypatch.setattr(f"rlaif.ablations.{module}.versions", lambda python=None: {"trl": "1.12.0"})
+    questions = [path for path in SHIPPED if not path.stem.startswith("compare_")]
+    assert (len(questions), len(SHIPPED)) == (7, 9)
     plans = []
     for path in SHIPPED:
         relative = path.relative_to(ROOT)
@@ -660,26 +745,20 @@ def test_every_shipped_ablation_can_run(tmp_path: Path, monkeypatch: pytest.Monk
         config, study, _ = read_command(["--config", str(relative)])
         assert study.name == path.stem
         assert len(study.seeds) == 5
-        assert study.finding
-        assert study.source
-        seen = next(line for line in head if line.startswith("Seen "))
-        assert any(word in seen for word in ("confirmed", "not confirmed", "in part"))
         assert config.threads == 1
+        if path in questions:
+            assert study.finding
+            assert study.source
+            seen = next(line for line in head if line.startswith("Seen "))
+            assert any(word in seen for word in ("confirmed", "not confirmed", "in part"))
         plans.append(plan_study(study, tmp_path, 1))
-    known = programs.known_settings([s.program for plan in plans for s in plan.order], tmp_path / "settings", 1)
-    for plan in plans:
-        _check_settings(plan, known)
     # What they have in common is one stage for all of them.
-    judged = [{s.address for s in plan.order if s.name == "sft"} for plan in plans]
-    assert len(set.union(*judged)) == 5
+    assert len({stage.address for plan in plans for stage in plan.order if stage.name == "sft"}) == 5
 
 
-def test_what_trains_is_launched_by_accelerate_and_logs_where_it_is_told(
-    tmp_path: Path, world: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_trains_is_launched_by_accelerate_and_logs_where_it_is_told(tmp_path: Path, world: Path) -> None:
     """A reward model with the loss that its cell sets: TensorBoard has it under the stage's name."""
     pytest.importorskip("tensorboard")
-    monkeypatch.setattr(programs.subprocess, "run", help_here)
     content = {
         "name": "losses", "seeds": [0], "report_to": "tensorboard", "launch": "recipes/accelerate/cpu.yaml",
         "stages": {"reward_model": {"program": "reward_models/bradley_terry.py", "set": {

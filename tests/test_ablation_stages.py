@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ROOT
 from support.toy_programs import toy_study
 
-from rlaif.ablations import code, programs
-from rlaif.ablations.code import code_files
+from rlaif.ablations import programs
 from rlaif.ablations.schedule import missing
 from rlaif.ablations.stages import Plan, Stage, plan_study
 from rlaif.ablations.study import load_study
+from rlaif.settings.programs import program_module
 
 
 @pytest.fixture(autouse=True)
-def forget() -> Callable[[], None]:
-    """Files are read once in a process; a test changes them."""
+def forget() -> None:
+    """A program is looked at once in a process; a test writes several by one name."""
+    for cached in (programs.program_of, program_module):
+        cached.cache_clear()
 
-    def clear() -> None:
-        for cached in (code._reached, code._tree, code._tree_hash, code._module_file, programs.trains):
-            cached.cache_clear()
 
-    clear()
-    return clear
+CPU = "recipes/accelerate/cpu.yaml"
 
 
 def plan(folder: Path, content: dict[str, Any], threads: int = 1, report_to: str = "none") -> Plan:
@@ -40,15 +35,11 @@ def addresses(plan: Plan, name: str) -> list[str]:
 
 def test_cells_share_what_they_have_in_common(tmp_path: Path) -> None:
     made = plan(tmp_path, toy_study(tmp_path))
-    assert [stage.name for stage in made.order] == [
-        "first",
-        "second",
-        "first",
-        "second",
-        "first",
-        "second",
-        *["second"] * 3,
+    # Seed by seed, and the cells take turns at going first.
+    assert [(stage.name, stage.settings.get("scale")) for stage in made.order if stage.name == "second"] == [
+        ("second", scale) for scale in (1.0, 2.0, 2.0, 1.0, 1.0, 2.0)
     ]
+    assert [stage.name for stage in made.order] == ["first", "second", "second"] * 3
     first = made.order[0]
     assert made.users(first) == [(0, 0), (1, 0)]
     assert len({stage.address for stage in made.order}) == 9
@@ -68,83 +59,21 @@ def test_only_what_is_read_is_needed(tmp_path: Path) -> None:
     assert {stage.name for stage in plan(tmp_path, content).order} == {"first", "second"}
 
 
-def _comment(folder: Path) -> None:
-    toy = folder / "toy.py"
-    toy.write_text(f'"""What a toy."""  # nothing else\n\n\n{toy.read_text()}')
-
-
-def _code(folder: Path) -> None:
-    toy = folder / "toy.py"
-    toy.write_text(toy.read_text().replace("- 0.5", "- 0.25"))
-
-
-def _helper(folder: Path) -> None:
-    (folder / "helper.py").write_text("X = 2\n")
-
-
-def _data(folder: Path) -> None:
-    (folder / "data.txt").write_text("other")
-
-
-def _judge_model(folder: Path) -> None:
-    (folder / "model" / "weights").write_text("other")
-
-
-def _function(folder: Path) -> None:
-    (folder / "graders.py").write_text("import lexicon\ndef grade(): return 2\n")
-
-
-def _what_a_function_imports(folder: Path) -> None:
-    (folder / "lexicon.py").write_text("WORDS = 2\n")
-
-
-def _function_of_a_judge(folder: Path) -> None:
-    (folder / "package" / "inner.py").write_text("X = 2\n")
-
-
 @pytest.mark.parametrize(
-    ("change", "first", "second"),
-    [
-        (_comment, False, False),
-        (_code, True, True),
-        (_helper, True, True),
-        (_data, True, True),
-        (_judge_model, False, True),
-        (_function, False, True),
-        (_what_a_function_imports, False, True),
-        (_function_of_a_judge, False, True),
-    ],
+    ("change", "first", "second"), [("toy.py", False, False), ("data.txt", True, True), ("model/weights", False, True)]
 )
-def test_an_address_changes_with_what_is_computed(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    forget: Callable[[], None],
-    change: Callable[[Path], None],
-    first: bool,
-    second: bool,
-) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "package", raising=False)  # of the case before
-    toy_study(tmp_path)
-    toy = tmp_path / "toy.py"
-    (tmp_path / "helper.py").write_text("X = 1\n")
-    toy.write_text(f"import helper\n{toy.read_text()}")
-    (tmp_path / "data.txt").write_text("one")
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "weights").write_text("one")
-    (tmp_path / "judge.yaml").write_text(f"judge_model: {tmp_path / 'model'}\nwords: package.outer:judge\n")
-    (tmp_path / "graders.py").write_text("import lexicon\ndef grade(): return 1\n")
-    (tmp_path / "lexicon.py").write_text("WORDS = 1\n")
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package/__init__.py").write_text("")
-    (tmp_path / "package/outer.py").write_text("from .inner import X\ndef judge(): return X\n")
-    (tmp_path / "package/inner.py").write_text("X = 1\n")
+def test_an_address_changes_with_what_is_read(tmp_path: Path, change: str, first: bool, second: bool) -> None:
+    """Also with what a judge's YAML names. Code is no part of it: a stage's record has what it ran."""
     content = toy_study(tmp_path)
+    (tmp_path / "model").mkdir()
+    for name in ("data.txt", "model/weights"):
+        (tmp_path / name).write_text("one")
+    (tmp_path / "judge.yaml").write_text(f"judge_model: {tmp_path / 'model'}\n")
     content["stages"]["first"]["set"]["text"] = str(tmp_path / "data.txt")
-    content["stages"]["second"]["set"]["text"] = [f"rating={tmp_path / 'judge.yaml'}", "function=graders:grade"]
+    content["stages"]["second"]["set"]["text"] = f"rating={tmp_path / 'judge.yaml'}"
     before = plan(tmp_path, content)
-    change(tmp_path)
-    forget()
+    with (tmp_path / change).open("a") as file:
+        file.write("\n")
     after = plan(tmp_path, content)
     assert (addresses(before, "first") != addresses(after, "first")) is first
     assert (addresses(before, "second") != addresses(after, "second")) is second
@@ -160,7 +89,7 @@ def test_settings_threads_and_versions_count_and_where_it_logs_does_not(
     content["stages"]["first"]["set"]["noise"] = 2.0
     assert addresses(plan(tmp_path, content), "first") != made
     content["stages"]["first"]["set"]["noise"] = 1.0
-    monkeypatch.setattr("rlaif.ablations.stages.versions", lambda: "torch 99")
+    monkeypatch.setattr("rlaif.ablations.stages.versions", lambda python: {"torch": "99"})
     assert addresses(plan(tmp_path, content), "first") != made
 
 
@@ -194,7 +123,7 @@ def test_a_folder_that_only_finished_stages_read_is_not_made_again(tmp_path: Pat
     assert missing(made) == made.order
     for stage in made.order:
         stage.output.mkdir(parents=True)
-        (stage.folder / "stage.json").write_text("{}")
+        (stage.folder / "stage.json").write_text('{"code": {}}')
     assert missing(made) == []
     first, second = made.stages[0, 0]["first"], made.stages[0, 0]["second"]
     first.output.rmdir()
@@ -208,7 +137,7 @@ def test_a_stage_that_is_read_is_made_again_though_another_has_read_it(tmp_path:
     made = plan(tmp_path, toy_study(tmp_path, outcomes=outcomes))
     for stage in made.order:
         stage.output.mkdir(parents=True)
-        (stage.folder / "stage.json").write_text("{}")
+        (stage.folder / "stage.json").write_text('{"code": {}}')
     made.stages[0, 1]["first"].output.rmdir()
     assert missing(made) == [made.stages[0, 1]["first"]]
 
@@ -247,55 +176,35 @@ def test_a_circle_and_programs_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="stages need one another: second -> first -> second"):
         plan(tmp_path, content)
     for program, message in [
-        ("rlaif jugde", "program is 'rlaif jugde'; expected rlaif and one of"),
+        ("rlaif jugde", "'rlaif jugde' is no program"),
         ("nowhere.py", "program is 'nowhere.py', which is no file"),
         ("reward_models/bradley_terry.py", "trains, and there is no launch file"),
     ]:
         content = toy_study(tmp_path)
-        content["stages"]["first"]["program"] = program
+        content["stages"]["first"] = {"program": program}
         with pytest.raises(ValueError, match=message):
             plan(tmp_path, content)
 
 
-def test_the_commands_are_those_of_the_program() -> None:
-    from rlaif.cli import COMMANDS
-
-    assert code.command_names() == list(COMMANDS)
-
-
-def test_a_command_is_the_code_that_it_runs() -> None:
-    """`rlaif build` has nothing of judges or trainers in it, nor `rlaif judge` of the pages; both have the records."""
-    names = {
-        program: {path.relative_to(ROOT / "rlaif").as_posix() for path in code_files(program)}
-        for program in ("rlaif build", "rlaif judge", "rlaif evaluate")
-    }
-    assert {"commands/build.py", "files/preferences.py", "records.py", "cli.py"} <= names["rlaif build"]
-    assert {"commands/judge.py", "judging/ask.py", "models/local.py", "records.py"} <= names["rlaif judge"]
-    assert {"commands/evaluate.py", "pages/evaluation.py", "assess/divergence.py"} <= names["rlaif evaluate"]
-    elsewhere = ("training/", "models/", "judging/", "commands/judge", "commands/evaluate", "face")
-    assert not {name for name in names["rlaif build"] if name.startswith(elsewhere)}
-    elsewhere = ("training/", "pages/", "commands/build", "commands/evaluate", "face")
-    assert not {name for name in names["rlaif judge"] if name.startswith(elsewhere)}
-    assert {path.name for path in code_files("recipes/dpo.py")} >= {"dpo.py", "trainers.py", "losses.py"}
-    assert ROOT / "rlaif/sandbox/world.py" in code_files("rlaif build", ("rlaif.sandbox:gold_reward",))
-    assert ROOT / "rlaif/sandbox/world.py" not in code_files("rlaif build")
+def test_a_program_that_says_nothing_of_itself_is_a_stage_too(tmp_path: Path) -> None:
+    """It is not imported to ask it: it may begin to work at once."""
+    (tmp_path / "mine.py").write_text("raise SystemExit('it ran')")
+    content = toy_study(tmp_path)
+    content["stages"]["second"] |= {"program": str(tmp_path / "mine.py"), "writes": "folder", "launch": CPU}
+    made = plan(tmp_path, content).stages[0, 0]["second"]
+    assert made.program.names is None
+    assert made.settings["folder"] == str(made.output)
+    assert made.words[1:4] == ["-m", "accelerate.commands.launch", "--quiet"]
+    assert made.words[-3:] == [str(tmp_path / "mine.py"), "--config", str(made.folder / "settings.yaml")]
 
 
-@pytest.mark.parametrize(
-    ("line", "face"),
-    [
-        ("import rlaif", True),
-        ("from rlaif import judge", True),
-        ("from rlaif import Pair", False),
-        ("import rlaif.records", False),
-        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import rlaif", False),
-    ],
-)
-def test_what_the_package_loads_at_first_use_is_code_where_it_is_used(line: str, face: bool, tmp_path: Path) -> None:
-    (tmp_path / "program.py").write_text(f"{line}\n")
-    files = code_files(str(tmp_path / "program.py"))
-    assert (ROOT / "rlaif/face.py" in files) is face
-    assert (ROOT / "rlaif/records.py" in files) is ("TYPE_CHECKING" not in line)
+def test_another_name_of_a_setting_is_the_same_setting(tmp_path: Path) -> None:
+    content = toy_study(tmp_path, factors={"seed": {"second.seed": [0, 1]}}, baseline={}, launch=CPU)
+    found = []
+    for name in ("max_completion_length", "max-completion-length"):
+        content["stages"]["second"] = {"program": "recipes/ppo.py", "set": {"prompts": "${first}", name: 5}}
+        found.append(addresses(plan(tmp_path, content), "second"))
+    assert found[0] == found[1]
 
 
 def test_a_stage_that_is_done_has_its_mark_and_its_output(tmp_path: Path) -> None:
@@ -303,7 +212,7 @@ def test_a_stage_that_is_done_has_its_mark_and_its_output(tmp_path: Path) -> Non
     assert not stage.done
     stage.output.mkdir(parents=True)
     assert not stage.done
-    (stage.folder / "stage.json").write_text("{}")
+    (stage.folder / "stage.json").write_text('{"code": {}}')
     assert stage.done
     stage.output.rmdir()
     assert not stage.done

@@ -94,6 +94,42 @@ def test_a_stage_takes_its_programs_yaml_and_what_is_set_wins(tmp_path: Path) ->
     assert made.stages["first"].settings == {"noise": 1.0, "scale": 4, "seed": "${seed}"}
 
 
+def test_a_question_is_asked_in_another_world(tmp_path: Path) -> None:
+    """A base on a base, and what the worlds call by the same words."""
+    import yaml
+
+    content = toy_study(tmp_path)
+    base = {key: content.pop(key) for key in ("seeds", "stages", "outcomes")}
+    base["words"] = {"noise": 1.0, "sizes": [1, 2], "most": 2}
+    base["stages"]["first"]["set"]["noise"] = "${noise}"
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
+    other = {"base": str(tmp_path / "base.yaml"), "words": {"noise": 3.0, "sizes": [4, 8], "most": 8}, "seeds": [7]}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
+    content |= {"base": str(tmp_path / "base.yaml"), "factors": {"size": {"second.scale": "${sizes}"}}}
+    content["baseline"] = {"size": "${most}"}
+    content["stages"] = {"second": {"set": {"text": "of ${noise} and ${first}"}}}
+    here = load_study(content, "toy.yaml")
+    there = load_study(content, "toy.yaml", base=str(tmp_path / "other.yaml"))
+    assert [coordinates(each) for each in (here, there)] == [[{"size": 1}, {"size": 2}], [{"size": 4}, {"size": 8}]]
+    assert [each.stages["first"].settings["noise"] for each in (here, there)] == [1.0, 3.0]
+    assert there.stages["second"].settings["text"] == "of 3.0 and ${first}"
+    assert (here.name, there.name, there.seeds) == ("toy", "toy_other", [7])
+    assert (here.note, there.note) == (None, f"Asked of {tmp_path / 'other.yaml'}.")
+    assert there.bases == [str(tmp_path / "other.yaml"), str(tmp_path / "base.yaml")]
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump({**base, "base": str(tmp_path / "other.yaml")}))
+    with pytest.raises(ValueError, match="builds upon itself"):
+        load_study(content, "toy.yaml")
+
+
+def test_a_level_gives_a_stage_another_program(tmp_path: Path) -> None:
+    from rlaif.ablations.stages import _overridden
+
+    sets = {"second.program": "mine.py", "second.python": "python3", "second.size": 2}
+    made = study(tmp_path, factors={"how": {"as it is": {}, "mine": sets}}, baseline={})
+    spec = _overridden(made.stages, made.cells[1])["second"]
+    assert (spec.program, spec.python, spec.settings) == ("mine.py", "python3", {"size": 2})
+
+
 LINE = {"x": "value", "y": "value"}
 
 
@@ -108,8 +144,8 @@ LINE = {"x": "value", "y": "value"}
         ({"factors": {"scale": {"second.scale": []}}}, "factor scale has second.scale: .*expected plain values"),
         ({"factors": {"text": {"second.text": [["a"], ["b"]]}}}, "expected plain values, or levels with a name each"),
         ({"outcomes": {"valeu": None}}, "outcome valeu is null, but the base has no such outcome"),
-        ({"outcomes": {"a/b": {"stage": "second", "metric": "value"}}}, "an outcome is called 'a/b'"),
-        ({"curves": {"value": {"lines": {"l": {"x": "scale", "y": "value"}}}}}, "and no outcome's name"),
+        ({"outcomes": {"a/b": {"stage": "second", "metric": "value"}}}, "outcome a/b: its name is 'a/b'"),
+        ({"curves": {"value": {"lines": {"l": {"x": "scale", "y": "value"}}}}}, "as an outcome is"),
         ({"factors": {"scale": [1, 2]}}, "factor scale is .1, 2.; expected its levels"),
         ({"factors": {"scale": {"second.scale": [1], "loud": {}}}}, "mixes values of second.scale with levels"),
         ({"factors": {"a": {"x": {"second.scale": 1}}, "b": {"y": {"second.scale": 2}}}}, "and by another"),
@@ -119,19 +155,19 @@ LINE = {"x": "value", "y": "value"}
         ({"seeds": 5}, "seeds is 5; expected a list"),
         ({"seeds": [1, 1]}, "a seed twice is one run counted twice"),
         ({"outcomes": {}}, "outcomes is empty"),
-        ({"outcomes": {"v": {"stage": "thrid", "metric": "v"}}}, "of the stage 'thrid'"),
+        ({"outcomes": {"v": {"stage": "thrid", "metric": "v"}}}, "is of the stage 'thrid'"),
         ({"outcomes": {"v": {"stage": "second"}}}, "expected {stage: evaluate, metric"),
         ({"outcomes": {"v": {"stage": "second", "metric": "v", "lable": "x"}}}, "did you mean 'label'"),
         ({"stages": {"second": {"set": {}}}}, "stage second has no program"),
         ({"stages": {"seed": {"program": "rlaif judge"}}}, "a stage is called 'seed'"),
         ({"stages": {"second": {"program": "rlaif judge", "settings": {}}}}, "has the key 'settings'"),
-        ({"variants": {"v": {"sets": {}}}}, "variant v has sets; did you mean 'set'"),
+        ({"variants": {"v": {"sets": {}}}}, "variant v has the key 'sets'; did you mean 'set'"),
         ({"variants": {"v": {"over": {"scale": {"second.noise": [1]}}}}}, "runs over scale, which is a factor too"),
-        ({"variants": {"v": {"set": {"second.scale": 1}}}}, "second.scale is set by variant v and by a factor"),
+        ({"variants": {"v": {"set": {"second.scale": 1}}}}, "second.scale is set by variant v and by another"),
         ({"variants": {"v": {"reads": ["third"]}}}, "variant v reads 'third'"),
         ({"factors": {"a": {"x": {"second.output": "x"}}}}, "sets output; every stage writes to a folder of its own"),
         ({"name": "a/b"}, "name is 'a/b'"),
-        ({"curves": {"c": {}}}, "curve c has no lines"),
+        ({"curves": {"c": {}}}, "curve c is {}; expected lines"),
         ({"curves": {"c": {"lines": {"l": {**LINE, "fit": "straight"}}}}}, "has the fit 'straight'"),
         ({"curves": {"c": {"lines": {"l": {**LINE, "cells": {"kind": 1}}}}}}, "names the factor 'kind'"),
         ({"curves": {"c": {"lines": {"l": {"x": "valeu", "y": "value"}}}}}, "has the axis 'valeu'.*'value'"),

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import pytest
 from support import ROOT, here, refused, some_pairs, write_rows
 
 import rlaif
-from rlaif.files import runs
 from rlaif.files.ownership import begin, check_output, claim, claim_file, commands_of
 from rlaif.files.sources import fingerprint
 
@@ -314,25 +312,15 @@ def test_a_file_whose_run_was_killed_before_its_manifest_is_its_own(tmp_path: Pa
 # Whatever is deleted --------------------------------------------------------------------------------------------------
 
 
-def test_scripts_and_measured_runs_delete_what_is_theirs_alone(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", "pass"]
-    for place in ("mine", "other", "run", "run"):
-        if place in ("mine", "other"):
-            write_rows(tmp_path / place / "rows.jsonl", [{}])
-            if place == "other":  # a checkpoint has a file of this name too
-                write_rows(tmp_path / "other/run.json", [{"mine": 1}])
-            with pytest.raises(ValueError, match=r"holds (rows\.jsonl|run\.json); expected a new or empty folder"):
-                runs.once(tmp_path / place, words, [], [], threads=1)
-            with pytest.raises(ValueError, match=r"holds (rows\.jsonl|run\.json)"):
-                begin(tmp_path / place, "scripts/benchmark.py", empty=True)
-        else:
-            runs.once(tmp_path / place, [*words, str(len(list(tmp_path.iterdir())))], [], [], threads=1)
-            begin(tmp_path / "bench", "scripts/benchmark.py", empty=True)
-            (tmp_path / "bench/left").write_text("")
-    assert (tmp_path / "mine/rows.jsonl").exists()
-    assert (tmp_path / "other/rows.jsonl").exists()
-    begin(tmp_path / "bench", "scripts/benchmark.py", empty=True)
-    assert list(tree(tmp_path / "bench")) == [".written-by"]
+def test_scripts_delete_what_is_theirs_alone(tmp_path: Path) -> None:
+    mine = write_rows(tmp_path / "mine/rows.jsonl", [{}])
+    with pytest.raises(ValueError, match=r"holds rows\.jsonl; expected a new or empty folder"):
+        begin(mine.parent, "scripts/benchmark.py", empty=True)
+    assert mine.exists()
+    for _ in range(2):
+        begin(tmp_path / "bench", "scripts/benchmark.py", empty=True)
+        assert list(tree(tmp_path / "bench")) == [".written-by"]
+        (tmp_path / "bench/left").write_text("")
 
 
 def test_every_place_that_deletes_a_folder_is_known() -> None:
@@ -347,7 +335,6 @@ def test_every_place_that_deletes_a_folder_is_known() -> None:
     known = {
         "rlaif/ablations/execute.py",  # the output of a stage, in the store, beside its request.json
         "rlaif/files/ownership.py",  # `begin`: a script's own, by its mark
-        "rlaif/files/runs.py",  # a run's folder of an earlier version, by what its run.json holds
         "rlaif/files/shards.py",  # hidden, in a claimed folder
         "rlaif/files/swap.py",  # hidden, in a claimed folder
         "rlaif/publish/dataset.py",  # of an earlier staging, in a folder that is marked as one

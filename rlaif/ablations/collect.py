@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from rlaif.ablations.curves import curve_points, number_at
+from rlaif.ablations.curves import curve_points, entries_at, number_at
 from rlaif.ablations.held_out import compare_prompts
 from rlaif.ablations.schedule import Failure
 from rlaif.ablations.stages import Plan, Stage
-from rlaif.ablations.study import Line, Outcome, closest
+from rlaif.ablations.study import Line, Outcome
 from rlaif.ablations.table import Missing, Row, row_of
-from rlaif.errors.words import shown
+from rlaif.assess.envelope import best_within
+from rlaif.errors.words import did_you_mean, shown
 
 __all__ = ["collect", "missing_metric", "missing_points", "samples_of"]
 
@@ -111,15 +112,32 @@ def _values(
         elif why := missing_metric(stage, outcome):
             missing[seed] = Missing("not measured", why)
         else:
-            values[seed] = _as_number(number_at(_report(stage), outcome.metric))
+            values[seed] = _value(_report(stage), outcome)
             if values[seed] is None:
                 missing[seed] = Missing("not measured", f"{stage.name} has no value for {outcome.metric}")
-            try:
-                error = _as_number(number_at(_report(stage), f"{outcome.metric}_se"))
-            except (KeyError, _NoNumberError):
-                error = None
-            errors += [] if error is None else [error]
+            if (error := _error(stage, outcome)) is not None:
+                errors.append(error)
     return values, missing, errors
+
+
+def _value(report: Mapping[str, Any], outcome: Outcome) -> float | None:
+    """An outcome's number in a report, in its unit; a KeyError or _NoNumberError where there is none."""
+    if outcome.points is None:
+        value = _as_number(number_at(report, outcome.metric))
+    else:
+        axes = [[_as_number(number_at(e, axis)) for e in entries_at(report, outcome.points)] for axis in outcome.axes]
+        whole = [(x, y) for x, y in zip(*axes, strict=True) if x is not None and y is not None]
+        value = best_within(whole, outcome.at) if len(whole) == len(axes[0]) else None
+    return None if value is None else value / outcome.unit
+
+
+def _error(stage: Stage, outcome: Outcome) -> float | None:
+    """The standard error that a report gives an outcome's number."""
+    try:
+        error = _as_number(number_at(_report(stage), f"{outcome.metric}_se"))
+    except (KeyError, _NoNumberError):
+        return None
+    return None if error is None else error / outcome.unit
 
 
 def _as_number(value: Any) -> float | None:
@@ -135,26 +153,24 @@ def missing_metric(stage: Stage, outcome: Outcome) -> str | None:
     """Where a finished stage's report lacks an outcome's number: the line that says so and what is there instead."""
     report = _report(stage)
     try:
-        _as_number(number_at(report, outcome.metric))
+        _value(report, outcome)
     except KeyError as error:
         why = f"the report of {stage.name} has no {error.args[0]!r} on the way to {outcome.metric!r}"
     except _NoNumberError as error:
         why = f"in the report of {stage.name}, {outcome.metric!r} is {error}"
     else:
         return None
-    return f"outcome {outcome.name}: {why}; {closest(outcome.metric, _numbers(report))}"
+    return f"outcome {outcome.name}: {why}; {did_you_mean(outcome.metric, _numbers(report))}"
 
 
 def missing_points(stage: Stage, line: Line) -> str | None:
     """Where a finished stage's report lacks a line's points: the line that says so."""
     assert line.points is not None
     try:
-        entries = number_at(_report(stage), line.points)
-        if not isinstance(entries, list) or not entries:
-            found = shown(entries, 40)
-            return f"line {line.name}: {line.points!r} in the report of {stage.name} is {found}; expected a list."
         for axis in (line.x, line.y):
-            _as_number(number_at(entries[0], axis))
+            _as_number(number_at(entries_at(_report(stage), line.points)[0], axis))
+    except TypeError as error:
+        return f"line {line.name}, of {stage.name}: {error}"
     except (KeyError, _NoNumberError) as error:
         return f"line {line.name}: the report of {stage.name} has no {error.args[0]!r} on the way to its points."
     return None
@@ -204,9 +220,9 @@ def _read_report(path: str) -> Any:
 
 
 def _report(stage: Stage) -> Mapping[str, Any]:
-    """A finished stage's report; {} where it wrote none, or something that is none."""
+    """A finished stage's report ({} where it wrote none), and in `measured` what was measured of it from outside."""
     found = _read_report(str(stage.output / "report.json"))
-    return found if isinstance(found, Mapping) else {}
+    return {**(found if isinstance(found, Mapping) else {}), "measured": _read_report(str(stage.folder / "stage.json"))}
 
 
 def _held_out(plan: Plan) -> dict[str, Any]:
@@ -248,7 +264,7 @@ def _costs(plan: Plan, index: int) -> dict[str, Any]:
     samples: dict[str, float] = {}
     for seed in whole:
         for stage in plan.stages[index, seed].values():
-            took = float(json.loads((stage.folder / "stage.json").read_text(encoding="utf-8"))["seconds"])
+            took = float(_report(stage)["measured"]["seconds"])
             seconds += took
             own += took if len({i for i, _ in plan.users(stage)}) == 1 else 0.0
             for what, count in samples_of(stage).items():
@@ -278,6 +294,6 @@ def samples_of(stage: Stage) -> dict[str, int]:
         "pairs": train.get("pairs"),
         "rows": train.get("rows"),
     }
-    if stage.program == "rlaif evaluate" and report:
+    if stage.program.name == "rlaif evaluate" and "policies" in report:
         counts["responses"] = report["prompts"]["count"] * len(report["policies"])
     return {f"{stage.name}: {unit}": count for unit, count in counts.items() if type(count) is int and count}

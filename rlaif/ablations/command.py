@@ -15,10 +15,9 @@ from typing import Any
 
 from rlaif.ablations.collect import collect, missing_metric, missing_points
 from rlaif.ablations.held_out import compare_prompts
-from rlaif.ablations.programs import known_settings
 from rlaif.ablations.schedule import Cluster, Launcher, ThisMachine, missing, run_stages
 from rlaif.ablations.stages import Plan, Stage, plan_study
-from rlaif.ablations.study import Study, closest, load_study, read_yaml
+from rlaif.ablations.study import Study, load_study, read_yaml
 from rlaif.config import UsageError, named_values, parse, warn
 from rlaif.files.manifest import write_manifest
 from rlaif.files.ownership import check_output, claim
@@ -37,6 +36,10 @@ class AblateConfig:
     )
     store: str = field(
         default="runs/ablations/stages", metadata={"help": "Folder of the stages, which all ablations share."}
+    )
+    base: str | None = field(
+        default=None,
+        metadata={"help": "Instead of the file's: the same question in another world. Default output: NAME_BASE."},
     )
     seeds: list[int] | None = field(default=None, metadata={"help": "Instead of the file's."})
     jobs: int | None = field(
@@ -122,12 +125,12 @@ def _read_command(arguments: Sequence[str], description: str | None) -> tuple[Ab
     at = arguments.index("--config")
     path = arguments[at + 1]
     content = read_yaml(path)
-    known = [f.name for f in fields(AblateConfig) if f.name != "seeds"]  # seeds belong to the study
+    known = [f.name for f in fields(AblateConfig) if f.name not in ("base", "seeds")]  # these belong to the study
     own = {key: content.pop(key) for key in known if key in content}
     # Written as if before the command line's own words, of which the last counts.
     words = [word for key, value in own.items() if value is not None for word in _as_words(key, value)]
     (config,) = parse(AblateConfig, args=[*words, *arguments[:at], *arguments[at + 2 :]], description=description)
-    return config, load_study(content, path, config.seeds, known), path
+    return config, load_study(content, path, config.seeds, known, config.base), path
 
 
 def _as_words(key: str, value: Any) -> list[str]:
@@ -150,8 +153,8 @@ def ablate(config: AblateConfig, study: Study, path: str) -> int:
     check_output(output, "scripts/ablate.py", reads)
     gpus = len(config.gpus) // config.jobs if config.gpus else None
     plan = plan_study(study, store, config.threads, config.report_to, gpus)
-    programs = [stage.program for stage in plan.order]
-    _check_settings(plan, known_settings(programs, store / "settings", config.jobs))
+    for program in dict.fromkeys(stage.program for stage in plan.order if stage.program.names is None):
+        warn(f"{program.name} declares no SETTINGS: what its stages set is not checked before they run.")
     for line in describe(plan):
         print(line)
     if len(study.seeds) < 2:
@@ -181,11 +184,11 @@ def ablate(config: AblateConfig, study: Study, path: str) -> int:
         **vars(config),
         "name": study.name,
         "file": file,
-        "stages": {stage.folder.name: {"program": stage.program, **stage.settings} for stage in plan.order},
+        "stages": {stage.folder.name: {"program": stage.program.name, **stage.settings} for stage in plan.order},
     }
     with claim(output, "scripts/ablate.py", reads):
         write_page(output, report)
-        write_manifest(output, "scripts/ablate.py", settings, [path, *([file["base"]] if file.get("base") else [])])
+        write_manifest(output, "scripts/ablate.py", settings, [path, *study.bases])
     failed = sum(len(c["failed"]) for c in report["cells"])
     for cell in report["cells"]:
         for (stage, line), seeds in alike(cell["failed"]).items():
@@ -200,17 +203,6 @@ def ablate(config: AblateConfig, study: Study, path: str) -> int:
 
 
 # Before anything runs -------------------------------------------------------------------------------------------------
-
-
-def _check_settings(plan: Plan, known: Mapping[str, frozenset[str]]) -> None:
-    """A UsageError for a setting that its program does not have."""
-    for stage in plan.order:
-        for name in stage.settings:
-            if name not in known[stage.program] and name != "env":
-                raise UsageError(
-                    f"stage {stage.name} sets {name!r}, which is not a setting of {stage.program}; "
-                    f"{closest(name, sorted(known[stage.program]))}"
-                )
 
 
 def describe(plan: Plan) -> list[str]:
@@ -234,7 +226,8 @@ def describe(plan: Plan) -> list[str]:
         for_cells = sorted({len(users[stage]) for stage in mine})
         count = "-".join(map(str, dict.fromkeys((for_cells[0], for_cells[-1]))))
         there, run = (str(sum(stage in some for stage in mine)) for some in (done, todo))
-        rows.append([name, mine[0].program, str(len(mine)), f"{count} each", there, run])
+        programs = ", ".join(dict.fromkeys(stage.program.name for stage in mine))
+        rows.append([name, programs, str(len(mine)), f"{count} each", there, run])
     return [*lines, *aligned(rows), "cells:", *(f"  {_cell_line(plan, index)}" for index in range(len(study.cells)))]
 
 
@@ -276,7 +269,7 @@ def _would_run(plan: Plan) -> list[str]:
         cells = list(dict.fromkeys(plan.study.cells[index].label for index, _ in users))
         seeds = ", ".join(map(str, dict.fromkeys(seed for _, seed in users)))
         who = cells[0] if len(cells) == 1 else f"{len(cells)} cells"
-        lines.append(f"  {stage.folder.name}  {stage.program}, for {who}, seed {seeds}")
+        lines.append(f"  {stage.folder.name}  {stage.program.name}, for {who}, seed {seeds}")
     return lines if len(lines) > 1 else ["nothing would run: the table would be written"]
 
 

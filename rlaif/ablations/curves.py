@@ -18,8 +18,9 @@ import numpy as np
 from rlaif.ablations.study import Cell, Curve, Line, Study
 from rlaif.ablations.table import Estimate, Row, estimate
 from rlaif.assess.scaling import fit_scaling
+from rlaif.errors.words import shown
 
-__all__ = ["curve_points", "number_at"]
+__all__ = ["curve_points", "entries_at", "number_at"]
 
 ReportOf = Callable[[int, int, str], Mapping[str, Any] | None]  # cell, seed, stage -> its report.json, where it is done
 
@@ -44,6 +45,15 @@ def number_at(report: Any, path: str) -> Any:
             if name in report:
                 return number_at(report[name], ".".join(parts[length:]))
     raise KeyError(path.partition(".")[0])
+
+
+def entries_at(report: Any, path: str) -> list[Any]:
+    """The points that stand at `path` in a report: a list, or a mapping's values; a TypeError for anything else."""
+    found = number_at(report, path)
+    entries = list(found.values()) if isinstance(found, Mapping) else found
+    if not isinstance(entries, list) or not entries:
+        raise TypeError(f"{path!r} is {shown(found, 40)}; expected a list, or names with a point each.")
+    return entries
 
 
 def curve_points(
@@ -118,7 +128,7 @@ def _from_reports(study: Study, line: Line, index: int, report_of: ReportOf) -> 
     series = []
     for seed in study.seeds:
         if (report := report_of(index, seed, line.stage)) is not None:
-            entries = number_at(report, line.points)
+            entries = entries_at(report, line.points)
             series.append(
                 [
                     (_number(e, line.x), _number(e, line.y), _error(e, line.x), _error(e, line.y), _place(e))

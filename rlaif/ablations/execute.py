@@ -4,9 +4,8 @@ This small process stands between an ablation and the program. The folder is loc
 two ablations that need a stage at the same time run it once, and the later one finds it done. When the ablation itself
 is killed, the stages that were running end by themselves, and the next run takes them up: nothing is paid for twice.
 
-An address is of the code and the files as they were when the ablation was planned. They are compared again before the
-program starts and after it has ended, so that what was edited in between is never kept under an address that it does
-not have.
+What was edited since the ablation was planned is never kept: inputs are compared before the program starts and after it
+has ended, and of the code that it turned out to have imported nothing may be newer than the plan.
 """
 
 from __future__ import annotations
@@ -21,20 +20,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from rlaif.ablations.code import code_fingerprint, forget
+import rlaif
+from rlaif.ablations.programs import changed_in, hashes
+from rlaif.ablations.stages import record_of
+from rlaif.files.occupied import WRITTEN_BY
 from rlaif.files.sources import fingerprint, write_json
-from rlaif.training import resume_point
 
 __all__ = ["GRACE", "last_line", "run_stage"]
 
-# They keep what they paid for in their output folder, and go on from it to the same result.
-RESUMING = {"rlaif sample", "rlaif judge", "rlaif evaluate", "best_of_n.py"}
 GRACE = 10.0  # seconds that a program has to end when it is told to
+_PACKAGE = Path(rlaif.__file__).parent
 
 
 def run_stage(folder: str | Path) -> int:
@@ -47,40 +47,46 @@ def run_stage(folder: str | Path) -> int:
     os.chdir(request["directory"])  # settings name paths as seen from there
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # waits for another process that runs this stage
-        if (folder / "stage.json").exists() and (folder / "output").exists():
+        record = record_of(folder)
+        if record and (folder / "output").exists() and changed_in(record["code"]) is None:
             return 0
-        for mark in ("failed.json", "stage.json"):  # of an output that is no longer there
+        if record or not _goes_on(folder, request):
+            _start_over(folder)
+        for mark in ("failed.json", "stage.json", "imported.json"):  # of what is no longer there, or no longer so
             (folder / mark).unlink(missing_ok=True)
-        if changed := _changed(request):
+        if changed := _changed_input(request):
             return _failed(folder, 1, changed)
-        more, before = _go_on(folder, request)
-        words = [*request["words"], *more]
+        before, planned = _attempts(folder, request)
         started = time.time()
-        write_json(folder / "started.json", {"started": started, "before": before})
-        code, cpu, peak = _run(words, folder / "log.txt", request["environment"], lock.fileno())
-        if code != 0:
-            return _failed(folder, code, last_line(folder / "log.txt", code))
+        write_json(folder / "started.json", {"started": started, "before": before, "planned": planned})
+        status, cpu, peak = _run(request["words"], folder / "log.txt", request["environment"], lock.fileno())
+        if status != 0:
+            return _failed(folder, status, last_line(folder / "log.txt", status))
         if not (folder / "output").exists():
             return _failed(folder, 1, f"it ended well but wrote nothing to {folder / 'output'}")
-        if changed := _changed(request):
+        files = _imported(folder, request)
+        edited = _newer(files, planned)
+        if changed := f"{edited} was changed {_SINCE}" if edited else _changed_input(request):
             _start_over(folder)
             return _failed(folder, 1, changed)
         write_json(
             folder / "stage.json",
             {
                 "seconds": round(before + time.time() - started, 2),
-                "cpu_seconds": round(cpu, 2),  # of the last attempt
-                "peak_memory": peak,
                 "attempts_before": round(before, 2),
+                # Of one attempt they would be those of a part.
+                "cpu_seconds": None if before else round(cpu, 2),
+                "peak_memory": None if before else peak,
                 "made_by": request["made_by"],
                 "host": socket.gethostname(),
-                "words": words,
+                "words": request["words"],
+                "code": {**_code_of_inputs(request), **hashes(files)},
             },
         )
     return 0
 
 
-def _run(words: list[str], log: Path, environment: Mapping[str, str], lock: int) -> tuple[int, float, int]:
+def _run(words: list[str], log: Path, environment: Mapping[str, str | None], lock: int) -> tuple[int, float, int]:
     """Runs a command to its end: exit status, CPU seconds, peak resident set of its largest process in bytes.
 
     Told to end (SIGTERM), it tells the program, which gets `GRACE` seconds: torchrun's workers are in sessions of
@@ -93,7 +99,7 @@ def _run(words: list[str], log: Path, environment: Mapping[str, str], lock: int)
             stdout=file,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **environment},
+            env={name: value for name, value in {**os.environ, **environment}.items() if value is not None},
             pass_fds=[lock],  # the folder stays locked while the program lives, should this process be killed
         )
         try:
@@ -121,53 +127,82 @@ def _failed(folder: Path, status: int, line: str) -> int:
     return status
 
 
-def _changed(request: Mapping[str, Any]) -> str | None:
-    """What is no longer as it was when the stage's address was made."""
-    forget()
-    code, *functions = request["code"]
-    what = f"the code of {request['program']}"
-    try:
-        if code_fingerprint(request["program"], tuple(functions)) != code:
-            return f"{what} was changed after this was planned; run the ablation again"
-        for what, was in request["files"].items():
+_SINCE = "after this was planned; run the ablation again"
+
+
+def _changed_input(request: Mapping[str, Any]) -> str | None:
+    """What the stage reads that is no longer as it was when its address was made, or when its inputs ran."""
+    if edited := changed_in(_code_of_inputs(request)) or _newer([request["program"]], request["planned"]):
+        return f"{edited} was changed {_SINCE}"
+    for what, was in request["files"].items():
+        try:
             if fingerprint(what) != was:
-                return f"{what} was changed after this was planned; run the ablation again"
-    except (OSError, SyntaxError, ValueError) as error:
-        return f"{what} cannot be read any more ({error}); mend it and run the ablation again"
+                return f"{what} was changed {_SINCE}"
+        except (OSError, ValueError) as error:
+            return f"{what} cannot be read any more ({error}); mend it and run the ablation again"
     return None
 
 
+def _code_of_inputs(request: Mapping[str, Any]) -> dict[str, str]:
+    """What the stages that this one reads executed, and those that they read; nothing is known of a deleted one."""
+    records = [record_of(Path(folder)) for folder in request["inputs"]]
+    return {file: was for record in records if record for file, was in record["code"].items()}
+
+
+def _imported(folder: Path, request: Mapping[str, Any]) -> list[str]:
+    """The files of code that a program imported; where it could not say (`os._exit`), all that it may have."""
+    try:
+        files: list[str] = json.loads((folder / "imported.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return _all_code(request)
+    return files
+
+
+def _all_code(request: Mapping[str, Any]) -> list[str]:
+    """All of rlaif, and what stands beside a program."""
+    program = Path(request["program"])
+    beside = program.parent.glob("*.py") if program.is_file() else ()
+    return sorted(os.path.abspath(file) for file in (*_PACKAGE.rglob("*.py"), *beside))
+
+
+def _newer(files: Iterable[str], moment: float) -> str | None:
+    """The first file that was written, or put in its place, after a moment; also with an older date of its own."""
+    return next((file for file in files if os.path.exists(file) and os.stat(file).st_ctime > moment), None)
+
+
+def _goes_on(folder: Path, request: Mapping[str, Any]) -> bool:
+    """Whether the same command goes on from what a killed one left in the output: our programs do, with their code.
+
+    What its code was is not known of one that was killed, so that nothing at all may have been edited since.
+    """
+    try:
+        planned = json.loads((folder / "started.json").read_text(encoding="utf-8"))["planned"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return bool(request["goes_on"]) and _newer(_all_code(request), planned) is None
+
+
 def _start_over(folder: Path) -> None:
-    shutil.rmtree(folder / "output", ignore_errors=True)
+    """Deletes an output, but for replies of servers: these are paid for, and a call's address says all of it."""
+    output = folder / "output"
+    replies = [*output.glob("replies/*.jsonl")]
+    if any('"served_by"' in file.read_text(encoding="utf-8", errors="replace") for file in replies):
+        for entry in output.iterdir():
+            if entry.name not in ("replies", WRITTEN_BY):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    else:
+        shutil.rmtree(output, ignore_errors=True)
     (folder / "started.json").unlink(missing_ok=True)
 
 
-def _go_on(folder: Path, request: Mapping[str, Any]) -> tuple[list[str], float]:
-    """What to add to the command so that it goes on from what a killed run left, and the seconds that this one took.
-
-    What the program cannot go on from is deleted, and its seconds do not count.
-    """
-    output = folder / "output"
-    added: list[str] | None = None
-    if not output.exists():
-        pass
-    elif request["program"] in RESUMING or Path(request["program"]).name in RESUMING:
-        added = []
-    elif any(output.glob("checkpoint-*")):
-        try:
-            if checkpoint := resume_point("true", str(output)):
-                added = ["--resume_from_checkpoint", checkpoint]
-        except ValueError:
-            pass  # none of them is whole
-    if added is None:
-        _start_over(folder)
-        return [], 0.0
+def _attempts(folder: Path, request: Mapping[str, Any]) -> tuple[float, float]:
+    """The seconds that earlier attempts took, to the last word of the log, and when the first one was planned."""
     try:
         attempt = json.loads((folder / "started.json").read_text(encoding="utf-8"))
-        ended = (folder / "log.txt").stat().st_mtime  # when it last said something
+        ended = (folder / "log.txt").stat().st_mtime
     except (OSError, ValueError):
-        return added, 0.0
-    return added, float(attempt["before"]) + max(0.0, ended - float(attempt["started"]))
+        return 0.0, float(request["planned"])
+    return float(attempt["before"]) + max(0.0, ended - float(attempt["started"])), float(attempt["planned"])
 
 
 def last_line(log: Path, status: int) -> str:

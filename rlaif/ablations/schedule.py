@@ -50,8 +50,8 @@ class Launcher(Protocol):
     def start(self, stage: Stage) -> Job: ...
 
 
-def prepare(stage: Stage, made_by: str) -> None:
-    """Writes what `run_stage` reads: request.json, and the program's settings."""
+def prepare(stage: Stage, made_by: str, planned: float) -> None:
+    """Writes what `run_stage` reads: request.json, and the program's settings. `planned`: seconds since 1970."""
     import yaml
 
     stage.folder.mkdir(parents=True, exist_ok=True)
@@ -59,23 +59,25 @@ def prepare(stage: Stage, made_by: str) -> None:
     written = stage.folder / f"settings.{os.getpid()}.yaml"
     written.write_text(yaml.safe_dump(dict(stage.settings), sort_keys=False), encoding="utf-8")
     written.replace(stage.folder / "settings.yaml")
-    environment = {
+    environment: dict[str, str | None] = {
         "OMP_NUM_THREADS": str(stage.threads),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        **({} if stage.here else {"PYTHONPATH": None}),  # that is set for this environment, not for that one
     }
     write_json(
         stage.folder / "request.json",
         {
             "stage": stage.name,
             "address": stage.address,
-            "program": stage.program,
+            "program": stage.program.name,
             "words": list(stage.words),
             "environment": environment,
             "directory": os.getcwd(),  # settings name paths as seen from here
-            "inputs": {s.name: s.address for s in stage.inputs},
-            "code": list(stage.code),
+            "inputs": [str(s.folder) for s in stage.inputs],
             "files": dict(stage.files),
+            "goes_on": stage.program.goes_on,
+            "planned": planned,
             "made_by": made_by,
         },
     )
@@ -122,7 +124,7 @@ def run_stages(
                     waiting.remove(stage)
                 elif len(running) < launcher.jobs and done.issuperset(stage.inputs):
                     waiting.remove(stage)
-                    prepare(stage, made_by)
+                    prepare(stage, made_by, plan.made)
                     running[stage] = launcher.start(stage)
                     told(stage, "started")
             if running:

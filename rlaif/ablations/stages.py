@@ -1,10 +1,11 @@
-"""A study's cells as stages: each a program with all of its settings, and an address that says what it would compute.
+"""A study's cells as stages: each a program with all of its settings, and an address that says what is asked of it.
 
-    address = hash(name, program's code, library versions, settings, launch file, threads, GPUs dealt out, inputs)
+    address = hash(name, program, library versions, settings, launch file, threads, GPUs dealt out, inputs)
 
 Inputs are other stages, by their addresses, and files, by their fingerprints. So the whole plan is known before
-anything runs; two cells, or two ablations, that ask for the same thing have one stage; and whatever is changed, only
-what comes after it is computed again. A folder of the store belongs to one address:
+anything runs, and two cells, or two ablations, that ask for the same thing have one stage. Which code a stage executed,
+its inputs' included, stands in its record: it is used again as long as these files are as they were, and else computed
+again in the same place. A folder of the store belongs to one address:
 
     NAME-ADDRESS/
       request.json      what is asked for
@@ -12,7 +13,8 @@ what comes after it is computed again. A folder of the store belongs to one addr
       lock              held while it runs
       log.txt           what it printed
       output/           what it wrote
-      stage.json        seconds, peak memory: written last, so a stage that has it is done
+      imported.json     the files of code that it imported
+      stage.json        seconds, peak memory, the code's hashes: written last, so a stage that has it is done
       started.json      when, and the seconds of attempts before
       failed.json       or: status and the last line of the log
 """
@@ -21,20 +23,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from rlaif.ablations.code import code_fingerprint, function_file, versions
-from rlaif.ablations.programs import program_words, trains
+from rlaif.ablations.programs import Program, changed_in, command_of, program_of, versions
 from rlaif.ablations.study import Cell, StageSpec, Study, read_yaml, words_in
 from rlaif.config import UsageError
 from rlaif.files.sources import fingerprint
 
-__all__ = ["Plan", "Stage", "plan_study"]
+__all__ = ["Plan", "Stage", "plan_study", "record_of"]
 
 # Where things are shown or written to; not what is computed.
 UNADDRESSED = ("report_to", "run_name", "project", "trackio_space_id", "disable_tqdm", "output", "output_dir")
@@ -47,25 +48,25 @@ class Stage:
     Attributes:
         name: the study's word for it.
         address: 12 hex digits, see the module's docstring.
-        program: "rlaif judge", or the path of a program.
+        program: what it runs.
         settings: as the program gets them.
         words: the command.
         inputs: the stages whose folders it reads.
         folder: where it runs.
         threads: its OMP_NUM_THREADS.
-        code: the fingerprint of the code that it executes, and the functions that are part of it.
+        here: whether it runs under this Python, and not under one of another environment.
         files: the files and folders that it reads, other stages' apart, with their fingerprints.
     """
 
     name: str
     address: str
-    program: str
+    program: Program
     settings: Mapping[str, Any]
     words: Sequence[str]
     inputs: Sequence[Stage]
     folder: Path
     threads: int
-    code: Sequence[str]
+    here: bool
     files: Mapping[str, str]
 
     @property
@@ -74,7 +75,9 @@ class Stage:
 
     @property
     def done(self) -> bool:
-        return (self.folder / "stage.json").is_file() and self.output.exists()
+        """Whether it has run, with the code as it is now."""
+        record = record_of(self.folder)
+        return record is not None and self.output.exists() and changed_in(record["code"]) is None
 
     def ancestors(self) -> list[Stage]:
         """Every stage that it needs, itself the last, each once and after its own inputs."""
@@ -84,6 +87,15 @@ class Stage:
         return [*found, self]
 
 
+def record_of(folder: Path) -> dict[str, Any] | None:
+    """stage.json of a stage that has run; None of another, and of one that an earlier version ran."""
+    try:
+        record: dict[str, Any] = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if "code" in record else None
+
+
 @dataclass
 class Plan:
     """What a study would run.
@@ -91,11 +103,13 @@ class Plan:
     Attributes:
         stages: by cell (its place in the study) and seed, the stage of each name that is needed.
         order: all of them, each once and after its inputs.
+        made: when it was made, in seconds since 1970.
     """
 
     study: Study
     stages: dict[tuple[int, int], dict[str, Stage]] = field(default_factory=dict)
     order: list[Stage] = field(default_factory=list)
+    made: float = field(default_factory=time.time)
 
     def read(self) -> list[Stage]:
         """The stages that numbers are read from."""
@@ -136,11 +150,14 @@ def plan_study(study: Study, store: Path, threads: int, report_to: str = "none",
     for index, cell in enumerate(study.cells):
         specs = _overridden(study.stages, cell)
         for seed in study.seeds:
-            maker = _Maker(specs, seed, store, threads, report_to, gpus, made)
+            maker = _Maker(study, specs, seed, store, threads, report_to, gpus, made)
             wanted = [name for name in needed(study) if _wanted(study, cell, name)]
             found = {s.name: s for name in wanted for s in maker.stage(name).ancestors()}
             plan.stages[index, seed] = found
-    plan.order = list(dict.fromkeys(stage for stages in plan.stages.values() for stage in stages.values()))
+    # Seed by seed, cells taking turns at going first: what a run leaves behind (a warm cache, a hot CPU) falls on all.
+    cells = range(len(study.cells))
+    turns = [(cell, seed) for at, seed in enumerate(study.seeds) for cell in (cells[::-1] if at % 2 else cells)]
+    plan.order = list(dict.fromkeys(stage for turn in turns for stage in plan.stages[turn].values()))
     _check_distinct(plan)
     _check_seeds(plan)
     _check_overrides_used(plan)
@@ -158,12 +175,17 @@ def _wanted(study: Study, cell: Cell, name: str) -> bool:
 
 
 def _overridden(stages: Mapping[str, StageSpec], cell: Cell) -> dict[str, StageSpec]:
-    """The stages with what the cell's levels set; a setting of null is left out."""
+    """The stages with what the cell's levels set; a setting of null is left out.
+
+    A stage that a level gives another program has the settings alone that the level sets.
+    """
     specs = {}
     for name, spec in stages.items():
         own = {key.partition(".")[2]: v for key, v in cell.overrides.items() if key.partition(".")[0] == name}
+        if "program" in own:
+            spec = StageSpec(name, str(own.pop("program")), {}, own.pop("launch", None), own.pop("python", None))
         settings = {key: value for key, value in {**spec.settings, **own}.items() if value is not None}
-        specs[name] = StageSpec(name, spec.program, settings, spec.launch)
+        specs[name] = replace(spec, settings=settings)
     return specs
 
 
@@ -172,6 +194,7 @@ class _Maker:
 
     def __init__(
         self,
+        study: Study,
         specs: Mapping[str, StageSpec],
         seed: int,
         store: Path,
@@ -180,7 +203,7 @@ class _Maker:
         gpus: int | None,
         made: dict[str, Stage],
     ) -> None:
-        self.specs, self.seed, self.store, self.threads = specs, seed, store, threads
+        self.study, self.specs, self.seed, self.store, self.threads = study, specs, seed, store, threads
         self.report_to, self.gpus, self.made = report_to, gpus, made
         self._open: list[str] = []
         self._here: dict[str, Stage] = {}
@@ -193,45 +216,39 @@ class _Maker:
             raise UsageError(f"stages need one another: {circle}; expected each to need earlier ones only.")
         self._open.append(name)
         spec = self.specs[name]
-        words = program_words(spec.program, spec.launch)
+        program = program_of(spec.program)
         inputs = [self.stage(word) for word in dict.fromkeys(words_in(spec.settings)) if word != "seed"]
         self._open.pop()
-        addressed = {key: value for key, value in spec.settings.items() if key not in UNADDRESSED}
-        functions = tuple(sorted(set(_functions(addressed))))
-        code = code_fingerprint(spec.program, functions)
+        launch = spec.launch or (self.study.launch if program.trains else None)
+        settings = dict(spec.settings)
+        if program.names is not None:  # a misspelt one would else be found when its stage runs, after all before it
+            settings = program.names.of_mapping(settings, f"stage {name}: ")
+        addressed = {key: value for key, value in settings.items() if key not in UNADDRESSED}
         files = {path: _fingerprint(path) for path in _files(addressed)}
-        launch = {spec.launch: _fingerprint(spec.launch)} if spec.launch else {}
         address = _address(
             {
                 "name": name,
-                "code": code,
-                "versions": versions(),
                 "program": spec.program,
+                "versions": versions(spec.python),
                 "settings": _filled(addressed, {s.name: f"@{s.address}" for s in inputs}, self.seed),
                 "files": files,
-                "launch": next(iter(launch.values()), None),
+                "launch": launch and _fingerprint(launch),
                 "threads": self.threads,
                 **({} if self.gpus is None else {"gpus": self.gpus}),
             }
         )
+        folder = self.store / f"{name}-{address}"
+        words = command_of(program, launch, spec.python, folder / "imported.json")
         if address not in self.made:
-            folder = self.store / f"{name}-{address}"
-            settings = _filled(spec.settings, {s.name: str(s.output) for s in inputs}, self.seed)
-            if trains(spec.program) and self.report_to != "none":
+            settings = _filled(settings, {s.name: str(s.output) for s in inputs}, self.seed)
+            if program.trains and self.report_to != "none":
                 settings |= {"report_to": self.report_to, "run_name": folder.name}
-            settings["output_dir" if trains(spec.program) else "output"] = str(folder / "output")
+            settings[spec.writes or ("output_dir" if program.trains else "output")] = str(folder / "output")
             words += ["--config", str(folder / "settings.yaml")]
+            files |= {launch: _fingerprint(launch)} if launch else {}
+            here = spec.python is None
             self.made[address] = Stage(
-                name,
-                address,
-                spec.program,
-                settings,
-                words,
-                inputs,
-                folder,
-                self.threads,
-                [code, *functions],
-                files | launch,
+                name, address, program, settings, words, inputs, folder, self.threads, here, files
             )
         self._here[name] = self.made[address]
         return self._here[name]
@@ -293,16 +310,6 @@ def _fingerprint(path: str) -> str:
     if key not in _fingerprints:
         _fingerprints[key] = fingerprint(path)
     return _fingerprints[key]
-
-
-def _functions(settings: Any) -> Iterator[str]:
-    """The Python functions that settings name, as module:name, and those that YAML files among them name."""
-    for path in _files(settings):
-        if Path(path).suffix in {".yaml", ".yml"} and Path(path).is_file():
-            yield from _functions(list(read_yaml(path).values()))
-    for text in _texts(settings):
-        if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text) and function_file(text) is not None:
-            yield text
 
 
 # Checks ---------------------------------------------------------------------------------------------------------------

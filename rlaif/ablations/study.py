@@ -20,12 +20,24 @@
 `${build}` is the folder of the stage `build`, in this cell and with this seed; `${seed}` is the seed. Stages that no
 outcome is read from, directly or on the way, do not run. Levels may set a setting to null: it is then left out.
 
+`words` are what questions call alike in all worlds: `words: {gold: rlaif.sandbox:gold_reward, sizes: [50, 900]}` in a
+base, and `${gold}`, `${sizes}` in the question. A base may build on a base. On the command line `--base` takes the
+place of the file's, so that a question is written once and asked in several worlds.
+
 `variants` are for what is no grid: named settings, each with values of its own to run over.
 
     variants:
       DPO: {set: {evaluate.policies: ["sft=${sft}", "policy=${dpo}"]}, over: {beta: {dpo.beta: [0.03, 0.1]}}}
       PPO: {set: {evaluate.policies: ["sft=${sft}", "policy=${ppo}"]}, over: {kl_coef: {ppo.kl_coef: [0.1, 0.3]}}}
       best of n: {reads: [best_of_n]}       of this one's stages only best_of_n's report is read: nothing is evaluated
+
+A level may give a stage another program, also of another environment: `ppo.program: scripts/trl_ppo.py, ppo.python:
+runs/trl112/bin/python`. The stage has then the settings alone that the level sets.
+
+An outcome's `metric` is a path in the report. What was measured from outside stands at `measured.seconds`,
+`measured.cpu_seconds` and `measured.peak_memory` (bytes; the kernel's count of the largest process). `unit: 1048576`
+shows a number in MiB. `{stage: evaluate, points: policies, x: kl, y: gold_reward, at: 2}` is the y that a run can show
+at an x of at most 2: of one of its points, or a mixture of two.
 
 `curves` are pictures, each of `lines` over one x axis (`x_label`, `y_label`, `scale`: linear, sqrt or log). A line's
 points are its `cells`, `x` and `y` outcomes or factors of numbers; or entries of a list in one cell's report (`stage`,
@@ -48,9 +60,9 @@ that is set to null is left out.
 
 from __future__ import annotations
 
-import difflib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -58,9 +70,9 @@ from typing import Any
 
 from rlaif.assess.scaling import FORMS
 from rlaif.config import read_mapping
-from rlaif.errors.words import kind_of, shown
+from rlaif.errors.words import did_you_mean, kind_of, shown
 
-__all__ = ["Cell", "Curve", "Line", "Outcome", "StageSpec", "Study", "closest", "load_study", "read_yaml"]
+__all__ = ["Cell", "Curve", "Line", "Outcome", "StageSpec", "Study", "load_study", "read_yaml", "words_in"]
 
 VARIANT = "variant"  # the coordinate that says which of `variants` a cell is
 
@@ -73,19 +85,23 @@ class StageSpec:
         name: the study's word for it.
         program: "rlaif judge", or the path of a Python program.
         settings: those of its YAML file with those of `set` over them.
-        launch: accelerate's configuration file. `rlaif` commands are launched with it where the stage itself names
-            one (several processes), programs that train always.
+        launch: accelerate's configuration file, where the stage itself names one (an `rlaif` command in several
+            processes, say); what trains has the study's else.
+        python: another Python that it runs under.
+        writes: the setting that names its output, where it is neither `output` nor, of what trains, `output_dir`.
     """
 
     name: str
     program: str
     settings: Mapping[str, Any]
-    launch: str | None
+    launch: str | None = None
+    python: str | None = None
+    writes: str | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A number of a stage's report.json: `metric` is the path to it, names joined by dots.
+    """A number of a stage's report.json, see the module's docstring; `metric` says in the table where it stands.
 
     Without `compare` its cells are not set against the baseline: a reward of each cell's own reward model has a scale
     of its own in each.
@@ -96,6 +112,15 @@ class Outcome:
     metric: str
     label: str
     compare: bool = True
+    unit: float = 1.0
+    points: str | None = None
+    x: str = ""
+    y: str = ""
+    at: float = 0.0
+
+    @property
+    def axes(self) -> tuple[str, str]:
+        return self.x, self.y
 
 
 @dataclass(frozen=True)
@@ -156,7 +181,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Study:
-    """An ablation, checked: see the module's docstring for what the file holds."""
+    """An ablation, checked: see the module's docstring for what the file holds; `bases` are files it is built upon."""
 
     name: str
     title: str
@@ -164,11 +189,13 @@ class Study:
     source: str | None
     note: str | None
     seeds: Sequence[int]
+    launch: str | None
     stages: Mapping[str, StageSpec]
     cells: Sequence[Cell]
     baseline: Mapping[str, Any]
     outcomes: Sequence[Outcome]
     curves: Sequence[Curve]
+    bases: Sequence[str] = ()
 
     def baseline_of(self, cell: Cell) -> Cell | None:
         """The cell that `cell` is compared with: equal to it but for the baseline's coordinates. None for itself."""
@@ -180,13 +207,6 @@ class Study:
         return named[0] if named[0] is not cell else None
 
 
-def closest(word: str, known: Iterable[str]) -> str:
-    """A hint: the known word that `word` may have meant, or all of them."""
-    known = list(map(str, known))
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known) or 'nothing'}."
-
-
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """A YAML file that holds a mapping, in which no key stands twice."""
     return read_mapping(path, str(path))
@@ -194,26 +214,16 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 # The file -------------------------------------------------------------------------------------------------------------
 
-_KEYS = (
-    "name",
-    "title",
-    "finding",
-    "source",
-    "note",
-    "base",
-    "launch",
-    "seeds",
-    "stages",
-    "factors",
-    "variants",
-    "baseline",
-    "outcomes",
-    "curves",
-)
+_SHARED = ("base", "launch", "seeds", "stages", "outcomes", "words")
+_KEYS = ("name", "title", "finding", "source", "note", *_SHARED, "factors", "variants", "baseline", "curves")
 
 
 def load_study(
-    content: Mapping[str, Any], path: str | Path, seeds: Sequence[int] | None = None, others: Sequence[str] = ()
+    content: Mapping[str, Any],
+    path: str | Path,
+    seeds: Sequence[int] | None = None,
+    others: Sequence[str] = (),
+    base: str | None = None,
 ) -> Study:
     """The study that the YAML mapping `content`, read from `path`, describes.
 
@@ -222,6 +232,7 @@ def load_study(
         path: for messages, and for the name where the file gives none.
         seeds: instead of its own.
         others: keys that such a file may have and that were taken out: known words for a hint.
+        base: instead of its own; the study is then called after both.
 
     Raises:
         ValueError: something in it is unknown, of another kind than expected, or has no effect.
@@ -229,36 +240,58 @@ def load_study(
     try:
         for key in content:
             if key not in _KEYS:
-                raise ValueError(f"{shown(key)} is not a key of an ablation; {closest(str(key), [*_KEYS, *others])}")
-        return _study(content, path, seeds)
+                raise ValueError(f"{shown(key)} is not a key of an ablation; {did_you_mean(key, [*_KEYS, *others])}")
+        return _study({**content, **({"base": base} if base else {})}, path, seeds, base)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _study(content: Mapping[str, Any], path: str | Path, seeds: Sequence[int] | None) -> Study:
-    name = str(content.get("name") or Path(path).stem)
-    if not name.replace("_", "").replace("-", "").isalnum():
-        raise ValueError(f"name is {shown(name)}; expected letters, digits, '-' and '_': folders are called like it.")
-    base = _base(content.get("base"))
-    stages = _stages(_merged(base.get("stages", {}), _mapping(content, "stages")), content, base)
-    outcomes = _outcomes(base.get("outcomes", {}), _mapping(content, "outcomes"), stages)
+def _study(content: Mapping[str, Any], path: str | Path, seeds: Sequence[int] | None, base: str | None) -> Study:
+    name = str(content.get("name") or Path(path).stem) + (f"_{Path(base).stem}" if base else "")
+    _check_name("name", name, "folders are called like it")
+    content, bases = _built_upon(content)
+    content = _with_words(content, _mapping(content, "words"))
+    stages = _stages(_mapping(content, "stages"))
     cells = _cells(_mapping(content, "factors"), _mapping(content, "variants"), stages)
+    outcomes = _outcomes(_mapping(content, "outcomes"), stages)
     curves = _curves(_mapping(content, "curves"), stages, outcomes, cells)
     if not outcomes and not any(line.stage for curve in curves for line in curve.lines):
         raise ValueError("outcomes is empty; expected at least one number of a report, {stage: ..., metric: ...}.")
+    said = [content.get("note"), f"Asked of {base}." if base else None]
     return Study(
         name=name,
         title=str(content.get("title") or name.replace("_", " ")),
         finding=content.get("finding"),
         source=content.get("source"),
-        note=content.get("note"),
-        seeds=_seeds(seeds if seeds is not None else content.get("seeds", base.get("seeds"))),
+        note=" ".join(map(str, filter(None, said))) or None,
+        seeds=_seeds(content.get("seeds") if seeds is None else seeds),
+        launch=content.get("launch"),
         stages=stages,
         cells=cells,
         baseline=_baseline(_mapping(content, "baseline"), cells),
         outcomes=outcomes,
         curves=curves,
+        bases=bases,
     )
+
+
+def _check_keys(where: str, spec: Any, known: Collection[str], needed: Sequence[str], expected: str) -> None:
+    """A ValueError for what is no mapping, for a key of it that is unknown, and for one that is missing."""
+    if not isinstance(spec, Mapping) or not all(spec.get(key) for key in needed):
+        raise ValueError(f"{where} is {shown(spec)}; expected {expected}.")
+    for key in spec:
+        if key not in known:
+            raise ValueError(f"{where} has the key {shown(key)}; {did_you_mean(str(key), known)}")
+
+
+def _check_known(where: str, word: Any, known: Iterable[Any]) -> None:
+    if word not in (known := list(known)):
+        raise ValueError(f"{where} {shown(word)}; {did_you_mean(str(word), [str(each) for each in known])}")
+
+
+def _check_name(what: str, name: Any, why: str) -> None:
+    if not str(name).replace("_", "").replace("-", "").isalnum():
+        raise ValueError(f"{what} is {shown(name)}; expected letters, digits, '-' and '_': {why}.")
 
 
 def _mapping(content: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -270,25 +303,44 @@ def _mapping(content: Mapping[str, Any], key: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _base(path: Any) -> dict[str, Any]:
-    if path is None:
-        return {}
-    base = read_yaml(str(path))
-    shared = ("stages", "outcomes", "launch", "seeds")
-    for key in base:
-        if key not in shared:
-            raise ValueError(f"base {path} has the key {shown(key)}; {closest(str(key), shared)}")
-    return {**base, "stages": _mapping(base, "stages"), "outcomes": _mapping(base, "outcomes")}
-
-
-def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The base's stages, and what a file says of them or adds to them."""
-    merged = dict(base)
+def _built_upon(content: Mapping[str, Any], above: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[str]]:
+    """A file's content over that of its base, and over that one's; and the files that it is built upon."""
+    base: dict[str, Any] = {}
+    bases: list[str] = []
+    if (path := content.get("base")) is not None:
+        if str(path) in above:
+            raise ValueError(f"base {path} builds upon itself; expected another.")
+        base = read_yaml(str(path))
+        _check_keys(f"base {path}", base, _SHARED, (), "")
+        base, bases = _built_upon(base, (*above, str(path)))
+        bases = [str(path), *bases]
+    stages = _mapping(base, "stages")
+    for name, spec in _mapping(content, "stages").items():
+        if isinstance(spec, Mapping) and isinstance(there := stages.get(name), Mapping):
+            spec = {**there, **spec, "set": {**_mapping(there, "set"), **_mapping(spec, "set")}}
+        stages[name] = spec
+    known, own = _mapping(base, "outcomes"), _mapping(content, "outcomes")
     for name, spec in own.items():
-        if isinstance(spec, Mapping) and isinstance(base.get(name), Mapping):
-            spec = {**base[name], **spec, "set": {**_mapping(base[name], "set"), **_mapping(spec, "set")}}
-        merged[name] = spec
-    return merged
+        if spec is None and name not in known:
+            hint = did_you_mean(str(name), known)
+            raise ValueError(f"outcome {name} is null, but the base has no such outcome; {hint}")
+    outcomes = {name: spec for name, spec in {**known, **own}.items() if spec is not None}
+    words = {**_mapping(base, "words"), **_mapping(content, "words")}
+    return {**base, **content, "stages": stages, "outcomes": outcomes, "words": words}, bases
+
+
+def _with_words(value: Any, words: Mapping[str, Any]) -> Any:
+    """`value` with the `${word}`s that `words` has; one that is all of a text may stand for anything, a list say."""
+    if isinstance(value, Mapping):
+        return {key: _with_words(item, words) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_words(item, words) for item in value]
+    if not isinstance(value, str):
+        return value
+    whole = re.fullmatch(r"\$\{(\w+)\}", value)
+    if whole and whole[1] in words:
+        return words[whole[1]]
+    return re.sub(r"\$\{(\w+)\}", lambda found: str(words.get(found[1], found[0])), value)
 
 
 def _seeds(value: Any) -> list[int]:
@@ -301,32 +353,25 @@ def _seeds(value: Any) -> list[int]:
 
 # Stages ---------------------------------------------------------------------------------------------------------------
 
-_STAGE_KEYS = ("program", "config", "set", "launch")
+_STAGE_KEYS = ("program", "config", "set", "launch", "python", "writes")
 
 
-def _stages(specs: Mapping[str, Any], *defaults: Mapping[str, Any]) -> dict[str, StageSpec]:
+def _stages(specs: Mapping[str, Any]) -> dict[str, StageSpec]:
     if not specs:
         raise ValueError("stages is empty; expected a program for each, or a `base` that has them.")
-    launch = next((str(d["launch"]) for d in defaults if d.get("launch")), None)
     stages = {}
     for name, spec in specs.items():
         if not str(name).isidentifier() or name == "seed":
             raise ValueError(f"a stage is called {shown(name)}; expected letters, digits and '_', and not 'seed'.")
         if not isinstance(spec, Mapping) or not spec.get("program"):
             raise ValueError(f"stage {name} has no program; expected program: recipes/dpo.py, or rlaif judge, say.")
-        for key in spec:
-            if key not in _STAGE_KEYS:
-                raise ValueError(f"stage {name} has the key {shown(key)}; {closest(str(key), _STAGE_KEYS)}")
+        _check_keys(f"stage {name}", spec, _STAGE_KEYS, (), "")
         settings = read_yaml(spec["config"]) if spec.get("config") else {}
         _check_free(f"stage {name}", _mapping(spec, "set"))
-        settings |= _mapping(spec, "set")
-        program = str(spec["program"])
-        launched = spec.get("launch", None if program.startswith("rlaif ") else launch)
-        stages[name] = StageSpec(name, program, settings, launched)
+        others = {key: spec.get(key) for key in ("launch", "python", "writes")}
+        stages[name] = StageSpec(name, str(spec["program"]), settings | _mapping(spec, "set"), **others)
     for stage in stages.values():
-        for word in words_in(stage.settings):
-            if word != "seed" and word not in stages:
-                raise ValueError(f"stage {stage.name} names ${{{word}}}; {closest(word, ['seed', *stages])}")
+        _check_words(f"stage {stage.name}", stage.settings, stages)
     return stages
 
 
@@ -336,16 +381,21 @@ def _check_free(where: str, settings: Iterable[str]) -> None:
         raise ValueError(f"{where} sets {taken[0]}; every stage writes to a folder of its own: leave it out.")
 
 
+def _check_words(where: str, value: Any, stages: Iterable[str]) -> None:
+    for word in words_in(value):
+        if word not in ("seed", *stages):
+            raise ValueError(f"{where} names ${{{word}}}; {did_you_mean(word, ['seed', *stages])}")
+
+
 def words_in(value: Any) -> list[str]:
     """The words within `${...}` in a setting, or in a mapping or list of them.
 
     Raises:
         ValueError: a `$` names nothing.
     """
-    if isinstance(value, Mapping):
-        return [word for item in value.values() for word in words_in(item)]
-    if isinstance(value, list):
-        return [word for item in value for word in words_in(item)]
+    if isinstance(value, Mapping | list):
+        items = value.values() if isinstance(value, Mapping) else value
+        return [word for item in items for word in words_in(item)]
     if not isinstance(value, str):
         return []
     template = Template(value)
@@ -366,8 +416,8 @@ def _levels(factor: str, value: Any, stages: Mapping[str, StageSpec]) -> dict[An
             f"factor {factor} is {shown(value)}; expected its levels, `hard: {{dpo.preference_loss: hard}}`, or the "
             "values of a setting, `dpo.beta: [0.1, 0.3]`."
         )
-    lists = [key for key, levels in value.items() if isinstance(levels, list)]
-    if lists:
+    levels = {level: {} if sets is None else sets for level, sets in value.items()}
+    if lists := [key for key, of_it in value.items() if isinstance(of_it, list)]:
         if len(value) > 1:
             raise ValueError(f"factor {factor} mixes values of {lists[0]} with levels; expected one or the other.")
         setting, values = lists[0], value[lists[0]]
@@ -379,9 +429,6 @@ def _levels(factor: str, value: Any, stages: Mapping[str, StageSpec]) -> dict[An
         if len(set(values)) < len(values):
             raise ValueError(f"factor {factor} has a value of {setting} twice: {values}; expected distinct ones.")
         levels = {level: {setting: level} for level in values}
-    else:
-        levels = {level: dict(sets or {}) if sets is None or isinstance(sets, Mapping) else sets
-                  for level, sets in value.items()}  # fmt: skip
     for level, sets in levels.items():
         _check_overrides(f"factor {factor}, level {level}", sets, stages)
     return levels
@@ -394,79 +441,71 @@ def _check_overrides(where: str, sets: Any, stages: Mapping[str, StageSpec]) -> 
         stage, dot, setting = str(key).partition(".")
         if not dot or not setting:
             raise ValueError(f"{where} sets {shown(key)}; expected stage.setting, dpo.beta, say.")
-        if stage not in stages:
-            raise ValueError(f"{where} sets {key}, but there is no stage {shown(stage)}; {closest(stage, stages)}")
+        _check_known(f"{where} sets {key}, but there is no stage", stage, stages)
         _check_free(where, [setting])
-        for word in words_in(value):
-            if word != "seed" and word not in stages:
-                raise ValueError(f"{where} names ${{{word}}}; {closest(word, ['seed', *stages])}")
+        _check_words(where, value, stages)
+
+
+def _joined(where: str, parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What several levels set, together; a ValueError where two set the same."""
+    sets: dict[str, Any] = {}
+    for part in parts:
+        if both := sorted(set(sets) & set(part)):
+            raise ValueError(f"{both[0]} is set by {where} and by another; expected one.")
+        sets |= part
+    return sets
 
 
 def _grid(factors: Mapping[str, Any], stages: Mapping[str, StageSpec]) -> list[Cell]:
     """Every combination of the factors' levels."""
-    levels = [_levels(str(factor), value, stages) for factor, value in factors.items()]
-    cells = []
-    for combination in itertools.product(*(each.items() for each in levels)):
-        overrides: dict[str, Any] = {}
-        for factor, (level, sets) in zip(factors, combination, strict=True):
-            if both := sorted(set(overrides) & set(sets)):
-                raise ValueError(f"{both[0]} is set by factor {factor}, level {level}, and by another; expected one.")
-            overrides |= sets
-        cells.append(Cell({f: level for f, (level, _) in zip(factors, combination, strict=True)}, overrides))
-    return cells
+    levels = [_levels(str(factor), value, stages).items() for factor, value in factors.items()]
+    return [
+        Cell(
+            {factor: level for factor, (level, _) in zip(factors, combination, strict=True)},
+            _joined(f"one of the factors {', '.join(map(str, factors))}", (sets for _, sets in combination)),
+        )
+        for combination in itertools.product(*levels)
+    ]
 
 
 def _cells(factors: Mapping[str, Any], variants: Mapping[str, Any], stages: Mapping[str, StageSpec]) -> list[Cell]:
     grid = _grid(factors, stages)
     if VARIANT in factors:
         raise ValueError(f"a factor is called {VARIANT!r}, which names the variants; expected another name.")
-    if not variants:
-        if not factors:
-            raise ValueError("there are no factors and no variants; expected what is varied.")
-        return grid
+    if not variants and not factors:
+        raise ValueError("there are no factors and no variants; expected what is varied.")
     cells = []
     for name, spec in variants.items():
         spec = {} if spec is None else spec
-        keys = ("set", "over", "reads")
-        unknown = [key for key in spec if key not in keys] if isinstance(spec, Mapping) else [repr(spec)]
-        if unknown:
-            raise ValueError(f"variant {name} has {unknown[0]}; {closest(str(unknown[0]), keys)}")
-        reads = spec.get("reads")
-        for stage in reads or ():
-            if stage not in stages:
-                raise ValueError(f"variant {name} reads {shown(stage)}; {closest(str(stage), stages)}")
+        _check_keys(f"variant {name}", spec, ("set", "over", "reads"), (), "{set: ..., over: ..., reads: ...}")
+        for stage in spec.get("reads") or ():
+            _check_known(f"variant {name} reads", stage, stages)
         own, sets = _mapping(spec, "over"), _mapping(spec, "set")
         _check_overrides(f"variant {name}", sets, stages)
         if both := sorted(set(own) & set(factors)):
             raise ValueError(f"variant {name} runs over {both[0]}, which is a factor too; expected another name.")
         for cell, inner in itertools.product(grid, _grid(own, stages)):
-            overrides = {**sets, **inner.overrides}
-            if both := sorted(set(cell.overrides) & set(overrides)):
-                raise ValueError(f"{both[0]} is set by variant {name} and by a factor; expected one of them.")
             coordinates = {**cell.coordinates, VARIANT: name, **inner.coordinates}
-            cells.append(Cell(coordinates, {**cell.overrides, **overrides}, reads))
-    return cells
+            overrides = _joined(f"variant {name}", (cell.overrides, {**sets, **inner.overrides}))
+            cells.append(Cell(coordinates, overrides, spec.get("reads")))
+    return cells if variants else grid
 
 
 def _check_coordinates(where: str, asked: Mapping[str, Any], cells: Sequence[Cell]) -> None:
     """A ValueError where `asked` names a factor, or a level, that no cell has."""
-    factors = list(dict.fromkeys(factor for cell in cells for factor in cell.coordinates))
     for factor, level in asked.items():
-        if factor not in factors:
-            raise ValueError(f"{where} names the factor {shown(factor)}; {closest(str(factor), factors)}")
+        _check_known(f"{where} names the factor", factor, dict.fromkeys(f for cell in cells for f in cell.coordinates))
         levels = dict.fromkeys(cell.coordinates[factor] for cell in cells if factor in cell.coordinates)
         if level not in levels:
             raise ValueError(f"{where} has {factor}: {shown(level)}; expected one of {', '.join(map(shown, levels))}.")
 
 
 def _baseline(asked: dict[str, Any], cells: Sequence[Cell]) -> dict[str, Any]:
-    if not asked:
-        return {}
     _check_coordinates("baseline", asked, cells)
     every = [dict(cell.coordinates) for cell in cells]
     matching = [c for c in every if asked.items() <= c.items()]
     alone = [c for c in every if {**c, **asked} not in every]
-    if alone and len(matching) != 1:
+    if asked and alone and len(matching) != 1:
         raise ValueError(
             f"baseline {asked} is {len(matching)} cells, and {Cell(alone[0], {}).label} has no twin among them; "
             "expected one cell, or one for each combination of the other factors."
@@ -476,35 +515,31 @@ def _baseline(asked: dict[str, Any], cells: Sequence[Cell]) -> dict[str, Any]:
 
 # Outcomes and curves --------------------------------------------------------------------------------------------------
 
+_OUTCOME_KEYS = ("stage", "metric", "label", "compare", "unit", "points", "x", "y", "at")
 
-def _outcomes(base: Mapping[str, Any], own: Mapping[str, Any], stages: Mapping[str, StageSpec]) -> list[Outcome]:
-    """The base's outcomes, and a file's own, which come after them or stand for them."""
+
+def _outcomes(specs: Mapping[str, Any], stages: Mapping[str, StageSpec]) -> list[Outcome]:
     outcomes = []
-    for name, spec in {**base, **own}.items():
-        if spec is None:
-            if name not in base:
-                raise ValueError(f"outcome {name} is null, but the base has no such outcome; {closest(name, base)}")
-            continue  # the base's, left out here
-        if not str(name).replace("_", "").replace("-", "").isalnum():
-            raise ValueError(
-                f"an outcome is called {shown(name)}; expected letters, digits, '-' and '_': its picture is too."
-            )
-        keys = ("stage", "metric", "label", "compare")
-        if not isinstance(spec, Mapping) or not spec.get("stage") or not spec.get("metric"):
-            raise ValueError(f"outcome {name} is {shown(spec)}; expected {{stage: evaluate, metric: path.to.number}}.")
-        for key in spec:
-            if key not in keys:
-                raise ValueError(f"outcome {name} has the key {shown(key)}; {closest(str(key), keys)}")
-        if spec["stage"] not in stages:
-            raise ValueError(f"outcome {name} is of the stage {shown(spec['stage'])}; {closest(spec['stage'], stages)}")
-        label = str(spec.get("label") or str(name).replace("_", " "))
-        outcomes.append(Outcome(str(name), spec["stage"], str(spec["metric"]), label, bool(spec.get("compare", True))))
+    for name, spec in specs.items():
+        _check_name(f"outcome {name}: its name", name, "its picture is called like it")
+        of_points = isinstance(spec, Mapping) and "points" in spec
+        needed = ("stage", *(("points", "x", "y", "at") if of_points else ("metric",)))
+        expected = "{stage: evaluate, metric: path.to.number}, or {stage: ..., points: ..., x: ..., y: ..., at: 2}"
+        _check_keys(f"outcome {name}", spec, _OUTCOME_KEYS, needed, expected)
+        _check_known(f"outcome {name} is of the stage", spec["stage"], stages)
+        for key in ("unit", "at"):
+            if not isinstance(number := spec.get(key, 1.0), int | float) or isinstance(number, bool) or number <= 0:
+                raise ValueError(f"outcome {name} has {key}: {shown(number)}; expected a number above 0.")
+        words = {
+            "label": str(name).replace("_", " "),
+            "metric": f"{spec.get('y')} at {spec.get('x')} of at most {spec.get('at')} ({spec.get('points')})",
+        }
+        outcomes.append(Outcome(name=str(name), **{**words, **spec}))
     return outcomes
 
 
 _CURVE_KEYS = ("x_label", "y_label", "scale", "lines")
 _LINE_KEYS = ("cells", "x", "y", "stage", "points", "by", "fit")
-_SCALES = ("linear", "sqrt", "log")
 
 
 def _curves(
@@ -512,20 +547,15 @@ def _curves(
 ) -> list[Curve]:
     curves = []
     for name, spec in specs.items():
-        if not str(name).replace("_", "").replace("-", "").isalnum() or name in {outcome.name for outcome in outcomes}:
-            raise ValueError(
-                f"a curve is called {shown(name)}; expected letters, digits, '-', '_', and no outcome's name."
-            )
-        if not isinstance(spec, Mapping) or not isinstance(spec.get("lines"), Mapping) or not spec["lines"]:
-            raise ValueError(f"curve {name} has no lines; expected lines: {{name: {{x: ..., y: ...}}}}.")
-        for key in spec:
-            if key not in _CURVE_KEYS:
-                raise ValueError(f"curve {name} has the key {shown(key)}; {closest(str(key), _CURVE_KEYS)}")
+        _check_name(f"curve {name}: its name", name, "its picture is called like it")
+        if name in {outcome.name for outcome in outcomes}:
+            raise ValueError(f"a curve is called {shown(name)}, as an outcome is; expected another name.")
+        _check_keys(f"curve {name}", spec, _CURVE_KEYS, ("lines",), "lines: {name: {x: ..., y: ...}}")
         scale = spec.get("scale", "linear")
-        if scale not in _SCALES:
-            raise ValueError(f"curve {name} has the scale {shown(scale)}; {closest(str(scale), _SCALES)}")
+        _check_known(f"curve {name} has the scale", scale, ("linear", "sqrt", "log"))
         lines = [
-            _line(f"curve {name}, line {line}", line, s, stages, outcomes, cells) for line, s in spec["lines"].items()
+            _line(f"curve {name}, line {line}", line, s, stages, outcomes, cells)
+            for line, s in _mapping(spec, "lines").items()
         ]
         curves.append(
             Curve(str(name), lines, str(spec.get("x_label", lines[0].x)), str(spec.get("y_label", lines[0].y)), scale)
@@ -541,18 +571,14 @@ def _line(
     outcomes: Sequence[Outcome],
     cells: Sequence[Cell],
 ) -> Line:
-    if not isinstance(spec, Mapping) or not spec.get("x") or not spec.get("y"):
-        raise ValueError(f"{where} is {shown(spec)}; expected {{x: ..., y: ...}}.")
-    for key in spec:
-        if key not in _LINE_KEYS:
-            raise ValueError(f"{where} has the key {shown(key)}; {closest(str(key), _LINE_KEYS)}")
+    _check_keys(where, spec, _LINE_KEYS, ("x", "y"), "{x: ..., y: ...}")
     line = Line(str(name), **{key: spec[key] for key in _LINE_KEYS if spec.get(key) is not None})
     _check_coordinates(where, line.cells, cells)
     mine = [cell for cell in cells if line.cells.items() <= cell.coordinates.items()]
     if not mine:
         raise ValueError(f"{where} has the cells {shown(dict(line.cells))}, which no cell is; expected one at least.")
     if line.by is not None and not all(line.by in cell.coordinates for cell in mine):
-        raise ValueError(f"{where} is split by {shown(line.by)}; {closest(line.by, mine[0].coordinates)}")
+        raise ValueError(f"{where} is split by {shown(line.by)}; {did_you_mean(line.by, mine[0].coordinates)}")
     if line.fit is not None and (line.fit not in FORMS or line.points is None):
         raise ValueError(
             f"{where} has the fit {shown(line.fit)}; expected {' or '.join(FORMS)}, of `points` of a report."
@@ -560,8 +586,7 @@ def _line(
     if (line.stage is None) != (line.points is None):
         raise ValueError(f"{where} has one of `stage` and `points`; expected both, a list in a report, or neither.")
     if line.stage is not None:
-        if line.stage not in stages:
-            raise ValueError(f"{where} is of the stage {shown(line.stage)}; {closest(line.stage, stages)}")
+        _check_known(f"{where} is of the stage", line.stage, stages)
         levels = [cell.coordinates.get(line.by) if line.by else None for cell in mine]
         if len(set(map(str, levels))) < len(levels):
             raise ValueError(
@@ -572,8 +597,6 @@ def _line(
     # Numbers that a cell does not have cannot be its place on an axis.
     names = [outcome.name for outcome in outcomes if all(cell.has(outcome.stage) for cell in mine)]
     for axis in (line.x, line.y):
-        numeric = all(isinstance(cell.coordinates.get(axis), int | float) for cell in mine)
-        if axis not in names and not numeric:
-            raise ValueError(f"{where} has the axis {shown(axis)}, neither an outcome nor a factor of numbers; "
-                             f"{closest(axis, [*names, *mine[0].coordinates])}")  # fmt: skip
+        if not all(isinstance(cell.coordinates.get(axis), int | float) for cell in mine):
+            _check_known(f"{where} has the axis", axis, names)
     return line

@@ -16,7 +16,7 @@ from rlaif.config import UsageError
 if TYPE_CHECKING:
     from rlaif.training.start import Start
 
-__all__ = ["leave_process_group", "output_folder", "quiet_libraries", "resume_point"]
+__all__ = ["leave_process_group", "output_folder", "quiet_libraries"]
 
 
 def quiet_libraries() -> None:
@@ -151,21 +151,6 @@ def _checkpoints(folder: str) -> set[tuple[str, int]]:
 
     whole = (path / "trainer_state.json" for path in checkpoints_in(folder))
     return {(str(path.parent), path.stat().st_mtime_ns) for path in whole if path.exists()}
-
-
-def resume_point(value: str, output_dir: str) -> str | None:
-    """The newest checkpoint in `output_dir` that is whole by its trainer_state.json.
-
-    Raises:
-        ValueError: there is none.
-    """
-    from rlaif.training.saving import checkpoints_in, is_whole
-    from rlaif.training.start import step_of
-
-    whole = [path for path in checkpoints_in(output_dir) if is_whole(path)]
-    if not whole:
-        raise ValueError(f"{output_dir} holds no whole checkpoint.")
-    return str(max(whole, key=step_of))
 
 
 _groups: list[object] = []

@@ -9,39 +9,62 @@ import yaml
 
 # What it writes is value = scale * (the input's value, or 1) + noise * (a number that seed and name decide).
 TOY = """
-import argparse, hashlib, json, os, sys, time
+import hashlib, json, os, sys, time
+from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 
-parser = argparse.ArgumentParser()
-for name in ("config", "source", "scale", "noise", "seed", "sleep", "fail", "text", "output"):
-    parser.add_argument("--" + name)
-options = {k: v for k, v in vars(parser.parse_args()).items() if v is not None}
-settings = {**yaml.safe_load(Path(options["config"]).read_text()), **options}
-print("threads", os.environ["OMP_NUM_THREADS"], "gpus", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
-folder = Path(os.environ["TOY_LOG"])
-with (folder / "starts").open("a") as file:
-    file.write(f"{Path(settings['output']).parent.name} {time.time()}\\n")
-time.sleep(float(settings.get("sleep", 0)))
-if settings.get("fail"):
-    print("about to fail")
-    print(f"error: {settings['fail']}", file=sys.stderr)
-    print("and a word after it")
-    sys.exit(3)
-base = 1.0
-if "source" in settings:
-    base = json.loads((Path(settings["source"]) / "report.json").read_text())["value"]
-digest = hashlib.sha256(f"{settings.get('seed')}".encode()).digest()
-noise = float(settings.get("noise", 0)) * (int.from_bytes(digest[:4]) / 2**32 - 0.5)
-value = float(settings.get("scale", 1)) * base + noise
-out = Path(settings["output"])
-out.mkdir(parents=True, exist_ok=True)
-report = {"value": value, "nested": {"a.b": {"value": value}}, "null": None, "name": "toy"}
-report["series"] = [{"n": n, "x": float(n), "x_se": 0.5, "y": value * n} for n in (1, 2, 4)]
-(out / "report.json").write_text(json.dumps(report))
-with (folder / "ends").open("a") as file:
-    file.write(f"{Path(settings['output']).parent.name} {time.time()}\\n")
+@dataclass
+class Settings:
+    source: str | None = None
+    scale: float = 1.0
+    noise: float = 0.0
+    seed: int | None = None
+    sleep: float = 0.0
+    fail: str | None = None
+    text: str | None = None
+    dataset: str | None = None
+    held_out: str | None = None
+    output: str | None = None
+    run_name: str | None = None
+
+
+SETTINGS = (Settings,)
+LEARNS = ()
+MEASURES = ()
+
+
+def main():
+    import yaml
+
+    settings = yaml.safe_load(Path(sys.argv[sys.argv.index("--config") + 1]).read_text())
+    print("threads", os.environ["OMP_NUM_THREADS"], "gpus", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+    folder = Path(os.environ["TOY_LOG"])
+    with (folder / "starts").open("a") as file:
+        file.write(f"{Path(settings['output']).parent.name} {time.time()}\\n")
+    time.sleep(float(settings.get("sleep", 0)))
+    if settings.get("fail"):
+        print("about to fail")
+        print(f"error: {settings['fail']}", file=sys.stderr)
+        print("and a word after it")
+        sys.exit(3)
+    base = 1.0
+    if "source" in settings:
+        base = json.loads((Path(settings["source"]) / "report.json").read_text())["value"]
+    digest = hashlib.sha256(f"{settings.get('seed')}".encode()).digest()
+    noise = float(settings.get("noise", 0)) * (int.from_bytes(digest[:4]) / 2**32 - 0.5)
+    value = float(settings.get("scale", 1)) * base + noise
+    out = Path(settings["output"])
+    out.mkdir(parents=True, exist_ok=True)
+    report = {"value": value, "nested": {"a.b": {"value": value}}, "null": None, "name": "toy"}
+    report["series"] = [{"n": n, "x": float(n), "x_se": 0.5, "y": value * n} for n in (1, 2, 4)]
+    (out / "report.json").write_text(json.dumps(report))
+    with (folder / "ends").open("a") as file:
+        file.write(f"{Path(settings['output']).parent.name} {time.time()}\\n")
+
+
+if __name__ == "__main__":
+    main()
 """
 
 
