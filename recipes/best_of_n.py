@@ -40,6 +40,7 @@ from rlaif import config, training
 from rlaif.files.bad_rows import BAD_ROWS_FILE, BadRows, on_bad_row
 from rlaif.files.pairs import carried
 from rlaif.files.reads import Rows, learned_from, sources
+from rlaif.settings.declared import described
 from rlaif.training.models import ModelConfig
 from rlaif.training.settings import SFT
 
@@ -51,6 +52,20 @@ SCORED_AT_ONCE = 256  # responses handed to a reward in one call; a reward model
 WEIGHTS = ("config.json", "adapter_config.json")  # a folder with one of them holds a policy
 
 
+@described(
+    headings={
+        "prompts": "prompts and rewards",
+        "temperature": "sampling",
+        "on_bad_row": "prompts and rewards",
+    },
+    also={
+        "prompts": ("dataset", "dataset_name"),
+        "prompts_split": ("dataset_train_split",),
+        "prompts_config_name": ("dataset_config", "config_name"),
+        "n": ("num_generations", "samples"),
+        "max_new_tokens": ("max_completion_length",),
+    },
+)
 @dataclass
 class DataConfig:
     """The prompts to answer, how to answer them, and which answer is the best."""
@@ -78,7 +93,7 @@ class DataConfig:
         metadata={"help": "Choose among what `rlaif sample` stored in this folder, and sample nothing."},
     )
     sft: bool = field(default=False, metadata={"help": "Fine-tune the policy on the best responses."})
-    temperature: float = field(default=1.0, metadata={"help": "Of sampling; 1 is the policy itself."})
+    temperature: float = field(default=1.0, metadata={"help": "Of sampling; 0 is greedy, 1 is the policy itself."})
     top_p: float = field(default=1.0, metadata={"help": "Sample from the likeliest tokens with this total mass."})
     max_new_tokens: int = field(default=512, metadata={"help": "Longest response, in tokens."})
     batch_tokens: int = field(

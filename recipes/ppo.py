@@ -39,6 +39,7 @@ from rlaif import config, training
 from rlaif.errors.words import shown
 from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.reads import Rows, learned_from, sources
+from rlaif.settings.declared import described
 from rlaif.training.models import ModelConfig
 from rlaif.training.ppo.settings import PPO
 
@@ -47,6 +48,18 @@ LEARNS = (Rows("prompts", "prompts_split", "prompts_config_name"),)
 MEASURES = (Rows("held_out", "held_out_split", "held_out_config_name"),)
 
 
+@described(
+    headings={
+        "prompts": "prompts and rewards",
+        "held_out": "over-optimization",
+        "on_bad_row": "prompts and rewards",
+    },
+    also={
+        "prompts": ("dataset", "dataset_name"),
+        "prompts_split": ("dataset_train_split",),
+        "prompts_config_name": ("dataset_config", "config_name"),
+    },
+)
 @dataclass
 class DataConfig:
     """The prompts to answer, and what an answer earns."""
@@ -140,7 +153,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     room = context - args.max_completion_length
     if room < 1:
         raise config.UsageError(
-            f"max_completion_length is {args.max_completion_length}, but the model reads {context} tokens in all, "
+            f"max_new_tokens is {args.max_completion_length}, but the model reads {context} tokens in all, "
             "prompt included; expected less."
         )
     bad = BadRows(data_config.on_bad_row)
@@ -169,9 +182,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         )
     bad.say()
     for name, rows in (("prompts", prompts), ("held_out", held_out)):
-        if rows is not None and (
-            line := report_too_long(name, rows, room, "the model's context less max_completion_length")
-        ):
+        if rows is not None and (line := report_too_long(name, rows, room, "the model's context less max_new_tokens")):
             say(line)
     repeated = distinct_prompts(prompts.rows).repeated
     if repeated:

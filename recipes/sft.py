@@ -20,6 +20,7 @@ from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.demonstrations import load_demonstrations
 from rlaif.files.preferences import check_held_out
 from rlaif.files.reads import Rows, learned_from, sources
+from rlaif.settings.declared import described
 from rlaif.training.models import ModelConfig
 from rlaif.training.settings import SFT
 
@@ -28,6 +29,15 @@ LEARNS = (Rows("dataset", "train_split", "config_name"),)
 MEASURES = (Rows("dataset", "test_split", "config_name", needs_split=True),)
 
 
+@described(
+    headings={"dataset": "data"},
+    also={
+        "dataset": ("dataset_name",),
+        "config_name": ("dataset_config",),
+        "train_split": ("dataset_train_split",),
+        "test_split": ("dataset_test_split",),
+    },
+)
 @dataclass
 class DataConfig:
     """The demonstrations to learn from."""

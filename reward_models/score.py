@@ -35,6 +35,7 @@ import numpy as np
 from rlaif import config, metrics, training
 from rlaif.files.bad_rows import BadRows, bad_rows_beside, on_bad_row
 from rlaif.files.reads import Rows, sources
+from rlaif.settings.declared import described
 
 READS = {"input": "rows", "reward_model": "model"}
 LEARNS: tuple[Rows, ...] = ()
@@ -42,6 +43,15 @@ LEARNS: tuple[Rows, ...] = ()
 SHAPES = (("response",), ("response_a", "response_b"), ("chosen", "rejected"))
 
 
+@described(
+    headings={"reward_model": "scoring"},
+    also={
+        "reward_model": ("model", "model_name_or_path"),
+        "input": ("source", "dataset", "dataset_name"),
+        "output": ("output_dir",),
+        "config_name": ("dataset_config",),
+    },
+)
 @dataclass
 class ScoreConfig:
     """Rows in, rows with rewards out."""
@@ -55,7 +65,8 @@ class ScoreConfig:
     )
     config_name: str | None = field(default=None, metadata={"help": "Config of the input, where it has several."})
     trust_remote_code: bool = field(
-        default=False, metadata={"help": "Run the code that the reward model's repository holds."}
+        default=False,
+        metadata={"help": "Run the code that models' repositories hold; without it a model that needs it fails."},
     )
     batch_tokens: int = field(default=16384, metadata={"help": "Tokens in a batch, padding included."})
     on_bad_row: str = on_bad_row()
@@ -70,6 +81,9 @@ class ScoreConfig:
             )
 
 
+SETTINGS = (ScoreConfig,)
+
+
 def main() -> None:
     training.quiet_libraries()
     from rlaif.files.manifest import write_manifest
@@ -77,7 +91,7 @@ def main() -> None:
     from rlaif.models.parallel import is_main
 
     # ---- parse
-    (settings,) = config.parse(ScoreConfig, description=__doc__)
+    (settings,) = config.parse(*SETTINGS, description=__doc__)
     if not is_main():
         return  # of a launcher's processes one does it all
     reads, output = sources(READS, settings), Path(settings.output)

@@ -12,7 +12,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from rlaif.errors.lines import GateError, UsageError, fail, warn
@@ -109,15 +109,16 @@ def _parse(
     for action in parser._actions:
         if getattr(action.type, "__name__", "") == "string_to_bool" and action.nargs is None:
             action.nargs, action.const = "?", True  # `--name` alone is true, also where nothing is the default
-    parser.error = _complain
-    _check_numbers(parser, types)
+    called = {setting.name: setting.spellings[0] for setting in settings.values()}
+    parser.error = _complain(called)
+    _check_numbers(parser, types, called)
     if config is not None:
         path, values = config
         actions, annotations = {action.dest: action for action in parser._actions}, _annotations(types)
         for key, value in values.items():
             if key in _TRUE_OR_TEXT and isinstance(value, bool):
                 values[key] = value = str(value).lower()
-            _check_value(path, key, value, actions[key], annotations.get(key, ""))
+            _check_value(path, called[key], value, actions[key], annotations.get(key, ""))
         parser.set_defaults_with_config(**values)
     *parsed, rest = parser.parse_args_into_dataclasses(words, return_remaining_strings=True, look_for_args_file=False)
     if rest:
@@ -151,14 +152,14 @@ def _config_of(args: Sequence[str], names: Names) -> tuple[tuple[str, dict[str, 
     return (path, values), rest
 
 
-def _check_numbers(parser: Any, types: Sequence[Any]) -> None:
+def _check_numbers(parser: Any, types: Sequence[Any], called: Mapping[str, str]) -> None:
     """Has `parser` refuse numbers that settings cannot have, before a dataclass computes with them."""
-    defaults = {field.name: field.default for kind in types for field in dataclasses.fields(kind)}
+    defaults = {called.get(f.name, f.name): f.default for kind in types for f in dataclasses.fields(kind)}
     inner = parser.parse_known_args
 
     def parse_known_args(*args: Any, **kwargs: Any) -> Any:
         namespace, rest = inner(*args, **kwargs)
-        check_settings(vars(namespace), defaults)
+        check_settings({called.get(name, name): value for name, value in vars(namespace).items()}, defaults)
         return namespace, rest
 
     parser.parse_known_args = parse_known_args
@@ -197,8 +198,22 @@ def _check_value(path: str, key: str, value: Any, action: Any, declared: str) ->
         raise ValueError(f"{path}: {key} is {shown(value)}; expected {wanted}.")
 
 
-def _complain(message: str) -> NoReturn:
-    if given := re.match(r"argument --(\w+)[^:]*: invalid choice: '(.*?)' \(choose from (.*)\)$", message, re.DOTALL):
-        known = re.findall(r"[^', ]+", given[3])
-        raise ValueError(f"{given[1]} is {given[2]!r}; {one_of(given[2], known)}")
-    raise ValueError(f"{message}; run with --help for every setting.")
+def _complain(called: Mapping[str, str]) -> Callable[[str], NoReturn]:
+    """What the parser does with a mistake: a line in our words, with the name that help shows."""
+
+    def error(message: str) -> NoReturn:
+        given = re.match(r"argument --(\w+)\S*: (.*)", message, re.DOTALL)
+        if given is None:
+            raise ValueError(f"{message}; run with --help for every setting.")
+        name, said = called.get(given[1], given[1]), given[2]
+        if choice := re.match(r"invalid choice: '(.*?)' \(choose from (.*)\)$", said, re.DOTALL):
+            known = re.findall(r"[^', ]+", choice[2])
+            raise ValueError(f"{name} is {choice[1]!r}; {one_of(choice[1], known)}")
+        if number := re.match(r"invalid (int|float) value: ('.*')$", said, re.DOTALL):
+            wanted = {"int": "a whole number", "float": "a number"}[number[1]]
+            raise ValueError(f"{name} is {number[2]}; expected {wanted}.")
+        if truth := re.match(r"Truthy value expected: got (.*?) but", said):
+            raise ValueError(f"{name} is {truth[1]!r}; expected true or false.")
+        raise ValueError(f"--{name}: {said}; `--help {name}` says what it takes.")
+
+    return error

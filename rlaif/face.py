@@ -12,6 +12,8 @@ Everything works in a script and in a notebook cell, whose event loop is left al
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import json
 import time
 import weakref
@@ -19,12 +21,12 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeVar, overload
+from typing import IO, Any, ParamSpec, TypeVar, overload
 
 from rlaif.commands.build import build as build_dataset
 from rlaif.commands.judge import JudgeReport, column_of, write_judgments
 from rlaif.commands.sample import SampleConfig, sample_pairs, split_rows
-from rlaif.errors.words import kind_of, shown
+from rlaif.errors.words import did_you_mean, kind_of, nearest, shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import responses_of
 from rlaif.files.ownership import claim_store
@@ -39,7 +41,7 @@ from rlaif.judging.ask import answers
 from rlaif.judging.method import Counts
 from rlaif.judging.pairwise import Pairwise
 from rlaif.judging.rating import RatingMethod
-from rlaif.judging.settings import AnyJudge
+from rlaif.judging.settings import AnyJudge, JudgeSettings, ModelSettings
 from rlaif.judging.settings import load_judge as judge_of
 from rlaif.judging.settings import load_rater as rater_of
 from rlaif.models.parallel import is_main, wait_for_everyone
@@ -49,6 +51,31 @@ from rlaif.settings_checks import settings_of
 __all__ = ["Judgments", "build", "judge", "load_judge", "load_rater", "rate", "sample"]
 
 Made = TypeVar("Made")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _named(function: Callable[P, R]) -> Callable[P, R]:
+    """Refuses a name that the function does not take, as every program does, with the closest one that it does."""
+    known = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            if name not in known:
+                raise ValueError(_unknown(function.__name__, name, known))
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _unknown(function: str, name: str, known: Sequence[str]) -> str:
+    of_judge = [f.name for kind in (JudgeSettings, ModelSettings) for f in dataclasses.fields(kind)]
+    if not nearest(name, known) and (near := nearest(name, of_judge)):
+        return (
+            f"{name!r} is not a setting of rlaif.{function}; the judge has {near[0]!r}: load_judge(..., {near[0]}=...)."
+        )
+    return f"{name!r} is not a setting of rlaif.{function}; {did_you_mean(name, known, known_as='known are')}"
 
 
 def load_judge(judge: AnyJudge, **settings: Any) -> Pairwise:
@@ -128,6 +155,7 @@ class Judgments(Sequence[Judgment]):
         return f"<{len(self)} judgments {where}, {self.report.get('unjudged', 0)} unjudged>"
 
 
+@_named
 def judge(
     pairs: str | Path | Iterable[Pair | Mapping[str, Any]],
     judge: Pairwise | AnyJudge,
@@ -235,6 +263,7 @@ def _checked(row: Mapping[str, Any], where: str, bad: BadRows) -> dict[str, Any]
     return found
 
 
+@_named
 def rate(
     responses: Iterable[Response | Mapping[str, Any] | tuple[Prompt, str]],
     judge: RatingMethod | AnyJudge,

@@ -182,7 +182,10 @@ BAD: dict[str, Bad] = {
     "a sampling setting": top("top_p: 0.9", r"'top_p' is not a setting of a judge; what a server takes beyond our"),
     "a seed": top("seed: 3", r"'seed' is not a setting of a judge; each call has a seed of its own"),
     "another program's name": model("api_base: x", r"'api_base' is not a setting of a judge; did you mean 'base_url'"),
-    "max_new_tokens": top("max_new_tokens: 5", r"did you mean 'max_tokens'\?"),
+    "max_new_tokens": top("max_new_tokns: 5", r"did you mean 'max_tokens'\?"),
+    "max_new_tokens, too": top(
+        "max_new_tokens: 5\nmax_tokens: 6", r"max_new_tokens is 5 and max_tokens 6, which are two names of one setting"
+    ),
     "words of the prompt": top("labels: [A, B]", r"'labels' is not a setting of a judge; a judge's words are a templ"),
     # The address.
     "no scheme": url(
@@ -271,7 +274,7 @@ BAD: dict[str, Bad] = {
     "a key for --judge": flag(r"the model's name holds a key", "--judge", KEY),
     "a key for --judge_model": flag(r"the model's name holds a key", "--judge", "api", "--judge_model", KEY),
     "a misspelt kind": file(
-        "model: {name: m, kind: apii}\n", r"kind is 'apii'; expected one of .*Did you mean 'api'\?"
+        "model: {name: m, kind: apii}\n", r"kind is 'apii'; expected one of .*did you mean 'api'\?"
     ),
     "another program's kind": file("model: {name: m, kind: openai}\n", r"kind is 'openai'; expected one of local, api"),
     "a local model with an address": file(
@@ -287,7 +290,7 @@ BAD: dict[str, Bad] = {
     "concurrency without end": flag(
         r"concurrency is 1000000000; expected at most 10,000", "--concurrency", "1000000000"
     ),
-    "concurrency many": flag(r"argument --concurrency: invalid int value: 'many'", "--concurrency", "many"),
+    "concurrency many": flag(r"concurrency is 'many'; expected a whole number", "--concurrency", "many"),
     "concurrency in words": model("concurrency: many", r"concurrency is 'many'; expected a whole number"),
     "concurrency true": model("concurrency: true", r"concurrency is true; expected a whole number"),
     "concurrency 2.5": model("concurrency: 2.5", r"concurrency is 2.5; expected a whole number"),
@@ -295,7 +298,7 @@ BAD: dict[str, Bad] = {
     "timeout -5": flag(r"timeout is -5.0; expected a number of seconds above 0", "--timeout", "-5"),
     "timeout inf": flag(r"timeout is inf; expected at most 1,000,000 seconds", "--timeout", "inf"),
     "timeout nan": flag(r"timeout is nan; expected a number of seconds above 0", "--timeout", "nan"),
-    "timeout 2m": flag(r"argument --timeout: invalid float value: '2m'", "--timeout", "2m"),
+    "timeout 2m": flag(r"timeout is '2m'; expected a number", "--timeout", "2m"),
     "timeout 2m in the file": model("timeout: 2m", r"timeout is '2m'; expected a number of seconds"),
     "patience 0": flag(r"patience is 0.0; expected a number of seconds above 0", "--patience", "0"),
     "patience -1": model("patience: -1", r"patience is -1; expected a number of seconds above 0"),

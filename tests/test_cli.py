@@ -39,7 +39,7 @@ def test_a_command_without_its_input_says_what_it_needs(command: str) -> None:
 def test_the_exit_status_tells_usage_from_other_errors(tmp_path: Path) -> None:
     output = ("--output", tmp_path / "out")
     assert "did you mean 'judgments'?" in refused(here("build", "--judgements", "x", *output), 2)
-    assert "invalid int value: 'x'" in refused(here("sandbox", "--seed", "x", *output), 2)
+    assert "seed is 'x'; expected a whole number" in refused(here("sandbox", "--seed", "x", *output), 2)
     assert "does not exist" in refused(here("build", "--judgments", tmp_path / "nowhere", *output), 1)
     assert "'jugde' is not a command; did you mean 'judge'?" in refused(here("jugde"), 2)
     pairs = ("--pairs", tmp_path / "nowhere.jsonl", "--judge", "rlaif.models.function:longer")

@@ -166,7 +166,7 @@ def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "package", "line"),
     [
         ("--report_to wandb", "wandb", "report_to wandb needs the package wandb, which is not installed"),
-        ("--report_to wanbd", None, "report_to is 'wanbd'; expected none, all, or one of"),
+        ("--report_to wanbd", None, "report_to is 'wanbd'; did you mean 'wandb'?"),
         ("--deepspeed zero.json", "deepspeed", "deepspeed needs the package deepspeed"),
         ("--use_liger_kernel true", "liger_kernel", "use_liger_kernel needs the package liger-kernel"),
         ("--attn_implementation flash_attention_2", "flash_attn", "flash-attn, which is not installed; install it, or"),
@@ -477,8 +477,8 @@ def test_a_launcher_that_is_to_be_quiet_leaves_one_line() -> None:
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=rlaif_env(), cwd=ROOT)
     assert done.returncode != 0
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: argument --seed: invalid int value: 'x'")
+    assert line.startswith("error: seed is 'x'; expected a whole number")
 
 
 def test_without_a_launcher_there_is_no_watcher() -> None:
-    assert refused(rlaif("sandbox", "--seed", "x"), 2).startswith("error: argument --seed")
+    assert refused(rlaif("sandbox", "--seed", "x"), 2).startswith("error: seed is ")

@@ -446,7 +446,10 @@ def bad(world: Path, tmp_path: Path) -> dict[str, tuple[dict[str, object], str]]
         "twice": ({"policies": [sft, f"sft={world}/dpo"]}, "has the name 'sft' twice"),
         "nameless": ({"policies": [f"{world}/sft"]}, "expected name=value"),
         "no tokenizer": ({"policies": [sft, f"bare={tmp_path}/bare"]}, "holds no tokenizer"),
-        "gold's form": ({"gold": "rlaif.sandbox"}, "names no function; expected 'package.module:function'"),
+        "gold's form": (
+            {"gold": "rlaif.sandbox"},
+            "names no function; it is a module: expected 'package.module:function'",
+        ),
         "gold's module": ({"gold": "no_such_module:f"}, "cannot be imported"),
         "gold's name": ({"gold": "rlaif.sandbox:no_such_function"}, "has no 'no_such_function'"),
         "gold is NaN": ({"gold": f"{SUPPORT}:nan_gold"}, "returned nan"),

@@ -355,7 +355,10 @@ BAD: list[tuple[Any, str]] = [
     ("model: {name: m, template: x}", r"bad.yaml: 'template' belongs beside `model:`\."),
     ("model: m\n5: x", r"bad.yaml: '5' is not a setting"),
     ("judge_model: m\njudge_tokns: 5", r"'judge_tokns' is not a setting of a judge; did you mean 'judge_tokens'\?"),
-    ("judge: apii\njudge_model: m", r"bad.yaml: judge is 'apii'; expected one of local, api, scripted\."),
+    (
+        "judge: apii\njudge_model: m",
+        r"bad.yaml: judge is 'apii'; expected one of local, api, scripted; did you mean 'api'",
+    ),
     ("- 1\n- 2", r"bad.yaml holds a list; expected `name: value` lines"),
     ("", r"bad.yaml holds nothing; expected `name: value` lines"),
     ("template: x", r"bad.yaml has no `model`; expected as in `model: Qwen/Qwen3-8B`\."),
@@ -365,7 +368,10 @@ BAD: list[tuple[Any, str]] = [
     ("model: 7", r"bad.yaml: model is 7; expected a model's name"),
     ("model: [m]", r"bad.yaml: model is \[\"m\"\]; expected a model's name"),
     ("model: {kind: api}", r"bad.yaml: model is a mapping with kind; expected .* a mapping with its `name`"),
-    ("model: {name: m, kind: apii}", r"the model's kind is 'apii'; expected one of local, api, function\."),
+    (
+        "model: {name: m, kind: apii}",
+        r"the model's kind is 'apii'; expected one of local, api, function; did you mean 'api'",
+    ),
     ("model: {name: m, kind: [api]}", r"the model's kind is \[\"api\"\]; expected one of"),
     # A value.
     ({"model": {**API, "concurrency": "many"}}, r"concurrency is 'many'; expected a whole number\."),
@@ -384,7 +390,7 @@ BAD: list[tuple[Any, str]] = [
     ({"model": {**API, "extra_headers": {"X": 5}}}, r"extra_headers has 'X' as a number; expected text for text"),
     ({"model": {"name": "m", "load_in_4bit": "yes"}}, r"load_in_4bit is 'yes'; expected true or false\."),
     ({"model": {"name": "m", "tokens": 1.5}}, r"tokens is 1.5; expected a whole number\."),
-    ({"model": "m", "orders": "abba"}, r"orders is 'abba'; expected one of both, ab, ba\."),
+    ({"model": "m", "orders": "abba"}, r"orders is 'abba'; expected one of both, ab, ba; did you mean 'ba' or 'ab'"),
     ({"model": "m", "combine": ["mean"]}, r"combine is \[\"mean\"\]; expected one of mean, log_odds\."),
     ({"model": "m", "samples": 0}, r"samples is 0; expected at least 1\."),
     ({"model": "m", "scale": "9-0"}, r"the judge has scale '9-0'; expected the worst and the best number, as in 0-9"),

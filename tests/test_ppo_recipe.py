@@ -438,7 +438,7 @@ BAD_SETTINGS = [
         {"held_out": "{inputs}/as_messages.jsonl", "watch": f"function={ME}:letters", "eval_strategy": "epoch"},
         r"12 of the 12 held-out prompts are in .*prompts\.jsonl too",
     ),
-    ({"max_completion_length": 256}, r"max_completion_length is 256, but the model reads 256 tokens in all"),
+    ({"max_completion_length": 256}, r"max_new_tokens is 256, but the model reads 256 tokens in all"),
     ({"max_completion_length": 250}, r"all 12 rows of the prompts split are longer than .* 6 tokens"),
     ({"steps_per_generation": 16, "max_steps": 32}, r"there are 12 prompts, but one rollout takes 32"),
     ({"beta": 0.1}, r"beta is 0\.1; this program takes only 0\.0\. .*--kl_coef"),

@@ -118,7 +118,6 @@ def _read_command(arguments: Sequence[str], description: str | None) -> tuple[Ab
         part for word in arguments for part in (word.split("=", 1) if word.startswith("--config=") else [word])
     ]
     if "--help" in arguments or "-h" in arguments:
-        print("usage: ablate.py --config ABLATION.yaml [--name value ...]    (settings may stand in the file)\n")
         parse(AblateConfig, args=arguments, description=description)
     if "--config" not in arguments[:-1]:
         raise ValueError("--config is missing; expected the YAML file of an ablation, as in recipes/ablations/.")

@@ -1,4 +1,7 @@
-"""`rlaif build`: judgments -> a preference dataset, which `datasets.load_dataset` and TRL take as it is."""
+"""`rlaif build`: judgments -> a preference dataset, which `datasets.load_dataset` and TRL take as it is.
+
+rlaif build --judgments runs/mine/judged --output runs/mine/preferences
+"""
 
 from __future__ import annotations
 

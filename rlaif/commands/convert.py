@@ -1,5 +1,7 @@
 """`rlaif convert`: one preference format to another; and the prompts of a benchmark, for the contamination check.
 
+    rlaif convert --source openbmb/UltraFeedback --format pairs --output pairs.jsonl
+
 The output is one file. Its manifest, with the counts, is called after it (`judgments.jsonl.manifest.json`): the folder
 that it is put in may be another command's.
 
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import UsageError
-from rlaif.errors.words import counted
+from rlaif.errors.words import counted, one_of
 from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.manifest import write_manifest
 from rlaif.files.ownership import claim_file
@@ -26,6 +28,7 @@ from rlaif.formats.base import Format, Tally
 from rlaif.formats.files import check_splits, read_source, write_output
 from rlaif.formats.known import FORMATS, detect, fitting
 from rlaif.records import Judgment
+from rlaif.settings.declared import described
 
 __all__ = ["FORMATS", "SETTINGS", "ConvertConfig", "convert", "detect"]
 
@@ -34,6 +37,14 @@ READS = {"source": "rows"}
 _VERDICTS = "; ".join(f"{f.name}: {', '.join(f.verdicts)}" for f in FORMATS.values() if f.verdicts)
 
 
+@described(
+    headings={"source": "conversion"},
+    also={
+        "source": ("input", "dataset", "dataset_name"),
+        "output": ("output_dir",),
+        "config_name": ("dataset_config",),
+    },
+)
 @dataclass
 class ConvertConfig:
     """Rows of one preference format in, rows of another out."""
@@ -91,13 +102,11 @@ def convert(config: ConvertConfig) -> dict[str, Any]:
         raise UsageError(f"output is {config.output}; expected a file that ends in .jsonl or .parquet.")
     for name in (config.format, config.source_format):
         if name not in FORMATS and name != "auto":
-            raise UsageError(f"{name} is no known format; expected one of {', '.join(FORMATS)}.")
+            raise UsageError(f"{name} is no known format; {one_of(name, FORMATS)}")
     target = FORMATS[config.format]
     if not target.writes:
-        raise UsageError(
-            f"format is {target.name}, which is only read; expected one of "
-            f"{', '.join(f.name for f in FORMATS.values() if f.writes)}."
-        )
+        written = [known.name for known in FORMATS.values() if known.writes]
+        raise UsageError(f"format is {target.name}, which is only read; expected one of {', '.join(written)}.")
     tally = Tally(bad=BadRows(config.on_bad_row))
     with claim_file(output, "rlaif convert", [config.source]):
         report = _convert(config, output, target, tally)

@@ -1,5 +1,7 @@
 """`rlaif evaluate`: policies side by side on the same prompts, the judge and the reward model against the truth.
 
+    rlaif evaluate --policies sft=runs/mine/sft dpo=runs/mine/dpo --prompts held_out.jsonl --output runs/mine/report
+
     policies        one response a prompt from each: gold reward, reward-model score, win rate over the first policy by
                     gold and by judge, raw and at equal length, KL to the reference, length
     comparisons     every pair of policies: differences prompt by prompt and wins, each with a test

@@ -1,5 +1,7 @@
 """`rlaif judge`: pairs -> votes -> judgments z.
 
+    rlaif judge --pairs runs/mine/sampled/pairs.jsonl --judge Qwen/Qwen3-8B --output runs/mine/judged
+
 Every reply is stored as it arrives; a run killed at any moment goes on where it was, asks nothing twice, and writes the
 same `judgments.jsonl` as one that was never killed, as does a run split over many processes. Pairs are read, asked
 about and written chunk by chunk: in memory is what the report's numbers need, about ten bytes a pair.
@@ -17,6 +19,7 @@ from typing import Any
 
 from rlaif.assess.agreement import JudgeNumbers
 from rlaif.config import GateError, UsageError, warn
+from rlaif.errors.words import one_of
 from rlaif.files.bad_rows import BAD_ROWS_FILE, BadRows, on_bad_row
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.ownership import claim
@@ -35,12 +38,26 @@ from rlaif.judging.settings import JudgeConfig, load_judge
 from rlaif.models.base import served_by
 from rlaif.models.parallel import is_main
 from rlaif.records import Pair
+from rlaif.settings.declared import described
 
 __all__ = ["SETTINGS", "JudgeReport", "JudgingConfig", "check_judged", "column_of", "judge", "write_judgments"]
 
 READS = {"pairs": "rows", "judge": "judge", "judge_model": "judge", "template": "judge"}
 
 
+@described(
+    headings={"pairs": "pairs", "by": "report", "retry_unjudged": "running again"},
+    also={
+        "pairs": ("dataset", "dataset_name"),
+        "output": ("output_dir",),
+        "config_name": ("dataset_config",),
+        "judge_model": ("model", "model_name_or_path"),
+        "max_tokens": ("max_completion_tokens", "max_new_tokens", "max_completion_length"),
+        "judge_revision": ("model_revision",),
+        "judge_dtype": ("dtype", "torch_dtype"),
+        "judge_load_in_4bit": ("load_in_4bit",),
+    },
+)
 @dataclass
 class JudgingConfig(JudgeConfig):
     """Pairs in, judgments out."""
@@ -270,7 +287,7 @@ def _check_source(config: JudgingConfig, bad: BadRows) -> int:
             columns.update(pair.extra)
     if not found:
         raise ValueError(
-            f"by is {config.by!r}, which no pair has; expected one of {', '.join(sorted(columns)) or 'no column'}."
+            f"by is {config.by!r}, which no pair has; {one_of(config.by, sorted(columns) or ['no column'])}"
         )
     return count
 

@@ -1,5 +1,7 @@
 """`rlaif publish`: checks, a card, a folder that holds exactly what goes out, and the push.
 
+    rlaif publish --preferences runs/mine/preferences --license cc-by-4.0 --output runs/mine/published
+
 What can be known early is asked first: settings, the card's fields, the token and the repository's name, before
 anything is read; then the checks, before anything is written; the push comes last.
 """
@@ -23,6 +25,7 @@ from rlaif.publish.dataset_card import UNKNOWN, Terms
 from rlaif.publish.near import THRESHOLD
 from rlaif.publish.provenance import trace
 from rlaif.publish.staging import MARK, NOTES, Note, check, replace_staged, staged_for
+from rlaif.settings.declared import described
 
 if TYPE_CHECKING:
     from rlaif.publish.contamination import Index
@@ -54,6 +57,7 @@ def _action(name: str) -> Any:
     )
 
 
+@described(headings={"preferences": "what and where", "license": "card"}, also={"output": ("output_dir",)})
 @dataclass
 class PublishConfig:
     """What to publish, under whose licence, and where."""
@@ -89,6 +93,7 @@ class PublishConfig:
     )
 
 
+@described(headings={"judgments": "a dataset", "secrets": "checks of a dataset"})
 @dataclass
 class DatasetSettings:
     """Of a preference dataset: where it comes from, whose rights are on it, and what its rows are checked for."""
@@ -131,6 +136,7 @@ class DatasetSettings:
     processes: int = field(default=0, metadata={"help": "Processes that check; 0 for one a core."})
 
 
+@described(headings={"base_model": "a model"})
 @dataclass
 class ModelSettings:
     """Of a reward model or a policy."""

@@ -1,5 +1,7 @@
 """`rlaif sample`: prompts -> candidate pairs, from one policy or two, local or behind an endpoint.
 
+    rlaif sample --prompts my_prompts.jsonl --policy Qwen/Qwen3-0.6B --output runs/mine/sampled
+
 Each distinct prompt is answered n times by each policy; exact duplicates are dropped and pairs are formed of what is
 left, so both responses of a pair always differ. With two policies a pair has one response of each, on a side drawn at
 random by the prompt, so that "a" does not mean "the first policy". A pair carries the other columns of its prompt's
@@ -32,6 +34,7 @@ from rlaif.models.base import Model, served_by
 from rlaif.models.parallel import is_main
 from rlaif.models.spelling import REFUSED
 from rlaif.records import Pair, Prompt, content_hash
+from rlaif.settings.declared import described
 
 __all__ = [
     "SETTINGS",
@@ -47,12 +50,29 @@ __all__ = [
 READS = {"prompts": "rows", "policy": "model", "policy_b": "model"}
 
 
+@described(
+    headings={
+        "prompts": "prompts and policy",
+        "samples": "sampling",
+        "dtype": "local policy",
+        "base_url": "endpoint",
+    },
+    also={
+        "prompts": ("dataset", "dataset_name"),
+        "policy": ("model", "model_name_or_path"),
+        "output": ("output_dir",),
+        "config_name": ("dataset_config",),
+        "samples": ("n", "num_generations"),
+        "max_new_tokens": ("max_completion_length",),
+        "dtype": ("torch_dtype",),
+    },
+)
 @dataclass
 class SampleConfig:
     """Prompts in, candidate pairs out."""
 
     prompts: str | None = field(
-        default=None, metadata={"help": "Prompts: a source with a `prompt` column (.jsonl, .parquet, folder, Hub id)."}
+        default=None, metadata={"help": "Rows with a prompt: .jsonl, .parquet, a datasets folder or a Hub id."}
     )
     policy: str | None = field(
         default=None,
@@ -71,23 +91,24 @@ class SampleConfig:
     on_bad_row: str = on_bad_row()
     samples: int = field(default=2, metadata={"help": "Responses to each prompt from each policy."})
     pairs_per_prompt: int = field(default=1, metadata={"help": "At most so many pairs of a prompt's responses."})
-    temperature: float = field(default=1.0, metadata={"help": "0 is greedy."})
+    temperature: float = field(default=1.0, metadata={"help": "Of sampling; 0 is greedy, 1 is the policy itself."})
     top_p: float = field(default=1.0, metadata={"help": "Sample from the likeliest tokens with this total mass."})
     max_new_tokens: int = field(default=512, metadata={"help": "Longest response, in tokens."})
     seed: int = field(default=0, metadata={"help": "Seed of the sampling."})
     dtype: str = field(
         default="auto",
         metadata={
-            "help": "local: its precision; auto: as stored.",
+            "help": "Precision of the policies; auto: as stored.",
             "choices": ["auto", "float32", "bfloat16", "float16"],
         },
     )
-    load_in_4bit: bool = field(default=False, metadata={"help": "local: quantize with bitsandbytes (NF4)."})
+    load_in_4bit: bool = field(default=False, metadata={"help": "Quantize the policies (NF4)."})
     batch_tokens: int = field(
-        default=32768, metadata={"help": "local: tokens generated at once, prompts and responses."}
+        default=32768, metadata={"help": "Tokens generated at once, prompts and responses; halved on out-of-memory."}
     )
     trust_remote_code: bool = field(
-        default=False, metadata={"help": "Run the code that a local policy's repository holds."}
+        default=False,
+        metadata={"help": "Run the code that models' repositories hold; without it a model that needs it fails."},
     )
     base_url: str | None = field(
         default=None,

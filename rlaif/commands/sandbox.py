@@ -1,4 +1,9 @@
-"""`rlaif sandbox`: a bundled world's prompts and demonstrations as files, the input of every other command."""
+"""`rlaif sandbox`: a bundled world's prompts and demonstrations as files, the input of every other command.
+
+    rlaif sandbox --output runs/quickstart
+
+Which of them must be said of any but the first: `--world kitchen`.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlaif.config import UsageError
+from rlaif.errors.words import one_of
 from rlaif.files.ownership import claim
 from rlaif.files.sources import write_jsonl
 from rlaif.sandbox import WORLDS
+from rlaif.settings.declared import described
 
 __all__ = ["SETTINGS", "SandboxConfig", "write_sandbox"]
 
 READS: dict[str, str] = {}
 
 
+@described(headings={"world": "the small world"}, also={"output": ("output_dir",)})
 @dataclass
 class SandboxConfig:
     """How much of which small world to write."""
@@ -45,7 +53,7 @@ def write_sandbox(config: SandboxConfig) -> dict[Path, int]:
         if getattr(config, name) < 0:
             raise UsageError(f"{name} is {getattr(config, name)}; expected a number of rows.")
     if config.world not in WORLDS:
-        raise UsageError(f"world is {config.world!r}; expected one of {', '.join(WORLDS)}.")
+        raise UsageError(f"world is {config.world!r}; {one_of(config.world, WORLDS)}")
     folder, world = Path(config.output), WORLDS[config.world]
     asked = world.prompts(config.prompts + config.evaluation, config.seed)
     taken = set(asked)

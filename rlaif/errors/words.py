@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["counted", "did_you_mean", "kind_of", "one_of", "plain", "shown"]
+__all__ = ["counted", "did_you_mean", "kind_of", "meant", "nearest", "one_of", "plain", "shown"]
 
 
 def shown(value: Any, most: int = 60) -> str:
@@ -74,8 +74,7 @@ def did_you_mean(
     word: str,
     known: Iterable[str],
     *,
-    others: Iterable[str] = (),
-    meant: Sequence[str] = (),
+    likely: Sequence[str] = (),
     known_as: str = "expected one of",
     most: int = 12,
 ) -> str:
@@ -84,12 +83,11 @@ def did_you_mean(
     Args:
         word: what was given.
         known: what is there; of a long list the first `most` are named.
-        others: spellings that are understood too, looked through for what is close, and not listed.
-        meant: what the word is known to mean, whatever it looks like.
+        likely: what the word is known to mean, whatever it looks like.
         known_as: what is said before the list.
     """
     names = list(dict.fromkeys(map(str, known)))
-    close = list(meant) or _close(word, [*names, *map(str, others)])
+    close = list(likely) or nearest(word, names)
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"
     if not names:
@@ -104,7 +102,7 @@ def one_of(value: object, choices: Iterable[object], most: int = 12) -> str:
     Of more than `most` choices those that are near are named alone.
     """
     names = list(map(str, choices))
-    close = _close(value, names) if isinstance(value, str) else []
+    close = nearest(value, names)
     if close and len(names) > most:
         return f"did you mean {' or '.join(map(repr, close))}?"
     left = len(names) - most
@@ -112,13 +110,25 @@ def one_of(value: object, choices: Iterable[object], most: int = 12) -> str:
     return f"{listed}; did you mean {' or '.join(map(repr, close))}?" if close else f"{listed}."
 
 
-def _close(word: str, names: Sequence[str]) -> list[str]:
-    """The names that a word is nearly one of: the nearest, and a second one that is as near, or begins like it."""
+def meant(word: object, known: Iterable[object], cutoff: float = 0.5) -> str:
+    """A sentence that names the known word that was meant, " Did you mean 'test'?"; "" where none is near."""
+    close = nearest(word, known, cutoff)
+    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def nearest(word: object, known: Iterable[object], cutoff: float = 0.5) -> list[str]:
+    """The known words that `word` is nearly one of: the nearest, and a second one that is as near; none for no text.
+
+    Capitals and dashes don't count. `cutoff` is how alike they must be, from 0 to 1, as difflib counts it.
+    """
+    if not isinstance(word, str):
+        return []
     import difflib
 
+    names = list(map(str, known))
     folded = {name.lower().replace("-", "_"): name for name in reversed(names)}
     plain = word.lower().replace("-", "_")
-    close = difflib.get_close_matches(plain, folded, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(plain, folded, n=3, cutoff=cutoff)
     if not close:
         return []
 

@@ -6,10 +6,26 @@ from dataclasses import dataclass, field
 
 from rlaif.files.bad_rows import on_bad_row
 from rlaif.judging.settings import JudgeConfig
+from rlaif.settings.declared import described
 
 __all__ = ["EvaluateConfig"]
 
 
+@described(
+    headings={
+        "output": "policies and prompts",
+        "policy_temperature": "sampling",
+        "gold": "what they are measured by",
+        "stages": "report",
+    },
+    also={
+        "output": ("output_dir",),
+        "prompts": ("dataset", "dataset_name"),
+        "config_name": ("dataset_config",),
+        "max_new_tokens": ("max_completion_length",),
+        "dtype": ("torch_dtype",),
+    },
+)
 @dataclass
 class EvaluateConfig(JudgeConfig):
     """What is compared, on what, by whom. Settings of the judge are those of `rlaif judge`."""

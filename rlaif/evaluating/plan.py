@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rlaif.assess.agreement import truth_name
 from rlaif.assess.truth import GoldReward, load_gold
 from rlaif.config import UsageError, named_values, warn
+from rlaif.errors.words import did_you_mean, nearest
 from rlaif.evaluating.policies import LOCAL, RESPONSES, Policy, named_policies
 from rlaif.evaluating.ready import ReadyResponses, read_responses
 from rlaif.files.bad_rows import BAD_ROWS_FILE, BadRows
@@ -304,6 +305,11 @@ def _reference(named: str | None, policies: dict[str, Policy]) -> Reference | No
         return None if first is None else Reference(first.name, first.path)
     policy = policies.get(named)
     if policy is None:
+        if "/" not in named and not Path(named).exists() and nearest(named, policies, 0.7):
+            raise UsageError(
+                f"reference is {named!r}, which is no policy of this comparison and no folder; "
+                f"{did_you_mean(named, policies)}"
+            )
         [policy] = named_policies([f"reference={named}"]).values()
     if policy.kind != LOCAL:
         what = "an endpoint" if policy.kind == "endpoint" else "a file of responses"

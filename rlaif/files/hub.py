@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rlaif.errors.words import meant
+
 __all__ = ["config_names", "load_split", "split_names"]
 
 _KINDS = "a .jsonl or .parquet file, a datasets folder or a Hub id"
@@ -55,7 +57,9 @@ def load_split(source: str, split: str | None, config_name: str | None = None, u
             split = next(iter(loaded))
         if split not in loaded:
             got = f" (got {split})" if split else ""
-            raise ValueError(f"{source} has the splits {', '.join(loaded)}; say which one with --split{got}.")
+            raise ValueError(
+                f"{source} has the splits {', '.join(loaded)}; say which one with --split{got}.{meant(split, loaded)}"
+            )
         loaded = loaded[split]
     if not saved and Path(source).is_dir():
         left = _unread(Path(source), which)
@@ -166,7 +170,7 @@ def _which(source: str, config_name: str | None) -> dict[str, str]:
         return {"data_dir": config_name}
     raise ValueError(
         f"{source} has the config{'s' * (len(names) > 1)} {', '.join(names)}; expected one of them as --config_name "
-        f"(got {config_name})."
+        f"(got {config_name}).{meant(config_name, names)}"
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
-from rlaif.errors.words import counted, shown
+from rlaif.errors.words import counted, meant, shown
 from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.conversations import sides_of
 from rlaif.files.pairs import identity_of
@@ -24,6 +24,7 @@ from rlaif.files.shards import SPLITS, parquet_splits
 from rlaif.files.sources import OneKind
 from rlaif.files.splits import is_undivided, names_splits, rows_of_usual_split
 from rlaif.records import Preference, check_probability
+from rlaif.settings.declared import described
 
 __all__ = [
     "FLIPPED",
@@ -153,7 +154,10 @@ def _rows(
         yield from rows_of_usual_split(path, split, config_name, bad)
     elif config_name is None and (there := parquet_splits(path / "data")):
         if split not in there:
-            raise ValueError(f"{source} has the splits {', '.join(there)}, not {split!r}; give it a larger share.")
+            raise ValueError(
+                f"{source} has the splits {', '.join(there)}, not {split!r}; give it a larger share."
+                f"{meant(split, there)}"
+            )
         # Read as it is: `load_dataset` would copy it into a cache first.
         for file in there[split]:
             yield from read_rows(file, bad=bad)
@@ -218,6 +222,15 @@ def check_held_out(dataset: str | Path, train_split: str | None, test_split: str
         )
 
 
+@described(
+    headings={"dataset": "data"},
+    also={
+        "dataset": ("dataset_name",),
+        "config_name": ("dataset_config",),
+        "train_split": ("dataset_train_split",),
+        "test_split": ("dataset_test_split",),
+    },
+)
 @dataclass
 class PreferenceData:
     """The preferences to learn from: settings of recipes/dpo.py and reward_models/bradley_terry.py."""

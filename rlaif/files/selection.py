@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from rlaif.errors.words import meant
 from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.sources import stream_judgments, stream_pairs
 from rlaif.records import (
@@ -18,10 +19,20 @@ from rlaif.records import (
     prompt_hash,
     uniform_hash,
 )
+from rlaif.settings.declared import described
 
 __all__ = ["BuildConfig", "flip", "is_flipped", "judgments_of", "select", "split_for", "split_of"]
 
 
+@described(
+    headings={
+        "judgments": "judgments",
+        "z_from": "which become preferences",
+        "split_by": "splits",
+        "flip_rate": "experiments",
+    },
+    also={"output": ("output_dir",), "config_name": ("dataset_config",)},
+)
 @dataclass
 class BuildConfig:
     """Judgments in, a preference dataset out."""
@@ -160,6 +171,6 @@ def _split_key(row: Pair | Preference, split_by: str) -> str:
     if split_by not in row.extra:
         raise ValueError(
             f"split_by is {split_by!r}, but pair {row.id} has no such column; expected 'prompt' or one of "
-            f"{', '.join(row.extra) or 'none'}."
+            f"{', '.join(row.extra) or 'none'}.{meant(split_by, ['prompt', *row.extra])}"
         )
     return str(row.extra[split_by])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rlaif.errors.words import shown
+from rlaif.errors.words import meant, shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.rows import read_rows
 
@@ -38,7 +38,7 @@ def rows_of_split(
     if not found:
         raise ValueError(
             f"{source} has no row of the split {split}; expected --split with one of those in its column split: "
-            f"{', '.join([*others][:9])}."
+            f"{', '.join([*others][:9])}.{meant(split, others)}"
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rlaif.config import UsageError
-from rlaif.errors.words import shown
+from rlaif.errors.words import one_of, shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import (
     SYSTEM,
@@ -114,8 +114,8 @@ class Format:
     def by(self, verdict: str | None) -> Format:
         """The format with another verdict as z; a UsageError where its rows have none of that name."""
         if verdict is not None and verdict not in self.verdicts:
-            choices = f"expected one of {', '.join(self.verdicts)}" if self.verdicts else "its rows have only one"
-            raise UsageError(f"verdict is {verdict}, which {self.name} has not; {choices}.")
+            choices = one_of(verdict, self.verdicts) if self.verdicts else "its rows have only one."
+            raise UsageError(f"verdict is {verdict}, which {self.name} has not; {choices}")
         return type(self)(verdict)
 
     @property

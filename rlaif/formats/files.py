@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rlaif.errors.words import meant
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.hub import split_names
 from rlaif.files.room import names_place
@@ -61,7 +62,10 @@ def read_source(
         yield from ((split or "", *row) for row in rows_of_split(path / "judgments.jsonl", split, bad=bad))
     elif splits:
         if split is not None and split not in splits:
-            raise ValueError(f"{source} has the splits {', '.join(splits)}; say which one with --split (got {split}).")
+            raise ValueError(
+                f"{source} has the splits {', '.join(splits)}; say which one with --split (got {split})."
+                f"{meant(split, splits)}"
+            )
         for name in splits if split is None else [split]:
             yield from ((name, *row) for file in splits[name] for row in read_rows(file, bad=bad))
     elif split is not None or path.is_file() or len(names := split_names(source, config_name)) < 2:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rlaif.config import read_mapping
-from rlaif.errors.words import shown
+from rlaif.errors.words import meant, shown
 from rlaif.judging.verdicts import (
     Scale,
     find_marked,
@@ -392,13 +392,15 @@ def _read(name: str, known: set[str], built_in: Sequence[str]) -> dict[str, Any]
             f"template {name!r:.120} is {'a folder' if is_folder else 'neither built in'}"
             f"{'; expected one that is built in' if is_folder else ''} ({', '.join(built_in)}) "
             f"{'or' if is_folder else 'nor'} a YAML file{'' if is_folder else ' that exists'}."
+            f"{meant(name, built_in)}"
         )
     values = read_mapping(name, f"template {name}")
     optional = " and ".join(f"`{key}`" for key in sorted(known - {"user"}, reverse=True))
     unknown = [str(key) for key in values if key not in known]
     if not isinstance(values.get("user"), str) or unknown:
         got = f"`{unknown[0]:.40}`" if unknown else f"user: {_said(values.get('user')):.40}"
-        raise ValueError(f"template {name} must hold `user` and may hold {optional}; got {got}.")
+        hint = meant(unknown[0], known) if unknown else ""
+        raise ValueError(f"template {name} must hold `user` and may hold {optional}; got {got}.{hint}")
     if not isinstance(values.get("system", ""), str | None):
         system = values["system"]
         raise ValueError(

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import UsageError, read_mapping, redacted
-from rlaif.errors.words import did_you_mean, shown
+from rlaif.errors.words import did_you_mean, meant, nearest, one_of, shown
 from rlaif.judging.pairwise import Pairwise
 from rlaif.judging.prompts import (
     TEMPLATES,
@@ -43,6 +42,7 @@ from rlaif.models.base import Model
 from rlaif.models.kinds import ROOM, answer_tokens
 from rlaif.records import ORDERS, Order
 from rlaif.secrets import keep_if_key, redacted_json
+from rlaif.settings.declared import described
 
 __all__ = [
     "AnyJudge",
@@ -59,6 +59,15 @@ __all__ = [
 _KINDS = {"local": "local", "api": "api", "function": "function", "scripted": "function"}
 
 
+@described(
+    headings={
+        "judge": "judge",
+        "judge_revision": "local judge",
+        "base_url": "judge behind an endpoint",
+        "orders": "votes",
+    },
+    also={"max_tokens": ("max_completion_tokens",)},
+)
 @dataclass
 class JudgeConfig:
     """Which judge, and how it is asked. What is not given is taken from the judge's YAML, or has its default."""
@@ -103,10 +112,7 @@ class JudgeConfig:
     )
     trust_remote_code: bool | None = field(
         default=None,
-        metadata={
-            "help": "Local models: run the code that a model's repository holds. Default: false; a model that needs it "
-            "fails."
-        },
+        metadata={"help": "Run the code that models' repositories hold; without it a model that needs it fails."},
     )
     base_url: str | None = field(
         default=None, metadata={"help": "api: the endpoint's address, ending in /v1. Default: OpenAI's own."}
@@ -329,7 +335,8 @@ def judge_settings(judge: AnyJudge, **settings: Any) -> JudgeSettings:
             "file or the mapping in one, or a function."
         )
     of_model = {f.name for f in dataclasses.fields(ModelSettings)}
-    for name, value in settings.items():
+    values, model = _spelled(values, where), _spelled(model, where)
+    for name, value in _spelled(settings, "the judge").items():
         if name in _FLAT_MODEL or name in of_model:
             model[_FLAT_MODEL.get(name, name)] = value
         else:
@@ -387,7 +394,7 @@ def _of_word(word: str, base_url: str | None) -> tuple[dict[str, Any], dict[str,
         _refuse_misspelt_kind(word)
         values, where = {"model": word}, "the judge"
     # With a base_url given beside it, a model of no stated kind is an endpoint's.
-    return values, _model_mapping(values["model"], where, base_url), where
+    return _spelled(values, where), _spelled(_model_mapping(values["model"], where, base_url), where), where
 
 
 def _of_config(config: JudgeConfig) -> JudgeSettings:
@@ -409,10 +416,9 @@ def _of_config(config: JudgeConfig) -> JudgeSettings:
         kind = word or "local"
     else:
         if name:
-            close = difflib.get_close_matches(word, _KINDS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(_KINDS)}."
             raise UsageError(
-                f"judge is {word!r} and judge_model {name!r}; beside a judge_model the judge is a kind: {hint}"
+                f"judge is {word!r} and judge_model {name!r}; beside a judge_model the judge is a kind: "
+                f"{one_of(word, _KINDS)}"
             )
         values, model, where = _of_word(word, given.get("base_url"))
         kind = model["kind"]
@@ -425,11 +431,11 @@ def _refuse_misspelt_kind(word: str) -> None:
     if len(word) < LONGEST and Path(word).suffix in {".yaml", ".yml"}:
         what = "is a folder" if Path(word).is_dir() else "does not exist"
         raise UsageError(f"judge is {redacted(word)!r}, which {what}; expected a judge's YAML file.")
-    close = difflib.get_close_matches(word, _KINDS, n=1, cutoff=0.7)
+    close = meant(word, _KINDS, cutoff=0.7)
     if close and not Path(word).exists():
         raise UsageError(
             f"judge is {word!r}; expected one of {', '.join(name for name in _KINDS if name != 'function')}, a judge's "
-            f"YAML file, or a model. Did you mean {close[0]!r}?"
+            f"YAML file, or a model.{close}"
         )
 
 
@@ -438,7 +444,7 @@ def _nested(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     if "model" in values:
         return dict(values)
     if "judge_model" not in values:
-        close = difflib.get_close_matches("model", map(str, values), n=1)
+        close = nearest("model", map(str, values), 0.6)
         hint = f"did you misspell it as {close[0]!r}?" if close else "expected as in `model: Qwen/Qwen3-8B`."
         raise UsageError(f"{where} has no `model`; {hint}")
     known = [*(f.name for f in dataclasses.fields(JudgeConfig)), "scale"]
@@ -446,7 +452,7 @@ def _nested(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise UsageError(unknown_setting(where, str(unknown[0]), known))
     kind = values.get("judge") or "local"
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise UsageError(f"{where}: judge is {kind!r}; expected one of local, api, scripted.")
+        raise UsageError(f"{where}: judge is {kind!r}; {one_of(kind, ('local', 'api', 'scripted'))}")
     model = {"name": values["judge_model"], "kind": _KINDS[kind]}
     model |= {_FLAT_MODEL[flat]: value for flat, value in values.items() if flat in _FLAT_MODEL and value is not None}
     top = {name: values[name] for name in (*_TOP, "scale") if values.get(name) is not None}
@@ -477,18 +483,16 @@ def _model_mapping(value: Any, where: str, base_url: str | None = None) -> dict[
         else:
             kind = "function" if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) else "local"
     if not isinstance(kind, str) or kind not in _KINDS:
-        close = difflib.get_close_matches(kind, _KINDS, n=1) if isinstance(kind, str) else []
-        hint = f" Did you mean {close[0]!r}?" if close else ""
         raise UsageError(
-            f"{where}: the model's kind is {safe('kind', kind)}; expected one of local, api, function.{hint}"
+            f"{where}: the model's kind is {safe('kind', kind)}; {one_of(kind, ('local', 'api', 'function'))}"
         )
     return {**model, "kind": _KINDS[kind]}
 
 
 def _checked(values: Mapping[str, Any], where: str, said: str | None = None) -> JudgeSettings:
     """The settings of a nested mapping; `said` is the word that named the kind."""
-    model = _model_mapping(values.get("model"), where)
-    top = {name: value for name, value in values.items() if name != "model"}
+    model = _spelled(_model_mapping(values.get("model"), where), where)
+    top = _spelled({name: value for name, value in values.items() if name != "model"}, where)
     of_model = [f.name for f in dataclasses.fields(ModelSettings)]
     of_judge = [f.name for f in dataclasses.fields(JudgeSettings) if f.name != "model"]
     for names, own, other, place in ((model, of_model, of_judge, "beside"), (top, of_judge, of_model, "under")):
@@ -521,6 +525,29 @@ def _checked(values: Mapping[str, Any], where: str, said: str | None = None) -> 
     if settings.samples > 1 and settings.temperature == 0.0:
         raise UsageError("samples > 1 at temperature 0 asks the same thing again; set --temperature above 0.")
     return settings
+
+
+# Other names of a judge's settings: what the same thing is called elsewhere in this package and in TRL.
+_ALSO = {
+    **dict.fromkeys(("max_new_tokens", "max_completion_tokens", "max_completion_length"), "max_tokens"),
+    "torch_dtype": "dtype",
+    "model_revision": "revision",
+}
+
+
+def _spelled(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Settings under their own names, dashes for underscores and other names understood."""
+    found: dict[str, Any] = {}
+    first: dict[str, str] = {}
+    for given, value in values.items():
+        name = _ALSO.get(str(given).replace("-", "_"), str(given).replace("-", "_"))
+        if name in found and found[name] != value:
+            raise UsageError(
+                f"{where}: {first[name]} is {safe(name, found[name])} and {given} {safe(name, value)}, which are two "
+                "names of one setting; expected one of them."
+            )
+        found[name], first[name] = value, str(given)
+    return found
 
 
 def _check_access(model: ModelSettings) -> None:

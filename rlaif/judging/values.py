@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any
 
 from rlaif.config import CREDENTIAL, UsageError, keep_secret, looks_like_key, redacted
 from rlaif.errors import words
-from rlaif.errors.words import kind_of
+from rlaif.errors.words import did_you_mean, kind_of, one_of
 from rlaif.judging.prompts import parse_scale
 from rlaif.models.access import ADDRESS, check_headers
 from rlaif.secrets import keep_if_key
@@ -55,7 +54,7 @@ _HINTS = {
     ),
     **dict.fromkeys(("url", "api_base", "endpoint", "host", "server", "address"), "did you mean 'base_url'?"),
     **dict.fromkeys(("headers", "default_headers"), "did you mean 'extra_headers'?"),
-    **dict.fromkeys(("max_new_tokens", "max_completion_tokens", "max_output_tokens"), "did you mean 'max_tokens'?"),
+    "max_output_tokens": "did you mean 'max_tokens'?",
     **dict.fromkeys(("model_name", "model_id"), "did you mean 'name', under `model:`?"),
     **dict.fromkeys(("retries", "num_retries"), "did you mean 'max_retries'?"),
     **dict.fromkeys(("n", "votes", "num_samples"), "did you mean 'samples'?"),
@@ -94,9 +93,10 @@ def checked_value(name: str, value: Any, where: str) -> Any:
     """The value of a setting as the rest of the program uses it; a UsageError for what cannot be one."""
     if name in _CHOICES:
         if not isinstance(value, str) or value not in _CHOICES[name]:
-            bare = _BARE if isinstance(value, bool) else ""
+            bare = f"{_BARE}." if isinstance(value, bool) else ""
+            hint = one_of(value, _CHOICES[name])
             raise UsageError(
-                f"{where}: {name} is {safe(name, value)}; expected one of {', '.join(_CHOICES[name])}{bare}."
+                f"{where}: {name} is {safe(name, value)}; {hint.removesuffix('.') if bare else hint}{bare}"
             )
     elif name in _WHOLE or name in _NUMBERS:
         return _number(name, value, where)
@@ -281,7 +281,5 @@ def safe(name: str, value: Any) -> str:
 
 def unknown_setting(where: str, name: str, known: list[str]) -> str:
     """What an error says of a setting that a judge has not: the one that was meant, or all that there are."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
-    hint = _HINTS.get(name.lower().replace("-", "_"), hint)
+    hint = _HINTS.get(name.lower().replace("-", "_")) or did_you_mean(name, known, known_as="known are")
     return f"{where}: {redacted(name)!r:.60} is not a setting of a judge; {hint}"

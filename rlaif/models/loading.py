@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rlaif.errors.words import one_of
 from rlaif.files.model_files import pieces_of
 from rlaif.models.adapters import adapter_config, put_adapter
 from rlaif.models.parallel import process_state
@@ -250,7 +251,7 @@ def load_causal_lm(
     from transformers import AutoModelForCausalLM
 
     if dtype not in _DTYPES:
-        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(_DTYPES)}.")
+        raise ValueError(f"dtype is {dtype!r}; {one_of(dtype, _DTYPES)}")
     base: str | Path = model
     base_revision = revision
     if adapter := adapter_config(model, revision):

@@ -7,7 +7,6 @@ refuses a push whose YAML it does not understand; what it would refuse is refuse
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from importlib import resources
 from typing import Any, Literal
 
 from rlaif.config import UsageError
+from rlaif.errors.words import meant
 
 __all__ = [
     "LICENSES",
@@ -74,8 +74,12 @@ class CardFields:
 def check_fields(fields: CardFields) -> None:
     """A UsageError for the first field that the Hub would refuse, with what it takes."""
     if fields.license not in LICENSES:
-        close = difflib.get_close_matches(str(fields.license).lower(), LICENSES, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "such as apache-2.0, mit, cc-by-4.0 or odc-by."
+        close = meant(fields.license, LICENSES)
+        hint = (
+            f"{close.strip()[0].lower()}{close.strip()[1:]}"
+            if close
+            else "such as apache-2.0, mit, cc-by-4.0 or odc-by."
+        )
         raise UsageError(
             f"license is {fields.license!r}; expected an identifier of the Hub's list, {hint} For any other licence: "
             "--license other --license_name NAME --license_link URL."

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
-from rlaif.errors.words import counted, kind_of, shown
+from rlaif.errors.words import counted, kind_of, one_of, shown
 from rlaif.files.preferences import FLIPPED
 from rlaif.files.shards import SHARD_BYTES, Shards, parquet_splits, read_tables
 from rlaif.files.sources import write_json
@@ -254,8 +254,7 @@ def _check_names(names: Mapping[str, str], models: set[str]) -> None:
     """A ValueError for a public name of no model; a word on models that are folders of this machine."""
     if unknown := sorted(set(names) - models):
         raise ValueError(
-            f"names has {unknown[0]!r}, which is no model of this dataset; expected one of "
-            f"{', '.join(sorted(models)) or 'none'}."
+            f"names has {unknown[0]!r}, which is no model of this dataset; {one_of(unknown[0], sorted(models))}"
         )
     for model in sorted(models - set(names)):
         if Path(model).exists():

@@ -7,12 +7,7 @@ A program declares them at the top of its module:
 Each is a dataclass, or an `Around`: a dataclass of ours around one of TRL's, which takes seconds to import. What TRL's
 holds is read from a kept index (rlaif.settings.library), so that help and a misspelt name cost no such seconds.
 
-A dataclass may say of its fields, as class variables:
-
-    headings   {"first": "name"}: the heading in --help from the field `first` on
-    also       {"field": ("other", ...)}: other names that are understood for it
-    spelled    {"field": "name"}: the name that --help shows, where it is not the field's own
-    refused    {"field": (value, why)}: the only value that it takes
+`@described(...)` says of a dataclass's fields under which headings help shows them, and which other names they have.
 """
 
 from __future__ import annotations
@@ -24,9 +19,11 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["Around", "Setting", "declared", "settings_of_class"]
+__all__ = ["REFUSED", "Around", "Setting", "declared", "described", "settings_of_class"]
+
+Kind = TypeVar("Kind", bound=type)
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,7 @@ class Around:
         made: the class of both, "rlaif.training.trainers.SoftDPOConfig", imported when it is filled.
         heading: of our settings in --help.
         first: those of TRL's that are shown with ours.
+        also: other names of any of the program's settings, (name, other) each.
     """
 
     own: type
@@ -82,11 +80,32 @@ class Around:
     made: str
     heading: str
     first: tuple[str, ...] = ()
+    also: tuple[tuple[str, str], ...] = ()
 
     def make(self) -> Any:
         """The class of both."""
         module, _, name = self.made.rpartition(".")
         return getattr(importlib.import_module(module), name)
+
+
+def described(
+    headings: Mapping[str, str] | None = None,
+    also: Mapping[str, tuple[str, ...]] | None = None,
+    spelled: Mapping[str, str] | None = None,
+) -> Callable[[Kind], Kind]:
+    """Says of a dataclass's fields what help and command lines need beside their own help.
+
+    Args:
+        headings: {"first": "name"}: the heading from the field `first` on.
+        also: {"field": ("other", ...)}: other names that are understood for it.
+        spelled: {"field": "name"}: the name that help shows, where it is not the field's own.
+    """
+
+    def say(kind: Kind) -> Kind:
+        kind.headings, kind.also, kind.spelled = headings or {}, also or {}, spelled or {}  # type: ignore[attr-defined]
+        return kind
+
+    return say
 
 
 def declared(kinds: Sequence[Any]) -> dict[str, Setting]:
@@ -98,6 +117,9 @@ def declared(kinds: Sequence[Any]) -> dict[str, Setting]:
     for kind in kinds:
         settings = _around(kind) if isinstance(kind, Around) else _own(kind)
         found = {**found, **{s.name: s for s in settings if s.name not in found}}
+        for name, other in kind.also if isinstance(kind, Around) else ():
+            if name in found:
+                found[name] = dataclasses.replace(found[name], also=(*found[name].also, other))
     return found
 
 

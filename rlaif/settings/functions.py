@@ -65,6 +65,8 @@ def import_function(name: str) -> Callable[..., Any]:
     """
     module, attribute = split_name(name)
     _look_here()
+    if ":" not in name and _is_module(name):
+        raise UsageError(f"{name!r} names no function; it is a module: expected 'package.module:function'.")
     try:
         found: Any = importlib.import_module(module)
     except ImportError as error:
@@ -92,6 +94,13 @@ def function_file(name: str) -> Path | None:
         return None
     origin = spec.origin if spec else None
     return Path(origin) if origin and origin.endswith(".py") and os.path.isfile(origin) else None
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except Exception:  # importing what it names says what is wrong
+        return False
 
 
 def _where(module: str, error: ImportError) -> str:

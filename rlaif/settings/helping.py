@@ -21,6 +21,19 @@ __all__ = ["asked", "help_text"]
 _COLUMN = 30  # where help begins
 _WIDEST = 120
 _METAVARS = {"int": "N", "float": "NUMBER", "str": "TEXT", "dict": "JSON", "bool": "[true|false]"}
+# What a text is, where its name says it.
+_TEXTS = {
+    **dict.fromkeys(("output", "output_dir", "candidates", "store", "runs", "trl_python"), "PATH"),
+    **dict.fromkeys(
+        ("dataset", "prompts", "pairs", "judgments", "preferences", "held_out", "source", "input"), "SOURCE"
+    ),
+    **dict.fromkeys(("model", "policy", "policy_b", "reward_model", "reference", "judge_model", "judge"), "MODEL"),
+    **dict.fromkeys(("policies", "stages", "names", "benchmarks", "cluster_options"), "NAME=VALUE"),
+    **dict.fromkeys(("rewards", "watch"), "KIND=VALUE"),
+    **dict.fromkeys(("gold",), "MODULE:FUNCTION"),
+    **dict.fromkeys(("base_url",), "URL"),
+    **dict.fromkeys(("extra_body",), "JSON"),
+}
 
 
 def asked(args: Sequence[str]) -> str | None:
@@ -49,7 +62,9 @@ def help_text(
         width: of the terminal; None looks.
     """
     width = max(40, min(width or shutil.get_terminal_size().columns, _WIDEST))
-    usage = f"usage: {program} [--config FILE.yaml] [--name value ...]"
+    usage = textwrap.fill(
+        f"usage: {program} [--config FILE.yaml] [--name value ...]", width, subsequent_indent="       "
+    )
     wanted = _wanted(settings, word)
     if word not in ("", "all"):
         if not wanted:
@@ -59,7 +74,8 @@ def help_text(
         return "\n".join(_listed(wanted, width, whole=True)) + "\n"
     parts = [usage, ""]
     if description:
-        parts += [*_prose(description, width), ""]
+        about = _prose(description, width)
+        parts += [*(about if word == "all" else _opening(about)), ""]
     parts += _listed(wanted, width, whole=word == "all")
     refused = [s.name for s in settings.values() if s.heading == REFUSED]
     if word == "all" and refused:
@@ -68,6 +84,17 @@ def help_text(
     left = sum(1 for s in settings.values() if s.heading != REFUSED) - len(wanted)
     parts += ["", *_footer(left, width)]
     return "\n".join(parts) + "\n"
+
+
+def _opening(about: list[str]) -> list[str]:
+    """A long description's first paragraphs: what is past them, --help all shows."""
+    if len(about) <= _LONGEST:
+        return about
+    ends = [at for at, line in enumerate(about) if not line and at <= _LONGEST]
+    return [*about[: ends[-1] if ends else _LONGEST], "", "(--help all says more.)"]
+
+
+_LONGEST = 32  # lines of a description in the short help
 
 
 def _footer(left: int, width: int) -> list[str]:
@@ -86,7 +113,7 @@ def _wanted(settings: Mapping[str, Setting], word: str) -> list[Setting]:
         return [s for s in given if s.common]
     if word == "all":
         return given
-    plain = word.lstrip("-").replace("-", "_").lower()
+    plain = re.sub("[- ]", "_", word.lstrip("-").lower())
     exact = [s for s in settings.values() if plain in s.spellings]
     return exact or [
         s
@@ -129,7 +156,7 @@ def _takes(setting: Setting) -> str:
         names = "|".join(map(str, setting.choices))
         value = f"{{{names}}}" if len(setting.choices) <= _FEW else "NAME"
     else:
-        value = _METAVARS[setting.kind]
+        value = _TEXTS.get(setting.name, "TEXT") if setting.kind == "str" else _METAVARS[setting.kind]
     return f"{value} ..." if setting.several else value
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rlaif.errors.lines import UsageError
-from rlaif.errors.words import did_you_mean, shown
+from rlaif.errors.words import did_you_mean, nearest, shown
 from rlaif.settings.declared import Setting
 
 __all__ = ["Names"]
@@ -52,8 +52,11 @@ class Names:
         if _NOW.get(name, ("",))[0] in self.settings:
             return f"{name!r} is not a setting any more; expected --{' '.join(_NOW[name])}."
         known = [setting.shown or setting.name for setting in self.settings.values()]
-        meant = [other for other in _MEANT.get(name, ()) if other in self.settings]
-        hint = did_you_mean(name, known, others=self._fields, meant=meant, known_as="known are")
+        likely = [other for other in _MEANT.get(name, ()) if other in self.settings]
+        for near in [] if likely else nearest(name, [*known, *self._fields, "config"]):
+            setting = self.settings.get(self._fields.get(near, ""))
+            likely.append(near if setting is None else setting.spellings[0])
+        hint = did_you_mean(name, known, likely=list(dict.fromkeys(likely)), known_as="known are")
         return f"{name!r} is not a setting of {self.program}; {hint}"
 
     def of_mapping(self, values: Mapping[Any, Any], where: str = "") -> dict[str, Any]:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from rlaif.errors.libraries import installed_as
+from rlaif.errors.words import one_of
 
 __all__ = ["check_attention", "check_four_bit", "check_training"]
 
@@ -68,7 +69,7 @@ def check_training(args: Any) -> None:
         if name in ("all", "none"):
             continue
         if name not in _REPORTERS:
-            raise ValueError(f"report_to is {name!r}; expected none, all, or one of {', '.join(_REPORTERS)}.")
+            raise ValueError(f"report_to is {name!r}; {one_of(name, ('none', 'all', *_REPORTERS))}")
         if name != "tensorboard" or not _is_there("tensorboardX"):
             _needs(f"report_to {name}", _REPORTERS[name])
     optim = str(getattr(args.optim, "value", args.optim))
@@ -104,7 +105,7 @@ def check_attention(name: str | None) -> None:
     if name is None:
         return
     if "/" not in name and name not in _ATTENTION:
-        raise ValueError(f"attn_implementation is {name!r}; expected one of {', '.join(_ATTENTION)}.")
+        raise ValueError(f"attn_implementation is {name!r}; {one_of(name, _ATTENTION)}")
     if package := _ATTENTION.get(name, "kernels"):  # else a kernel of the Hub, owner/name
         _needs(f"attn_implementation {name}", package, "or take sdpa")
 

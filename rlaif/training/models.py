@@ -20,6 +20,7 @@ from rlaif.models.loading import (
 from rlaif.models.rendering import stop_ids
 from rlaif.models.reward_model import HEADS
 from rlaif.models.weights import check_finite, is_head
+from rlaif.settings.declared import described
 from rlaif.training.libraries import check_attention, check_four_bit
 
 __all__ = [
@@ -36,6 +37,14 @@ __all__ = [
 ]
 
 
+@described(
+    headings={"model": "model"},
+    also={
+        "model": ("model_name_or_path",),
+        "dtype": ("torch_dtype",),
+        "lora": ("use_peft",),
+    },
+)
 @dataclass
 class ModelConfig:
     """The model to start from and how much of it to train."""
@@ -49,7 +58,10 @@ class ModelConfig:
             "choices": ["float32", "bfloat16", "float16"],
         },
     )
-    attn_implementation: str | None = field(default=None, metadata={"help": "'sdpa', 'flash_attention_2', ..."})
+    attn_implementation: str | None = field(
+        default=None,
+        metadata={"help": "Kernels of attention: sdpa, flash_attention_2, eager, ... Default: by the model."},
+    )
     lora: bool = field(default=False, metadata={"help": "Train a LoRA adapter (2106.09685) and no other weight."})
     lora_r: int = field(default=16, metadata={"help": "Rank of the adapter."})
     lora_alpha: int = field(default=32, metadata={"help": "Its scale: the update is alpha / r times B A."})
@@ -61,7 +73,7 @@ class ModelConfig:
     )
     trust_remote_code: bool = field(
         default=False,
-        metadata={"help": "Run the code that the models' repositories hold; without it a model that needs it fails."},
+        metadata={"help": "Run the code that models' repositories hold; without it a model that needs it fails."},
     )
 
     def __post_init__(self) -> None:

@@ -7,7 +7,6 @@ is said and no more: a run that a bug in it ended goes on when that is mended.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -22,6 +21,7 @@ from rlaif.errors.words import shown
 from rlaif.files.manifest import rows_of
 from rlaif.files.sources import fingerprint, is_still
 from rlaif.models.adapters import adapter_config
+from rlaif.settings.functions import function_file
 
 __all__ = ["MAY_DIFFER", "RUN_FILE", "check_same_run", "decides", "difference", "run_settings"]
 
@@ -66,7 +66,8 @@ def run_settings(program: str, settings: Mapping[str, Any], reads: Iterable[str 
     judges = [path for path in named if os.path.isfile(path)]
     sources = [*reads, *judges, *(place for judge in judges for place in _models_of(judge))]
     read = {str(source): _content(Path(str(source))) for source in sources if source}
-    code = {name: fingerprint(file) for name in named if (file := _file_of(name))}
+    functions = [word.partition("=")[2] for word in settings.get("rewards") or () if word.startswith("function=")]
+    code = {name: fingerprint(file) for name in functions if (file := function_file(name))}
     length = {name: settings.get(name) for name in MAY_DIFFER["length of the run"]}
     plain = json.loads(json.dumps({"settings": deciding, "length": length, "read": read, "code": code}, default=str))
     return {"program": program, **plain}
@@ -84,18 +85,6 @@ def _models_of(judge: str) -> list[str]:
         return []
     base = (adapter_config(name) or {}).get("base_model_name_or_path", name)
     return [name, *([base] if base != name and os.path.isdir(base) else [])]
-
-
-def _file_of(function: str) -> str | None:
-    """Where the module of a function "module:name" stands; None of anything else, and of a built-in one."""
-    module, colon, _ = function.partition(":")
-    if not colon:
-        return None
-    try:
-        spec = importlib.util.find_spec(module)
-    except Exception:  # a package's own code is run on the way to a module in it
-        return None  # importing it says what is wrong
-    return spec.origin if spec and spec.origin and os.path.isfile(spec.origin) else None
 
 
 def _content(source: Path) -> str:

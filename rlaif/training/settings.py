@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
 from rlaif.models.parallel import on_cpu
-from rlaif.settings.declared import Around
+from rlaif.settings.declared import Around, described
 from rlaif.training.libraries import check_training
 
 __all__ = ["DPO", "REWARD", "SFT", "UNUSED", "DPOSettings", "Defaults", "RewardSettings", "SFTSettings"]
@@ -23,6 +23,7 @@ __all__ = ["DPO", "REWARD", "SFT", "UNUSED", "DPOSettings", "Defaults", "RewardS
 UNUSED = object()  # in `refused`: TRL's default is the only value
 
 
+@described(also={"output_dir": ("output",)})
 @dataclass
 class Defaults:
     """What differs from TRL's defaults in all programs, and the settings that they refuse."""
@@ -50,8 +51,6 @@ class Defaults:
 
     # It would leave a loss that is NaN out of the logs: here such a loss ends the run (rlaif.training.finite).
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "A loss that is NaN ends the run: false."})
-
-    also: ClassVar[dict[str, tuple[str, ...]]] = {"output_dir": ("output",)}
 
     # ModelConfig has it, for everything that is loaded.
     trust_remote_code: bool = field(default=False, init=False)
@@ -161,7 +160,12 @@ class SFTSettings(Defaults):
 
 
 SFT = Around(
-    SFTSettings, "trl.SFTConfig", "rlaif.training.trainers.CompletionConfig", "SFT", ("max_length", "loss_type")
+    SFTSettings,
+    "trl.SFTConfig",
+    "rlaif.training.trainers.CompletionConfig",
+    "SFT",
+    ("max_length", "loss_type"),
+    (("model", "policy"),),
 )
 DPO = Around(
     DPOSettings,
@@ -169,6 +173,7 @@ DPO = Around(
     "rlaif.training.trainers.SoftDPOConfig",
     "DPO",
     ("beta", "max_length", "loss_type", "label_smoothing", "precompute_ref_log_probs", "disable_dropout"),
+    (("model", "policy"),),
 )
 REWARD = Around(
     RewardSettings,

@@ -88,7 +88,8 @@ def process_kept() -> Iterator[None]:
         os.chdir(kept[1])
         sys.argv, sys.excepthook, sys.path[:] = kept[2], kept[3], kept[4]
         for name in sys.modules.keys() - modules:  # of a folder that was only on this program's path
-            if str(getattr(sys.modules[name], "__file__", None)).startswith(tempfile.gettempdir()):
+            file = str(getattr(sys.modules[name], "__file__", None))
+            if file.startswith(tempfile.gettempdir()) and not file.startswith(f"{ROOT}{os.sep}"):
                 del sys.modules[name]
         gc.set_threshold(*threshold)
         for name, level in levels.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from trl import GRPOConfig
 
 from rlaif.config import UsageError
-from rlaif.errors.words import shown
+from rlaif.errors.words import one_of, shown
 from rlaif.training.ppo.settings import PPOSettings
 
 __all__ = ["PPOConfig"]
@@ -59,7 +59,7 @@ class PPOConfig(PPOSettings, GRPOConfig):  # type: ignore[misc]
         for name in ("kl_estimator", "critic"):
             choices = self.__dataclass_fields__[name].metadata["choices"]
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {shown(getattr(self, name))}; expected one of {', '.join(choices)}.")
+                raise ValueError(f"{name} is {shown(getattr(self, name))}; {one_of(getattr(self, name), choices)}")
         for name in set(self.generation_kwargs or {}) & set(self.refused):
             raise ValueError(f"generation_kwargs has {name!r}. {self.refused[name][1]}")
         for name in ("gamma", "gae_lambda"):

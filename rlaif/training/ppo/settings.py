@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from rlaif.settings.declared import Around
+from rlaif.settings.declared import Around, described
 from rlaif.training.settings import UNUSED, Defaults
 
 __all__ = ["CRITICS", "PPO", "PPOSettings"]
@@ -13,6 +13,23 @@ __all__ = ["CRITICS", "PPO", "PPOSettings"]
 CRITICS = ("head", "separate", "reward_model", "none")
 
 
+@described(
+    headings={
+        "kl_coef": "KL",
+        "gamma": "advantages and critic",
+        "normalize_reward": "reward",
+    },
+    also={
+        # as TRL's PPOConfig had them
+        "num_iterations": ("num_ppo_epochs",),
+        "gae_lambda": ("lam",),
+        "value_coef": ("vf_coef",),
+        "value_clip": ("cliprange_value",),
+        "epsilon": ("cliprange",),
+        "max_completion_length": ("response_length",),
+    },
+    spelled={"max_completion_length": "max_new_tokens"},
+)
 @dataclass
 class PPOSettings(Defaults):
     """What PPO needs beside TRL's GRPOConfig, and what it refuses of it."""
@@ -65,7 +82,7 @@ class PPOSettings(Defaults):
     )
     missing_eos_penalty: float = field(
         default=1.0,
-        metadata={"help": "Taken off the score of a response that was cut at max_completion_length."},
+        metadata={"help": "Taken off the score of a response that was cut at max_new_tokens."},
     )
     score_batch_size: int | None = field(
         default=None,
@@ -120,4 +137,5 @@ PPO = Around(
         *("max_completion_length", "temperature", "reward_weights", "steps_per_generation", "epsilon", "epsilon_high"),
         *("log_completions", "use_vllm"),
     ),
+    (("model", "policy"),),
 )

@@ -156,7 +156,7 @@ NUMBERS: dict[str, dict[str, str]] = {
         "rewards": "nowhere function=nowhere function=rlaif.sandbox:nowhere rating=nowhere.yaml reward_model=nowhere",
         "reward_weights": "nan inf",
         "num_generations": "0",
-        "max_completion_length": "0 -1",
+        "max_new_tokens": "0 -1",
         "num_iterations": "0",
         "steps_per_generation": "0 -1",
         "use_vllm": "true",
@@ -190,6 +190,17 @@ NUMBERS: dict[str, dict[str, str]] = {
 ALSO = {"lora_r": ("--lora", "true"), "lora_alpha": ("--lora", "true"), "lora_target_modules": ("--lora", "true")}
 
 # What does not go together: the words, and what the line must name.
+# One setting under two names with two values.
+_TRAINED = ("--model-name-or-path", "x", "--model", "y")
+TWICE: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("sandbox", "build", "convert", "evaluate", "publish"), ("--output-dir", "x", "--output", "y")),
+    "sample": ("--max_completion_length", "3", "--max_new_tokens", "4"),
+    "judge": ("--max_new_tokens", "3", "--max_tokens", "4"),
+    **dict.fromkeys(("recipes/sft.py", "recipes/dpo.py", "recipes/best_of_n.py"), _TRAINED),
+    "recipes/ppo.py": ("--max_completion_length", "3", "--max_new_tokens", "4"),
+    "reward_models/bradley_terry.py": _TRAINED,
+    "reward_models/score.py": ("--model", "x", "--reward_model", "y"),
+}
 TOGETHER: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     "sample": {"4 bits of an endpoint's model": (("--base_url", CLOSED, "--load_in_4bit"), "4bit|url")},
     "convert": {"a split that is nowhere": (("--source", "@dataset", "--split", "nowhere"), r"train.*nowhere")},
@@ -341,13 +352,16 @@ def table() -> dict[str, Bad]:
         words: dict[str, tuple[tuple[str, ...], str]] = {
             **of_values(command),
             **TOGETHER.get(command, {}),
-            "a misspelt setting": (("--outptu", "x"), "outptu"),
+            "a misspelt setting": (("--outptu", "x"), "'outptu' is not a setting of .*did you mean 'output(_dir)?'"),
+            "two names of a setting": (TWICE.get(command, ()), "which are two names of one setting"),
             "a word too many": ((seed, "1", "stray"), "stray"),
             "a setting without its value": ((seed,), seed[2:]),
             "a settings file that is missing": (("--config", "nowhere.yaml"), r"nowhere\.yaml"),
             "a settings file that is a folder": (("--config", "x.yaml"), r"x\.yaml"),
         }
         for kind, (more, names) in words.items():
+            if not more:
+                continue
             there = {**files, "x.yaml/y": "z"} if "x.yaml" in more else files
             status = 1 if kind in ELSEWHERE else 2
             found[f"{short(command)}: {kind}"] = Bad(command, (*right, *more), names, there, status)
