@@ -8,40 +8,54 @@
 What they learn is said in scripts/sandbox_models/errand.py and kitchen.py.
 """
 
-import argparse
+from __future__ import annotations
+
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-import transformers
-from sandbox_models import errand, kitchen
-from sandbox_models.common import check_own
+from rlaif import config
 
-WORLDS = {"errand": errand, "kitchen": kitchen}
+
+@dataclass
+class BuildConfig:
+    """Which world's models are built, and where."""
+
+    world: str = field(default="errand", metadata={"help": "Whose models.", "choices": ["errand", "kitchen"]})
+    output: str | None = field(
+        default=None, metadata={"help": "Folder for policy/ and judge/. Default: the package's own."}
+    )
+    only: str | None = field(
+        default=None, metadata={"help": "Build one; the judge needs OUTPUT/policy.", "choices": ["policy", "judge"]}
+    )
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda, ..."})
+    seed: int = field(default=0, metadata={"help": "Seed of all that is drawn."})
+    steps: int | None = field(default=None, metadata={"help": "Training steps of each model, for a quick try."})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--world", choices=WORLDS, default="errand")
-    parser.add_argument("--output", type=Path, help="folder for policy/ and judge/; the package's own by default")
-    parser.add_argument("--only", choices=("policy", "judge"), help="build one; the judge needs --output/policy")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, help="training steps of each model, for a quick try")
-    arguments = parser.parse_args()
+    (settings,) = config.parse(BuildConfig, description=__doc__)
+
+    import torch
+    import transformers
+    from sandbox_models import errand, kitchen
+    from sandbox_models.common import check_own
+
     transformers.utils.logging.disable_progress_bar()  # no bars for files written and read in no time
-    world = WORLDS[arguments.world]
-    folder = arguments.output or world.FOLDER
-    if arguments.only == "judge" and not (folder / "policy" / "config.json").is_file():
-        parser.error(f"--only judge: no policy in {folder / 'policy'}; build it first with --only policy")
-    name = arguments.device
+    world = {"errand": errand, "kitchen": kitchen}[settings.world]
+    folder = Path(settings.output) if settings.output else world.FOLDER
+    if settings.only == "judge" and not (folder / "policy" / "config.json").is_file():
+        raise config.UsageError(
+            f"only is judge, and there is no policy in {folder / 'policy'}; build it first with --only policy."
+        )
+    name = settings.device
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-    names = [arguments.only] if arguments.only else ["policy", "judge"]
-    chosen = "" if arguments.world == "errand" else f"--world {arguments.world} "
+    chosen = "" if settings.world == "errand" else f"--world {settings.world} "
+    names = [settings.only] if settings.only else ["policy", "judge"]
     for model in names:
-        check_own(folder / model, f"build_sandbox.py {chosen}--only {model}", parser)
+        check_own(folder / model, f"build_sandbox.py {chosen}--only {model}")
     for model in names:
-        world.build(model, folder, arguments.seed, arguments.steps, device)
+        world.build(model, folder, settings.seed, settings.steps, device)
 
 
 if __name__ == "__main__":
-    main()
+    config.run(main)

@@ -32,7 +32,7 @@ TRAINING = [
 COMMANDS = [f"rlaif {name}" for name in ("sandbox", "sample", "judge", "build", "convert", "evaluate", "publish")]
 SCRIPTS = [
     "reward_models/score.py",
-    *(f"scripts/{name}.py" for name in ("measure_publish", "benchmark", "ablate")),
+    *(f"scripts/{name}.py" for name in ("measure_publish", "benchmark", "ablate", "build_sandbox")),
 ]
 
 
@@ -144,7 +144,7 @@ def test_help_needs_no_library_and_a_misspelt_name_neither() -> None:
         "        except SystemExit as end:\n"
         "            print('status', end.code, [name for name in heavy if name in sys.modules])\n"
     )
-    programs = [*TRAINING, "reward_models/score.py"]
+    programs = [*TRAINING, "reward_models/score.py", "scripts/build_sandbox.py"]
     command = [sys.executable, "-c", watch, *programs]
     done = subprocess.run(command, capture_output=True, text=True, env=rlaif_env(), cwd=ROOT, timeout=120)
     said = [line for line in done.stdout.splitlines() if line.startswith("status")]

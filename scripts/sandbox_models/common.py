@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import platform
 import time
@@ -24,6 +23,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from rlaif.config import UsageError
 from rlaif.files.ownership import check_output
 
 SPECIAL_TOKENS = ("<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>")
@@ -292,12 +292,12 @@ class Clock:
         }
 
 
-def check_own(folder: Path, command: str, parser: argparse.ArgumentParser) -> None:
-    """Refuses a folder that holds something else than an earlier build, which is known by its card: no manifest."""
+def check_own(folder: Path, command: str) -> None:
+    """A UsageError for a folder that holds anything but an earlier build, which is known by its card: no manifest."""
     card = folder / "README.md"
     if card.is_file() and command in card.read_text(encoding="utf-8"):
         return
     try:
         check_output(folder, command)
     except ValueError as error:
-        parser.error(str(error))
+        raise UsageError(str(error)) from None
