@@ -179,6 +179,7 @@ def test_an_evaluation_says_it_and_each_row_does(tmp_path: Path, capsys: pytest.
     assert [(row["stage"], row["found"]) for row in section["policies"]["dpo"]["stages"]] == [
         ("recipes/dpo.py", 2), ("recipes/sft.py", 3), (None, None),
     ]  # fmt: skip
+    assert not any(row["complete"] for row in section["policies"].values())  # nobody knows of org/base
     assert section["reward_model"]["found"] == 4
     assert section["judge"]["stages"][0]["unknown"].startswith("a function")
     said = capsys.readouterr().err

@@ -16,12 +16,13 @@ report.json:
                         baseline. A test's p is called after its number (`gold_reward_p`, `wins_p`, `mean_z_p`), and
                         `_p_holm` is adjusted over all pairs
     tests               how the p-values come about
-    trained_on          by policy, and of the reward model and a local judge: `found` and the `stages` of training
+    trained_on          by policy, and of the reward model and a local judge: how many of the `prompts` were `found` in
+                        its training, whether that is `complete`, and the `stages`, the unknown ones with why they are
     judge, reward_model, ledgers
 
 Each mean is that of a column of responses.jsonl: `gold`, `reward`, `kl`, `tokens`, `characters`, `ended`; z over the
-baseline is in `z`, over another policy in `z_over`; it is 0.5 where both responses are the same text, which are not
-judged.
+baseline is in `z`, over another policy that was named before in `z_over`; it is 0.5 where both responses are the same
+text, which are not judged.
 A mean has `_se`, its standard error, or `_low` and `_high`, its 95 % interval.
 """
 

@@ -134,6 +134,8 @@ def _of_file(texts: Sequence[str | None]) -> Responses:
 
 def _measure_kl(plan: Plan, prompts: Prompts, responses: Mapping[str, Responses]) -> None:
     """Fills in the KL of the local policies' responses to the reference, or why there is none."""
+    if plan.reference is None:
+        return  # nobody is local
     from rlaif.assess.reference_kl import encode_responses, kl_to_reference
     from rlaif.models.loading import load_causal_lm
     from rlaif.models.stops import stops_of
@@ -142,7 +144,6 @@ def _measure_kl(plan: Plan, prompts: Prompts, responses: Mapping[str, Responses]
     for policy in plan.policies.values():
         if policy.kind != LOCAL:
             continue
-        assert plan.reference is not None  # the first local policy, if no other
         mine = responses[policy.name]
         tokenizers = plan.tokenizers[policy.path], plan.tokenizers[plan.reference.path]
         mine.tokenizer = Rendering.of(tokenizers[0]).tokenizer_hash

@@ -38,13 +38,15 @@ class TrainedOn:
     def report(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
         """The report's section: how many of `prompts` each stage knew, or why that is not known.
 
-        `found` of a model counts the prompts that any of its known stages knew; None where none is known.
+        `found` of a model counts the prompts that any of its known stages knew; None where none is known. Where not all
+        are, it is not `complete`: what a base model was trained on is hardly ever known.
         """
 
         def section(stages: Sequence[Stage]) -> dict[str, Any]:
             known = [stage for stage in stages if stage.found is not None]
             found = sum(any(stage.knew(prompt) for stage in known) for prompt in prompts) if known else None
-            return {"found": found, "stages": [stage.row(prompts) for stage in stages]}
+            complete = len(known) == len(stages)
+            return {"found": found, "complete": complete, "stages": [stage.row(prompts) for stage in stages]}
 
         return {
             "prompts": len(prompts),
