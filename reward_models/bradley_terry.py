@@ -52,7 +52,8 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     """Trains from the beginning, or on from the checkpoint `start`, and writes `args.output_dir`."""
     from transformers import set_seed
 
-    from rlaif.assess.length import longer
+    from rlaif.assess.drawn import PairKeys
+    from rlaif.assess.rewards import assess_reward_model
     from rlaif.files.manifest import write_manifest
     from rlaif.files.sources import fingerprint, write_json
     from rlaif.models.loading import load_tokenizer
@@ -61,7 +62,6 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.reward_model import RewardModel, RewardModelCard
     from rlaif.training.baselines import BagOfWords
     from rlaif.training.data import check_sides, ledger, load_splits, reward_pairs, tokenize_splits
-    from rlaif.training.measure import preference_report
     from rlaif.training.models import load_reward_backbone, lora, modules_of
     from rlaif.training.progress import seconds
     from rlaif.training.saving import replace_model, save
@@ -152,18 +152,24 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         "held_out": None,
     }
     if test:
-        p_N = reward_model.probabilities([*test["prompt"]], [*test["chosen"]], [*test["rejected"]], progress=True)
+        prompts, chosen, rejected = ([*test[column]] for column in ("prompt", "chosen", "rejected"))
         words = BagOfWords.fit(train["chosen"], train["rejected"], train["z"])
-        report["held_out"] = preference_report(
+        p_N = reward_model.probabilities(prompts, chosen, rejected, progress=True)
+        if np.isnan(p_N).all():
+            raise ValueError(
+                "no held-out pair could be scored: all are longer than max_length or refused by the chat template. "
+                "Raise max_length, or change the rows."
+            )
+        report["held_out"] = assess_reward_model(
             p_N,
-            np.array(test["z"], float),
+            test["z"],
             test["label"],
-            {
-                "longer_wins": longer([len(text) for text in test["chosen"]], [len(text) for text in test["rejected"]]),
-                "bag_of_words": words.probabilities(test["chosen"], test["rejected"]),
-            },
+            PairKeys.of(prompts, chosen, rejected).array,
+            [len(text) for text in chosen],
+            [len(text) for text in rejected],
+            baselines={"bag_of_words": words.probabilities(chosen, rejected)},
+            refused=len({at % len(test) for at in reward_model.refused}),
         )
-        report["held_out"]["refused"] = len({at % len(test) for at in reward_model.refused})
     report["ledger"] = ledger((pairs, test_pairs), bad, left_out)
     report["seconds"] = round(seconds(args), 1)
     write_json(folder / "report.json", report)
@@ -193,27 +199,27 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
 def summary(held_out: dict[str, Any]) -> str:
     """The lines that a person reads: one for each thing that the model is measured against."""
     from rlaif.models.spelling import REFUSED
+    from rlaif.pages.parts import decimal, interval, over
 
     unscored, refused = held_out["unscored"], held_out["refused"]
     lines = [
         f"held out: {held_out['pairs']} pairs, {unscored - refused} too long to score"
         + (f", {refused} {REFUSED}" if refused else "")
     ]
-    for name, key in (("z", "against_z"), ("label", "against_label")):
-        row = held_out[key]
+    for name in ("z", "label"):
+        row = held_out[f"against_{name}"]
         if not row or not row["measured"]:
             continue
         lines.append(
-            f"  against {name:5s} accuracy {row['accuracy']:.3f} [{row['accuracy_low']:.3f}, "
-            f"{row['accuracy_high']:.3f}]  NLL {row['soft_nll']:.3f}  Brier {row['brier']:.3f}  "
-            f"ECE {row['ece']:.3f} [{row['ece_low']:.3f}, {row['ece_high']:.3f}]  ties {row['tied']}, left out"
+            f"  against {name:5s} accuracy {interval(row, 'accuracy', decimal)}  NLL {decimal(row['soft_nll'])}  Brier "
+            f"{decimal(row['brier'])}  ECE {interval(row, 'ece', decimal)}  ties {row['tied']}, left out"
         )
-        for baseline, numbers in held_out["baselines"].items():
-            difference, low, high = (numbers[f"difference_{name}{end}"] for end in ("", "_low", "_high"))
+        for baseline, numbers in row["baselines"].items():
             lines.append(
-                f"    {difference:+.3f} [{low:.3f}, {high:.3f}] over {baseline.replace('_', ' ')} "
-                f"({numbers[f'accuracy_{name}']:.3f})"
+                f"    {interval(numbers, 'difference', lambda value: f'{value:+.3f}')} over "
+                f"{baseline.replace('_', ' ')} ({decimal(numbers['accuracy'])})"
             )
+        lines.append(f"    {over(row['drawn'])}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,6 @@
-"""The arithmetic of every number that is reported: agreement, order bias, calibration, intervals. Pure numpy.
+"""The arithmetic of every number that is reported: agreement, order bias, calibration. Pure numpy.
+
+Intervals of pairs and prompts are in `rlaif.assess.drawn`.
 
 Shapes: one axis, N pairs. z is P(a is preferred); y is 1 where a is better, 0 where b is, 0.5 for a tie. Rows with NaN
 in z (unjudged) are the caller's to leave out and to count.
@@ -7,7 +9,6 @@ in z (unjudged) are the caller's to leave out and to count.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, overload
 
@@ -17,25 +18,21 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "accuracy",
     "agreement",
-    "bootstrap",
     "brier",
     "confidence_bins",
     "ece",
-    "ece_interval",
     "log_odds",
     "order_consistency",
     "position_consistency",
     "sigmoid",
     "soft_nll",
+    "soft_nll_each",
     "t_interval",
     "t_quantile",
     "win_rate",
 ]
 
 Array = NDArray[np.float64]
-
-# Rows that a resample draws at once: a thousand draws of a million rows then need no more memory than one.
-_SLICE = 1 << 16
 
 
 def _array(*values: ArrayLike) -> tuple[Array, ...]:
@@ -97,11 +94,16 @@ def position_consistency(z_ab: ArrayLike, z_ba: ArrayLike) -> float:
 order_consistency = position_consistency  # the old name, for one more version
 
 
-def soft_nll(z: ArrayLike, p: ArrayLike) -> float:
-    """Mean of -[z log p + (1 - z) log(1 - p)]: the reward model's p against the judge's (or a label's) z, in nats."""
+def soft_nll_each(z: ArrayLike, p: ArrayLike) -> Array:
+    """Of each pair -[z log p + (1 - z) log(1 - p)], a model's p against the judge's (or a label's) z: (N,), in nats."""
     t, q = _array(z, p)
     q = np.clip(q, 1e-12, 1.0 - 1e-12)
-    return float(-np.mean(t * np.log(q) + (1.0 - t) * np.log1p(-q)))
+    return np.asarray(-(t * np.log(q) + (1.0 - t) * np.log1p(-q)))
+
+
+def soft_nll(z: ArrayLike, p: ArrayLike) -> float:
+    """The mean of `soft_nll_each`."""
+    return float(np.mean(soft_nll_each(z, p)))
 
 
 def brier(p: ArrayLike, y: ArrayLike) -> float:
@@ -189,104 +191,3 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float, fl
     half = t_quantile((1.0 + level) / 2.0, x.size - 1) * float(x.std(ddof=1)) / math.sqrt(x.size)
     mean = float(x.mean())
     return mean, mean - half, mean + half
-
-
-def bootstrap(
-    statistic: Callable[..., float], *values: ArrayLike, samples: int = 1000, seed: int = 0, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile interval of `statistic(*values)`, rows drawn with replacement, together over all of `values`.
-
-    Resampling the rows together is what makes a comparison of two systems on the same prompts a paired one.
-    """
-    drawn = _resample(statistic, values, samples, seed)
-    low, high = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return float(low), float(high)
-
-
-def ece_interval(
-    p: ArrayLike, y: ArrayLike, samples: int = 1000, seed: int = 0, level: float = 0.95
-) -> tuple[float, float]:
-    """Interval of `ece(p, y)` by the basic bootstrap: 2 ECE minus the quantiles of the resampled ones, within [0, 1].
-
-    A mean of absolute gaps is not 0 even for a calibrated p: of n pairs in b bins chance alone makes about
-    0.8 sqrt(b p (1 - p) / n) of it, 0.09 at n = 150. Resampling adds that bias once more, so the percentiles lie too
-    high; reflecting them at the estimate takes it out again, and the interval may lie below the estimate. Where the
-    true ECE is 0, the edge of what it can be, the interval still lies above it about half of the time.
-    """
-    drawn = _resample_ece(p, y, samples, seed)
-    low, high = 2.0 * ece(p, y) - np.quantile(drawn, [(1.0 + level) / 2.0, (1.0 - level) / 2.0])
-    return float(np.clip(low, 0.0, 1.0)), float(np.clip(high, 0.0, 1.0))
-
-
-def _resample(statistic: Callable[..., float], values: Sequence[ArrayLike], samples: int, seed: int) -> list[float]:
-    """`statistic` of `samples` draws of the rows; NaN where there are no rows."""
-    arrays = _array(*values)
-    n = arrays[0].size
-    if n == 0:
-        return [float("nan")]
-    rng = np.random.default_rng(seed)
-    drawn = tuple(np.empty_like(array) for array in arrays)  # filled anew for every sample
-    statistics = []
-    for _ in range(samples):
-        for part in _slices(n):
-            rows = _rows(rng, part, n)
-            for array, values_drawn in zip(arrays, drawn, strict=True):
-                values_drawn[part] = array[rows]
-        statistics.append(statistic(*drawn))
-    return statistics
-
-
-def _resample_ece(p: ArrayLike, y: ArrayLike, samples: int, seed: int, bins: int = 10) -> list[float]:
-    """`_resample(ece, (p, y), samples, seed)` to the last bit, with one sort for all samples instead of one for each.
-
-    A row is its rank by confidence. How often each rank was drawn gives the quantiles of the drawn confidences, between
-    which the bins are ranges of ranks. The gaps are added up in the order in which they were drawn, as `ece` does.
-    """
-    confidence, gap = _confidence(p, y)
-    gap -= confidence
-    n = gap.size
-    if n == 0:
-        return [float("nan")]
-    order = np.argsort(confidence)
-    rank = np.empty(n, dtype=np.int32)
-    rank[order] = np.arange(n, dtype=np.int32)
-    confidence = confidence[order]
-    gap = gap[order]
-    del order
-
-    # The quantiles of np.quantile: `between` of the way from one drawn confidence, in rising order, to the next.
-    position = (n - 1) * (np.arange(1, bins) / bins)
-    below = np.floor(position).astype(np.intp)
-    above, between = np.minimum(below + 1, n - 1), position - below
-
-    rng = np.random.default_rng(seed)
-    ranks = np.empty(n, dtype=np.intp)
-    every_bin = np.arange(bins)
-    results = []
-    for _ in range(samples):
-        for part in _slices(n):
-            ranks[part] = rank[_rows(rng, part, n)]
-        up_to = np.bincount(ranks, minlength=n)
-        np.cumsum(up_to, out=up_to)  # rows drawn of each rank or a lower one
-        low, high = (confidence[np.searchsorted(up_to, index, side="right")] for index in (below, above))
-        del up_to
-        # From the nearer end, as np.quantile does: it decides on which side of an edge an equal confidence falls.
-        edges = np.where(between < 0.5, low + (high - low) * between, high - (high - low) * (1.0 - between))
-        ends = np.searchsorted(confidence, edges, side="right")
-        bin_of_rank = np.repeat(every_bin.astype(np.uint8), np.diff(ends, prepend=0, append=n))
-        sums: NDArray[Any] = np.zeros(bins)
-        for part in _slices(n):  # each goes on from the sums of the last: one sum, in one order
-            bin_of = np.concatenate((every_bin, bin_of_rank[ranks[part]]))
-            sums = np.bincount(bin_of, weights=np.concatenate((sums, gap[ranks[part]])), minlength=bins)
-        results.append(float(np.abs(sums).sum() / n))
-    return results
-
-
-def _slices(n: int) -> list[slice]:
-    return [slice(start, min(start + _SLICE, n)) for start in range(0, n, _SLICE)]
-
-
-def _rows(rng: np.random.Generator, part: slice, n: int) -> NDArray[np.int64]:
-    """The next rows of a draw of n. Drawn slice by slice they are those of `rng.integers(0, n, size=n)`."""
-    rows: NDArray[np.int64] = rng.integers(0, n, size=part.stop - part.start)
-    return rows

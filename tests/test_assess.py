@@ -14,9 +14,11 @@ from support.evaluation import (
     tiny_lm,
 )
 
+from rlaif import metrics
 from rlaif.assess.agreement import assess_judgments
-from rlaif.assess.calibration import against, reliability, wilson
+from rlaif.assess.calibration import against, reliability
 from rlaif.assess.divergence import response_kl, token_budget, token_kl
+from rlaif.assess.drawn import wilson
 from rlaif.assess.length import longer, longer_wins
 from rlaif.assess.rewards import assess_reward_model
 from rlaif.assess.truth import truth_of
@@ -96,12 +98,19 @@ def test_win_rate_by_reward_by_hand():
     got = win_rate_by_reward([3, 1, 2, 5], [1, 2, 2, 4])  # win, loss, tie, win
     assert got["win_rate"] == pytest.approx(2.5 / 4)
     assert (got["wins"], got["ties"], got["losses"]) == (2, 1, 1)
-    assert 0.0 <= got["win_rate_low"] <= 2.5 / 4 <= got["win_rate_high"] <= 1.0
+    assert (got["win_rate_low"], got["win_rate_high"]) == (None, None)  # four prompts say nothing of others
+    got = win_rate_by_reward([3, 1, 2, 5] * 5, [1, 2, 2, 4] * 5)
+    assert 0.3 < got["win_rate_low"] < 2.5 / 4 < got["win_rate_high"] < 0.9
 
 
-def test_the_interval_of_constant_data_is_a_point():
-    rate = {"win_rate": 1.0, "win_rate_low": 1.0, "win_rate_high": 1.0}
-    assert win_rate_by_reward([2] * 9, [1] * 9) == rate | {"wins": 9, "ties": 0, "losses": 0}
+def test_the_interval_of_constant_data_is_none_of_no_width():
+    """Ten of ten: the other prompts may hold a loss or two. Where both policies are the same one, nothing can."""
+    low, high = wilson(1.0, 10)
+    rate = {"win_rate": 1.0, "win_rate_low": low, "win_rate_high": high}
+    assert win_rate_by_reward([2] * 10, [1] * 10) == rate | {"wins": 10, "ties": 0, "losses": 0}
+    assert 0.69 < low < 0.75
+    same = win_rate_by_reward([2] * 10, [2] * 10)
+    assert (same["win_rate_low"], same["win_rate_high"]) == (0.5, 0.5)
 
 
 def test_win_rate_by_judge_leaves_the_unjudged_out_and_counts_them():
@@ -234,48 +243,69 @@ def test_truth_of():
 # The reward model -----------------------------------------------------------------------------------------------------
 
 
-def reward_numbers(truths, truth, **more):
-    return assess_reward_model(
-        [2.0, 0.0, 1.0, 3.0, math.nan], [1.0, 1.0, 1.0, 0.0, 0.0], [0.9, 0.8, 0.7, 0.6, 0.9], truths,
-        [2, 2, 2, 1, 9], [1, 1, 1, 2, 1], truth=truth, **more,
-    )  # fmt: skip
+def scored_p(scores_chosen, scores_rejected):
+    return metrics.sigmoid(np.array(scores_chosen) - np.array(scores_rejected))
 
 
 def test_reward_model_by_hand():
-    got = reward_numbers([1.0, 0.0, 1.0, 0.5, 1.0], "gold")
-    assert (got["pairs"], got["unscored"], got["tied"], got["measured"]) == (5, 1, 1, 3)
-    assert got["accuracy_by"] == "gold"
-    assert got["accuracy"] == pytest.approx((1 + 1 + 0.5) / 3)  # right, right, equal scores
-    assert got["accuracy_judge"] == pytest.approx((1 + 0 + 0.5 + 1) / 4)
-    p = 1 / (1 + np.exp(-np.array([1.0, -1.0, 0.0, 3.0])))
-    z = np.array([0.9, 0.8, 0.7, 0.6])
-    assert got["soft_nll"] == pytest.approx(float(-(z * np.log(p) + (1 - z) * np.log(1 - p)).mean()))
-    assert got["soft_nll_floor"] <= got["soft_nll"]
-    assert got["brier"] == pytest.approx(((p[0] - 1) ** 2 + p[1] ** 2 + (0.5 - 1) ** 2) / 3)
-    assert got["longer_wins"] == {
-        "reward_model": pytest.approx(1.5 / 3),
-        "judge": 1.0,
-        "truth": pytest.approx(2 / 3),
-    }
+    p = scored_p([2.0, 0.0, 1.0, 3.0, math.nan], [1.0, 1.0, 1.0, 0.0, 0.0])
+    z, lengths = [0.9, 0.8, 0.7, 0.5, 0.9], ([2, 2, 2, 1, 9], [1, 1, 1, 2, 1])
+    labels = ["chosen", "rejected", "tie", None, "chosen"]
+    got = assess_reward_model(p, z, labels, None, *lengths, gold=[1.0, 0.0, 1.0, 0.5, 1.0], refused=1)
+    assert (got["pairs"], got["unscored"], got["refused"]) == (5, 1, 1)
+    by_z, by_label, by_gold = (got[f"against_{name}"] for name in ("z", "label", "gold"))
+    counts = [(s["pairs"], s["tied"], s["measured"]) for s in (by_z, by_label, by_gold)]
+    assert counts == [(4, 1, 3), (3, 1, 2), (4, 1, 3)]
+    assert by_z["accuracy"] == pytest.approx((1 + 0 + 0.5) / 3)  # right, wrong, equal scores
+    assert by_label["accuracy"] == 1.0
+    assert by_gold["accuracy"] == pytest.approx((1 + 1 + 0.5) / 3)
+    assert by_z["brier"] == pytest.approx(((p[0] - 0.9) ** 2 + (p[1] - 0.8) ** 2 + (0.5 - 0.7) ** 2) / 3)
+    assert by_gold["brier"] == pytest.approx(((p[0] - 1) ** 2 + p[1] ** 2 + (0.5 - 1) ** 2) / 3)
+    # What always saying 0.5 gets depends on the reference: 0.25 against sides, less against a soft z.
+    assert by_gold["brier_of_half"] == 0.25
+    assert by_z["brier_of_half"] == pytest.approx((0.4**2 + 0.3**2 + 0.2**2) / 3)
+    # A tie is in the NLL, where 0.5 is as good a target as any, and in nothing else.
+    assert by_label["soft_nll"] == pytest.approx(-(np.log(p[0]) + np.log(1 - p[1]) + np.log(0.5)) / 3)
+    assert by_label["soft_nll_floor"] == pytest.approx(np.log(2) / 3)
+    assert by_z["soft_nll_floor"] <= by_z["soft_nll"]
+    assert by_gold["longer_wins"] == {"model": pytest.approx(1.5 / 3), "reference": pytest.approx(2 / 3)}
+    assert by_z["longer_wins"]["reference"] == 1.0
+    longer = by_gold["baselines"]["longer_wins"]  # says chosen, chosen, chosen
+    assert (longer["accuracy"], longer["difference"]) == (pytest.approx(2 / 3), pytest.approx(2.5 / 3 - 2 / 3))
+    assert (longer["difference_low"], by_gold["drawn"]["over"]) == (None, None)  # too few to say
 
 
-def test_reward_model_temperature_softens_p():
-    sharp, soft = (reward_numbers([1.0] * 5, "label", temperature=t) for t in (1.0, 4.0))
-    assert soft["accuracy"] == sharp["accuracy"]
-    assert soft["brier"] != sharp["brier"]
+def test_a_reference_that_is_not_there_is_none():
+    one = ([0.9, 0.2], [0.8, 0.7])
+    got = assess_reward_model(*one, [None, None], None, [1, 1], [2, 2])
+    assert got["against_label"] is got["against_gold"] is None
+    assert got["against_z"]["measured"] == 2
+    tied = assess_reward_model(*one, ["tie", "tie"], None, [1, 1], [2, 2])["against_label"]
+    assert (tied["tied"], tied["measured"]) == (2, 0)
+    assert "accuracy" not in tied
+    nothing = assess_reward_model([math.nan] * 2, [0.9, 0.2], ["chosen"] * 2, None, [1, 1], [2, 2])
+    assert (nothing["unscored"], nothing["against_z"], nothing["against_label"]) == (2, None, None)
 
 
 def test_the_judges_choice_is_the_side_that_z_is_on():
     """Preferences of another source may have z below 0.5, where the judge prefers the rejected response, or at it."""
-    got = assess_reward_model(
-        [2.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 3.0], [0.9, 0.2, 0.3, 0.5], [None] * 4, [1] * 4, [2] * 4, truth=None
-    )
-    assert got["accuracy_judge"] == got["accuracy"] == pytest.approx(2 / 3)  # right, right, wrong; the tie has no side
+    p = scored_p([2.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 3.0])
+    got = assess_reward_model(p, [0.9, 0.2, 0.3, 0.5], [None] * 4, None, [1] * 4, [2] * 4)["against_z"]
+    assert got["accuracy"] == pytest.approx(2 / 3)  # right, right, wrong; the tie has no side
     assert (got["tied"], got["measured"]) == (1, 3)
 
 
-def test_reward_model_without_truth_is_held_against_the_judge():
-    got = reward_numbers([None] * 5, None)
-    assert (got["accuracy_by"], got["measured"], got["unlabelled"]) == ("judge", 4, 0)
-    assert got["accuracy"] == got["accuracy_judge"]
-    assert "truth" not in got["longer_wins"]
+def test_a_difference_draws_both_answers_to_a_pair_together():
+    """Right on the same pairs but for twenty: apart, the two intervals overlap; in pairs there is no doubt."""
+    y = np.ones(200)
+    p = np.where(np.arange(200) < 140, 0.9, 0.1)
+    q = np.where(np.arange(200) < 120, 0.6, 0.4)  # 20 fewer, all of them pairs that p has right
+
+    def difference(p, q):
+        row = against(p, y, baselines={"other": q})["baselines"]["other"]
+        return [row[f"difference{end}"] for end in ("", "_low", "_high")]
+
+    # A share of 20 in 200: 0.1 +- 1.96 sqrt(0.1 * 0.9 / 200). Unpaired it would be +- 0.093.
+    half = 1.96 * math.sqrt(0.1 * 0.9 / 200)
+    assert difference(p, q) == pytest.approx([0.1, 0.1 - half, 0.1 + half], abs=0.01)
+    assert difference(p, p) == [0.0, 0.0, 0.0]

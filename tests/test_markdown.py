@@ -254,7 +254,7 @@ def described(name: str) -> str:
         base_check="",
         data=source,
         rewards=[name],
-        evaluation={"measured": 3, "accuracy_by": "gold", "gold": name, "pairs": 3, "split": name, "preferences": name},
+        evaluation={"against_gold": {"measured": 3}, "gold": name, "pairs": 3, "split": name, "preferences": name},
         example=Example("a", "b", "a CPU", score=0.5),
         plot=None,
     )  # fmt: skip

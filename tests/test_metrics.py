@@ -100,42 +100,6 @@ def test_nan_ties_and_shapes_are_refused() -> None:
 def test_nothing_measured_is_nan_not_a_number() -> None:
     assert math.isnan(metrics.agreement([], []))
     assert math.isnan(metrics.order_consistency([], []))
-    assert all(math.isnan(end) for end in metrics.bootstrap(np.mean, []))
-
-
-def test_the_bootstrap_covers() -> None:
-    """A 95 % interval of a mean holds the truth about 95 times of 100, and is as wide as the normal one."""
-    rng = np.random.default_rng(1)
-    samples = rng.normal(size=(200, 100))
-    intervals = [metrics.bootstrap(np.mean, row, samples=400) for row in samples]
-    assert 0.90 <= np.mean([low <= 0.0 <= high for low, high in intervals]) <= 0.985
-    assert np.mean([high - low for low, high in intervals]) == pytest.approx(2 * 1.96 / 10, rel=0.05)
-    assert metrics.bootstrap(np.mean, samples[0]) == metrics.bootstrap(np.mean, samples[0])
-
-
-def test_the_bootstrap_is_paired() -> None:
-    """Two systems that differ by a constant on every prompt differ by exactly that, however much prompts vary."""
-    first = np.random.default_rng(2).normal(size=50) * 100
-    low, high = metrics.bootstrap(lambda a, b: float(np.mean(a - b)), first, first - 1.0)
-    assert (low, high) == pytest.approx((1.0, 1.0))
-
-
-def test_the_interval_of_ece_covers_it() -> None:
-    """Overconfident probabilities, small samples: the percentile bootstrap would lie above the truth."""
-    rng = np.random.default_rng(0)
-    truth = rng.beta(2, 2, size=100_000)
-    said = 1 / (1 + ((1 - truth) / truth) ** 2)  # log-odds doubled
-    outcome = (rng.random(truth.size) < truth).astype(float)
-    whole = metrics.ece(said, outcome)
-    covered = {"basic": 0, "percentile": 0}
-    for _ in range(40):
-        rows = rng.integers(0, truth.size, 150)
-        low, high = metrics.ece_interval(said[rows], outcome[rows], samples=200)
-        covered["basic"] += low <= whole <= high
-        low, high = metrics.bootstrap(metrics.ece, said[rows], outcome[rows], samples=200)
-        covered["percentile"] += low <= whole <= high
-    assert covered["basic"] >= 34
-    assert covered["basic"] > covered["percentile"]
 
 
 # Two-sided 95 % quantiles as tables print them, by degrees of freedom.

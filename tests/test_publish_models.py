@@ -442,7 +442,8 @@ def test_the_card_of_a_reward_model_says_what_the_run_says(runs, tmp_path):
     }
     run = json.loads((runs / "reward/report.json").read_text())
     card = RewardModelCard.read(runs / "reward")
-    z, label, longer = run["held_out"]["against_z"], run["held_out"]["against_label"], run["held_out"]["baselines"]
+    z, label = run["held_out"]["against_z"], run["held_out"]["against_label"]
+    longer = z["baselines"]["longer_wins"]
     rows = {
         line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]]
         for line in body.splitlines()
@@ -450,9 +451,13 @@ def test_the_card_of_a_reward_model_says_what_the_run_says(runs, tmp_path):
     }
     assert rows["accuracy"][0].startswith(f"{100 * z['accuracy']:.1f} % [{100 * z['accuracy_low']:.1f} %, ")
     assert rows["accuracy"][1].startswith(f"{100 * label['accuracy']:.1f} % [")
-    assert rows["… above “the longer one wins”"][0].startswith(f"{100 * longer['longer_wins']['difference_z']:+.1f} [")
+    assert rows["… above “the longer one wins”"][0].startswith(f"{100 * longer['difference']:+.1f} [")
     assert rows["ECE"][0].startswith(f"{z['ece']:.3f} [{z['ece_low']:.3f}, ")
-    assert rows["NLL (nats)"][0] == f"{z['soft_nll']:.3f} (no model gets below {z['soft_nll_floor']:.3f})"
+    assert rows["NLL (nats)"][0] == (
+        f"{z['soft_nll']:.3f} [{z['soft_nll_low']:.3f}, {z['soft_nll_high']:.3f}] (no model gets below "
+        f"{z['soft_nll_floor']:.3f})"
+    )
+    assert rows["Brier score"][0].endswith(f"(always saying 0.5: {z['brier_of_half']:.3f})")
     assert rows["pairs"] == ["17", "17", "16 (1 tied, left out)"]
     assert rows["training data"] == ["`preferences`, split `train` (not on the Hub, as far as is known)"]
     assert rows["… fingerprint"] == [f"`{card.training_data['fingerprint']}`"]

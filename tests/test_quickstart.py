@@ -84,8 +84,7 @@ def test_the_quickstart_shows_what_it_must(checkout: Path, environment: Path) ->
     judgments = (run / "judged" / "judgments.jsonl").read_text(encoding="utf-8").count("\n")
     assert judge["measured"] + judge["tied"] == judge["pairs"] == judgments
 
-    reward_model = report["reward_model"]
-    assert reward_model["accuracy_by"] == "gold"
+    reward_model = report["reward_model"]["against_gold"]
     assert reward_model["accuracy"] >= 0.80
     assert 0.0 <= reward_model["ece"] <= 0.5
     assert reward_model["measured"] >= 50

@@ -23,12 +23,10 @@ from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference as DPOBatches
 from trl.trainer.reward_trainer import DataCollatorForPreference as RewardBatches
 
-from rlaif.assess.rewards import assess_reward_model
 from rlaif.models.rendering import Rendering
 from rlaif.training.baselines import BagOfWords
 from rlaif.training.data import check_sides, demonstrations, dpo_pairs, report_too_long, reward_pairs
 from rlaif.training.losses import dpo_delta, hard_loss, margin_loss, soft_correction, soft_loss
-from rlaif.training.measure import paired_difference, preference_report
 from rlaif.training.ppo.config import PPOConfig
 from rlaif.training.trainers import (
     CompletionConfig,
@@ -458,60 +456,3 @@ def test_bag_of_words_is_at_the_minimum_of_its_loss():
     x = np.array([[-2.0, 1.0], [-2.0, 2.0]])
     gradient = w - x.T @ (np.array([0.9, 0.6]) - 1 / (1 + np.exp(-x @ w)))
     np.testing.assert_allclose(gradient, 0, atol=1e-5)
-
-
-def test_preference_report_by_hand():
-    p = np.array([0.9, 0.2, 0.6, np.nan])
-    z = np.array([0.8, 0.7, 0.5, 0.9])
-    report = preference_report(p, z, ["chosen", "rejected", "tie", None], {"longer": np.array([1.0, 1.0, 0.0, 0.0])})
-    assert (report["pairs"], report["unscored"]) == (4, 1)
-    assert report["against_z"]["pairs"] == 3
-    assert (report["against_z"]["tied"], report["against_z"]["measured"]) == (1, 2)
-    assert report["against_z"]["accuracy"] == 0.5  # right on the first, wrong on the second
-    assert report["against_label"]["accuracy"] == 1.0
-    # The tie is in the NLL, where 0.5 is as good a target as any, and in nothing else.
-    assert report["against_label"]["brier"] == pytest.approx((0.1**2 + 0.2**2) / 2)
-    assert report["against_label"]["ece"] == pytest.approx((0.1 + 0.2) / 2)
-    assert report["against_label"]["soft_nll"] == pytest.approx(
-        -(math.log(0.9) + math.log(0.8) + 0.5 * math.log(0.6 * 0.4)) / 3
-    )
-    longer = report["baselines"]["longer"]
-    assert (longer["accuracy_z"], longer["accuracy_label"]) == (1.0, 0.5)
-    assert (longer["difference_z"], longer["difference_label"]) == (-0.5, 0.5)
-    assert -1.0 <= longer["difference_z_low"] <= -0.5 <= longer["difference_z_high"] <= 0.0
-    unlabelled = preference_report(p, z, [None] * 4, {"longer": np.ones(4)})
-    assert unlabelled["against_label"] is None
-    assert unlabelled["baselines"]["longer"]["difference_label_low"] is None
-    tied = preference_report(p, z, ["tie"] * 4, {})["against_label"]
-    assert (tied["tied"], tied["measured"]) == (3, 0)
-    assert "accuracy" not in tied
-    with pytest.raises(ValueError, match="no held-out pair could be scored"):
-        preference_report(np.full(4, np.nan), z, [None] * 4, {})
-
-
-def test_the_same_names_mean_the_same_in_both_reports():
-    """What training reports on held-out pairs and what `rlaif evaluate` reports on them."""
-    rng = np.random.default_rng(0)
-    delta, z = rng.normal(1, 1, 60), rng.choice([0.2, 0.5, 0.7, 0.9], 60)
-    labels = [["chosen", "rejected", "tie", None][i] for i in rng.integers(0, 4, 60)]
-    here = preference_report(1 / (1 + np.exp(-delta)), z, labels, {})["against_label"]
-    truths = [{"chosen": 1.0, "rejected": 0.0, "tie": 0.5}.get(label) for label in labels]
-    lengths = np.ones(60)
-    there = assess_reward_model(delta, np.zeros(60), z, truths, lengths, lengths, truth="label")
-    names = ("tied", "measured", "accuracy", "accuracy_low", "accuracy_high", "brier", "ece", "ece_low", "ece_high")
-    assert here["tied"] > 0
-    assert {name: here[name] for name in names} == pytest.approx({name: there[name] for name in names})
-
-
-def test_a_paired_difference_draws_the_rows_together():
-    """Right on the same pairs but for twenty: apart, the two intervals overlap; in pairs there is no doubt."""
-    y = np.ones(200)
-    p = np.where(np.arange(200) < 140, 0.9, 0.1)
-    q = np.where(np.arange(200) < 120, 0.6, 0.4)  # 20 fewer, all of them pairs that p has right
-    difference, low, high = paired_difference(p, q, y)
-    assert difference == pytest.approx(0.1)
-    # A share of 20 in 200: 0.1 +- 1.96 sqrt(0.1 * 0.9 / 200). Unpaired it would be +- 0.093.
-    half = 1.96 * math.sqrt(0.1 * 0.9 / 200)
-    assert (low, high) == (pytest.approx(0.1 - half, abs=0.01), pytest.approx(0.1 + half, abs=0.01))
-    assert paired_difference(p, p, y) == (0.0, 0.0, 0.0)
-    assert paired_difference(q, p, y) == pytest.approx((-difference, -high, -low))

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from rlaif.assess.calibration import against, reliability
+from rlaif.assess.calibration import against
+from rlaif.assess.drawn import PairKeys
 from rlaif.assess.truth import GoldReward, truth_of
 from rlaif.records import Judgment
 
@@ -38,16 +39,19 @@ def assess_judgments(
     Args:
         judgments: z = P(response_a is preferred), orders averaged; `z_ab`, `z_ba` in each order alone.
         gold: the truth; the pairs' labels where it is not given.
-        samples, seed: of the bootstrap intervals (95 %, pairs drawn with replacement).
+        samples, seed: of the intervals (95 %, over prompts, or over responses that stand in many pairs:
+            `rlaif.assess.drawn`).
 
     Returns:
         Counts `pairs`, `unjudged` (with `reasons`), `unlabelled`, `tied`, `measured`; whatever can be measured of
         `truth`, `agreement` (+ `_low`, `_high`), `agreement_single_order` (each order alone, then the mean of the
         two), `position_consistency` (same winner in both orders; for one more version also under its old name,
         `order_consistency`), `first_rate` (mean P(the response shown first is preferred): 0.5 without position bias),
-        `brier`, `ece` (+ `_low`, `_high`), `reliability` (the points of its plot) and `longer_wins` (`judge` against
-        `truth`, by characters). What cannot be measured is left out. `reasons` has the first 1,000 different ones; the
-        pairs with any other (a reason may quote a text, and so be unlike all before it) count as "other reasons".
+        `brier`, `ece` (each + `_low`, `_high`, None where too few prompts and responses were drawn), `brier_of_half`
+        (what z = 0.5 throughout would get), `drawn` (what the intervals are over), `reliability` (the points of its
+        plot) and `longer_wins` (`judge` against `truth`, by characters). What cannot be measured is left out. `reasons`
+        has the first 1,000 different ones; the pairs with any other (a reason may quote a text, and so be unlike all
+        before it) count as "other reasons".
     """
     numbers = JudgeNumbers(gold)
     for judgment in judgments:
@@ -63,8 +67,9 @@ class JudgeNumbers:
             numbers.add(judgment)
         report = numbers.report()
 
-    What stays of a measured pair is z and the side that is better, 9 bytes: the intervals draw pairs. All else is
-    counts, and sums of values in [0, 1], whose rounding after n of them is at most n 1e-16 of the mean.
+    What stays of a measured pair is z, the side that is better, and which prompt and responses it is of, 33 bytes: the
+    intervals draw these. All else is counts, and sums of values in [0, 1], whose rounding after n of them is at most
+    n 1e-16 of the mean.
     """
 
     def __init__(self, gold: GoldReward | None = None) -> None:
@@ -72,7 +77,7 @@ class JudgeNumbers:
         self._pairs = self._judged = self._unlabelled = self._tied = 0
         self._labelled = False
         self._reasons: Counter[str] = Counter()
-        self._z, self._y = array("d"), array("b")
+        self._z, self._y, self._keys = array("d"), array("b"), PairKeys()
         self._same_winner, self._first = _Mean(), _Mean()
         self._right_ab, self._right_ba = _Mean(), _Mean()
         self._longer_by_judge, self._longer_by_truth = _Mean(), _Mean()
@@ -107,6 +112,7 @@ class JudgeNumbers:
         else:
             self._z.append(z)
             self._y.append(int(y))
+            self._keys.add(pair.prompt, pair.response_a, pair.response_b)
             if z_ab is not None:
                 self._right_ab.add(_right(z_ab, y))
             if z_ba is not None:
@@ -131,14 +137,13 @@ class JudgeNumbers:
             report["first_rate"] = self._first.value
         if self._z:
             z, y = np.frombuffer(self._z, dtype=np.float64), np.frombuffer(self._y, dtype=np.int8)
-            numbers = against(z, y, samples=samples, seed=seed)
+            numbers = against(z, y, self._keys.array, samples=samples, seed=seed)
             report |= {
                 name.replace("accuracy", "agreement"): value for name, value in numbers.items() if name != "tied"
             }
             single = [share.value for share in (self._right_ab, self._right_ba) if share.number]
             if single:
                 report["agreement_single_order"] = sum(single) / len(single)
-            report["reliability"] = reliability(z, y)
         if self._judged:
             report["longer_wins"] = {"judge": self._longer_by_judge.value}
             if self._z:

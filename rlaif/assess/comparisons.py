@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlaif import metrics
+from rlaif.assess.drawn import Drawn, Mean, interval_row, intervals
 from rlaif.assess.length_controlled import length_controlled
 from rlaif.assess.paired import FLIPS, holm, sign_flip_test, sign_test
 from rlaif.assess.responses import Responses
@@ -65,8 +66,8 @@ def wins_by_judge(ours: Responses, theirs: Responses, judgments: Judgments, **bo
     z = judged_wins(judgments)
     known = ~np.isnan(z)
     if known.any():
-        low, high = metrics.bootstrap(np.mean, z[known], **bootstrap)
-        row |= {"mean_z": float(z[known].mean()), "mean_z_low": low, "mean_z_high": high}
+        mean = Mean(z[known], limits=(0.0, 1.0))
+        row |= interval_row("mean_z", mean, intervals([mean], Drawn.rows(len(mean.values)), **bootstrap)[0])
     return row | _at_equal_length("lc_mean_z", z, ours, theirs, **bootstrap)
 
 

@@ -17,7 +17,8 @@ __all__ = ["assess_policy"]
 
 _OF_WINS = ("win_rate", "win_rate_low", "win_rate_high", "wins", "ties", "losses")
 _OF_JUDGE = (
-    "reasons", "agreement", "agreement_low", "agreement_high", "position_consistency", "order_consistency", "first_rate"
+    "reasons", "agreement", "agreement_low", "agreement_high", "drawn", "position_consistency", "order_consistency",
+    "first_rate",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rlaif import metrics
+from rlaif.assess.drawn import Drawn, Mean, interval_row, intervals
 
 __all__ = ["mean_and_error", "win_rate_by_judge", "win_rate_by_reward"]
 
@@ -24,11 +25,12 @@ def mean_and_error(values: ArrayLike) -> tuple[float, float]:
 
 def win_rate_by_reward(
     rewards: ArrayLike, baseline: ArrayLike, *, samples: int = 1000, seed: int = 0
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """The share of prompts on which `rewards` (N,) exceed the baseline's (N,), equal ones counting half.
 
     Returns `win_rate`, `win_rate_low`, `win_rate_high` and the counts that they come from: `wins`, `ties`, `losses`.
-    The interval draws prompts, so both policies' responses to a prompt stay together: a paired comparison.
+    The interval draws prompts, so both policies' responses to a prompt stay together: a paired comparison. Its ends are
+    None where there are too few of them (`rlaif.assess.drawn.MIN_UNITS`).
     """
     return _rate(metrics.win_rate(rewards, baseline), samples, seed)
 
@@ -62,9 +64,10 @@ def win_rate_by_judge(
     }
 
 
-def _rate(wins: Any, samples: int, seed: int) -> dict[str, float]:
+def _rate(wins: Any, samples: int, seed: int) -> dict[str, float | None]:
     if not len(wins):
         return {}
-    low, high = metrics.bootstrap(np.mean, wins, samples=samples, seed=seed)
+    share = Mean(wins, limits=(0.0, 1.0))
+    (ends,) = intervals([share], Drawn.rows(len(wins)), samples=samples, seed=seed)
     counts = {name: int(np.sum(wins == value)) for name, value in (("wins", 1.0), ("ties", 0.5), ("losses", 0.0))}
-    return {"win_rate": float(np.mean(wins)), "win_rate_low": low, "win_rate_high": high, **counts}
+    return interval_row("win_rate", share, ends) | counts

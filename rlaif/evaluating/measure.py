@@ -36,8 +36,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rlaif import metrics
 from rlaif.assess.agreement import assess_judgments
 from rlaif.assess.comparisons import adjusted, compare_policies, wins_by_gold, wins_by_judge
+from rlaif.assess.drawn import PairKeys
 from rlaif.assess.policies import assess_policy
 from rlaif.assess.responses import Responses
 from rlaif.assess.rewards import assess_reward_model
@@ -47,7 +49,6 @@ from rlaif.evaluating.trained import TrainedOn
 from rlaif.files.manifest import elapsed
 from rlaif.judging.unscorable import say_refused
 from rlaif.models.spelling import REFUSED
-from rlaif.records import label_value
 
 if TYPE_CHECKING:
     from rlaif.models.reward_model import RewardModel
@@ -207,13 +208,12 @@ def _score(
 def _reward_model_report(plan: Plan, reward_model: RewardModel, scored: _Scored) -> dict[str, Any]:
     rows = plan.preferences.rows
     prompts, chosen, rejected = (list(rows[column]) for column in ("prompt", "chosen", "rejected"))
+    gold = None
     if plan.gold is not None:
-        gold = plan.gold
-        d = [gold(p, c) - gold(p, r) for p, c, r in zip(prompts, chosen, rejected, strict=True)]
-        truths: list[float | None] = [0.5 + 0.5 * float(np.sign(value)) for value in d]
-    else:
-        truths = [label_value(label) for label in rows["label"]]
-    labelled = any(truth is not None for truth in truths)
+        reward = plan.gold
+        gold = metrics.win_rate(
+            *([reward(p, t) for p, t in zip(prompts, side, strict=True)] for side in (chosen, rejected))
+        )
     say_refused(
         scored.refused,
         len(prompts),
@@ -226,14 +226,15 @@ def _reward_model_report(plan: Plan, reward_model: RewardModel, scored: _Scored)
         "preferences": plan.config.preferences,
         "split": plan.config.preferences_split,
         **assess_reward_model(
-            scored.chosen,
-            scored.rejected,
+            metrics.sigmoid((scored.chosen - scored.rejected) / (reward_model.card.temperature or 1.0)),
             list(rows["z"]),
-            truths,
+            list(rows["label"]),
+            PairKeys.of(prompts, chosen, rejected).array,
             [len(text) for text in chosen],
             [len(text) for text in rejected],
-            truth="gold" if plan.gold is not None else "label" if labelled else None,
-            temperature=reward_model.card.temperature or 1.0,
-            **plan.bootstrap,
+            gold=gold,
+            refused=len(scored.refused),
+            samples=plan.config.bootstrap_samples,
+            seed=plan.config.seed,
         ),
     }

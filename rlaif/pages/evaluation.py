@@ -13,7 +13,7 @@ A plot is drawn where its data is there, and left out where not.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from rlaif.pages.parts import (
     interval,
     known,
     new_figure,
+    over,
     percent,
     table,
 )
@@ -95,8 +96,8 @@ def _opening(report: Report) -> str:
         f"{sampling['seed']}).",
         f"Baseline: {code(report['baseline'])}. Reference of the KL: {code(report['reference'] or 'none')}."
         + (f" Gold reward: {code(report['gold'])}." if report["gold"] else ""),
-        "Brackets hold 95 % intervals: bootstrap over prompts or pairs (over prompts, so that two policies are "
-        "compared in pairs), ± 1.96 standard errors for means. Every response is in `responses.jsonl`.",
+        "Brackets hold 95 % intervals: bootstrap over prompts (so two policies are compared in pairs) or over what "
+        "a section says, ± 1.96 standard errors for means. Every response is in `responses.jsonl`.",
     ]
     if assumed := report.get("reward_rendering_assumed"):
         lines.append(f"The reward model's rendering is assumed to be {assumed}.")
@@ -216,47 +217,81 @@ def _judge(judge: Report) -> str:
         ["position consistency", percent(consistency), "the same winner in both orders"],
         ["P(first)", decimal(judge.get("first_rate")), "mean probability of the one shown first; 0.5 is unbiased"],
         ["ECE", interval(judge, "ece", decimal), "mean gap between z and the share that comes out so"],
-        ["Brier score", decimal(judge.get("brier")), "mean (z − truth)²; 0.25 is what always saying 0.5 gets"],
+        ["Brier score", interval(judge, "brier", decimal), f"mean (z − truth)²; {_half(judge)}"],
         [
             "longer wins",
             f"{percent(longer.get('judge'))} / {percent(longer.get('truth'))}",
             f"share of pairs won by the longer response: judge / {truth}",
         ],
     ]
-    return table(["", "value", "what it is"], rows)
+    drawn = [f"{over(judge['drawn']).capitalize()}."] if judge.get("drawn") else []
+    return "\n\n".join([table(["", "value", "what it is"], rows), *drawn])
 
 
 def _reasons(reasons: Mapping[str, int]) -> str:
     return cell("; ".join(f"{n} × {reason}" for reason, n in list(reasons.items())[:3])) if reasons else ""
 
 
+def _half(section: Report) -> str:
+    """What a Brier score is beside: 0.25 only where no pair's reference is soft."""
+    return f"always saying 0.5 gets {decimal(section.get('brier_of_half'))}"
+
+
 def _reward_model(model: Report) -> str:
-    by = {"gold": "the gold reward", "label": "the labels", "judge": "the judge's z"}[model["accuracy_by"]]
-    longer = model.get("longer_wins", {})
-    rows = [
-        ["pairs", count(model["pairs"]), "held-out preferences"],
-        ["tied", count(model["tied"]), f"ties by {by}, left out of accuracy and calibration"],
-        ["accuracy", interval(model, "accuracy", percent), f"scores the better response higher, by {by}"],
-        ["accuracy against the judge", percent(model.get("accuracy_judge")), "scores the judge's choice higher"],
-        [
-            "soft NLL (nats)",
-            f"{decimal(model.get('soft_nll'))} (floor {decimal(model.get('soft_nll_floor'))})",
-            "loss against the judge's z; the floor is the entropy of z itself",
-        ],
-        ["ECE", interval(model, "ece", decimal), f"mean gap between p = σ(score difference) and {by}"],
-        ["Brier score", decimal(model.get("brier")), "mean (p − truth)²; 0.25 is what always saying 0.5 gets"],
-        [
-            "longer wins",
-            " / ".join(percent(longer[k]) for k in ("reward_model", "judge", "truth") if k in longer) or "–",
-            "share of pairs won by the longer response: " + " / ".join(_LONGER[k] for k in _LONGER if k in longer),
-        ],
+    sections = {name: model[f"against_{name}"] for name in _REFERENCES if model.get(f"against_{name}")}
+    left_out = [
+        f"{count(model['pairs'])} held-out preferences",
+        *([f"{count(model['unscored'])} of them could not be scored"] if model["unscored"] else []),
     ]
-    if model["unlabelled"]:
-        rows.insert(2, ["unlabelled", count(model["unlabelled"]), "nobody knows the better one; left out likewise"])
-    return table(["", "value", "what it is"], rows)
+    opening = f"{', '.join(left_out)}. p = σ(difference of scores) is held against {_references(sections)}."
+    if not sections:
+        return f"{', '.join(left_out)}: nothing was measured."
+
+    def cells(show: Callable[[Report], str]) -> list[str]:
+        return [show(section) for section in sections.values()]
+
+    def above(section: Report) -> str:
+        longer = section.get("baselines", {}).get("longer_wins")
+        return interval(longer, "difference", lambda v: f"{100 * v:+.1f} %") if longer else "–"
+
+    def longer_wins(section: Report) -> str:
+        longer = section.get("longer_wins", {})
+        return f"{percent(longer.get('model'))} / {percent(longer.get('reference'))}"
+
+    rows = [
+        ["pairs", *cells(lambda s: count(s["pairs"])), "scored, and with this reference"],
+        ["tied", *cells(lambda s: count(s["tied"])), "ties by the reference, left out of all below but NLL"],
+        ["accuracy", *cells(lambda s: interval(s, "accuracy", percent)), "the reference's choice has the higher score"],
+        ["… above “the longer one wins”", *cells(above), "difference on the same pairs"],
+        [
+            "NLL (nats)",
+            *cells(lambda s: f"{interval(s, 'soft_nll', decimal)}; floor {decimal(s.get('soft_nll_floor'))}"),
+            "no p gets below the floor, the reference's own entropy; always saying 0.5 gets 0.693",
+        ],
+        ["ECE", *cells(lambda s: interval(s, "ece", decimal)), "mean gap between p and the reference, in bins of p"],
+        [
+            "Brier score",
+            *cells(lambda s: f"{interval(s, 'brier', decimal)}; {_half(s)}"),
+            "mean (p − reference)²",
+        ],
+        ["longer wins", *cells(longer_wins), "share of pairs won by the longer response: reward model / reference"],
+    ]
+    notes = [
+        f"Against {_REFERENCES[name]}: {over(section['drawn'])}."
+        for name, section in sections.items()
+        if "drawn" in section
+    ]
+    return "\n\n".join(
+        [opening, table(["", *(f"against {_REFERENCES[n]}" for n in sections), "what it is"], rows), *notes]
+    )
 
 
-_LONGER = {"reward_model": "reward model", "judge": "judge", "truth": "truth"}
+_REFERENCES = {"gold": "the gold reward", "label": "the labels", "z": "the judge's z"}
+
+
+def _references(names: Iterable[str]) -> str:
+    said = [_REFERENCES[name] for name in names]
+    return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
 
 
 def _side_by_side(examples: Sequence[Example]) -> str:
@@ -315,7 +350,8 @@ def _plot_win_rates(report: Report) -> Any:
             continue
         y = [names.index(row[0]) + (shift if both else 0.0) for row in mine]
         rate = [row[2] for row in mine]
-        error = [[max(0.0, row[2] - row[3]) for row in mine], [max(0.0, row[4] - row[2]) for row in mine]]
+        # A bar without length where prompts were too few for an interval.
+        error = [[abs(row[2] - row[i]) if known(row[i]) else 0.0 for row in mine] for i in (3, 4)]
         axes.errorbar(rate, y, xerr=error, fmt="o", color=colour, capsize=4, markersize=7, label=f"by {by}")
         for at, value in zip(y, rate, strict=True):
             axes.annotate(
@@ -384,9 +420,14 @@ def _plot_judge_calibration(report: Report) -> Any:
 
 def _plot_reward_calibration(report: Report) -> Any:
     model = report.get("reward_model") or {}
-    truth = {"gold": "gold reward", "label": "label", "judge": "judge"}.get(model.get("accuracy_by") or "", "truth")
+    name = next((name for name in _REFERENCES if (model.get(f"against_{name}") or {}).get("reliability")), None)
+    if name is None:
+        return None
+    truth = {"gold": "gold reward", "label": "label", "z": "judge's z"}[name]
     return _plot_reliability(
-        model, "reward model's confidence σ(|score difference|)", f"share where the {truth} agrees"
+        model[f"against_{name}"],
+        "reward model's confidence σ(|score difference|)",
+        f"mean of the {truth} for that side" if name == "z" else f"share where the {truth} agrees",
     )
 
 
@@ -397,16 +438,18 @@ def _plot_reliability(section: Report, xlabel: str, ylabel: str) -> Any:
     figure, (axes,) = new_figure(5.6, 4.4)
     axes.plot([0.5, 1], [0.5, 1], color=GREY, linestyle="--", linewidth=1, label="calibrated")
     p, y = [point["p"] for point in points], [point["y"] for point in points]
-    error = [
-        [point["y"] - point["low"] for point in points],
-        [point["high"] - point["y"] for point in points],
-    ]
-    axes.errorbar(p, y, yerr=error, fmt="o", color=BLUE, capsize=3, markersize=6, label="pairs, 95 % interval")
+    drawn = all(known(point["low"]) for point in points)  # else too few prompts and responses for an interval
+    error = (
+        [[point["y"] - point["low"] for point in points], [point["high"] - point["y"] for point in points]]
+        if drawn
+        else None
+    )
+    said = "pairs, 95 % interval" if drawn else "pairs"
+    axes.errorbar(p, y, yerr=error, fmt="o", color=BLUE, capsize=3, markersize=6, label=said)
     axes.set_xlim(0.49, 1.01)
-    axes.set_ylim(min(0.45, *(point["low"] for point in points)) - 0.02, 1.02)
+    axes.set_ylim(min(0.45, *(point["low" if drawn else "y"] for point in points)) - 0.02, 1.02)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    ece = f"{section['ece']:.3f} [{section['ece_low']:.3f}, {section['ece_high']:.3f}]"
-    axes.set_title(f"ECE {ece}, {section['measured']:,} pairs", fontsize=10)
+    axes.set_title(f"ECE {interval(section, 'ece', decimal)}, {section['measured']:,} pairs", fontsize=10)
     axes.legend(frameon=False, loc="lower right")
     return figure

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["Report", "count", "decimal", "half_width", "interval", "known", "new_figure", "percent", "table"]
+__all__ = ["Report", "count", "decimal", "half_width", "interval", "known", "new_figure", "over", "percent", "table"]
 
 Report = Mapping[str, Any]
 
@@ -44,6 +44,22 @@ def interval(row: Report, name: str, show: Callable[[Any], str]) -> str:
     if value is not None and error is not None and known(error):
         low, high = value - _Z95 * error, value + _Z95 * error
     return show(value) + (f" [{show(low)}, {show(high)}]" if known(value) and known(low) and known(high) else "")
+
+
+def over(drawn: Report) -> str:
+    """What intervals are over, in words, from what `rlaif.assess.drawn.Drawn.row` gives."""
+    prompts, responses = (_number(drawn.get(name), name[:-1]) for name in ("prompts", "responses"))
+    if drawn["over"] is None:
+        return f"no interval: {drawn['why']}"
+    if drawn["over"] == "prompts":
+        return f"intervals over {prompts}" + (
+            f", with all pairs of {responses}" if known(drawn.get("responses")) else ""
+        )
+    return f"intervals over {responses} to {prompts} that are taken as given: they say nothing of other prompts"
+
+
+def _number(n: Any, noun: str) -> str:
+    return f"{count(n)} {noun}" + ("" if n == 1 else "s")
 
 
 def half_width(row: Report, name: str) -> float:

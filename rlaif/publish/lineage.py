@@ -341,7 +341,7 @@ def evaluation(report_json: Path, folder: Path, reward_model: bool, manifest: Ma
     if reward_model:
         section = report.get("reward_model") or {}
         _find({"reward_model": section["path"]} if section else {}, inputs, folder, file)
-        public = {key: value for key, value in section.items() if key not in ("path", "reliability")}
+        public = {key: _without_plot(value) for key, value in section.items() if key != "path"}
         public |= {"gold": report.get("gold"), "preferences": public_name(section["preferences"], names)}
         return dict(no_paths(public))
     name = _find({name: row["path"] for name, row in report["policies"].items()}, inputs, folder, file)
@@ -361,6 +361,11 @@ def evaluation(report_json: Path, folder: Path, reward_model: bool, manifest: Ma
         "notes": _notes(config, inputs, manifest),
     }
     return dict(no_paths(cut))
+
+
+def _without_plot(section: Any) -> Any:
+    """A section of numbers without the points of its plot."""
+    return {k: v for k, v in section.items() if k != "reliability"} if isinstance(section, dict) else section
 
 
 _JUDGE = (("model", "judge_model"), ("template", "template"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.pages.markdown import cell, code, link, text
-from rlaif.pages.parts import Report, count, decimal, interval, known, percent, table
+from rlaif.pages.parts import Report, count, decimal, interval, known, over, percent, table
 from rlaif.publish.card import NOT_MEASURED, UNKNOWN, CardFields, front_matter, known_or, render
 from rlaif.publish.lineage import Source
 from rlaif.publish.model_facts import ModelFacts
@@ -154,49 +154,63 @@ def _meaning(facts: ModelFacts) -> str:
 
 
 def _reward_numbers(facts: ModelFacts) -> list[str]:
-    held_out = facts.run.get("held_out") or {}
-    columns = [
-        (f"against {word}", held_out[f"against_{name}"], held_out.get("baselines", {}), name)
-        for name, word in (("z", "z"), ("label", "labels"))
-        if (held_out.get(f"against_{name}") or {}).get("measured")
-    ]
-    measured = facts.evaluation or {}
-    by = {"gold": code(measured.get("gold"), in_cell=True), "label": "labels", "judge": "z"}[
-        measured.get("accuracy_by", "judge")
-    ]
-    if measured.get("measured") and f"against {by}" not in [title for title, *_ in columns]:
-        columns.append((f"against {by}", measured, {}, "truth"))
-    if not columns:
+    held_out, measured = facts.run.get("held_out") or {}, facts.evaluation or {}
+    words = {"z": "z", "label": "labels", "gold": code(measured.get("gold"), in_cell=True)}
+    sections: dict[str, Report] = {}  # the training program's, and what it did not measure from `rlaif evaluate`
+    for report in (held_out, measured):
+        for name in words:
+            section = report.get(f"against_{name}") or {}
+            if section.get("measured"):
+                sections.setdefault(name, section)
+    if not sections:
         return [f"Accuracy and calibration on held-out pairs: {NOT_MEASURED}."]
+    rivals = {"longer_wins": "“the longer one wins”", "bag_of_words": "a bag of words"}
     rows = [
-        ["pairs", *(_pairs(row) for _, row, *_ in columns)],
-        ["accuracy", *(interval(row, "accuracy", percent) for _, row, *_ in columns)],
+        ["pairs", *map(_pairs, sections.values())],
+        ["accuracy", *(interval(row, "accuracy", percent) for row in sections.values())],
         *(
-            [f"… above {words}", *(_above(baselines.get(name, {}), target) for _, _, baselines, target in columns)]
-            for name, words in (("longer_wins", "“the longer one wins”"), ("bag_of_words", "a bag of words"))
-            if any(name in baselines for _, _, baselines, _ in columns)
+            [f"… above {words}", *(_above(row.get("baselines", {}).get(name, {})) for row in sections.values())]
+            for name, words in rivals.items()
+            if any(name in row.get("baselines", {}) for row in sections.values())
         ),
-        ["NLL (nats)", *(_nll(row) if target != "truth" else "–" for _, row, _, target in columns)],
-        ["Brier score", *(decimal(row.get("brier")) for _, row, *_ in columns)],
-        ["ECE", *(interval(row, "ece", decimal) for _, row, *_ in columns)],
+        ["NLL (nats)", *map(_nll, sections.values())],
+        [
+            "Brier score",
+            *(
+                f"{interval(row, 'brier', decimal)} (always saying 0.5: {decimal(row.get('brier_of_half'))})"
+                for row in sections.values()
+            ),
+        ],
+        ["ECE", *(interval(row, "ece", decimal) for row in sections.values())],
     ]
     lines = [
         "z = P(chosen is preferred) as the data says it. Accuracy: how often the preferred response has the higher "
         "score. NLL, Brier score and ECE are of P = σ(difference of scores); lower is better. Brackets hold 95 % "
-        "intervals (bootstrap over pairs).",
-        table(["", *(title for title, *_ in columns)], rows),
+        "intervals.",
+        table(["", *(f"against {words[name]}" for name in sections)], rows),
+        " ".join(f"Against {words[name]}: {over(row['drawn'])}." for name, row in sections.items() if "drawn" in row),
         _held_out_where(facts, held_out),
     ]
     if measured:
-        longer = measured.get("longer_wins", {})
-        shown = ", ".join(f"{percent(longer[key])} by {word}" for key, word in _SIDES.items() if key in longer)
+        there = [name for name in words if sections.get(name) is measured.get(f"against_{name}") is not None]
+        where = f"Against {' and '.join(words[name] for name in there)} measured" if held_out and there else "Measured"
+        shown = _longer_wins({words[name]: measured.get(f"against_{name}") or {} for name in words})
         lines.append(
-            f"Measured by `rlaif evaluate` on {count(measured['pairs'])} pairs, split {code(measured['split'])} of "
+            f"{where} by `rlaif evaluate` on {count(measured['pairs'])} pairs, split {code(measured['split'])} of "
             f"{code(measured['preferences'])}" + (f"; there the longer response wins {shown}." if shown else ".")
         )
-    if "against labels" not in [title for title, *_ in columns]:
+    if "label" not in sections:
         lines.append(f"Against labels from elsewhere: {NOT_MEASURED}.")
     return [line for line in lines if line]
+
+
+def _longer_wins(sections: Mapping[str, Report]) -> str:
+    """How often the longer response wins, "56.0 % by this model and 52.0 % by z": on the pairs of each reference."""
+    return "; ".join(
+        f"{percent(longer['model'])} by this model and {percent(longer['reference'])} by {word}"
+        for word, section in sections.items()
+        if (longer := section.get("longer_wins"))
+    )
 
 
 def _held_out_where(facts: ModelFacts, held_out: Report) -> str:
@@ -223,24 +237,20 @@ def _is_file(facts: ModelFacts) -> bool:
     return Path(str(facts.manifest.get("config", {}).get("dataset"))).suffix in (".json", ".jsonl", ".parquet")
 
 
-_SIDES = {"reward_model": "this model", "judge": "the judge", "truth": "the truth"}
-
-
 def _pairs(row: Report) -> str:
     tied = f" ({count(row['tied'])} tied, left out)" if row.get("tied") else ""
     return f"{count(row['measured'])}{tied}"
 
 
-def _above(baseline: Report, target: str) -> str:
-    name = f"difference_{target}"
-    if not known(baseline.get(name)):
+def _above(baseline: Report) -> str:
+    if not known(baseline.get("difference")):
         return "–"
-    points = interval(baseline, name, lambda value: f"{100 * value:+.1f}")
-    return f"{points} points (it has {percent(baseline[f'accuracy_{target}'])})"
+    points = interval(baseline, "difference", lambda value: f"{100 * value:+.1f}")
+    return f"{points} points (it has {percent(baseline['accuracy'])})"
 
 
 def _nll(row: Report) -> str:
-    return f"{decimal(row.get('soft_nll'))} (no model gets below {decimal(row.get('soft_nll_floor'))})"
+    return f"{interval(row, 'soft_nll', decimal)} (no model gets below {decimal(row.get('soft_nll_floor'))})"
 
 
 def _policy_numbers(facts: ModelFacts) -> list[str]:
