@@ -47,13 +47,16 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     """Trains from the beginning, or on from the checkpoint `start`, and writes `args.output_dir`."""
     from transformers import set_seed
 
+    from rlaif.assess.drawn import PairKeys
     from rlaif.files.manifest import write_manifest
     from rlaif.files.sources import write_json
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
     from rlaif.models.stops import stops_of
+    from rlaif.pages.parts import decimal, interval, over
     from rlaif.training.data import check_sides, dpo_pairs, ledger, load_splits, on_disk, tokenize_splits
+    from rlaif.training.measure import implicit_reward_report
     from rlaif.training.models import is_adapter, load_policy, lora
     from rlaif.training.progress import seconds
     from rlaif.training.saving import replace_model, save
@@ -88,7 +91,8 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
 
     # ---- train
     outcome = trainer.train(resume_from_checkpoint=start)
-    held_out = trainer.evaluate() if test_pairs else {}
+    if test_pairs:
+        trainer.evaluate()
 
     # ---- save
     folder = save(trainer)
@@ -97,6 +101,9 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         return
 
     # ---- report
+    if test_pairs:
+        used = test.select(test_pairs.kept)
+        keys = PairKeys.of(used["prompt"], used["chosen"], used["rejected"]).array
     report = {
         "train": {
             "pairs": len(pairs),
@@ -111,11 +118,8 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         "held_out": None
         if not test_pairs
         else {
-            "pairs": len(test_pairs),
             "too_long": test_pairs.too_long,
-            "loss": held_out["eval_loss"],
-            "accuracy": held_out["eval_rewards/accuracies"],
-            "margin": held_out["eval_rewards/margins"],
+            **implicit_reward_report(trainer.held_out_rows, keys, trainer.loss_is_of_rows),
         },
         "ledger": ledger((pairs, test_pairs), bad, left_out),
         "seconds": round(seconds(args), 1),
@@ -132,9 +136,12 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     replace_model(folder, args.output_dir)
     say(f"trained on {len(pairs)} pairs, {outcome.global_step} steps; mean loss {outcome.training_loss:.3f}")
     if test_pairs:
+        held_out = report["held_out"]
+        named = (("loss", "loss"), ("accuracy", "implicit reward accuracy"), ("margin", "margin"))
         say(
-            f"held out: {len(test_pairs)} pairs, loss {held_out['eval_loss']:.3f}, implicit reward accuracy "
-            f"{held_out['eval_rewards/accuracies']:.3f}, margin {held_out['eval_rewards/margins']:.3f}"
+            f"held out: {len(test_pairs)} pairs, "
+            + ", ".join(f"{words} {interval(held_out, name, decimal)}" for name, words in named)
+            + f"; {over(held_out['drawn'])}"
         )
     say(f"wrote {args.output_dir} in {report['seconds']:.0f} s")
 

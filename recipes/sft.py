@@ -90,7 +90,9 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
     from rlaif.models.stops import stops_of
+    from rlaif.pages.parts import count, decimal, interval, over
     from rlaif.training.data import check_plain, demonstrations, ledger, load_splits, tokenize_splits
+    from rlaif.training.measure import completion_report, prompt_keys
     from rlaif.training.models import is_adapter, load_policy, lora
     from rlaif.training.progress import seconds
     from rlaif.training.saving import replace_model, save
@@ -120,7 +122,8 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
 
     # ---- train
     outcome = trainer.train(resume_from_checkpoint=start)
-    held_out = trainer.evaluate() if test_rows else {}
+    if test_rows:
+        trainer.evaluate()
 
     # ---- save
     folder = save(trainer)
@@ -129,6 +132,9 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         return
 
     # ---- report
+    if test_rows:
+        used = test.select(test_rows.kept)
+        keys = prompt_keys(used["prompt"], used["completion"])
     report = {
         "train": {
             "rows": len(rows),
@@ -140,12 +146,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         },
         "held_out": None
         if not test_rows
-        else {
-            "rows": len(test_rows),
-            "too_long": test_rows.too_long,
-            "loss": held_out["eval_loss"],
-            "token_accuracy": held_out["eval_mean_token_accuracy"],
-        },
+        else {"too_long": test_rows.too_long, **completion_report(trainer.held_out_rows, keys)},
         "ledger": ledger((rows, test_rows), bad, left_out),
         "seconds": round(seconds(args), 1),
     }
@@ -161,9 +162,12 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     replace_model(folder, args.output_dir)
     say(f"trained on {len(rows)} rows, {outcome.global_step} steps; mean loss {outcome.training_loss:.3f}")
     if test_rows:
+        held_out = report["held_out"]
+        named = (("loss", "loss"), ("perplexity", "perplexity"), ("token_accuracy", "token accuracy"))
         say(
-            f"held out: {len(test_rows)} rows, loss {held_out['eval_loss']:.3f}, token accuracy "
-            f"{held_out['eval_mean_token_accuracy']:.3f}"
+            f"held out: {len(test_rows)} rows, "
+            + ", ".join(f"{words} {interval(held_out, name, decimal)}" for name, words in named)
+            + f" (nats a token, over {count(held_out['tokens'])} tokens); {over(held_out['drawn'])}"
         )
     say(f"wrote {args.output_dir} in {report['seconds']:.0f} s")
 

@@ -14,7 +14,7 @@ import pytest
 from support import byte_tokenizer, forks, save_model, tiny_llama
 
 ROOT = Path(__file__).parent.parent
-PROGRAMS = ["reward_models/bradley_terry.py", "recipes/dpo.py"]
+PROGRAMS = ["reward_models/bradley_terry.py", "recipes/dpo.py", "recipes/sft.py"]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def inputs(tmp_path_factory):
     rng = np.random.default_rng(0)
     texts = ["yes", "surely, and gladly", "no", "never in my life", "perhaps"]
     (folder / "preferences/data").mkdir(parents=True)
-    for split, n in (("train", 16), ("test", 4)):
+    for split, n in (("train", 16), ("test", 7)):
         rows = [
             {"prompt": f"Question {i}?", "chosen": str(a), "rejected": str(b), "z": float(rng.uniform(0.5, 1))}
             for i, (a, b) in enumerate(rng.choice(texts, 2, replace=False) for _ in range(n))
@@ -46,7 +46,13 @@ def test_two_processes_log_the_losses_of_one(program, inputs, tmp_path, monkeypa
             "logging_steps": 1,
             "save_strategy": "no",
             "disable_tqdm": True,
+            "eval_strategy": "steps",
+            "eval_steps": 2,
+            # Seven rows in batches of two in two processes: one row is there twice, to fill up the last batch.
+            "per_device_eval_batch_size": 2 if processes == 2 else 64,
         }
+        if program.endswith("sft.py"):
+            settings |= {"test_split": "test"}
         if program.endswith("dpo.py"):
             settings |= {"precompute_ref_log_probs": True}
         return [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
@@ -54,7 +60,7 @@ def test_two_processes_log_the_losses_of_one(program, inputs, tmp_path, monkeypa
     forks.imports(*forks.TRAINING)
     two = forks.side_by_side(*words(2), program=str(ROOT / program), folder=ROOT)
     assert [process.returncode for process in two] == [0, 0], two[0].stderr
-    assert sum(process.stdout.count("trained on 16 pairs, 4 steps") for process in two) == 1  # one process reports
+    assert sum(process.stdout.count("trained on 16 ") for process in two) == 1  # one process reports
     monkeypatch.setattr(sys, "argv", [program, *words(1)])
     runpy.run_path(str(ROOT / program), run_name="program")["main"]()
 
@@ -65,3 +71,26 @@ def test_two_processes_log_the_losses_of_one(program, inputs, tmp_path, monkeypa
     assert len(losses[0]) == 4
     assert max(losses[0]) - min(losses[0]) > 1e-3  # something was learned, so equality says something
     np.testing.assert_allclose(losses[0], losses[1], atol=1e-5, rtol=0)
+    # What is measured is over rows: no row counts twice, and no batch more than its rows.
+    evaluations = [[row for row in log if "eval_loss" in row] for log in logs]
+    assert [len(rows) for rows in evaluations] == [len(evaluations[0])] * 2
+    timing = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
+    for one, other in zip(*evaluations, strict=True):
+        assert {name for name in one if name.startswith("eval_")} >= timing | {"eval_loss"}
+        assert one.keys() == other.keys()
+        assert [one[name] for name in one if name not in timing] == pytest.approx(
+            [other[name] for name in one if name not in timing], abs=1e-5
+        )
+    held_out = [report["held_out"] for report in reports]
+    assert numbers(held_out[0]) == pytest.approx(numbers(held_out[1]), abs=1e-5)
+    assert len(numbers(held_out[0])) > 5
+
+
+def numbers(report):
+    """All numbers of a report, by the way to them."""
+    if isinstance(report, dict):
+        report = [(name, value) for name, value in report.items()]
+        return {f"{name}.{way}": n for name, value in report for way, n in numbers(value).items()}
+    if isinstance(report, list):
+        return {f"{i}.{way}": n for i, value in enumerate(report) for way, n in numbers(value).items()}
+    return {"": report} if isinstance(report, int | float) else {}

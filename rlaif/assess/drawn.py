@@ -50,7 +50,7 @@ from rlaif.records import Prompt, prompt_hash
 
 __all__ = [
     *("LEVEL", "MIN_UNITS", "Drawn", "Ece", "Mean", "PairKeys", "Statistic", "interval_row", "intervals", "keys_of"),
-    "wilson",
+    *("prompt_key", "wilson"),
 ]
 
 Array = NDArray[np.float64]
@@ -67,6 +67,11 @@ def keys_of(prompt: Prompt, response_a: str, response_b: str) -> tuple[int, int,
     """Numbers of 63 bits for the prompt, and for both responses to it: equal where the texts are."""
     root = prompt_hash(prompt).encode()
     return _number(root), _number(root, response_a), _number(root, response_b)
+
+
+def prompt_key(prompt: Prompt) -> int:
+    """The first of `keys_of`."""
+    return _number(prompt_hash(prompt).encode())
 
 
 def _number(root: bytes, text: str | None = None) -> int:

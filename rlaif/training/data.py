@@ -64,6 +64,7 @@ class Tokenized:
         refused: those that the chat template refuses.
         beyond: how many stood beyond a limit.
         places: where the prompts of `policy_prompts` stand.
+        kept: which rows came in, of those that are used: numbers from 0.
     """
 
     rows: Any
@@ -71,6 +72,7 @@ class Tokenized:
     refused: tuple[Refused, ...] = ()
     beyond: int = 0
     places: tuple[str, ...] = ()
+    kept: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -417,6 +419,7 @@ def _tokenized(
         tokens.select(fits).remove_columns(["length", "refused"]),
         too_long=len(tokens) - len(fits) - len(refused),
         refused=tuple(Refused(places[i], why) for i, why in refused.items()),
+        kept=tuple(fits),
     )
 
 

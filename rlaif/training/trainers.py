@@ -2,7 +2,9 @@
 
     SoftRewardTrainer   RewardTrainer   compute_loss: pops z, calls TRL's, adds what makes its loss soft
     SoftDPOTrainer      DPOTrainer      compute_loss: TRL inlines its losses, so the soft one is computed here
-    CompletionTrainer   SFTTrainer      nothing but what all trainers share (rlaif.training.common)
+    CompletionTrainer   SFTTrainer      compute_loss, in evaluations: each row's loss
+
+What they log of held-out rows is over rows (rlaif.training.by_row), not TRL's mean of batch means.
 
 All take token columns from `rlaif.training.data` as they are. With `preference_loss` = "hard" (and at z = 1) each
 gives TRL's own loss, unless labels are smoothed; tests hold that, and the signatures of every method overridden here.
@@ -14,12 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference as DPOBatches
 from trl.trainer.reward_trainer import DataCollatorForPreference as RewardBatches
 
 from rlaif.errors.words import shown
+from rlaif.training.by_row import ByRow
 from rlaif.training.common import Shared
 from rlaif.training.losses import dpo_delta, hard_loss, margin_loss, soft_correction, soft_loss
 from rlaif.training.settings import DPOSettings, RewardSettings, SFTSettings
@@ -33,6 +38,8 @@ __all__ = [
     "SoftRewardTrainer",
 ]
 
+
+Array = NDArray[np.float64]
 
 # ---------------------------------------------------------------------------------------------------------- settings
 
@@ -107,7 +114,7 @@ class RewardCollator(RewardBatches):  # type: ignore[misc]
         return batch
 
 
-class SoftRewardTrainer(Shared, RewardTrainer):  # type: ignore[misc]
+class SoftRewardTrainer(Shared, ByRow, RewardTrainer):  # type: ignore[misc]
     """RewardTrainer with the loss of `args.preference_loss`; a hard one may have `args.label_smoothing`.
 
     Args:
@@ -146,7 +153,34 @@ class SoftRewardTrainer(Shared, RewardTrainer):  # type: ignore[misc]
             loss = loss + (margin_loss(delta_B, z_B) - hard_loss(delta_B)).mean()
         elif self.args.label_smoothing:
             loss = loss + soft_correction(delta_B, 1.0 - self.args.label_smoothing).mean()
+        if not self.model.training:
+            self.keep_rows(loss=self._losses(chosen_B, rejected_B, z_B), chosen=chosen_B, rejected=rejected_B, z=z_B)
         return (loss, outputs) if return_outputs else loss
+
+    def _losses(self, chosen_B: torch.Tensor, rejected_B: torch.Tensor, z_B: torch.Tensor) -> torch.Tensor:
+        """What `compute_loss` takes the mean of: (B,)."""
+        delta_B = chosen_B - rejected_B
+        if self.args.preference_loss == "soft":
+            loss_B = soft_loss(delta_B, z_B)
+        elif self.args.preference_loss == "margin":
+            loss_B = margin_loss(delta_B, z_B)
+        else:
+            loss_B = soft_loss(delta_B, 1.0 - self.args.label_smoothing)
+        if self.args.center_rewards_coefficient is not None:
+            loss_B = loss_B + self.args.center_rewards_coefficient * (chosen_B + rejected_B) ** 2
+        return loss_B
+
+    def row_metrics(self, rows: dict[str, Array]) -> dict[str, float]:
+        rewards = np.concatenate((rows["chosen"], rows["rejected"]))
+        delta = rows["chosen"] - rows["rejected"]
+        return {
+            "loss": float(rows["loss"].mean()),
+            "accuracy": right_side(delta, rows["z"]),
+            "margin": float(delta.mean()),
+            "mean_reward": float(rewards.mean()),
+            "min_reward": float(rewards.min()),
+            "max_reward": float(rewards.max()),
+        }
 
 
 @dataclass
@@ -159,7 +193,7 @@ class DPOCollator(DPOBatches):  # type: ignore[misc]
         return batch
 
 
-class SoftDPOTrainer(Shared, DPOTrainer):  # type: ignore[misc]
+class SoftDPOTrainer(Shared, ByRow, DPOTrainer):  # type: ignore[misc]
     """DPOTrainer with a probability z for every pair.
 
     Args:
@@ -202,8 +236,9 @@ class SoftDPOTrainer(Shared, DPOTrainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        z_B = inputs.pop("z")
-        if self.args.preference_loss == "hard":
+        z_B, evaluating = inputs.pop("z"), not self.model.training
+        hard = self.args.preference_loss == "hard"
+        if hard and not evaluating:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # The steps and their order are those of DPOTrainer._compute_loss.
         labels_BT = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
@@ -217,11 +252,14 @@ class SoftDPOTrainer(Shared, DPOTrainer):  # type: ignore[misc]
         else:
             ref_chosen_logps_B, ref_rejected_logps_B = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
         delta_B = dpo_delta(chosen_logps_B, rejected_logps_B, ref_chosen_logps_B, ref_rejected_logps_B, beta=self.beta)
-        loss = soft_loss(delta_B, z_B).mean()
-        if self.aux_loss_enabled:
+        loss_B = hard_loss(delta_B) if hard else soft_loss(delta_B, z_B)
+        loss = loss_B.mean()
+        if hard and not self.loss_is_of_rows:  # TRL's own loss of the batch; in its mean every row counts as much
+            loss, outputs = super().compute_loss(model, inputs, False, num_items_in_batch), outputs
+            loss_B = loss.detach().expand_as(delta_B)
+        elif self.aux_loss_enabled:
             loss = loss + self.router_aux_loss_coef * outputs.aux_loss
 
-        mode = "train" if self.model.training else "eval"
         metrics_B = {
             "rewards/chosen": self.beta * (chosen_logps_B - ref_chosen_logps_B),
             "rewards/rejected": self.beta * (rejected_logps_B - ref_rejected_logps_B),
@@ -230,17 +268,62 @@ class SoftDPOTrainer(Shared, DPOTrainer):  # type: ignore[misc]
             "logps/chosen": chosen_logps_B,
             "logps/rejected": rejected_logps_B,
         }
+        if evaluating:
+            self.keep_rows(loss=loss_B, z=z_B, **metrics_B)
+            return (loss, outputs) if return_outputs else loss
         for name, value_B in metrics_B.items():
-            self._metrics[mode][name].append(self.accelerator.gather(value_B.detach()).mean().item())
-        if mode == "train":
-            tokens = self.accelerator.gather(inputs["attention_mask"].sum()).sum().item()
-            self._total_train_tokens += tokens // self._tp_size
-        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+            self._metrics["train"][name].append(self.accelerator.gather(value_B.detach()).mean().item())
+        tokens = self.accelerator.gather(inputs["attention_mask"].sum()).sum().item()
+        self._total_train_tokens += tokens // self._tp_size
+        self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
         return (loss, outputs) if return_outputs else loss
 
+    @property
+    def loss_is_of_rows(self) -> bool:
+        """Whether a held-out row has a loss of its own here; some of TRL's losses are of a batch (`aot`, say)."""
+        plain = all(getattr(self.args, name) == only for name, only in _SOFT_DPO_HONOURS.items())
+        return self.args.preference_loss == "soft" or plain
 
-class CompletionTrainer(Shared, SFTTrainer):  # type: ignore[misc]
-    """SFTTrainer on `rlaif.training.data.demonstrations(...).rows`."""
+    def row_metrics(self, rows: dict[str, Array]) -> dict[str, float]:
+        numbers = {name: float(values.mean()) for name, values in rows.items() if name != "z"}
+        return numbers | {"rewards/accuracies": right_side(rows["rewards/margins"], rows["z"])}
+
+
+class CompletionTrainer(Shared, ByRow, SFTTrainer):  # type: ignore[misc]
+    """SFTTrainer on `rlaif.training.data.demonstrations(...).rows`.
+
+    In evaluations the loss is -log p of the completions' tokens, whatever is trained with (label smoothing, `dft`): the
+    sum over all rows by the number of all tokens, in nats.
+    """
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset  # tokenized already, by the rendering that generation uses
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        if self.model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+        loss_B, tokens_B = -outputs.log_probs.sum(1), outputs.label_mask.sum(1)  # log_probs: 0 outside of labels
+        right_B, entropy_B = outputs.is_top1.sum(1), outputs.entropy.sum(1)
+        self.keep_rows(loss=loss_B, tokens=tokens_B, right=right_B, entropy=entropy_B)
+        loss = loss_B.sum() / tokens_B.sum().clamp(min=1)
+        return (loss, outputs) if return_outputs else loss
+
+    def row_metrics(self, rows: dict[str, Array]) -> dict[str, float]:
+        tokens = rows["tokens"].sum()
+        names = {"loss": "loss", "right": "mean_token_accuracy", "entropy": "entropy"}
+        return {to: float(rows[name].sum() / tokens) for name, to in names.items()}
+
+
+def right_side(delta_N: Array, z_N: Array) -> float:
+    """Share of rows whose difference of rewards is on the side of z; 0 counts one half, rows with z = 0.5 not at all.
+
+    NaN where there is no row with a side, or a difference that is NaN.
+    """
+    sided = z_N != 0.5
+    delta, side = delta_N[sided], np.sign(z_N[sided] - 0.5)
+    if not delta.size or np.isnan(delta).any():
+        return float("nan")
+    return float(np.mean(0.5 * (1.0 + np.sign(delta) * side)))
