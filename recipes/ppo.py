@@ -133,10 +133,12 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     from rlaif.models.loading import load_tokenizer
     from rlaif.models.parallel import is_main, process_count
     from rlaif.models.rendering import Rendering
+    from rlaif.pages.parts import decimal, interval
     from rlaif.pages.training import watch_line, write_watch
     from rlaif.records import prompt_hash
     from rlaif.training.data import ledger, policy_prompts, report_too_long
     from rlaif.training.footprint import peak_memory, weights_held
+    from rlaif.training.measure import rollout_report
     from rlaif.training.models import context_length
     from rlaif.training.ppo.models import check_models, load_models
     from rlaif.training.ppo.trainer import PPOTrainer
@@ -248,7 +250,6 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         return
 
     # ---- report
-    last: dict[str, Any] = next((row for row in reversed(trainer.state.log_history) if "reward" in row), {})
     held = weights_held(trainer, rewards)
     report: dict[str, Any] = {
         "train": {
@@ -260,7 +261,8 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             "resumed_from": start,
             "seconds": round(outcome.metrics["train_runtime"], 2),
             "samples_per_second": None if start else round(trainer.samples / outcome.metrics["train_runtime"], 3),
-            "last": {name: last.get(name) for name in ("reward", "kl", "kl_coef", "entropy", "length", "no_eos")},
+            "last_rollout": rollout_report(trainer.last_rollout),
+            "kl_coef": trainer.kl_controller.coef,
             "unscored": {reward.__name__: dict(reward.unscored_reasons) for reward in rewards},
             "rendering_assumed": assumed,
             "read": {reward.__name__: read for reward in rewards if (read := reward.how_read())},
@@ -286,8 +288,12 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
         learned_from=learned_from(LEARNS, vars(data_config)),
     )
     replace_model(folder, args.output_dir)
-    named = ", ".join(f"{name} {last[name]:.3f}" for name in ("reward", "kl", "length") if last.get(name) is not None)
-    say(f"{trainer.samples} responses, {outcome.global_step} steps; last logged: {named or 'nothing'}")
+    last = report["train"]["last_rollout"] or {}
+    named = ", ".join(f"{name} {interval(last, name, decimal)}" for name in ("reward", "kl", "length") if name in last)
+    say(
+        f"{trainer.samples} responses, {outcome.global_step} steps; "
+        + (f"the last rollout's {last['responses']}: {named}" if last else "no rollout was left")
+    )
     if held_out:
         say(watch_line(report["over_optimization"]))
     say(f"wrote {args.output_dir} in {report['seconds']:.0f} s")

@@ -218,8 +218,11 @@ def test_it_writes_a_policy_that_answers_and_what_it_did(inputs, tmp_path):
     for row in rewards:
         assert row["reward"] == pytest.approx(0.5 * row["reward/rating"] - 2.0 * row["reward/letters"], abs=1e-5)
         assert row["unscored"] == 0.0
-    assert train["last"]["reward"] == rewards[-1]["reward"]
-    assert all(np.isfinite(value) for value in train["last"].values())
+    last = train["last_rollout"]
+    assert (last["responses"], last["unscored"], last["drawn"]["over"]) == (4, 0, None)
+    assert last["reward"] == pytest.approx(rewards[-1]["reward"], abs=1e-5)  # one rollout a row of the log
+    assert all(np.isfinite(last[name]) for name in ("reward", "kl", "length", "no_eos"))
+    assert last["reward_low"] is None  # of four prompts
     assert len([row for file in (out / "replies").iterdir() for row in rows_of(file)]) > 0
 
     checks = rows_of(out / "checks.jsonl")
@@ -345,7 +348,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(kind, inputs, tmp_path, 
     reports = [json.loads((folder / "report.json").read_text()) for folder in (whole, resumed)]
     assert reports[0]["over_optimization"] == reports[1]["over_optimization"]
     assert [report["train"]["samples"] for report in reports] == [settings["max_steps"]] * 2
-    assert reports[0]["train"]["last"] == reports[1]["train"]["last"]
+    assert reports[0]["train"]["last_rollout"] == reports[1]["train"]["last_rollout"] is not None
 
 
 # ------------------------------------------------------------------------------------------------------------ processes

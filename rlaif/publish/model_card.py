@@ -258,22 +258,26 @@ def _policy_numbers(facts: ModelFacts) -> list[str]:
     if not lines:
         lines.append(f"Win rate, reward, KL and length beside other policies: {NOT_MEASURED} (`rlaif evaluate` does).")
     held_out = facts.run.get("held_out") or {}
-    last = facts.run.get("train", {}).get("last") or {}
+    train = facts.run.get("train", {})
+    last = train.get("last_rollout") or {}
     if "margin" in held_out:
         lines.append(
             f"Implicit reward, β times the log-ratio to the reference, on {count(held_out['pairs'])} "
-            f"{_held_out_name(facts, 'pairs')}: accuracy {percent(held_out['accuracy'])}, mean margin "
-            f"{decimal(held_out['margin'])}, loss {decimal(held_out['loss'])}."
+            f"{_held_out_name(facts, 'pairs')}: accuracy {interval(held_out, 'accuracy', percent)}, mean margin "
+            f"{interval(held_out, 'margin', decimal)}, loss {interval(held_out, 'loss', decimal)}."
         )
     elif "token_accuracy" in held_out:
         lines.append(
-            f"On {count(held_out['rows'])} {_held_out_name(facts, 'demonstrations')}: loss {decimal(held_out['loss'])} "
-            f"nats a token, {percent(held_out['token_accuracy'])} of tokens right."
+            f"On {count(held_out['rows'])} {_held_out_name(facts, 'demonstrations')}: loss "
+            f"{interval(held_out, 'loss', decimal)} nats a token, {interval(held_out, 'token_accuracy', percent)} of "
+            "tokens right."
         )
     if known(last.get("reward")):
         lines.append(
-            f"Last logged in training: reward {decimal(last['reward'])}, KL to the reference {decimal(last.get('kl'))} "
-            f"nats a response, length {decimal(last.get('length'), 1)} tokens, {percent(last.get('no_eos'))} cut off."
+            f"The {count(last['responses'])} responses of the last rollout in training: reward "
+            f"{interval(last, 'reward', decimal)}, KL to the reference {interval(last, 'kl', decimal)} nats a "
+            f"response, length {interval(last, 'length', lambda tokens: decimal(tokens, 1))} tokens, "
+            f"{percent(last.get('no_eos'))} cut off."
         )
     if facts.command == "recipes/ppo.py":
         lines += _overoptimization(facts)

@@ -6,7 +6,7 @@ A reward model's report is `rlaif.assess.rewards.assess_reward_model`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from rlaif import metrics
 from rlaif.assess.drawn import Drawn, Mean, interval_row, intervals, prompt_key
 from rlaif.records import Prompt
 
-__all__ = ["completion_report", "implicit_reward_report", "prompt_keys"]
+__all__ = ["completion_report", "implicit_reward_report", "prompt_keys", "rollout_report"]
 
 Array = NDArray[np.float64]
 
@@ -86,3 +86,32 @@ def completion_report(rows: Mapping[str, Array], keys_N: ArrayLike) -> dict[str,
 def prompt_keys(prompts: Iterable[Prompt | None], texts: Iterable[str]) -> list[int]:
     """A number for each row, equal where the prompts are; a row without one (plain text) is known by its text."""
     return [prompt_key(text if prompt is None else prompt) for prompt, text in zip(prompts, texts, strict=True)]
+
+
+def rollout_report(rollout: Mapping[str, Sequence[Any]] | None) -> dict[str, Any] | None:
+    """PPO's newest rollout, over its responses; None where there was none.
+
+    Args:
+        rollout: `PPOTrainer.last_rollout`.
+
+    Returns:
+        `responses`, of them `unscored`; means of `reward` (of the scored ones, before shaping), `kl` (nats a response,
+        by the log-ratio of the sampled tokens; only where a reference is held to) and `length` (tokens), and `no_eos`,
+        the share that was cut off; each + `_low`, `_high`, None where too few prompts were drawn; `drawn`.
+    """
+    if rollout is None:
+        return None
+    columns = {name: np.array(rollout[name], dtype=np.float64) for name in ("reward", "kl", "length", "ended")}
+    drawn, scored = Drawn.clusters(rollout["prompt"]), ~np.isnan(columns["reward"])
+    means = {
+        "reward": Mean(np.nan_to_num(columns["reward"]), size=scored),
+        "kl": Mean(columns["kl"]),
+        "length": Mean(columns["length"]),
+        "no_eos": Mean(1.0 - columns["ended"], limits=(0.0, 1.0)),
+    }
+    if np.isnan(columns["kl"]).any():
+        del means["kl"]
+    report: dict[str, Any] = {"responses": int(scored.size), "unscored": int((~scored).sum())}
+    for name, mean, ends in zip(means, means.values(), intervals([*means.values()], drawn), strict=True):
+        report |= interval_row(name, mean, ends)
+    return report | {"drawn": drawn.row()}

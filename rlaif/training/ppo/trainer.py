@@ -47,6 +47,7 @@ from trl.trainer.utils import (
     split_tensor_dict,
 )
 
+from rlaif.assess.drawn import prompt_key
 from rlaif.assess.overoptimization import Check
 from rlaif.files.sources import write_json
 from rlaif.models.drawing import own_distribution
@@ -135,6 +136,8 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
 
     Attributes:
         checks: one `Check` for each time that the held-out prompts were answered.
+        last_rollout: of all responses of the newest rollout, of all processes: `prompt` (a number that tells prompts
+            apart), `reward` (None where unscored), `kl` (None without a reference), `length`, `ended`.
         samples: responses sampled for training so far, of all processes.
     """
 
@@ -181,6 +184,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         )
         self.watched = list(watched)
         self.checks: list[Check] = []
+        self.last_rollout: dict[str, list[Any]] | None = None
         self.samples = 0
         self.kl_controller = arithmetic.KLController(args.kl_coef, args.kl_target, args.kl_gain)
         self.normalizer = arithmetic.RewardNormalizer()
@@ -409,6 +413,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         rewards_BT = arithmetic.token_rewards(shaped_B, kl_BT, mask_BT, self.kl_controller.coef)
         advantages_BT, returns_BT = arithmetic.advantages(rewards_BT, values_BT, mask_BT, args.gamma, args.gae_lambda)
         self._log_rollout(more, scored_B, values_BT, returns_BT, mask_BT)
+        self._keep_rollout(inputs, more)
         if self.state.global_step >= args.critic_warmup_steps:  # before, the policy has not moved
             self.kl_controller.update(float(self._mean(more["kl_B"])))
         if args.whiten_advantages:
@@ -474,6 +479,18 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
             row["value"].append(arithmetic.masked_mean(values_BT, mask_BT, self._sum).item())
             unexplained = arithmetic.unexplained_variance(values_BT, returns_BT, mask_BT, self._sum)
             row["explained_variance"].append(1.0 - unexplained.item())
+
+    def _keep_rollout(self, rows: list[dict[str, Any]], more: Mapping[str, torch.Tensor]) -> None:
+        """For the report: the newest rollout's numbers, response by response."""
+        device = more["scores_B"].device
+        prompts_B = torch.tensor([prompt_key(row["prompt"]) for row in rows], device=device)
+        numbers_B4 = torch.stack([more[f"{name}_B"].double() for name in ("scores", "kl", "length", "ended")], dim=1)
+        table = self.accelerator.gather(numbers_B4).cpu().numpy().T
+        columns = [[None if math.isnan(x) else x for x in column] for column in table.tolist()]
+        self.last_rollout = {
+            "prompt": self.accelerator.gather(prompts_B).tolist(),
+            **dict(zip(("reward", "kl", "length", "ended"), columns, strict=True)),
+        }
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         inputs = super()._prepare_inputs(generation_batch)
@@ -649,6 +666,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
                 "normalizer": self.normalizer.state(),
                 "samples": self.samples,
                 "checks": [check.row() for check in self.checks],
+                "last_rollout": self.last_rollout,
             },
         )
 
@@ -668,6 +686,7 @@ class PPOTrainer(Shared, GRPOTrainer):  # type: ignore[misc]
         self.normalizer.load(state["normalizer"])
         self.samples = state["samples"]
         self.checks = [Check.of(row) for row in state["checks"]]
+        self.last_rollout = state.get("last_rollout")  # checkpoints of earlier versions have none
 
 
 # What a rollout is learned from; the rest of TRL's batch would only be carried along.
