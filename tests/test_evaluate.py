@@ -130,7 +130,7 @@ def test_sections_of_judge_reward_model_and_seconds(everything):
     section = report["reward_model"]
     assert section["pairs"] == section["against_gold"]["pairs"] == section["against_label"]["pairs"] == len(PROMPTS)
     assert 0.0 <= section["against_gold"]["accuracy"] <= 1.0
-    assert section["against_z"]["drawn"] == {"over": "prompts", "prompts": 12, "responses": 24, "effective": 12.0}
+    assert section["against_z"]["drawn"] == {"over": "prompts", "prompts": 24, "responses": 48, "effective": 24.0}
     assert report["seconds"]["judge"] == 12.5
     # Since this process started: more than the call alone has taken.
     assert 0 < report["seconds"]["evaluate"] <= round(elapsed(), 1)

@@ -139,7 +139,6 @@ def runs(tmp_path_factory):
                 reward_model=str(folder / "reward"),
                 preferences=str(folder / "preferences"),
                 output=str(folder / "evaluation"),
-                bootstrap_samples=50,
             )
         )
     return folder
@@ -479,8 +478,8 @@ def test_the_card_of_a_reward_model_says_what_the_run_says(runs, tmp_path):
     assert staged["run"] == run
     assert staged["example"] == report["example"]
     assert (
-        staged["evaluation"]["accuracy"]
-        == json.loads((runs / "evaluation/report.json").read_text())["reward_model"]["accuracy"]
+        staged["evaluation"]["against_gold"]["accuracy"]
+        == json.loads((runs / "evaluation/report.json").read_text())["reward_model"]["against_gold"]["accuracy"]
     )
 
 
@@ -511,7 +510,9 @@ def test_the_card_of_a_policy_says_what_the_evaluation_says(runs, tmp_path):
     }
     assert rows["win rate over `base` by gold reward"][0] == "–"
     wins = f"{policy['wins']} / {policy['ties']} / {policy['losses']}"
-    assert rows["win rate over `base` by gold reward"][1].startswith(f"{100 * policy['win_rate']:.1f} % [")
+    assert rows["win rate over `base` by gold reward"][1].startswith(
+        f"{100 * policy['win_rate']:.1f} %; "
+    )  # four prompts: no interval
     assert rows["win rate over `base` by gold reward"][1].endswith(f"; {wins}")
     assert rows["win rate over `base` by judge"][1].startswith(f"{100 * policy['judge']['win_rate']:.1f} %")
     assert [cell.split(" ")[0] for cell in rows["gold reward"]] == [f"{r['gold_reward']:.3f}" for r in (base, policy)]
@@ -533,6 +534,36 @@ def test_the_card_of_a_policy_says_what_the_evaluation_says(runs, tmp_path):
     assert "- `letters`: not marked" in body
     assert "![training reward and watched scores against the KL](over_optimization.png)" in body
     assert "nobody has compared the weights" in body
+
+
+def test_a_reward_model_has_the_same_report_wherever_it_is_reported(runs):
+    """Key for key; a bag of words is fitted where the training pairs are, a gold reward is given to the other."""
+    here = json.loads((runs / "reward/report.json").read_text())["held_out"]
+    there = json.loads((runs / "evaluation/report.json").read_text())["reward_model"]
+    about = {"path", "preferences", "split"}
+    assert here.keys() == there.keys() - about
+    assert there["against_gold"]["measured"] > 0
+    assert [here[name] for name in ("pairs", "unscored", "refused")] == [
+        there[name] for name in ("pairs", "unscored", "refused")
+    ]
+    for name in ("against_z", "against_label"):
+        assert here[name]["baselines"].pop("bag_of_words")["accuracy"] > 0
+        assert_close(here[name], there[name])
+    assert here["against_z"]["drawn"]["over"] == "prompts"
+    assert here["against_gold"] is None
+
+
+def assert_close(here, there):
+    """Equal, but for what other batches do to a score's last digits."""
+    assert type(here) is type(there)
+    if isinstance(here, dict):
+        assert here.keys() == there.keys()
+        here, there = list(here.values()), list(there.values())
+    if isinstance(here, list):
+        for one, other in zip(here, there, strict=True):
+            assert_close(one, other)
+    else:
+        assert here == (pytest.approx(there, abs=1e-5) if isinstance(there, float) else there)
 
 
 def test_dpo_and_what_it_did_not_measure(runs, tmp_path):
