@@ -148,7 +148,7 @@ def test_reward_model(tmp_path: Path, pairs: datasets.Dataset, settings: dict[st
         assert [row[name] for name in named] == pytest.approx([scores.min(), scores.mean(), scores.max()], abs=1e-4)
 
 
-@pytest.mark.parametrize("settings", [{}, {"label_smoothing_factor": 0.1}])
+@pytest.mark.parametrize("settings", [{}, {"loss_type": "dft"}])
 def test_sft(tmp_path: Path, pairs: datasets.Dataset, settings: dict[str, Any]) -> None:
     set_seed(1)
     model = tiny_llama()

@@ -82,7 +82,7 @@ def test_two_processes_log_the_losses_of_one(program, inputs, tmp_path, monkeypa
             [other[name] for name in one if name not in timing], abs=1e-5
         )
     held_out = [report["held_out"] for report in reports]
-    assert numbers(held_out[0]) == pytest.approx(numbers(held_out[1]), abs=1e-5)
+    assert numbers(held_out[0]) == pytest.approx(numbers(held_out[1]), rel=1e-5, abs=1e-5)
     assert len(numbers(held_out[0])) > 5
 
 
