@@ -218,7 +218,7 @@ def test_a_path_that_does_not_exist_is_found():
 )
 def test_a_reward_model_reloads_bit_for_bit(kind, extra, chat_model, preferences, tmp_path, monkeypatch, capsys):
     out = tmp_path / "reward_model"
-    monkeypatch.setattr("rlaif.files.manifest.elapsed", lambda: SECONDS)
+    monkeypatch.setattr("rlaif.training.progress.elapsed", lambda: SECONDS)
     settings = {**SETTINGS, "model": chat_model, "dataset": preferences, "output_dir": out, **extra}
     printed = launch(REWARD, settings, monkeypatch, capsys)
     assert f"wrote {out} in 1235 s" in printed
@@ -361,7 +361,7 @@ def test_score_writes_rewards_beside_the_rows(chat_model, preferences, tmp_path,
 @pytest.mark.parametrize("extra", [{}, {"lora": True}, {"lora": True, "load_in_4bit": True}])
 def test_sft_then_dpo(extra, chat_model, preferences, tmp_path, monkeypatch, capsys):
     """An adapter from SFT is trained on by DPO, and what DPO writes loads on the same base model."""
-    monkeypatch.setattr("rlaif.files.manifest.elapsed", lambda: SECONDS)
+    monkeypatch.setattr("rlaif.training.progress.elapsed", lambda: SECONDS)
     common = {**SETTINGS, "dataset": preferences, "test_split": "test", **extra}
     printed = launch(SFT, common | {"model": chat_model, "output_dir": tmp_path / "sft"}, monkeypatch, capsys)
     assert "held out: 8 rows" in printed
