@@ -215,7 +215,7 @@ def test_of_a_reward_model_what_loads_it_goes_out_and_nothing_else(runs, tmp_pat
     whole = {name: len(data) for name, data in files_of(runs / "reward").items()}
     behind = report["left_behind"]
     assert {why: row["files"] for why, row in behind.items()} == {
-        "checkpoints": 11,
+        "checkpoints": 13,
         "records of the run": 2,
         "trainer and optimizer state": 2,
     }
