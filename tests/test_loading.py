@@ -437,6 +437,16 @@ def test_a_tokenizer_that_loads_otherwise_than_it_was_saved_is_one_line(model: P
     load_tokenizer(model)
 
 
+@pytest.mark.parametrize("direction", ["left", "right"])
+def test_a_tokenizer_that_pads_to_a_fixed_length_is_the_one_that_was_saved(model: Path, direction: str) -> None:
+    from tokenizers import Tokenizer
+
+    saved = Tokenizer.from_file(str(model / "tokenizer.json"))
+    saved.enable_padding(direction=direction, length=500)
+    saved.save(str(model / "tokenizer.json"))
+    assert load_tokenizer(model)("a").input_ids
+
+
 def test_a_token_without_an_embedding_is_one_line(model: Path) -> None:
     tokenizer = byte_tokenizer(chat=True)
     tokenizer.add_tokens(["<think>", "</think>"])

@@ -81,7 +81,9 @@ def check_template(tokenizer: Any, model: str | Path) -> None:
 
 def _tokens(backend: Any, text: str) -> list[tuple[int, str]]:
     encoding = backend.encode(text, add_special_tokens=False)
-    return list(zip(encoding.ids, encoding.tokens, strict=True))
+    # A tokenizer.json may pad to a fixed length, as those of sentence-transformers do.
+    rows = zip(encoding.ids, encoding.tokens, encoding.attention_mask, strict=True)
+    return [(index, token) for index, token, real in rows if real]
 
 
 def _saved(model: str | Path, revision: str | None) -> Path | None:
