@@ -93,7 +93,8 @@ def main(path: str) -> None:
         "samples": samples,
         "seconds": seconds,
         "samples_per_second": samples / seconds,
-        "weights": {**weights, "total": sum(weights.values())},
+        "weights": weights,
+        "weights_total": sum(weights.values()),
     }
     report = {"train": train, "log": trainer.state.log_history}
     Path(settings.output, "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")

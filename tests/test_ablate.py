@@ -615,6 +615,10 @@ def test_a_stage_of_another_python(tmp_path: Path) -> None:
 def test_numbers_of_the_process_and_numbers_at_a_budget(tmp_path: Path) -> None:
     content = toy_study(tmp_path, seeds=[0, 1])
     of_series = {"stage": "second", "points": "series", "x": "x", "y": "y"}
+    toy = tmp_path / "toy.py"
+    named = 'report["named"] = {f"at {n}": {"x": n, "y": n * value} for n in (1, 2)}'
+    toy.write_text(toy.read_text().replace('(out / "report.json")', f'{named}\n    (out / "report.json")'))
+    content["curves"] = {"c": {"lines": {"of names": {**of_series, "points": "named", "cells": {"scale": 2.0}}}}}
     content["outcomes"] |= {
         "memory": {"stage": "second", "metric": "measured.peak_memory", "unit": 2**20},
         "at_3": {**of_series, "at": 3, "label": "y within 3"},
@@ -630,6 +634,8 @@ def test_numbers_of_the_process_and_numbers_at_a_budget(tmp_path: Path) -> None:
     assert cell["at_3"]["values"]["0"] == pytest.approx(3.0 * value)
     assert cell["below"]["values"]["0"] is None
     assert cell["halved"]["values"]["0"] == pytest.approx(value / 2)
+    points = report_of(tmp_path)["curves"][0]["lines"][0]["points"]
+    assert [(point["label"], point["x"]["mean"]) for point in points] == [("at 1", 1.0), ("at 2", 2.0)]
     page = (tmp_path / "table/report.md").read_text()
     assert "`y at x of at most 3 (series)` of the stage `second`." in page
     assert "second has no value for y at x of at most 0.5" in page

@@ -201,7 +201,7 @@ def test_a_program_that_says_nothing_of_itself_is_a_stage_too(tmp_path: Path) ->
 def test_another_name_of_a_setting_is_the_same_setting(tmp_path: Path) -> None:
     content = toy_study(tmp_path, factors={"seed": {"second.seed": [0, 1]}}, baseline={}, launch=CPU)
     found = []
-    for name in ("max_completion_length", "max-completion-length"):
+    for name in ("max_completion_length", "max_new_tokens"):
         content["stages"]["second"] = {"program": "recipes/ppo.py", "set": {"prompts": "${first}", name: 5}}
         found.append(addresses(plan(tmp_path, content), "second"))
     assert found[0] == found[1]

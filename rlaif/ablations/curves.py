@@ -48,9 +48,9 @@ def number_at(report: Any, path: str) -> Any:
 
 
 def entries_at(report: Any, path: str) -> list[Any]:
-    """The points that stand at `path` in a report: a list, or a mapping's values; a TypeError for anything else."""
+    """The points that stand at `path` in a report: a list, or a mapping with one by each name; else a TypeError."""
     found = number_at(report, path)
-    entries = list(found.values()) if isinstance(found, Mapping) else found
+    entries = [{"name": name, **point} for name, point in found.items()] if isinstance(found, Mapping) else found
     if not isinstance(entries, list) or not entries:
         raise TypeError(f"{path!r} is {shown(found, 40)}; expected a list, or names with a point each.")
     return entries
@@ -176,8 +176,8 @@ def _error(entry: Any, path: str) -> float | None:
 
 
 def _place(entry: Mapping[str, Any]) -> str:
-    """What an entry of a series is called: best of `n`, or the `step` of a check."""
-    return next((f"{name}={entry[name]}" for name in ("n", "step") if name in entry), "")
+    """What an entry of a series is called: best of `n`, the `step` of a check, or by its name."""
+    return next((f"{name}={entry[name]}" for name in ("n", "step") if name in entry), str(entry.get("name", "")))
 
 
 def _fit(form: str, one: Sequence[tuple[Any, ...]]) -> dict[str, Any]:

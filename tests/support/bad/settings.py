@@ -259,7 +259,10 @@ TOGETHER: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
         "smoothing of z": (("--label_smoothing", "0.1"), "label_smoothing"),
         "4 bits in full": (("--load_in_4bit", "true"), "load_in_4bit"),
     },
-    "scripts/ablate.py": {"GPUs of a cluster": (("--cluster", "slurm", "--gpus", "0"), "gpus|cluster")},
+    "scripts/ablate.py": {
+        "GPUs of a cluster": (("--cluster", "slurm", "--gpus", "0"), "gpus|cluster"),
+        "a base that is not there": (("--base", "nowhere.yaml"), r"nowhere\.yaml"),
+    },
 }
 
 # What is wrong with these is known when something is read: a file, a column, a split, a module. They end with 1.
