@@ -178,6 +178,18 @@ def test_ctrl_c_stops_at_once_and_so_does_sigterm_where_nothing_is_kept(
 # Which checkpoint ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("written", "read"), [("false", "false"), ("true", "true"), ("a/b", "a/b"), ("null", None)])
+def test_a_file_of_settings_need_not_quote_what_is_true_or_false(
+    written: str, read: str | None, tmp_path: Path
+) -> None:
+    from rlaif import config
+    from rlaif.training.trainers import CompletionConfig
+
+    (tmp_path / "a.yaml").write_text(f"resume_from_checkpoint: {written}\noutput_dir: out\nuse_cpu: true\n")
+    (args,) = config.parse(CompletionConfig, args=["--config", str(tmp_path / "a.yaml")])
+    assert args.resume_from_checkpoint == read
+
+
 @pytest.fixture(scope="module")
 def three(world: Path, dropping: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of a run with checkpoints of its steps 2, 4 and 6."""

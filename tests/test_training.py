@@ -201,6 +201,7 @@ def test_precision_and_checkpointing_defaults(tmp_path):
         ("label_smoothing_factor", 0.1),
         ("padding_free", True),
         ("dataset_num_proc", 4),
+        ("enable_jit_checkpoint", True),
         ("model_init_kwargs", {"dtype": "float32"}),
         ("max_length", None),
         ("output_dir", None),

@@ -63,6 +63,7 @@ class Defaults:
         "pad_token": (None, "A padding token that is not the EOS is chosen by rlaif.models.rendering."),
         "logging_nan_inf_filter": (False, "A loss that is NaN or infinite ends the run."),
         "dataset_num_proc": (None, "Tokenization runs in one process."),
+        "enable_jit_checkpoint": (False, "With a save_strategy SIGTERM saves a checkpoint; it needs no setting."),
     }
 
     def __post_init__(self) -> None:
