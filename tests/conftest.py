@@ -53,6 +53,7 @@ LONGEST = (
     *("ablate", "ppo_recipe", "bad_starts", "recipes", "publish_models", "ppo_trainer", "parallel_training", "methods"),
     *("finite", "ppo_roles", "judge", "evaluate", "bad_inputs", "publish", "store", "best_of_n", "many_faults", "face"),
     *("saving", "sample", "push", "rewards", "resumed", "errors", "reward_model", "training", "sandbox", "templates"),
+    "starts",
 )
 
 
