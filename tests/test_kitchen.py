@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import random
 import re
@@ -12,9 +13,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import here, rows_of, write_rows
+from support import ROOT, here, rows_of, write_rows
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
+from rlaif.ablations.command import read_command
+from rlaif.ablations.stages import plan_study
+from rlaif.ablations.study import read_yaml
 from rlaif.sandbox import kitchen, model_path, prompts
 from rlaif.sandbox.kitchen import gold_judge, gold_reward, human_like, liking, max_gold_reward
 
@@ -288,3 +292,21 @@ def test_the_judge_knows_the_pantry_and_prefers_the_first(
     assert AGREEMENT[0] < agreement < AGREEMENT[1]
     assert CONFLICT[0] < conflict < CONFLICT[1]
     assert forward.mean() > 0.6
+
+
+def test_every_question_of_the_first_world_can_be_put_to_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its base has a value for every word; what is trained, judged and measured is this world's, and no other's."""
+    monkeypatch.chdir(ROOT)
+    for path in sorted((ROOT / "recipes/ablations").glob("*.yaml")):
+        content = read_yaml(path)
+        if "name" not in content or path.stem.startswith("compare_"):
+            continue
+        words = ["--config", str(path.relative_to(ROOT)), "--base", "recipes/ablations/kitchen.yaml"]
+        _, study, _ = read_command(words)
+        said = json.dumps([dict(stage.settings) for stage in plan_study(study, tmp_path, 1).order])
+        assert '"world": "kitchen"' in said
+        assert "rlaif.sandbox:" not in said
+        assert "models/judge" not in said
+        assert "models/policy" not in said
