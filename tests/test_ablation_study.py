@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from support.toy_programs import toy_study
 
-from rlaif.ablations.study import Study, load_study, read_yaml
+from rlaif.ablations.parts import Study
+from rlaif.ablations.study import load_study, read_yaml
 
 
 def study(folder: Path, **changes: Any) -> Study:

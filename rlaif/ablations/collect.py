@@ -16,9 +16,9 @@ import numpy as np
 
 from rlaif.ablations.curves import curve_points, entries_at, number_at
 from rlaif.ablations.held_out import compare_prompts
+from rlaif.ablations.parts import Line, Outcome
 from rlaif.ablations.schedule import Failure
 from rlaif.ablations.stages import Plan, Stage
-from rlaif.ablations.study import Line, Outcome
 from rlaif.ablations.table import Missing, Row, row_of
 from rlaif.assess.envelope import best_within
 from rlaif.errors.words import did_you_mean, shown

@@ -15,9 +15,10 @@ from typing import Any
 
 from rlaif.ablations.collect import collect, missing_metric, missing_points
 from rlaif.ablations.held_out import compare_prompts
+from rlaif.ablations.parts import Study
 from rlaif.ablations.schedule import Cluster, Launcher, ThisMachine, missing, run_stages
 from rlaif.ablations.stages import Plan, Stage, plan_study
-from rlaif.ablations.study import Study, load_study, read_yaml
+from rlaif.ablations.study import load_study, read_yaml
 from rlaif.config import UsageError, named_values, parse, warn
 from rlaif.files.manifest import write_manifest
 from rlaif.files.ownership import check_output, claim

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rlaif.ablations.study import Cell, Curve, Line, Study
+from rlaif.ablations.parts import Cell, Curve, Line, Study
 from rlaif.ablations.table import Estimate, Row, estimate
 from rlaif.assess.scaling import fit_scaling
 from rlaif.errors.words import shown

@@ -30,8 +30,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from rlaif.ablations.parts import Cell, StageSpec, Study
 from rlaif.ablations.programs import Program, changed_in, command_of, program_of, versions
-from rlaif.ablations.study import Cell, StageSpec, Study, read_yaml, words_in
+from rlaif.ablations.study import read_yaml, words_in
 from rlaif.config import UsageError
 from rlaif.files.sources import fingerprint
 
