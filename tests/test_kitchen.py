@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import math
 import random
@@ -310,3 +311,11 @@ def test_every_question_of_the_first_world_can_be_put_to_this_one(
         assert "rlaif.sandbox:" not in said
         assert "models/judge" not in said
         assert "models/policy" not in said
+
+
+def test_the_tokenizer_is_the_one_that_the_script_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    build_tokenizer = importlib.import_module("sandbox_models.kitchen").build_tokenizer
+    build_tokenizer().save_pretrained(tmp_path)
+    bundled = model_path("policy", "kitchen") / "tokenizer.json"
+    assert (tmp_path / "tokenizer.json").read_bytes() == bundled.read_bytes()
