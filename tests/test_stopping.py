@@ -103,8 +103,8 @@ import sys, time
 from pathlib import Path
 from rlaif.config import run
 def main():
-    Path(sys.argv[1]).touch()
     try:
+        Path(sys.argv[1]).touch()
         time.sleep(600)
     finally:
         Path(sys.argv[1]).unlink()
