@@ -31,6 +31,7 @@ from rlaif.files.sources import write_jsonl
 from rlaif.models.rendering import Encoded, Rendering
 from rlaif.models.reward_model import RewardModel
 
+HOLM = "Holm, over the pairs of policies that have a p-value, each measure by itself"
 SUPPORT = "support.evaluation"
 
 # The whole command ----------------------------------------------------------------------------------------------------
@@ -310,7 +311,7 @@ def test_every_number_of_the_judge_follows_from_the_rows(three):
 
 def test_p_values_are_adjusted_over_all_pairs(three):
     report, _, _ = three
-    assert report["tests"] == {"pairs": 3, "adjusted": "Holm, over the 3 pairs, each measure by itself", "flips": 9999}
+    assert report["tests"] == {"pairs": 3, "adjusted": HOLM, "flips": 9999}
     for section, names in ((None, ("gold_reward", "reward", "characters", "wins")), ("judge", ("mean_z", "wins"))):
         rows = [row[section] if section else row for row in report["comparisons"]]
         for name in names:
@@ -447,6 +448,7 @@ def bad(world: Path, tmp_path: Path) -> dict[str, tuple[dict[str, object], str]]
         "twice": ({"policies": [sft, f"sft={world}/dpo"]}, "has the name 'sft' twice"),
         "nameless": ({"policies": [f"{world}/sft"]}, "expected name=value"),
         "no tokenizer": ({"policies": [sft, f"bare={tmp_path}/bare"]}, "holds no tokenizer"),
+        "no model": ({"policies": [f"a={world}/judged"]}, "a folder with neither a model"),
         "gold's form": (
             {"gold": "rlaif.sandbox"},
             "names no function; it is a module: expected 'package.module:function'",
@@ -467,9 +469,9 @@ def bad(world: Path, tmp_path: Path) -> dict[str, tuple[dict[str, object], str]]
 
 
 BAD = (
-    "twice", "nameless", "no tokenizer", "gold's form", "gold's module", "gold's name", "gold is NaN", "no truth",
-    "no stage", "no reward model", "no judge", "nothing to judge", "no model to measure", "temperature", "limit",
-    "no output",
+    "twice", "nameless", "no tokenizer", "no model", "gold's form", "gold's module", "gold's name", "gold is NaN",
+    "no truth", "no stage", "no reward model", "no judge", "nothing to judge", "no model to measure", "temperature",
+    "limit", "no output",
 )  # fmt: skip
 
 

@@ -252,3 +252,51 @@ def test_files_without_a_prompt_in_common_are_refused(world: Path, tmp_path: Pat
         write_rows(tmp_path / f"{name}.jsonl", [{"prompt": p, "response": "soap"} for p in prompts])
     with pytest.raises(ValueError, match="has a response of each of a and b"):
         run(world, tmp_path, [f"a={tmp_path}/a.jsonl", f"b={tmp_path}/b.jsonl"])
+
+
+def test_a_prompts_own_columns_are_no_verdicts(world: Path, tmp_path: Path) -> None:
+    """A row without a judgment has no z, also where the prompts come from a file that has one."""
+    prompts = write_rows(tmp_path / "p.jsonl", [{"prompt": p, "z": 0.9, "trained_on": ["x"]} for p in FEW])
+    rows = [{"prompt": p, "response": "rope" if at else ""} for at, p in enumerate(FEW)]
+    policies = [f"a={write_rows(tmp_path / 'a.jsonl', rows)}", f"b={tmp_path}/a.jsonl"]
+    judge = {"judge": "scripted", "judge_model": f"{SUPPORT}:prefers_soap"}
+    report, found = run(world, tmp_path, policies, prompts=str(prompts), **judge)
+    assert report["policies"]["b"]["judge"]["identical"] == 6
+    assert all({"z", "reason", "trained_on"}.isdisjoint(row) for row in found)
+    assert {(row["source_z"], *row["source_trained_on"]) for row in found} == {(0.9, "x")}
+
+
+def test_a_response_whose_prompt_is_left_out_later_is_not_used(world: Path, tmp_path: Path) -> None:
+    asked = [*FEW, "soap " * 100]
+    prompts = write_rows(tmp_path / "p.jsonl", [{"prompt": p} for p in asked])
+    ready = write_rows(tmp_path / "ready.jsonl", [{"prompt": p, "response": "soap"} for p in asked])
+    report, _ = run(world, tmp_path, [f"a={ready}", f"sft={world}/sft"], prompts=str(prompts))
+    unused = {"prompt that another policy does not answer": 1}
+    assert report["ledgers"]["responses of a"] == {"read": 7, "used": 6, "left_out": unused}
+
+
+def test_a_call_that_was_made_again_has_a_response(world: Path, tmp_path: Path) -> None:
+    rows = [{"prompt": FEW[0], "response": text} for text in (None, "soap", None)]
+    report, found = run(world, tmp_path, [f"a={write_rows(tmp_path / 'ready.jsonl', rows)}"])
+    assert [row["response"] for row in found] == ["soap"]
+    assert report["ledgers"]["responses of a"] == {"read": 3, "used": 1, "left_out": {"no response": 2}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"prompt": p + "\n", "response": "soap"} for p in FEW[1:]], "; 5 of them stand there with other white space"),
+        ([{"prompt": p, "response": None} for p in FEW[1:]], "; 5 rows hold none"),
+        ([{"prompt": p, "response": 5} for p in FEW[1:]], "; 5 rows cannot be used, the first: "),
+    ],
+    ids=("spaces", "null", "bad"),
+)
+def test_why_prompts_have_no_response_is_said_once(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: list[dict[str, Any]], said: str
+) -> None:
+    ready = write_rows(tmp_path / "ready.jsonl", [{"prompt": FEW[0], "response": "soap"}, *rows])
+    report, _ = run(world, tmp_path, [f"a={ready}"], on_bad_row="skip")
+    assert report["prompts"]["no_response"] == 5
+    warned = capsys.readouterr().err
+    assert f"has no response to 5 of the 6 prompts{said}" in warned
+    assert warned.count("left out 5 rows that cannot be used") == ("cannot be used" in said)

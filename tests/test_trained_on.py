@@ -138,6 +138,8 @@ def test_what_is_not_as_it_was_is_unknown_and_never_none(tmp_path: Path) -> None
         (None, "no manifest of a training run"),
         ("{", "no manifest of a training run"),
         ({"command": "rlaif sandbox"}, "of rlaif sandbox it is not known what it learns from"),
+        ({"command": "recipes/dpo.py", "config": None, "inputs": 3}, "of recipes/dpo.py it is not known"),
+        ({"command": "recipes/dpo.py", "learned_from": "x", "config": []}, "of recipes/dpo.py it is not known"),
     ],
 )
 def test_a_folder_that_tells_nothing_is_unknown(

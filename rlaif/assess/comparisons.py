@@ -7,7 +7,7 @@
     z over the baseline (not judged   sign flips of the difference of both policies' z over it
     with each other)
 
-p-values are adjusted by Holm over all pairs of policies of a report, each measure by itself.
+p-values are adjusted by Holm over all pairs of policies of a report that have one, each measure by itself.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def adjusted(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 section[f"{name}_p_holm"] = value
     return {
         "pairs": len(rows),
-        "adjusted": f"Holm, over the {len(rows)} pairs, each measure by itself",
+        "adjusted": "Holm, over the pairs of policies that have a p-value, each measure by itself",
         "flips": FLIPS,
     }
 

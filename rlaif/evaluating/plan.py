@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "Preferences", "Prompts", "Reference"]
 
 TOO_LONG, NO_RESPONSE, FAILED = "too long", "no response in a file", "call failed"
+OF_ANOTHER = "prompt that another policy does not answer"
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Plan:
         preferences: what the reward model is measured on.
         seconds: of the stages before.
         bad: the rows of each source that cannot be used.
+        all_bad: those of all sources.
     """
 
     config: EvaluateConfig
@@ -111,6 +113,7 @@ class Plan:
     preferences: Preferences
     seconds: dict[str, float]
     bad: dict[str, BadRows]
+    all_bad: BadRows
 
     @property
     def output(self) -> str:
@@ -131,11 +134,6 @@ class Plan:
         sources = (reference, config.reward_model, config.preferences, config.judgments)
         named = [str(config.prompts), *(policy.path for policy in self.policies.values()), *filter(None, sources)]
         return list(dict.fromkeys(named))
-
-    @property
-    def all_bad(self) -> BadRows:
-        """The rows of all sources that cannot be used."""
-        return BadRows.joined(self.bad.values())
 
     @property
     def loading(self) -> dict[str, Any]:
@@ -168,7 +166,8 @@ class Plan:
         if self.preferences.rows is not None:
             counts["preferences"] = len(self.preferences.rows), self.preferences.left_out
         for name, ready in self.ready.items():
-            counts[f"responses of {name}"] = ready.used, ready.left_out
+            unused = Counter({OF_ANOTHER: ready.used - len(prompts)})
+            counts[f"responses of {name}"] = len(prompts), ready.left_out + unused
         return {
             name: self.bad[name].ledger(used + others.total(), used, +others) for name, (used, others) in counts.items()
         }
@@ -223,7 +222,8 @@ class Plan:
         if ready:
             prompts, ready = _answered(config, prompts, ready)
         preferences = _load_preferences(config, bad["preferences"])
-        BadRows.joined(bad.values()).say(Path(str(config.output)) / BAD_ROWS_FILE)
+        all_bad = BadRows.joined(bad.values())
+        all_bad.say(Path(str(config.output)) / BAD_ROWS_FILE)
         if config.reward_model:
             say_of_models(
                 {f"the reward model {config.reward_model}": config.reward_model},
@@ -247,6 +247,7 @@ class Plan:
             preferences=preferences,
             seconds=seconds,
             bad=bad,
+            all_bad=all_bad,
         )
         if judge and config.judge_pairs == "all":
             _say_cost(plan, judge)
@@ -368,7 +369,7 @@ def _answered(
     responses = {}
     for name, one in ready.items():
         texts = list(itertools.compress(one.texts, keep))
-        unused = Counter({"prompt that another policy does not answer": one.used - len(texts)})
+        unused = Counter({OF_ANOTHER: one.used - len(texts)})
         responses[name] = dataclasses.replace(one, texts=texts, left_out=one.left_out + unused)
     return kept, responses
 

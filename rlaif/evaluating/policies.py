@@ -25,6 +25,7 @@ LOCAL, ENDPOINT, RESPONSES = "local", "endpoint", "responses"
 
 _YAML = (".yaml", ".yml")
 _ROWS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
+_MODELS = ("config.json", "adapter_config.json")
 _WHAT = "a policy: a folder or Hub id, an endpoint's YAML file, or a file of its responses"
 # What a policy's endpoint is told beside the sampling's own settings; for manifests.
 _TOLD = ("base_url", "served_as", "extra_body", "extra_headers", "chat_template_kwargs", "reasoning_effort")
@@ -89,6 +90,11 @@ def _policy(name: str, value: str) -> Policy:
     missing = before if mark and before.endswith(_ROWS) else value
     if missing.endswith(_ROWS):
         raise ValueError(f"policies has {name}={value}, and {missing} does not exist; expected {_WHAT}.")
+    if path.is_dir() and not any((path / file).is_file() for file in _MODELS):
+        raise ValueError(
+            f"policies has {name}={value}, a folder with neither a model ({' or '.join(_MODELS)}) nor responses "
+            f"(responses.jsonl); expected {_WHAT}."
+        )
     return Policy(name, LOCAL, value)
 
 
@@ -96,7 +102,7 @@ def _rows(path: Path) -> str | None:
     """What holds the responses at a path; None where it holds none."""
     if path.is_file():
         return str(path)
-    if not path.is_dir() or any((path / name).exists() for name in ("config.json", "adapter_config.json")):
+    if not path.is_dir() or any((path / name).exists() for name in _MODELS):
         return None
     if (path / "responses.jsonl").is_file():
         return str(path / "responses.jsonl")

@@ -5,7 +5,7 @@ of `messages`, `output`, ...), the prompt where every program looks for it; so w
 AlpacaEval's outputs. A text as prompt is the one user message that holds it; a system turn is part of the prompt.
 
     two rows with a prompt      the same response: once; another response: the later one is a bad row
-    a response of null          the prompt has none: a call that failed
+    a response of null          none: a call that failed; one of another row with the prompt counts
     an empty response           is a response
 """
 
@@ -23,6 +23,7 @@ from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import TURNS, conversation, prompt_of, responses_of, whole_of
 from rlaif.files.demonstrations import answer_column, answers_beside
 from rlaif.files.rows import read_rows
+from rlaif.files.trained_on import prompt_key
 from rlaif.records import Prompt, content_hash, prompt_hash
 
 __all__ = ["ReadyResponses", "read_responses"]
@@ -37,12 +38,14 @@ class ReadyResponses:
     Attributes:
         texts: one for each prompt, None where there is none: N.
         left_out: the rows that are not used, by reason; the bad ones are not among them.
-        turned: how many of the prompts without a response have one behind another system turn.
+        turned, spaced: how many of the prompts without a response have one behind another system turn, or in other
+            white space.
     """
 
     texts: list[str | None]
     left_out: Counter[str] = field(default_factory=Counter)
     turned: int = 0
+    spaced: int = 0
 
     @property
     def used(self) -> int:
@@ -57,9 +60,9 @@ def read_responses(policy: Policy, prompts: Sequence[Prompt], bad: BadRows) -> R
         ValueError: a row is none; rows of several policies, and none of them is meant; no prompt has a response.
     """
     wanted = {prompt_hash(prompt) for prompt in prompts}
-    found: dict[str | None, dict[str, tuple[str, str | None]]] = {}  # by owner and prompt: where, and the response
+    found: dict[str | None, dict[str, tuple[str, str]]] = {}  # by owner and prompt: where, and the response
     counts: dict[str | None, Counter[str]] = {}
-    bare: dict[str | None, set[str]] = {}
+    alike: dict[str | None, set[str]] = {}  # what else could have been meant
     for where, row in read_rows(policy.path, bad=bad):
         if where in bad:
             continue
@@ -68,12 +71,13 @@ def read_responses(policy: Policy, prompts: Sequence[Prompt], bad: BadRows) -> R
             prompt, text = _prompt_and_response(row, bad, policy.path)
             mine, count = found.setdefault(owner, {}), counts.setdefault(owner, Counter())
             key = prompt_hash(prompt)
-            bare.setdefault(owner, set()).add(_bare_hash(prompt))
             if key not in wanted:
                 count["prompt not asked"] += 1
+                alike.setdefault(owner, set()).update((_bare_hash(prompt), prompt_key(prompt)))
+            elif text is None:
+                count["no response"] += 1
             elif key not in mine:
                 mine[key] = where, text
-                count["no response"] += text is None
             elif mine[key][1] == text:
                 count["response stood before"] += 1
             else:
@@ -86,26 +90,33 @@ def read_responses(policy: Policy, prompts: Sequence[Prompt], bad: BadRows) -> R
         raise ValueError(f"{policy.path} has no {'usable ' if why else ''}rows; expected a prompt and a response.{why}")
     owner = _meant(policy, list(found))
     texts = [found[owner].get(prompt_hash(prompt), ("", None))[1] for prompt in prompts]
-    others = sum(counts[name].total() + sum(t is not None for _, t in rows.values()) for name, rows in found.items())
-    own = counts[owner].total() + sum(t is not None for _, t in found[owner].values())
+    others = sum(counts[name].total() + len(rows) for name, rows in found.items())
+    own = counts[owner].total() + len(found[owner])
     left_out = counts[owner] + (Counter({"of other policies": others - own}) if others > own else Counter())
-    turned = sum(t is None and _bare_hash(p) in bare[owner] for p, t in zip(prompts, texts, strict=True))
-    ready = ReadyResponses(texts, left_out, turned)
+    near = alike.get(owner, set())
+    without = [prompt for prompt, text in zip(prompts, texts, strict=True) if text is None]
+    turned = [_bare_hash(prompt) in near for prompt in without]
+    spaced = [prompt_key(prompt) in near and not other for prompt, other in zip(without, turned, strict=True)]
+    ready = ReadyResponses(texts, left_out, sum(turned), sum(spaced))
     if not ready.used:
-        raise ValueError(f"{policy.path} has no response to any of the {len(prompts)} prompts{_hint(ready)}")
-    if missing := len(prompts) - ready.used:
-        warn(f"{policy.path} has no response to {missing} of the {len(prompts)} prompts{_hint(ready)}")
+        raise ValueError(f"{policy.path} has no response to any of the {len(prompts)} prompts{_hint(ready, bad)}")
+    if without:
+        warn(f"{policy.path} has no response to {len(without)} of the {len(prompts)} prompts{_hint(ready, bad)}")
     return ready
 
 
-def _hint(ready: ReadyResponses) -> str:
+def _hint(ready: ReadyResponses, bad: BadRows) -> str:
     if ready.turned:
         return (
             f"; {ready.turned} of them stand there with another system turn, or without one. Expected the same prompt "
             "in both, its system turn included."
         )
+    if ready.spaced:
+        return f"; {ready.spaced} of them stand there with other white space. Expected the same text in both."
     if ready.left_out["no response"]:
         return f"; {ready.left_out['no response']} rows hold none. Expected one for each prompt."
+    if bad.rows:
+        return f"; {len(bad.rows)} rows cannot be used, the first: {bad.first}"
     return "; expected the same prompts in both, word for word."
 
 

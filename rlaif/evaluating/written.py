@@ -17,7 +17,7 @@ from rlaif.evaluating.plan import Plan, Prompts
 from rlaif.evaluating.trained import TrainedOn
 from rlaif.files.bad_rows import BAD_ROWS_FILE
 from rlaif.files.manifest import write_manifest
-from rlaif.files.pairs import joined
+from rlaif.files.pairs import carried
 from rlaif.files.sources import write_jsonl
 from rlaif.files.swap import move_into, staging
 from rlaif.models.base import served_by
@@ -26,6 +26,8 @@ from rlaif.pages.evaluation import PLOTS, Example, write_report
 __all__ = ["write"]
 
 _OF_JUDGMENT = ("z", "z_ab", "z_ba", "reason")
+# Columns that not every row has. No row has a prompt's column by such a name: a preference's z is no verdict on these.
+_OF_SOME = (*_OF_JUDGMENT, "z_over", "trained_on")
 
 
 def write(
@@ -79,7 +81,7 @@ def _rows(
                 **({"trained_on": seen} if seen else {}),
                 "place": prompts.places[index],
             }
-            yield joined(numbers, prompts.columns[index])
+            yield {**numbers, **carried(prompts.columns[index], {*numbers, *_OF_SOME})}
 
 
 def _number(values: NDArray[np.float64] | None, index: int) -> float | None:

@@ -111,7 +111,7 @@ def training_stages(model: str | Path, wanted: Collection[str], readings: Readin
     while len(stages) < _LONGEST:
         if place is None or not place.is_dir():
             return [*stages, Stage(None, name, unknown="it is no folder here, and no manifest tells what it was shown")]
-        manifest = _json(place / "manifest.json")
+        manifest = _manifest(place)
         learned = _learned_from(manifest) or _recorded(place)
         if learned is None:
             why = f"of {manifest['command']!s:.60} it is not known what it learns from" if "command" in manifest else ""
@@ -222,6 +222,16 @@ def _prompts(row: Mapping[str, Any], turns: bool) -> Sequence[Prompt]:
     if None in found:
         raise ValueError("plain texts were learned, and whether a prompt stands in one is not looked for")
     return [prompt for prompt in found if prompt is not None]
+
+
+def _manifest(place: Path) -> dict[str, Any]:
+    """A folder's manifest; of one that somebody damaged what is as a program writes it."""
+    found = _json(place / "manifest.json")
+    found |= {name: found[name] if isinstance(found.get(name), dict) else {} for name in ("config", "inputs")}
+    learned = found.pop("learned_from", None)
+    if isinstance(learned, list) and all(isinstance(one, dict) and one.get("source") for one in learned):
+        found["learned_from"] = learned
+    return found
 
 
 def _json(path: Path) -> dict[str, Any]:
