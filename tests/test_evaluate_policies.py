@@ -300,3 +300,29 @@ def test_why_prompts_have_no_response_is_said_once(
     warned = capsys.readouterr().err
     assert f"has no response to 5 of the 6 prompts{said}" in warned
     assert warned.count("left out 5 rows that cannot be used") == ("cannot be used" in said)
+
+
+def test_a_folder_with_several_splits_is_told_which_to_give(world: Path, tmp_path: Path) -> None:
+    from datasets import Dataset, DatasetDict
+
+    one = Dataset.from_list([{"prompt": p, "response": "soap"} for p in FEW])
+    DatasetDict({"train": one, "test": one}).save_to_disk(tmp_path / "ready")
+    with pytest.raises(ValueError, match=r"holds the splits train, test; expected the folder of one of them.*/test\."):
+        run(world, tmp_path, [f"a={tmp_path}/ready"])
+    report, _ = run(world, tmp_path, [f"a={tmp_path}/ready/test"])
+    assert report["policies"]["a"]["gold_reward"] == 1.0
+
+
+def test_comparisons_without_a_verdict_are_said(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a judge was not asked, or did not answer, is in no rate: nobody should learn that from a count alone."""
+    for name, response in (("a", "rope"), ("b", "soap")):
+        rows = [{"prompt": p, "response": "" if name == "b" and at < 2 else response} for at, p in enumerate(FEW)]
+        write_rows(tmp_path / f"{name}.jsonl", rows)
+    judge = {"judge": "scripted", "judge_model": f"{SUPPORT}:prefers_soap"}
+    report, _ = run(world, tmp_path, [f"a={tmp_path}/a.jsonl", f"b={tmp_path}/b.jsonl"], **judge)
+    assert (report["policies"]["b"]["judge"]["win_rate"], report["policies"]["b"]["judge"]["unjudged"]) == (1.0, 2)
+    said = capsys.readouterr().err
+    assert "2 of 6 comparisons of two responses have no verdict and are in no rate (b and a: 2)" in said
+    assert "2 times: response_a is empty. An empty response is not judged, so it is no loss." in said

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from rlaif.assess.responses import Responses
+from rlaif.config import warn
 from rlaif.evaluating.plan import Plan, Prompts
 from rlaif.judging.pairwise import judge_pairs
 from rlaif.records import Judgment, Pair
@@ -36,4 +38,21 @@ def judge_policies(plan: Plan, prompts: Prompts, responses: Mapping[str, Respons
         (name, other): [by_place.get((name, other, index)) for index in range(len(prompts))]
         for name, other in plan.judged_pairs
     }
+    _say_unjudged(judged)
     return {(plan.baseline, plan.baseline): [None] * len(prompts), **judged}
+
+
+def _say_unjudged(judged: Judged) -> None:
+    """Says where there is no verdict, and why: what is in no rate does not count against a policy either."""
+    missing = {pair: [j for j in found if j is not None and j.z is None] for pair, found in judged.items()}
+    reasons = Counter(str(j.reason) for without in missing.values() for j in without)
+    if not reasons:
+        return
+    shown = "; ".join(f"{name} and {other}: {len(without)}" for (name, other), without in missing.items() if without)
+    (reason, times), *_ = reasons.most_common(1)
+    empty = any(reason.endswith(" is empty") for reason in reasons)
+    silent = " An empty response is not judged, so it is no loss." if empty else ""
+    warn(
+        f"{reasons.total()} of {sum(map(len, judged.values()))} comparisons of two responses have no verdict and are "
+        f"in no rate ({shown:.300}); the most frequent reason, {times} times: {reason:.200}.{silent}"
+    )

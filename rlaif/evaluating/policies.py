@@ -11,6 +11,7 @@ Of a file with the responses of several policies (a column `policy`, as `rlaif e
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,7 @@ def _policy(name: str, value: str) -> Policy:
     if path.suffix in _YAML and not path.is_dir():
         return Policy(name, ENDPOINT, value, endpoint_settings(value))
     if (rows := _rows(path)) is not None:
+        _check_one_split(name, Path(rows))
         return Policy(name, RESPONSES, rows)
     before, mark, owner = value.rpartition("#")
     if mark and owner and not path.exists() and (rows := _rows(Path(before))) is not None:
@@ -96,6 +98,19 @@ def _policy(name: str, value: str) -> Policy:
             f"(responses.jsonl); expected {_WHAT}."
         )
     return Policy(name, LOCAL, value)
+
+
+def _check_one_split(name: str, path: Path) -> None:
+    """`--split` is that of the prompts, so a policy's folder must hold one."""
+    try:
+        saved = json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # none was saved, or reading says what is wrong
+    if len(saved) > 1:
+        raise ValueError(
+            f"policies has {name}={path}, which holds the splits {', '.join(map(str, saved))}; expected the folder of "
+            f"one of them, as in {name}={path / str(saved[-1])}."
+        )
 
 
 def _rows(path: Path) -> str | None:
