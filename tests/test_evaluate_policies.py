@@ -326,3 +326,16 @@ def test_comparisons_without_a_verdict_are_said(
     said = capsys.readouterr().err
     assert "2 of 6 comparisons of two responses have no verdict and are in no rate (b and a: 2)" in said
     assert "2 times: response_a is empty. An empty response is not judged, so it is no loss." in said
+
+
+def test_a_bad_row_of_two_policies_file_is_one_row(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"prompt": p, "response": owner, "policy": owner} for p in FEW for owner in ("a", "b")]
+    ready = write_rows(tmp_path / "ready.jsonl", [*rows, {"prompt": FEW[0], "response": 5, "policy": "a"}])
+    report, _ = run(world, tmp_path, [f"a={ready}", f"b={ready}"], on_bad_row="skip")
+    assert [row["place"] for row in rows_of(tmp_path / "out/bad_rows.jsonl")] == [f"{ready}:13"]
+    assert capsys.readouterr().err.count("left out 1 row that cannot be used") == 1
+    left_out = {"of other policies": 6, "bad rows": 1}
+    for name in ("a", "b"):  # whose the row is cannot be known of every bad one
+        assert report["ledgers"][f"responses of {name}"] == {"read": 13, "used": 6, "left_out": left_out}

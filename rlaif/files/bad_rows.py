@@ -106,10 +106,11 @@ class BadRows:
 
     @classmethod
     def joined(cls, parts: Iterable[BadRows]) -> BadRows:
-        """Those of several sources, for one list of them."""
-        whole = cls()
+        """Those of several sources, for one list of them; a row of a file that is two of the sources once."""
+        whole, listed = cls(), dict[tuple[str, str], dict[str, str]]()
         for part in parts:
-            whole.rows += part.rows
+            listed |= {(row["place"], row["reason"]): row for row in part.rows}
+            whole.rows = list(listed.values())
             whole.unused |= part.unused
             whole.unread |= part.unread
             for column, (count, first) in part.missing.items():
