@@ -339,3 +339,18 @@ def test_a_bad_row_of_two_policies_file_is_one_row(
     left_out = {"of other policies": 6, "bad rows": 1}
     for name in ("a", "b"):  # whose the row is cannot be known of every bad one
         assert report["ledgers"][f"responses of {name}"] == {"read": 13, "used": 6, "left_out": left_out}
+
+
+def test_a_null_of_an_endpoint_is_an_empty_response(world: Path, tmp_path: Path, server: Server) -> None:
+    """Cut off in its thoughts, one server sends null and another "": neither is a call that failed."""
+
+    def answer(body: dict[str, Any], number: int) -> Any:
+        at = FEW.index(asked(body))
+        found = completion((None, "", "soap")[min(at, 2)], "length" if at < 2 else "stop")
+        found["choices"][0]["message"]["reasoning_content"] = "hm"
+        return found
+
+    server.answer = answer
+    report, rows = run(world, tmp_path, [f"api={policy_yaml(tmp_path, server)}"])
+    assert [(row["response"], row["ended"]) for row in rows] == [("", False)] * 2 + [("soap", True)] * 4
+    assert report["prompts"]["failed"] == 0

@@ -57,10 +57,12 @@ class Completion:
     def of(cls, reply: Reply) -> Completion:
         """The completion that a policy's reply is."""
         spent: dict[str, Any] = {"usage": reply.usage, "tries": reply.tries}
-        if reply.reason is not None or reply.text is None:
+        answered = reply.reason is None and reply.finish in ("stop", "length")
+        if not answered:
             unasked, failed = reply.finish == UNASKED, not reply.answered
             return cls(reply.key, None, reason=reply.reason or "no text", unasked=unasked, failed=failed, **spent)
-        return cls(reply.key, reply.text, reply.usage.completion_tokens, reply.finish == "stop", **spent)
+        # An endpoint that has nothing to give, or was cut off in a thought, sends "" or null: the same empty response.
+        return cls(reply.key, reply.text or "", reply.usage.completion_tokens, reply.finish == "stop", **spent)
 
     @property
     def refused(self) -> bool:
