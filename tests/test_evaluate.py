@@ -311,7 +311,7 @@ def test_every_number_of_the_judge_follows_from_the_rows(three):
 
 def test_p_values_are_adjusted_over_all_pairs(three):
     report, _, _ = three
-    assert report["tests"] == {"pairs": 3, "adjusted": HOLM, "flips": 9999}
+    assert report["tests"] == {"pairs": 3, "adjusted": HOLM, "flips": 9999, "all_flips_up_to": 14}
     for section, names in ((None, ("gold_reward", "reward", "characters", "wins")), ("judge", ("mean_z", "wins"))):
         rows = [row[section] if section else row for row in report["comparisons"]]
         for name in names:

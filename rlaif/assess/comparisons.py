@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rlaif import metrics
 from rlaif.assess.drawn import Drawn, Mean, interval_row, intervals
 from rlaif.assess.length_controlled import length_controlled
-from rlaif.assess.paired import FLIPS, holm, sign_flip_test, sign_test
+from rlaif.assess.paired import EXACT, FLIPS, holm, sign_flip_test, sign_test
 from rlaif.assess.responses import Responses
 from rlaif.assess.wins import mean_and_error, win_rate_by_judge, win_rate_by_reward
 from rlaif.records import Judgment
@@ -152,7 +152,8 @@ def adjusted(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Adds to each p of some comparisons, as `..._p_holm`, what it is worth among all of them.
 
     Returns:
-        How many pairs they are, and by what their p-values are adjusted and come about: a report's `tests`.
+        How many pairs they are, and by what their p-values are adjusted and come about, a report's `tests`: all sign
+        flips of up to `all_flips_up_to` differences other than 0, else `flips` random ones.
     """
     for family in _FAMILIES:
         places = [_place(row, family) for row in rows]
@@ -165,6 +166,7 @@ def adjusted(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "pairs": len(rows),
         "adjusted": "Holm, over the pairs of policies that have a p-value, each measure by itself",
         "flips": FLIPS,
+        "all_flips_up_to": EXACT,
     }
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FLIPS", "holm", "sign_flip_test", "sign_test"]
+__all__ = ["EXACT", "FLIPS", "holm", "sign_flip_test", "sign_test"]
 
 FLIPS = 9_999  # random ones, where all of them are too many; the smallest p is then 1 / 10,000
-_ALL = 14  # differences of which all sign flips are tried: 2^14
+EXACT = 14  # differences of which all sign flips are tried: 2^14
 _CELLS = 1 << 22  # of flips times differences at once
 
 
@@ -42,7 +42,7 @@ def sign_flip_test(differences: ArrayLike, *, seed: int = 0) -> float | None:
         return 1.0
     # Sums that are equal but for their rounding count as equal.
     far = abs(float(d.sum())) - 1e-12 * float(np.abs(d).sum())
-    if d.size <= _ALL:
+    if d.size <= EXACT:
         every = np.arange(1 << d.size)[:, None] >> np.arange(d.size) & 1
         return float(np.mean(np.abs(_sums(every, d)) >= far))
     rng, found, left = np.random.default_rng(seed), 0, FLIPS
