@@ -1,4 +1,4 @@
-"""Rejection sampling: of n responses to each prompt the best by a reward; with --sft true the policy learns it (RAFT).
+r"""Rejection sampling: of n responses to each prompt the best by a reward; with --sft true the policy learns it (RAFT).
 
     accelerate launch --config_file recipes/accelerate/cpu.yaml recipes/best_of_n.py \
         --config recipes/configs/best_of_n/sandbox.yaml

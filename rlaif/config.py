@@ -118,12 +118,17 @@ def _parse(
         for key, value in values.items():
             if key in _TRUE_OR_TEXT and isinstance(value, bool):
                 values[key] = value = str(value).lower()
+            if settings[key].several and value is not None and not isinstance(value, list | dict):
+                values[key] = value = [value]
             _check_value(path, called[key], value, actions[key], annotations.get(key, ""))
         parser.set_defaults_with_config(**values)
     *parsed, rest = parser.parse_args_into_dataclasses(words, return_remaining_strings=True, look_for_args_file=False)
     if rest:
         if rest[0].startswith("-"):
-            raise ValueError(names.unknown(rest[0].lstrip("-")))
+            name = rest[0].lstrip("-").partition("=")[0]
+            if known := names.field_of(name):
+                raise ValueError(f"got {rest[0]!r}; expected two dashes, --{called[known]}.")
+            raise ValueError(names.unknown(name))
         raise ValueError(f"got {rest[0]!r} without an option before it; expected --name value.")
     for made, kind in zip(parsed, types, strict=True):  # what a dataclass has read from a text: a mapping as JSON
         own = {field.name: field.default for field in dataclasses.fields(kind)}
@@ -192,6 +197,9 @@ def _check_value(path: str, key: str, value: Any, action: Any, declared: str) ->
     if action.choices and value not in action.choices:
         bare = " YAML reads a bare yes, no, on or off as true or false: quote it." if isinstance(value, bool) else ""
         raise ValueError(f"{path}: {key} is {shown(value)}; {one_of(value, action.choices)}{bare}")
+    truth = getattr(action.type, "__name__", "") == "string_to_bool"
+    if truth and not isinstance(value, str) and value not in (0, 1):  # which are words for true and false too
+        raise ValueError(f"{path}: {key} is {shown(value)}; expected true or false.")
     wanted = {int: "a whole number", float: "a number", str: "text in quotes"}.get(action.type)
     right = {int: int, float: int | float, str: str}.get(action.type, object)
     if wanted and not isinstance(value, str) and (isinstance(value, bool) or not isinstance(value, right)):

@@ -21,6 +21,7 @@ class Settings:
     temperature: float = 0.5
     orders: str = field(default="both", metadata={"choices": ["both", "ab", "no"]})
     consistent: bool = False
+    names: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -45,6 +46,8 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
     assert parsed(f"--config={path}", "--samples", 4, "--consistent", "false").samples == 4
     assert parsed("--samples", 4, "--config", path, "--consistent=false").consistent is False
     assert parsed() == Settings()
+    assert parsed("--config", config(tmp_path, "names: one\n")).names == parsed("--names", "one").names == ["one"]
+    assert parsed("--config", config(tmp_path, "names: [one, two]\nconsistent: 1\n")).names == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +64,8 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         ("samples: many", "samples is 'many'; expected a whole number"),
         ("temperature: yes", "temperature is true; expected a number"),
         ("output: 5", "output is 5; expected text in quotes"),
+        ("consistent: 2", "consistent is 2; expected true or false"),
+        ("consistent: [true]", "consistent is a list; expected one value"),
         ("orders: bth", "orders is 'bth'; expected one of both, ab, no"),
         ("orders: no", "YAML reads a bare yes, no, on or off as true or false: quote it"),
         ("- samples", "holds a list; expected `name: value` lines"),

@@ -184,7 +184,7 @@ def test_the_short_help_is_in_order() -> None:
 # Spellings ------------------------------------------------------------------------------------------------------------
 
 
-@described(also={"output": ("output_dir",), "max_new_tokens": ("max_completion_length",)})
+@described(also={"output": ("output_dir",), "max_new_tokens": ("max_completion_length",), "sure": ("certain",)})
 @dataclasses.dataclass
 class Spelt:
     output: str = "here"
@@ -214,6 +214,11 @@ def test_another_name_of_a_setting_is_understood(tmp_path: Path) -> None:
     path.write_text("max_completion_length: 5\nmax_new_tokens: 6\n", encoding="utf-8")
     with pytest.raises(UsageError, match=two):
         spelt("--config", str(path))
+    assert spelt("--sure", "--certain", "yes").sure is spelt("--certain", "1", "--sure", "True").sure is True
+    with pytest.raises(UsageError, match=f"sure is true and certain no, which {two}"):
+        spelt("--sure", "--certain", "no")
+    with pytest.raises(UsageError, match=r"got '-samples'; expected two dashes, --samples"):
+        spelt("-samples", "3")
     with pytest.raises(UsageError, match="--config is there twice"):
         spelt("--config", str(path), "--config", str(path))
 
@@ -318,6 +323,9 @@ def test_an_installed_package_is_not_hidden_by_a_file_here(my_folder: Path) -> N
         import_function("my_own_reward:short")
     with pytest.raises(UsageError, match=r"has no 'shrot' .*; did you mean 'short'"):
         import_function("my_own_rewards:shrot")
+    for file in ("my_own_rewards.py:short", "./my_own_rewards.py:short", "my_own_rewards.py.short"):
+        with pytest.raises(UsageError, match=r"names a file; expected a module, 'my_own_rewards:short'"):
+            import_function(file)
 
 
 def test_the_installed_command_finds_it_too(my_folder: Path) -> None:

@@ -19,6 +19,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from support import ROOT, byte_tokenizer, forks, save_model, tiny_llama
 
+from rlaif.config import UsageError
 from rlaif.training.start import Start, start_of
 
 KILLED = ROOT / "tests/support/killed.py"
@@ -212,6 +213,18 @@ def gone(name: str) -> Callable[[Path], object]:
     return lambda checkpoint: (checkpoint / name).unlink()
 
 
+def lost(name: str, at: float = 0.7) -> Callable[[Path], object]:
+    """What a disk does that has kept a file's size, and not all of its content."""
+
+    def spoil(checkpoint: Path) -> None:
+        content = bytearray((checkpoint / name).read_bytes())
+        start = int(len(content) * at)
+        content[start : start + 64] = bytes(byte ^ 1 for byte in content[start : start + 64])
+        (checkpoint / name).write_bytes(content)
+
+    return spoil
+
+
 def diverged(checkpoint: Path) -> None:
     tensors = load_file(checkpoint / "adapter_model.safetensors")
     next(iter(tensors.values()))[0, 0] = float("nan")
@@ -228,7 +241,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "run": (cut("run.json"), "run.json is cut short"),
     "progress": (cut("progress.json"), "progress.json is cut short"),
     "list": (cut("files.json"), "files.json is cut short"),
-    "NaN": (diverged, "has weights that are NaN or infinite"),
+    "NaN": (diverged, "has weights that are NaN or infinite|its checksum is another"),
+    "lost weights": (lost("adapter_model.safetensors"), r"adapter_model.safetensors was changed, .*its checksum"),
+    "lost state": (lost("optimizer.pt"), r"optimizer.pt was changed, .*checksum"),
 }
 
 
@@ -250,7 +265,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     shutil.copytree(three, out)
     spoil, says = DAMAGE[name]
     if not listed:
-        if name == "list":
+        if name in ("list", "lost weights"):
             return
         (out / "checkpoint-6/files.json").unlink()
     spoil(out / "checkpoint-6")
@@ -269,6 +284,21 @@ def test_a_damaged_checkpoint_is_passed_over(
         start(out, like=2 if name == "run" else 6)
     assert re.search(says, str(error.value))
     assert start(out, "false").said.startswith("beginning anew; 2 checkpoints (checkpoint-2 to checkpoint-6) in ")
+
+
+def test_what_cannot_be_read_or_says_nothing_of_its_run_is_passed_over(
+    three: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(three, out)
+    gone("run.json")(out / "checkpoint-6")
+    gone("run.json")(out / "checkpoint-4")
+    (out / "checkpoint-4/run.json").symlink_to("run.json")  # reading it is an OSError, for root too
+    assert start(out).checkpoint == f"{out}/checkpoint-2"
+    assert capsys.readouterr().err.count(" is passed over: ") == 2
+    for wanted, hint in (("flase", r" Did you mean 'false'\?"), (f"{out}/checkpoint-5", "$")):
+        with pytest.raises(UsageError, match=f"is no folder; expected true, false or a checkpoint's path.{hint}"):
+            start(out, wanted)
 
 
 def test_what_a_kill_left_half_saved_is_no_reason_to_stop(

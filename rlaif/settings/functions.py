@@ -53,6 +53,12 @@ def split_name(name: str) -> tuple[str, str]:
         module, _, attribute = name.rpartition(".")
     if not attribute or (not colon and not module):
         raise UsageError(f"{name!r} names no function; expected 'package.module:function'.")
+    if module.endswith(".py") or "/" in module or attribute == "py":
+        file, function = (name, "function") if attribute == "py" else (module, attribute)
+        raise UsageError(
+            f"{name!r} names a file; expected a module, '{Path(file).stem}:{function}', and the program started in "
+            "that file's folder, or the folder on PYTHONPATH."
+        )
     return _MOVED.get(module, module), attribute
 
 

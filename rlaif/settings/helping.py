@@ -13,7 +13,7 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
-from rlaif.errors.words import did_you_mean, shown
+from rlaif.errors.words import did_you_mean, nearest, shown
 from rlaif.settings.declared import REFUSED, Setting
 
 __all__ = ["asked", "help_text"]
@@ -68,9 +68,9 @@ def help_text(
     wanted = _wanted(settings, word)
     if word not in ("", "all"):
         if not wanted:
-            names = [name for s in settings.values() for name in s.spellings]
-            hint = did_you_mean(word, names, known_as="settings are")
-            return f"{usage}\n\nNo setting or heading holds {word!r}; {hint}\n"
+            near = nearest(word, [name for s in settings.values() for name in s.spellings])
+            hint = did_you_mean(word, [s.spellings[0] for s in settings.values()], likely=near, known_as="settings are")
+            return f"{usage}\n\n{textwrap.fill(f'No setting or heading holds {word!r}; {hint}', width)}\n"
         return "\n".join(_listed(wanted, width, whole=True)) + "\n"
     parts = [usage, ""]
     if description:

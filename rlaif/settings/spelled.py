@@ -97,12 +97,21 @@ class Names:
                 continue
             if field is None:
                 raise UsageError(self.unknown(option))
-            before, earlier = given.setdefault(field, (name, values))
-            if before != name and earlier != values:
-                raise UsageError(_twice(before, " ".join(earlier), name, " ".join(values)))
-            given[field] = name, values
+            its = values or (["true"] if self.settings[field].kind == "bool" else [])  # `--name` alone
+            before, earlier = given.setdefault(field, (name, its))
+            if before != name and not self._same(field, earlier, its):
+                raise UsageError(_twice(before, " ".join(earlier), name, " ".join(its)))
+            given[field] = name, its
             found += [f"--{field}={values[0]}", *values[1:]] if joined else [f"--{field}", *values]
         return found
+
+    def _same(self, field: str, one: list[str], other: list[str]) -> bool:
+        if self.settings[field].kind == "bool":
+            one, other = ([_TRUTH.get(word.lower(), word.lower()) for word in words] for words in (one, other))
+        return one == other
+
+
+_TRUTH = {**dict.fromkeys(("yes", "t", "y", "1"), "true"), **dict.fromkeys(("no", "f", "n", "0"), "false")}
 
 
 def _twice(one: str, value: str, other: str, its: str) -> str:

@@ -113,7 +113,7 @@ def _agreed(args: Any, settings: Callable[[], dict[str, Any]]) -> Start:
     if is_main():
         try:
             found[0] = start_of(args, settings, each)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             found[1] = error
     broadcast_object_list(found)
     if found[1] is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from rlaif.models.adapters import check_adapter
 from rlaif.models.weights import check_files, check_finite, check_safetensors, not_finite_in, some
 from rlaif.training.progress import progress_of
 
-__all__ = ["FILES", "Resumed", "check_state", "check_whole"]
+__all__ = ["FILES", "Resumed", "check_state", "check_whole", "checksum"]
 
-FILES = "files.json"  # in every checkpoint, written last: its files and their sizes
+FILES = "files.json"  # in every checkpoint, written last: its files, their sizes and checksums
 
 # What a checkpoint holds beside its weights: one of each, by what it is called here.
 _STATE = {
@@ -56,14 +57,17 @@ def check_whole(checkpoint: str | Path, processes: int = 1) -> None:
         raise ValueError(
             f"{folder}/trainer_state.json says step {shown(state.get('global_step'))}, the folder's name {step}; {says}"
         )
-    for name, size in (_read(folder / FILES, says) if (folder / FILES).exists() else {}).items():
+    for name, listed in (_read(folder / FILES, says) if (folder / FILES).exists() else {}).items():
         path = folder / name
+        size, *sums = listed if isinstance(listed, list) else [listed]
         if not path.is_file():
             raise ValueError(f"the checkpoint {folder} has no {name} any more; {says}")
         if path.stat().st_size != size:
             raise ValueError(
                 f"{path} is cut short or was changed: it has {path.stat().st_size} bytes, not {size}; {says}"
             )
+        if sums and checksum(path) != sums[0]:
+            raise ValueError(f"{path} was changed, or the disk has lost a part of it (its checksum is another); {says}")
     check_state(folder, processes)
     if not any(path for pattern in _WEIGHTS for path in folder.glob(pattern)):
         raise ValueError(f"the checkpoint {folder} has no weights; {says}")
@@ -112,6 +116,25 @@ def check_state(checkpoint: str | Path, processes: int = 1) -> None:
                 f"{path} is cut short, or is no file of a checkpoint; expected a whole one. Go on from another "
                 "checkpoint, or start without one."
             )
+        try:
+            with zipfile.ZipFile(path) as parts:
+                wrong = parts.testzip()  # PyTorch writes the checksum of each part
+        except (zipfile.BadZipFile, EOFError, NotImplementedError):
+            wrong = "a part"
+        if wrong is not None:
+            raise ValueError(
+                f"{path} was changed, or the disk has lost a part of it (the checksum of {wrong} is another); expected "
+                "it as it was saved. Go on from another checkpoint, or start without one."
+            )
+
+
+def checksum(path: str | Path) -> int:
+    """The CRC-32 of a file, a few MiB in memory at a time."""
+    found = 0
+    with open(path, "rb") as file:
+        while part := file.read(1 << 22):
+            found = zlib.crc32(part, found)
+    return found
 
 
 class Resumed:

@@ -19,7 +19,7 @@ from typing import Any
 from rlaif.files.model_files import NUMBERED, is_checkpoint, is_read_by_a_loader
 from rlaif.files.room import names_place
 from rlaif.files.sources import write_json
-from rlaif.training.resumed import FILES
+from rlaif.training.resumed import FILES, checksum
 from rlaif.training.same_run import RUN_FILE
 
 __all__ = [
@@ -171,9 +171,19 @@ class WholeCheckpoints:
 
 
 def _list_files(folder: Path) -> None:
-    """Writes the names and sizes of a checkpoint's files into it: what is cut short or lost later is known by them."""
-    files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
-    write_json(folder / FILES, {name: size for name, size in files.items() if name != FILES})
+    """Writes the names and sizes of a checkpoint's files into it: what is cut short or lost later is known by them.
+
+    What has no checksums of its own, as PyTorch's files have, has one there: a disk may lose blocks and keep the size.
+    """
+    files: dict[str, int | list[int]] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        size = path.stat().st_size
+        sums = path.suffix == ".safetensors" or size < _SMALL
+        files[str(path.relative_to(folder))] = [size, checksum(path)] if sums else size
+    write_json(folder / FILES, {name: listed for name, listed in files.items() if name != FILES})
+
+
+_SMALL = 1 << 20  # bytes of a file that is read whole without a thought
 
 
 def checkpoints_in(folder: str | Path) -> Iterator[Path]:

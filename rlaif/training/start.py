@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rlaif.config import warn
+from rlaif.config import UsageError, warn
+from rlaif.errors.words import meant, shown
 from rlaif.training.resumed import check_whole
 from rlaif.training.same_run import RUN_FILE, check_same_run, difference
 from rlaif.training.saving import checkpoints_in
@@ -58,6 +59,11 @@ def start_of(args: Any, settings: Callable[[], Mapping[str, Any]], processes: in
     """
     wanted, output = args.resume_from_checkpoint, args.output_dir
     if is_set(wanted) and str(wanted).lower() not in {"true", "last"}:
+        if not os.path.isdir(wanted):
+            raise UsageError(
+                f"resume_from_checkpoint is {shown(wanted, 200)}, which is no folder; expected true, false or a "
+                f"checkpoint's path.{meant(wanted, ('true', 'false'))}"
+            )
         check_whole(wanted, processes)
         check_same_run(wanted, settings())
         return Start(str(wanted), said=_going_on(wanted, args, settings()))
@@ -98,8 +104,13 @@ def _newest(found: list[Path], args: Any, now: Mapping[str, Any], processes: int
         except ValueError as error:
             damaged.append((path, str(error)))
             continue
+        except OSError as error:  # a file that may not be read, a disk that cannot read it
+            damaged.append((path, f"{error.filename or path} cannot be read ({error.strerror})"))
+            continue
         for torn_one in torn:
             warn(f"{torn_one} is passed over: a kill cut it short while it was saved")
+        for unknown_one in unknown:
+            warn(f"{unknown_one} is passed over: it has no {RUN_FILE}, which says of which run it is")
         for damaged_one, fault in damaged:
             warn(f"{damaged_one.name} is passed over: {fault}")
         check_same_run(path, now)  # says what is no other run, and no longer the same

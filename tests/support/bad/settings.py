@@ -270,7 +270,7 @@ ELSEWHERE = {
     *("by nowhere", "explain nowhere", "split_by nowhere", "a split that is nowhere", "no split of two"),
     *("judgments nowhere", "reference nowhere", "evaluation nowhere", "a stage that is nowhere"),
     *("a benchmark that is nowhere", "gold nowhere.at:all", "test_split nowhere", "candidates nowhere"),
-    *("resume_from_checkpoint true", "resume_from_checkpoint nowhere", "lora_target_modules nowhere"),
+    *("resume_from_checkpoint true", "lora_target_modules nowhere"),
     *("responses that are nowhere", "responses of nobody"),
     *("a rollout of more prompts than there are", "rewards reward_model=nowhere"),
 }
