@@ -186,6 +186,9 @@ _TRUE_OR_TEXT = {"resume_from_checkpoint"}  # true, false or a path: a text for 
 def _check_value(path: str, key: str, value: Any, action: Any, declared: str) -> None:
     """Refuses what argparse would on the command line: of a YAML file's values it checks those alone that are text."""
     if value is None:
+        number = {int: "a whole number", float: "a number"}.get(action.type)
+        if number and declared and "None" not in declared and "Optional" not in declared:
+            raise ValueError(f"{path}: {key} has no value; expected {number}, or no such line for the default.")
         return
     if isinstance(value, list | dict):
         several = "dict" in declared if isinstance(value, dict) else action.nargs in ("+", "*") or "list" in declared

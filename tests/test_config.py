@@ -46,6 +46,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
     assert parsed(f"--config={path}", "--samples", 4, "--consistent", "false").samples == 4
     assert parsed("--samples", 4, "--config", path, "--consistent=false").consistent is False
     assert parsed() == Settings()
+    assert parsed("--config", config(tmp_path, "limit:\noutput: null\n")) == Settings()
     assert parsed("--config", config(tmp_path, "names: one\n")).names == parsed("--names", "one").names == ["one"]
     assert parsed("--config", config(tmp_path, "names: [one, two]\nconsistent: 1\n")).names == ["one", "two"]
 
@@ -64,6 +65,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         ("samples: many", "samples is 'many'; expected a whole number"),
         ("temperature: yes", "temperature is true; expected a number"),
         ("output: 5", "output is 5; expected text in quotes"),
+        ("samples:", "samples has no value; expected a whole number, or no such line for the default"),
         ("consistent: 2", "consistent is 2; expected true or false"),
         ("consistent: [true]", "consistent is a list; expected one value"),
         ("orders: bth", "orders is 'bth'; expected one of both, ab, no"),
