@@ -184,6 +184,8 @@ def judge(
     """
     if isinstance(judge, RatingMethod):
         raise ValueError("judge is a judge of single responses, from load_rater; expected one of pairs (load_judge).")
+    if not isinstance(retry_unjudged, bool):
+        raise ValueError(f"retry_unjudged is {retry_unjudged!r}; expected True or False.")
     _check_folder("store", store)
     method = judge if isinstance(judge, Pairwise) else load_judge(judge)
     if retry_unjudged:

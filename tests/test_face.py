@@ -357,6 +357,11 @@ def test_settings_of_functions_are_held_to_what_the_command_line_takes(settings:
         rlaif.sample(["I need bread."], POLICY, **settings)
 
 
+def test_a_text_is_neither_true_nor_false() -> None:
+    with pytest.raises(ValueError, match="retry_unjudged is 'no'; expected True or False"):
+        rlaif.judge([], lambda prompt, first, second: 1.0, retry_unjudged="no")
+
+
 def test_numpys_numbers_are_numbers_and_nan_is_none(tmp_path: Path) -> None:
     import numpy as np
 
