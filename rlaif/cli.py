@@ -25,6 +25,7 @@ learning from AI feedback: a judge's probability z, carried from annotation to t
   build      judgments -> preference dataset with splits by prompt
   convert    one preference format -> another: UltraFeedback, HelpSteer, HH, Nectar, KTO, ... and our pairs
   evaluate   policies side by side: rewards, win rates, KL, a page with plots
+  view       the page of a report, in a browser on this machine: rlaif view FOLDER
   publish    a dataset, reward model or policy to the Hub, checked, with a card made from the run
 
 `rlaif <command> --help` lists its settings. Reward models and policies are trained by the programs in reward_models/
@@ -86,6 +87,15 @@ def _evaluate(arguments: Sequence[str]) -> None:
     _print(evaluate(config))
 
 
+def _view(arguments: Sequence[str]) -> None:
+    from rlaif.commands.view import SETTINGS, __doc__, view
+
+    if arguments and not arguments[0].startswith("-"):
+        arguments = ["--folder", *arguments]
+    (config,) = parse(*SETTINGS, args=arguments, program="rlaif view", description=__doc__)
+    view(config)
+
+
 def _publish(arguments: Sequence[str]) -> None:
     from rlaif.commands.publish import SETTINGS, __doc__, publish
 
@@ -116,6 +126,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "build": _build,
     "convert": _convert,
     "evaluate": _evaluate,
+    "view": _view,
     "publish": _publish,
 }
 _SPLIT = ("sample", "judge", "evaluate")  # over a launcher's processes

@@ -2,7 +2,7 @@
 # The whole path in the sandbox, offline, in minutes on two CPU cores: a judge annotates response pairs with z, a reward
 # model is trained on z, DPO trains the policy on z and PPO on the reward model, and a report says what was gained.
 #
-#   bash scripts/quickstart.sh        results in runs/quickstart/, the page to read is runs/quickstart/report.md
+#   bash scripts/quickstart.sh        results in runs/quickstart/, the page to read is runs/quickstart/report.html
 #
 # Each step is one command that you can run by itself. The comments give the same step at full size.
 set -euo pipefail
@@ -61,4 +61,4 @@ rlaif publish --preferences $RUN/preferences --evaluation $RUN/report.json --lic
     --names $RUN/sft=errands-sft $MODELS/judge=errands-judge --output $RUN/published
 # to the Hub, private: the same with --repo_id you/name, after `hf auth login`
 
-printf '\nthe page to read: %s/report.md (%d seconds in all)\n' "$RUN" "$SECONDS"
+printf '\nthe page to read: %s/report.html, or rlaif view %s (%d seconds in all)\n' "$RUN" "$RUN" "$SECONDS"

@@ -3,6 +3,7 @@
 #   bash scripts/test.sh                 the default suite, 8 minutes on two cores, no network
 #   bash scripts/test.sh -m slow         what takes minutes
 #   bash scripts/test.sh -n 0            in one process
+# The page of `rlaif evaluate` is opened in a Chromium, if there is one (apt-get install chromium).
 #   RLAIF_DATA=folder bash scripts/test.sh      also the tests on human-labelled data (skipped without it)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

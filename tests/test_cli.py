@@ -28,7 +28,7 @@ def test_every_command_lists_its_settings_with_help(command: str) -> None:
     done = here(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"usage: rlaif {command}" in done.stdout
-    assert "--output" in done.stdout
+    assert ("--output" if command != "view" else "--folder") in done.stdout
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "sandbox"])

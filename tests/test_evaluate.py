@@ -15,6 +15,7 @@ from support.evaluation import (
     count_soap,
     judgment,
     make_world,
+    not_drawn,
     save_lm,
     slow_kl,
     tiny_lm,
@@ -64,7 +65,7 @@ def everything(world, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
     """Plots are drawn in `everything`, which comes before; of the others only the files are there."""
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, path, **_: Path(path).write_bytes(b"undrawn"))
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", not_drawn)
 
 
 def test_report_numbers_follow_from_the_responses(everything):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import Server, completion, rows_of, write_rows
-from support.evaluation import PROMPTS, config_of, count_soap, make_world
+from support.evaluation import PROMPTS, config_of, count_soap, make_world, not_drawn
 
 from rlaif.commands.evaluate import evaluate
 from rlaif.records import Prompt
@@ -26,7 +26,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the plots only the files are there."""
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, path, **_: Path(path).write_bytes(b"undrawn"))
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", not_drawn)
 
 
 def run(world: Path, folder: Path, policies: list[str], **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -72,7 +72,10 @@ def test_the_quickstart_shows_what_it_must(checkout: Path, environment: Path) ->
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "installing" not in done.stdout
-    assert re.search(r"the page to read: runs/quickstart/report\.md \(\d+ seconds in all\)", done.stdout)
+    assert re.search(
+        r"the page to read: runs/quickstart/report\.html, or rlaif view runs/quickstart \(\d+ seconds in all\)",
+        done.stdout,
+    )
     run = checkout / "runs" / "quickstart"
     report = json.loads((run / "report.json").read_text())
 

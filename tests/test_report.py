@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rlaif.pages.evaluation import _plot_reward_kl, draw_plots, markdown, write_report
+from rlaif.pages.evaluation import draw_plots, markdown, write_report
+from rlaif.pages.evaluation_plots import _plot_reward_kl
 
 REPORT = {
     "gold": "rlaif.sandbox:gold_reward",
@@ -180,4 +181,4 @@ def test_policies_that_lie_together_stay_apart_on_the_plot():
 
 def test_nothing_to_draw(tmp_path: Path):
     report = {**REPORT, "policies": {"sft": {"length": 3.0, "no_eos": 0.0}}, "judge": {}}
-    assert draw_plots(tmp_path, report) == []
+    assert draw_plots(tmp_path, report) == {}

@@ -31,7 +31,8 @@ class EvaluateConfig(JudgeConfig):
     """What is compared, on what, by whom. Settings of the judge are those of `rlaif judge`."""
 
     output: str | None = field(
-        default=None, metadata={"help": "Folder for report.json, report.md, plots, responses.jsonl, replies/."}
+        default=None,
+        metadata={"help": "Folder for report.json, report.md, report.html, plots, responses.jsonl, replies/."},
     )
     policies: list[str] = field(
         default_factory=list,
@@ -114,7 +115,9 @@ class EvaluateConfig(JudgeConfig):
         },
     )
     bootstrap_samples: int = field(default=1000, metadata={"help": "Draws behind each bootstrap interval."})
-    examples: int = field(default=5, metadata={"help": "Prompts shown with every policy's response in report.md."})
+    examples: int = field(
+        default=5, metadata={"help": "Prompts shown with every policy's response in report.md; report.html has all."}
+    )
 
     @property
     def has_judge(self) -> bool:

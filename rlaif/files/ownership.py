@@ -23,16 +23,20 @@ from rlaif.files.occupied import LEFT, WRITTEN_BY, occupied
 from rlaif.files.room import names_place_of_run
 from rlaif.files.sources import fingerprint, is_still, write_json
 
-__all__ = ["begin", "check_file", "check_output", "check_place", "claim", "claim_file", "claim_store", "commands_of"]
+__all__ = [
+    *("PAGE_MARK", "begin", "check_file", "check_output", "check_place", "claim", "claim_file", "claim_store"),
+    "commands_of",
+]
 
 MARK = WRITTEN_BY
+PAGE_MARK = '<meta name="generator" content="rlaif">'  # what a page of HTML of this house has at its top
 MANIFEST = "manifest.json"
 
 # The two that share a folder with others: each writes these names and touches nothing else.
 _SHARING = {
     "rlaif sandbox": ("prompts.jsonl", "evaluation.jsonl", "demonstrations.jsonl"),
     "rlaif evaluate": (
-        *("replies", "responses.jsonl", BAD_ROWS_FILE, "report.json", "report.md", MANIFEST),
+        *("replies", "responses.jsonl", BAD_ROWS_FILE, "report.json", "report.md", "report.html", MANIFEST),
         *("win_rates.png", "reward_kl.png", "judge_calibration.png", "reward_calibration.png"),
     ),
 }
@@ -145,7 +149,7 @@ def _check_own_names(path: Path, command: str, setting: str) -> None:
     """Refuses an output of `command` to which a user has added a file by a name that the next run writes or removes.
 
     A run writes these now and then, so that its manifest does not say whose one is: a list of bad rows is known by its
-    lines, a plot by the report that shows it.
+    lines, a plot by the report that shows it, a page by what it says of its maker.
     """
     if command in _object(path / MARK).get("commands", []):  # type: ignore[operator]
         return  # a run was killed while it put its files in place
@@ -154,12 +158,23 @@ def _check_own_names(path: Path, command: str, setting: str) -> None:
     if command in _SHARING and report.is_file():
         said = report.read_text(encoding="utf-8", errors="replace")
         theirs += [name for name in _SHARING[command] if name.endswith(".png") and f"({name})" not in said]
+    if command == "rlaif evaluate" and not _is_page(path / "report.html"):
+        theirs.append("report.html")
     found = next((name for name in theirs if os.path.lexists(path / name)), None)
     if found is not None:
         raise ValueError(
             f"{setting} is {path}, which holds {found}, and `{command}` did not write that; the name is its own. Move "
             "the file elsewhere. Nothing was changed."
         )
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a page of HTML, if it is there, is one of this house."""
+    try:
+        with path.open("rb") as file:
+            return PAGE_MARK.encode() in file.read(8192)
+    except OSError:
+        return not path.is_file()
 
 
 def check_place(folder: str | Path, setting: str = "output") -> None:

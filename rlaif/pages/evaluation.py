@@ -1,4 +1,4 @@
-"""The page for people: `report.json` turned into Markdown tables and plots. It computes nothing.
+"""The page of `rlaif evaluate` for people: `report.json` as tables and plots, in two forms. It computes nothing.
 
     report.json               every number, written by `rlaif evaluate`
     report.md                 the same numbers with their intervals, each with a clause that says what it is
@@ -6,50 +6,47 @@
     reward_kl.png             what the reward cost in KL
     judge_calibration.png     of pairs judged 0.8, are 80 % so?
     reward_calibration.png    the same of the reward model
+    report.html               what report.md says, its plots inside, and every response side by side
 
-A plot is drawn where its data is there, and left out where not.
+What the page says is written once, as Markdown; report.html is that Markdown read, and `responses.jsonl` searched. A
+plot is drawn where its data is there, and left out where not.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlaif.files.sources import write_json
+from rlaif.files.sources import whole_file, write_json
 from rlaif.models.spelling import REFUSED
-from rlaif.pages.markdown import cell, code, label, text
-from rlaif.pages.parts import (
-    BLUE,
-    GREY,
-    ORANGE,
-    Report,
-    count,
-    decimal,
-    half_width,
-    interval,
-    known,
-    new_figure,
-    over,
-    percent,
-    table,
-)
+from rlaif.pages import html, responses
+from rlaif.pages.evaluation_plots import PLOTS, draw_plots
+from rlaif.pages.markdown import cell, code, text
+from rlaif.pages.parts import Report, count, decimal, interval, known, over, p_value, percent, size, table
 from rlaif.records import Prompt
+from rlaif.secrets import redacted_json
 
-__all__ = ["PLOTS", "Example", "draw_plots", "markdown", "write_report"]
+__all__ = ["PAGE", "PLOTS", "Example", "draw_plots", "html_page", "markdown", "write_report"]
 
-PLOTS = ("win_rates.png", "reward_kl.png", "judge_calibration.png", "reward_calibration.png")
+PAGE = "report.html"
+RESPONSES = "responses.jsonl"
 
 Example = tuple[Prompt, Mapping[str, str], Mapping[str, float | None]]  # prompt, response and gold by policy
 
 
 def write_report(folder: str | Path, report: Report, examples: Sequence[Example] = ()) -> None:
-    """Writes report.json, the plots and report.md into `folder`. A plot of an earlier run does not stay behind."""
+    """Writes report.json, the plots, report.md and report.html into `folder`.
+
+    The responses are read from `folder`'s responses.jsonl; without it report.html has none. A plot of an earlier run
+    does not stay behind.
+    """
     folder = Path(folder)
     write_json(folder / "report.json", report)
     plots = draw_plots(folder, report)
-    (folder / "report.md").write_text(markdown(report, examples, plots), encoding="utf-8")
+    (folder / "report.md").write_text(markdown(report, examples, list(plots)), encoding="utf-8")
+    with whole_file(folder / PAGE) as file:
+        file.writelines(html_page(report, plots, folder / RESPONSES, examples))
 
 
 # The page -------------------------------------------------------------------------------------------------------------
@@ -57,21 +54,62 @@ def write_report(folder: str | Path, report: Report, examples: Sequence[Example]
 
 def markdown(report: Report, examples: Sequence[Example] = (), plots: Sequence[str] = ()) -> str:
     """The page: a table for each section that the report has, its plots, and responses side by side."""
+    sections = _sections(report, plots)
+    if examples:
+        sections += ["## Responses side by side", _side_by_side(examples)]
+    return "\n\n".join(sections) + "\n"
+
+
+def html_page(
+    report: Report, plots: Mapping[str, Any], responses_file: str | Path | None, examples: Sequence[Example] = ()
+) -> Iterator[str]:
+    """The page as one HTML document, piece by piece: what `markdown` says, then every response, searched by a script.
+
+    Args:
+        report: as in report.json; no key that it might hold is shown.
+        plots: figures by the name of their file, as `draw_plots` returns them.
+        responses_file: responses.jsonl, or what is not there: then the page has no responses.
+        examples: the responses that a reader without scripts sees.
+    """
+    report = redacted_json(report)
+    sections = _sections(report, list(plots))
+    contents = {html.slug(words, {}): words for line in sections if (words := line.removeprefix("## ")) != line}
+    there = responses_file is not None and Path(responses_file).is_file()
+    scripts = (responses.SCRIPT,) if there else ()
+    pictures = {name: html.picture(figure) for name, figure in plots.items()}
+    title = f"Evaluation: {', '.join(report['policies'])}"
+    pieces = [html.opening(title, {**contents, **({"responses": "Responses"} if there else {})}, scripts)]
+    pieces.append(html.from_markdown("\n\n".join(sections), pictures))
+    written = 0
+    for piece in pieces:
+        written += len(piece.encode("utf-8", "replace"))
+        yield piece
+    if there:
+        assert responses_file is not None
+        static = html.from_markdown(_side_by_side(examples)) if examples else ""
+        for piece in responses.responses_section(report, responses_file, static):
+            written += len(piece.encode("utf-8", "replace"))
+            yield piece
+    yield html.closing(f"Written by rlaif. This file needs nothing beside it ({size(written)}).", scripts)
+
+
+def _sections(report: Report, plots: Sequence[str]) -> list[str]:
+    """The page but for the responses: headings and what stands under them."""
     sections = ["# Evaluation", _opening(report)]
     if report.get("policies"):
         sections += ["## Policies", _policies(report), *_images(plots, "win_rates", "reward_kl")]
     if report.get("comparisons"):
-        sections += ["### Against each other", _comparisons(report["comparisons"])]
+        sections += ["## Against each other", _comparisons(report)]
     if report.get("judge"):
         sections += ["## Judge", _judge(report["judge"]), *_images(plots, "judge_calibration")]
     if report.get("reward_model"):
         sections += ["## Reward model", _reward_model(report["reward_model"]), *_images(plots, "reward_calibration")]
+    if report.get("trained_on"):
+        sections += ["## Trained on", _trained_on(report)]
     if report.get("seconds"):
-        rows = [[name, decimal(seconds, 1)] for name, seconds in report["seconds"].items()]
+        rows = [[cell(name), decimal(seconds, 1)] for name, seconds in report["seconds"].items()]
         sections += ["## Time", table(["stage", "seconds"], rows)]
-    if examples:
-        sections += ["## Responses side by side", _side_by_side(examples)]
-    return "\n\n".join(sections) + "\n"
+    return sections
 
 
 def _images(plots: Sequence[str], *names: str) -> list[str]:
@@ -88,31 +126,47 @@ def _opening(report: Report) -> str:
     prompts, sampling = report["prompts"], report["sampling"]
     temperature = sampling["temperature"]
     how = "greedy" if temperature == 0 else f"temperature {temperature:g}, top-p {sampling['top_p']:g}"
-    left_out = prompts["too_long"]
-    lines = [
+    kinds = {row.get("kind", "local") for row in report["policies"].values()}
+    own = "" if "responses" not in kinds else " that is asked; ready responses are as they came"
+    reference = f" Reference of the KL: {code(report['reference'] or 'none')}."
+    opening = [
         f"{prompts['count']:,} prompts from {code(prompts['source'])}"
         + (f", split {code(prompts['split'])}" if prompts["split"] else "")
-        + f"; one response a prompt from every policy ({how}, at most {sampling['max_new_tokens']} tokens, seed "
+        + f"; one response a prompt from every policy{own} ({how}, at most {sampling['max_new_tokens']} tokens, seed "
         f"{sampling['seed']}).",
-        f"Baseline: {code(report['baseline'])}. Reference of the KL: {code(report['reference'] or 'none')}."
+        f"Baseline: {code(report['baseline'])}.{reference}"
         + (f" Gold reward: {code(report['gold'])}." if report["gold"] else ""),
         "Brackets hold 95 % intervals: bootstrap over prompts (so two policies are compared in pairs) or over what "
-        "a section says, ± 1.96 standard errors for means. Every response is in `responses.jsonl`.",
+        f"a section says, ± 1.96 standard errors for means. Every response is in `{RESPONSES}`.",
     ]
+    facts = _seen_before(report)
     if assumed := report.get("reward_rendering_assumed"):
-        lines.append(f"The reward model's rendering is assumed to be {assumed}.")
-    if left_out:
-        what = "1 prompt was left out: it is" if left_out == 1 else f"{left_out:,} prompts were left out: they are"
-        lines.append(f"{what} too long for one of the policies.")
-    if refused := prompts.get("refused", 0):
-        what = "1 prompt was left out" if refused == 1 else f"{refused:,} prompts were left out"
-        lines.append(f"{what}: the chat template of one of the policies refuses {'it' if refused == 1 else 'them'}.")
+        facts.append(f"The reward model's rendering is assumed to be {assumed}.")
+    facts += [_left_out(prompts.get(name, 0), *why) for name, why in _LEFT_OUT.items() if prompts.get(name, 0)]
     for name, ledger in report.get("ledgers", {}).items():
         said = ("too long", REFUSED) if name == "prompts" else ()
         others = [f"{text(why)} {n:,}" for why, n in ledger["left_out"].items() if why not in said]
         if others:
-            lines.append(f"Of {ledger['read']:,} {name} that were read, others were left out ({'; '.join(others)}).")
-    return "\n".join(lines)
+            facts.append(
+                f"Of {ledger['read']:,} {text(name)} that were read, others were left out ({'; '.join(others)})."
+            )
+    return "\n".join(opening) + ("\n\n" + "\n".join(f"- {fact}" for fact in facts) if facts else "")
+
+
+# Prompts that were left out for all, by their name in the report: why, of one and of several.
+_LEFT_OUT = {
+    "too_long": (": it is too long for one of the policies", ": they are too long for one of the policies"),
+    "refused": (
+        ": the chat template of one of the policies refuses it",
+        ": the chat template of one of the policies refuses them",
+    ),
+    "failed": (": an endpoint gave no answer to it", ": an endpoint gave no answer to them"),
+    "no_response": (": a file of responses has none to it", ": a file of responses has none to them"),
+}
+
+
+def _left_out(n: int, one: str, several: str) -> str:
+    return f"1 prompt was left out{one}." if n == 1 else f"{n:,} prompts were left out{several}."
 
 
 def _policies(report: Report) -> str:
@@ -122,13 +176,17 @@ def _policies(report: Report) -> str:
     def judge(show: Callable[[Report], str]) -> Callable[[Report], str]:
         return lambda row: show(row["judge"]) if "judge" in row else "–"
 
-    def wins(row: Report) -> str:
-        counts = [row.get(name) for name in ("wins", "ties", "losses")]
-        shown = interval(row, "win_rate", percent)
-        return shown if None in counts else f"{shown}; {' / '.join(map(count, counts))}"
+    def by_gold(show: Callable[[Report], str]) -> Callable[[Report], str]:
+        return lambda row: show(row) if row.get("win_rate_by") == "gold" else "–"
 
+    mixed = {row.get("kind", "local") for row in policies.values()} != {"local"}
     gold_first = {row.get("win_rate_by") for row in policies.values()} == {"gold", None}
     measures: list[tuple[str, Callable[[Report], str], str]] = [
+        (
+            "comes from",
+            lambda r: _source(r) if mixed else "–",
+            "a model's weights, an endpoint, or a file of ready responses",
+        ),
         ("gold reward", lambda r: interval(r, "gold_reward", decimal), "mean of the gold reward"),
         (
             "reward",
@@ -137,13 +195,28 @@ def _policies(report: Report) -> str:
         ),
         (
             f"win rate over {baseline} by gold",
-            lambda r: wins(r) if r.get("win_rate_by") == "gold" else "–",
+            by_gold(_wins),
             "share of prompts with the higher gold reward, ties half; wins / ties / losses",
         ),
         (
+            "… at equal length",
+            by_gold(lambda r: interval(r, "lc_win_rate", percent)),
+            "length-controlled, as AlpacaEval 2 does it",
+        ),
+        (
             f"win rate over {baseline} by judge",
-            judge(wins),
+            judge(_wins),
             "share of prompts that the judge prefers, both orders averaged, z = 0.5 half; wins / ties / losses",
+        ),
+        (
+            "… mean z",
+            judge(lambda r: interval(r, "mean_z", decimal)),
+            "identical responses 0.5 (AlpacaEval's win rate)",
+        ),
+        (
+            "… mean z at equal length",
+            judge(lambda r: interval(r, "lc_mean_z", decimal)),
+            "AlpacaEval's length-controlled win rate",
         ),
         ("… identical responses", judge(lambda r: count(r["identical"])), "counted as ties without asking"),
         ("… unjudged", judge(lambda r: count(r["unjudged"])), "no verdict could be read: in no rate"),
@@ -162,7 +235,12 @@ def _policies(report: Report) -> str:
             lambda r: count(r.get("kl_retokenized")),
             "responses whose text has another number of tokens than was sampled: their KL is along other prefixes",
         ),
-        ("length (tokens)", lambda r: interval(r, "length", lambda v: decimal(v, 1)), "mean, with the EOS"),
+        (
+            "length (tokens)",
+            lambda r: interval(r, "length", lambda v: decimal(v, 1)),
+            "mean, with the EOS, by the policy's own tokenizer",
+        ),
+        ("length (characters)", lambda r: interval(r, "characters", lambda v: decimal(v, 1)), "mean"),
         ("without EOS", lambda r: percent(r.get("no_eos")), "share that was cut at the limit of new tokens"),
     ]
     rows = []
@@ -170,7 +248,7 @@ def _policies(report: Report) -> str:
         cells = [show(row) for row in policies.values()]
         if any(cell != "–" for cell in cells):
             rows.append([name, *cells, meaning])
-    notes = [f"{code(name)}: {text(row['kl_missing'])}" for name, row in policies.items() if row.get("kl_missing")]
+    notes = _missing(policies)
     if report["sampling"]["temperature"] != 1.0 or report["sampling"]["top_p"] != 1.0:
         notes.append(
             "The responses were not sampled at temperature 1 and top-p 1, so the KL is summed along other prefixes "
@@ -182,22 +260,134 @@ def _policies(report: Report) -> str:
     return "\n\n".join([table(head, rows), *notes])
 
 
-def _comparisons(rows: Sequence[Report]) -> str:
-    shown = [
-        [
-            f"{code(row['policy'], in_cell=True)} − {code(row['other'], in_cell=True)}",
-            interval(row, "gold_reward", decimal),
-            interval(row, "win_rate", percent),
-            interval(row, "reward", decimal),
-            interval(row, "kl", decimal),
-            interval(row, "length", lambda value: decimal(value, 1)),
-        ]
-        for row in rows
+def _wins(row: Report) -> str:
+    """A win rate with what it counts: "74.5 % [71.0 %, 77.7 %]; 345 / 55 / 100"."""
+    counts = [row.get(name) for name in ("wins", "ties", "losses")]
+    shown = interval(row, "win_rate", percent)
+    return shown if None in counts else f"{shown}; {' / '.join(map(count, counts))}"
+
+
+def _source(row: Report) -> str:
+    """Where a policy's responses come from."""
+    model = f" {code(row['model'], in_cell=True)}" if row.get("model") else ""
+    return cell(row.get("kind", "local")) + model
+
+
+def _missing(policies: Mapping[str, Report]) -> list[str]:
+    """Why a policy lacks a number, once for all that lack it alike."""
+    lacks: dict[str, list[str]] = {}
+    for name, row in policies.items():
+        judge = row.get("judge", {})
+        for said in (
+            *(row.get(f"{number}_missing") for number in ("kl", "length", "no_eos", "lc")),
+            judge.get("lc_missing"),
+        ):
+            if said:
+                lacks.setdefault(said, []).append(code(name))
+    return [f"{', '.join(dict.fromkeys(names))}: {text(why)}" for why, names in lacks.items()]
+
+
+def _comparisons(report: Report) -> str:
+    def tested(row: Report, name: str, show: Callable[[Any], str], p: str = "") -> str:
+        shown = interval(row, name, show)
+        if known(row.get(f"{p or name}_p")):
+            shown += f"; p = {p_value(row[f'{p or name}_p'])} (Holm {p_value(row.get(f'{p or name}_p_holm'))})"
+        return shown.replace("p = <", "p <")
+
+    def of_judge(row: Report) -> str:
+        if "judge" in row:
+            return tested(row["judge"], "win_rate", percent, "wins")
+        return "–"
+
+    columns: list[tuple[str, Callable[[Report], str]]] = [
+        ("gold reward", lambda r: tested(r, "gold_reward", decimal)),
+        ("win rate by gold (of the first)", lambda r: tested(r, "win_rate", percent, "wins")),
+        ("… at equal length", lambda r: interval(r, "lc_win_rate", percent)),
+        ("win rate by judge (of the first)", of_judge),
+        ("… mean z", lambda r: tested(r["judge"], "mean_z", decimal) if "judge" in r else "–"),
+        ("… mean z at equal length", lambda r: interval(r.get("judge", {}), "lc_mean_z", decimal)),
+        (
+            f"z over {code(report['baseline'], in_cell=True)}",
+            lambda r: tested(r.get("judge_over_baseline", {}), "z", decimal),
+        ),
+        ("reward", lambda r: tested(r, "reward", decimal)),
+        ("KL (nats)", lambda r: interval(r, "kl", decimal)),
+        ("length (tokens)", lambda r: interval(r, "length", lambda value: decimal(value, 1))),
+        ("length (characters)", lambda r: tested(r, "characters", lambda value: decimal(value, 1))),
     ]
-    head = ["", "gold reward", "win rate by gold (of the first)", "reward", "KL (nats)", "length (tokens)"]
-    kept = [i for i in range(len(head)) if i == 0 or any(line[i] != "–" for line in shown)]
-    words = "Mean differences, prompt by prompt. More reward at more KL does not make the better method by itself."
-    return f"{words}\n\n" + table([head[i] for i in kept], [[line[i] for i in kept] for line in shown])
+    rows = report["comparisons"]
+    names = [f"{code(row['policy'], in_cell=True)} − {code(row['other'], in_cell=True)}" for row in rows]
+    shown = [(title, [show(row) for row in rows]) for title, show in columns]
+    shown = [(title, cells) for title, cells in shown if set(cells) != {"–"}]
+    return "\n\n".join(
+        [
+            "Mean differences, prompt by prompt. More reward at more KL does not make the better method by itself.",
+            *_tests(report.get("tests")),
+            table(
+                ["", *(title for title, _ in shown)],
+                [list(row) for row in zip(names, *(c for _, c in shown), strict=True)],
+            ),
+        ]
+    )
+
+
+def _tests(tests: Report | None) -> list[str]:
+    """What the p-values are, where there are some."""
+    if not tests:
+        return []
+    flips = tests.get("flips")
+    signs = "all flips of its signs" if flips == "all" else f"{count(flips)} random flips of its signs"
+    return [
+        f"p is of no difference at all between the two on such prompts: for a mean by {signs}, for wins and losses "
+        f"exactly (sign test, ties left out). Holm: adjusted for several looks, {text(tests['adjusted'])}."
+    ]
+
+
+def _stages(report: Report) -> dict[str, Report]:
+    """What was looked at for prompts that it was trained on, by the name that it has on the page."""
+    seen = report.get("trained_on") or {}
+    others = {
+        words: seen[key]
+        for key, words in (("reward_model", "the reward model"), ("judge", "the judge"))
+        if seen.get(key)
+    }
+    return {**{code(name, in_cell=True): row for name, row in seen.get("policies", {}).items()}, **others}
+
+
+def _seen_before(report: Report) -> list[str]:
+    """A sentence for each model that was trained on some of the prompts."""
+    of = count((report.get("trained_on") or {}).get("prompts"))
+    return [
+        f"**{count(row['found'])} of the {of} prompts are among those that {name} was trained on:** its numbers "
+        "on them say little about new prompts."
+        for name, row in _stages(report).items()
+        if row.get("found")
+    ]
+
+
+def _trained_on(report: Report) -> str:
+    rows = []
+    for name, row in _stages(report).items():
+        known_ones = [one for one in row["stages"] if one.get("found") is not None]
+        unknown = [one for one in row["stages"] if one.get("found") is None]
+        where = [
+            f"{cell(one['stage'])}: {cell(one['source'])}"
+            + (f", split {cell(one['split'])}" if one.get("split") else "")
+            + f", {count(one['found'])} found in its {count(one.get('rows'))} rows"
+            + (f", {count(one['unread'])} more could not be read" if one.get("unread") else "")
+            for one in known_ones
+        ]
+        why = [
+            f"{cell(one['stage'])}: {cell(one['unknown'])}" if one.get("stage") else cell(one["unknown"])
+            for one in unknown
+        ]
+        found = "not known" if row.get("found") is None else count(row["found"])
+        rows.append([name, found, "<br>".join(where) or "–", "<br>".join(why) or "–"])
+    words = (
+        f"How many of the {count(report['trained_on']['prompts'])} prompts each was trained on, by the records of its "
+        "stages. What a stage without records was trained on, a published base model for one, nobody can say here."
+    )
+    return f"{words}\n\n" + table(["", "prompts found", "stages that are known", "stages that are not"], rows)
 
 
 def _judge(judge: Report) -> str:
@@ -297,159 +487,12 @@ def _references(names: Iterable[str]) -> str:
 def _side_by_side(examples: Sequence[Example]) -> str:
     names = list(examples[0][1])
     rows = []
-    for prompt, responses, gold in examples:
+    for prompt, said, gold in examples:
         words = prompt if isinstance(prompt, str) else "\n".join(f"{m['role']}: {m['content']}" for m in prompt)
         cells = []
         for name in names:
             value = gold.get(name)
-            cells.append(cell(responses[name]) + (f"<br>*gold {value:g}*" if value is not None else ""))
+            cells.append(cell(said[name]) + (f"<br>*gold {value:g}*" if value is not None else ""))
         rows.append([cell(words), *cells])
     head = ["prompt", *(code(name, in_cell=True) for name in names)]
     return "The first prompts in the order of the source, not chosen ones.\n\n" + table(head, rows)
-
-
-# Plots ----------------------------------------------------------------------------------------------------------------
-
-
-def draw_plots(folder: str | Path, report: Report) -> list[str]:
-    """Draws what the report has data for; returns the names of the files. Earlier plots are removed."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
-    plots: list[Callable[[Report], Any]] = [
-        *(_plot_win_rates, _plot_reward_kl, _plot_judge_calibration, _plot_reward_calibration),
-    ]
-    for name, draw in zip(PLOTS, plots, strict=True):
-        (folder / name).unlink(missing_ok=True)
-        figure = draw(report)
-        if figure is not None:
-            figure.savefig(folder / name, dpi=130)
-            drawn.append(name)
-    return drawn
-
-
-def _plot_win_rates(report: Report) -> Any:
-    rows = []  # name, by, rate, low, high
-    for name, policy in report["policies"].items():
-        if name == report["baseline"]:
-            continue  # the dashed line
-        for by, row in (
-            ("gold", policy if policy.get("win_rate_by") == "gold" else {}),
-            ("judge", policy.get("judge")),
-        ):
-            if row and known(row.get("win_rate")):
-                rows.append((name, by, row["win_rate"], row["win_rate_low"], row["win_rate_high"]))
-    if not rows:
-        return None
-    both = len({by for _, by, *_ in rows}) == 2
-    names = list(dict.fromkeys(name for name, *_ in rows))
-    figure, (axes,) = new_figure(height=1.5 + 0.75 * len(names))
-    for by, colour, shift in (("gold", ORANGE, -0.13), ("judge", BLUE, 0.13)):
-        mine = [row for row in rows if row[1] == by]
-        if not mine:
-            continue
-        y = [names.index(row[0]) + (shift if both else 0.0) for row in mine]
-        rate = [row[2] for row in mine]
-        # A bar without length where prompts were too few for an interval.
-        error = [[abs(row[2] - row[i]) if known(row[i]) else 0.0 for row in mine] for i in (3, 4)]
-        axes.errorbar(rate, y, xerr=error, fmt="o", color=colour, capsize=4, markersize=7, label=f"by {by}")
-        for at, value in zip(y, rate, strict=True):
-            axes.annotate(
-                f"{100 * value:.0f} %",
-                (value, at),
-                xytext=(0, 8),
-                textcoords="offset points",
-                ha="center",
-                fontsize=9,
-                bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
-            )
-    axes.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_yticks(range(len(names)), list(map(label, names)))
-    axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"win rate against {label(report['baseline'])} (95 % interval)")
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return figure
-
-
-def _plot_reward_kl(report: Report) -> Any:
-    policies: Mapping[str, Report] = report["policies"]
-    placed = {name: row for name, row in policies.items() if known(row.get("kl"))}
-    series = [
-        (key, title, shown)
-        for key, title in (("gold_reward", "gold reward"), ("reward", "reward model's score"))
-        if (shown := {name: row for name, row in placed.items() if known(row.get(key))})
-    ]
-    if not series:
-        return None
-    # The two rewards have units of their own: a panel each, over the same KL. Policies may lie close together, so they
-    # are told apart by colour and marker in a legend, not by words that would cover each other.
-    figure, panels = new_figure(7.2, height=1.4 + 2.6 * len(series), rows=len(series))
-    styles = dict(zip(policies, itertools.cycle(_STYLES), strict=False))
-    for axes, (key, title, shown) in zip(panels, series, strict=True):
-        for name, row in shown.items():
-            colour, marker = styles[name]
-            axes.errorbar(
-                row["kl"],
-                row[key],
-                xerr=half_width(row, "kl"),
-                yerr=half_width(row, key),
-                fmt=marker,
-                color=colour,
-                capsize=3,
-                markersize=6,
-                label=f"{label(name)} (KL {row['kl']:.1f})",
-            )
-        axes.set_ylabel(f"{title} (95 % interval)")
-        axes.margins(x=0.08, y=0.15)
-    panels[-1].set_xlabel(f"KL to {label(report['reference'])} (nats a response, 95 % interval)")
-    panels[0].legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return figure
-
-
-# Colours that stay apart to the colour-blind (Okabe and Ito 2008), the house's two among them.
-_STYLES = [(GREY, "o"), (BLUE, "s"), (ORANGE, "D"), ("#009e73", "^"), ("#cc79a7", "v"), ("#000000", "P")]
-
-
-def _plot_judge_calibration(report: Report) -> Any:
-    judge = report.get("judge") or {}
-    truth = {"gold": "gold reward", "label": "label"}.get(judge.get("truth") or "", "truth")
-    return _plot_reliability(judge, "judge's confidence max(z, 1 − z)", f"share where the {truth} agrees")
-
-
-def _plot_reward_calibration(report: Report) -> Any:
-    model = report.get("reward_model") or {}
-    name = next((name for name in _REFERENCES if (model.get(f"against_{name}") or {}).get("reliability")), None)
-    if name is None:
-        return None
-    truth = {"gold": "gold reward", "label": "label", "z": "judge's z"}[name]
-    return _plot_reliability(
-        model[f"against_{name}"],
-        "reward model's confidence σ(|score difference|)",
-        f"mean of the {truth} for that side" if name == "z" else f"share where the {truth} agrees",
-    )
-
-
-def _plot_reliability(section: Report, xlabel: str, ylabel: str) -> Any:
-    points: Sequence[Report] = section.get("reliability") or []
-    if not points:
-        return None
-    figure, (axes,) = new_figure(5.6, 4.4)
-    axes.plot([0.5, 1], [0.5, 1], color=GREY, linestyle="--", linewidth=1, label="calibrated")
-    p, y = [point["p"] for point in points], [point["y"] for point in points]
-    drawn = all(known(point["low"]) for point in points)  # else too few prompts and responses for an interval
-    error = (
-        [[point["y"] - point["low"] for point in points], [point["high"] - point["y"] for point in points]]
-        if drawn
-        else None
-    )
-    said = "pairs, 95 % interval" if drawn else "pairs"
-    axes.errorbar(p, y, yerr=error, fmt="o", color=BLUE, capsize=3, markersize=6, label=said)
-    axes.set_xlim(0.49, 1.01)
-    axes.set_ylim(min(0.45, *(point["low" if drawn else "y"] for point in points)) - 0.02, 1.02)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
-    axes.set_title(f"ECE {interval(section, 'ece', decimal)}, {section['measured']:,} pairs", fontsize=10)
-    axes.legend(frameon=False, loc="lower right")
-    return figure

@@ -5,6 +5,7 @@
     code(value)     a name, as code; code(value, in_cell=True) within a cell
     fenced(value)   a block of code
     label(value)    in a picture
+    plain(value)    on one line, for what escapes by itself
 
 Everything that a page says of its own is Markdown; everything that comes from a file, a model or a setting goes through
 one of these. The pages are read on the Hub, on GitHub and in editors, so that what any of them takes for an element is
@@ -18,7 +19,7 @@ import re
 import unicodedata
 from typing import Any
 
-__all__ = ["cell", "code", "fenced", "label", "link", "text"]
+__all__ = ["cell", "code", "fenced", "label", "link", "plain", "text"]
 
 EMPTY = "*(empty)*"
 _LONGEST_LABEL = 60
@@ -35,7 +36,7 @@ _ENTITIES = {":": "&#58;", ".": "&#46;"}
 
 def text(value: Any, addresses: bool = False) -> str:
     """On one line; `addresses`: those that begin with https:// may become links, as they read."""
-    return _START.sub(_begun, _inline(" ".join(_clean(value).split()), addresses)) or EMPTY
+    return _START.sub(_begun, _inline(plain(value), addresses)) or EMPTY
 
 
 def cell(value: Any) -> str:
@@ -45,7 +46,7 @@ def cell(value: Any) -> str:
 
 def code(value: Any, in_cell: bool = False) -> str:
     """A name as code, on one line, whatever backticks it has."""
-    line = " ".join(_clean(value).split())
+    line = plain(value)
     if not line:
         return EMPTY
     ticks = "`" * (_longest_run(line) + 1)
@@ -70,9 +71,14 @@ def link(value: Any, target: str) -> str:
     return f"[{text(value)}](<{target}>)" if re.search(r"[()]", target) else f"[{text(value)}]({target})"
 
 
+def plain(value: Any) -> str:
+    """Text on one line, with nothing in it that cannot be shown, and nothing escaped."""
+    return " ".join(_clean(value).split())
+
+
 def label(value: Any) -> str:
     """Text in a picture: on one line, no mathematics, not hidden by Matplotlib, not longer than the picture is wide."""
-    line = " ".join(_clean(value).split())
+    line = plain(value)
     line = line if len(line) <= _LONGEST_LABEL else f"{line[: _LONGEST_LABEL - 1]}…"
     return f" {line}".replace("$", r"\$") if line.startswith("_") else line.replace("$", r"\$")
 

@@ -9,7 +9,22 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["Report", "count", "decimal", "half_width", "interval", "known", "new_figure", "over", "percent", "table"]
+__all__ = [
+    *(
+        "Report",
+        "count",
+        "decimal",
+        "half_width",
+        "interval",
+        "known",
+        "new_figure",
+        "over",
+        "p_value",
+        "percent",
+        "size",
+    ),
+    "table",
+]
 
 Report = Mapping[str, Any]
 
@@ -35,6 +50,18 @@ def decimal(value: Any, digits: int = 3) -> str:
 def count(value: Any) -> str:
     """1234 as "1,234"."""
     return f"{value:,}" if known(value) else "–"
+
+
+def p_value(value: Any) -> str:
+    """0.0312 as "0.031", and what is smaller than 0.0001 as "< 0.0001"."""
+    if not known(value):
+        return "–"
+    return "< 0.0001" if value < 1e-4 else f"{value:.4f}" if value < 1e-3 else f"{value:.3f}"
+
+
+def size(n: int) -> str:
+    """Bytes as "640 kB" or "1.2 MB"."""
+    return f"{n / 1e6:,.1f} MB" if n >= 1e6 else f"{max(n / 1e3, 1):.0f} kB"
 
 
 def interval(row: Report, name: str, show: Callable[[Any], str]) -> str:
@@ -74,14 +101,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def new_figure(width: float = 6.4, height: float = 4.2, rows: int = 1) -> tuple[Any, Any]:
-    """A figure with `rows` panels over one x axis. No pyplot: no global state, no display."""
+def new_figure(
+    width: float = 6.4, height: float = 4.2, rows: int = 1, heights: Sequence[float] | None = None
+) -> tuple[Any, Any]:
+    """A figure with `rows` panels over one x axis, `heights` in proportion. No pyplot: no global state, no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
+    panels = figure.subplots(rows, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e4e4e4", linewidth=0.8)

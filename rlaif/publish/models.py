@@ -64,7 +64,7 @@ _STAYS = {  # what stays -> why; the first that fits
     ),
     **dict.fromkeys(("global_step*", "critic.safetensors"), "trainer and optimizer state"),
     **dict.fromkeys(("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt"), "pickles"),
-    **dict.fromkeys(("manifest.json", "report.json", "report.md", "checks.jsonl"), "records of the run"),
+    **dict.fromkeys(("manifest.json", "report.json", "report.md", "checks.jsonl", "loss.png"), "records of the run"),
     "README.md": "an earlier card",
 }
 

@@ -19,6 +19,7 @@ from typing import Any
 from rlaif.files.model_files import NUMBERED, is_checkpoint, is_read_by_a_loader
 from rlaif.files.room import names_place
 from rlaif.files.sources import write_json
+from rlaif.pages.curves import draw_curves
 from rlaif.training.resumed import FILES, checksum
 from rlaif.training.same_run import RUN_FILE
 
@@ -47,7 +48,8 @@ _WROTE = "files"  # in a manifest: the names that a run put into its folder
 
 
 def save(trainer: Any) -> Path:
-    """Writes the model, its tokenizer and the trainer's state to a hidden folder of the output, and returns that.
+    """Writes the model, its tokenizer, the trainer's state and its curves to a hidden folder of the output, and returns
+    that.
 
     Called in all processes. `replace_model` moves it, with what else was written there, to where it is loaded from.
 
@@ -68,6 +70,7 @@ def save(trainer: Any) -> Path:
         if main:
             (staged / "README.md").unlink(missing_ok=True)  # PEFT's draft of a card, in the place of a user's own
             trainer.state.save_to_json(str(staged / "trainer_state.json"))
+            draw_curves(staged, trainer.state.log_history)
             write_json(staged / _STALE, {"checkpoints": [path.name for path in trainer.earlier]})
     if main and not any(_weights(staged)):
         raise ValueError(

@@ -128,3 +128,11 @@ def config_of(world: Path, folder: Path, /, **changes) -> EvaluateConfig:
         "bootstrap_samples": 50,
     }
     return EvaluateConfig(**(settings | changes))
+
+
+def not_drawn(figure: Any, place: Any, **_: Any) -> None:
+    """In the place of a figure's `savefig`, which takes half a second: something stands where the picture would."""
+    if isinstance(place, str | Path):
+        Path(place).write_bytes(b"undrawn")
+    else:
+        place.write(b"undrawn")
