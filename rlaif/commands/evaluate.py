@@ -18,9 +18,9 @@ A policy is one of these, and one run compares any of them:
                old=runs/before#sft      a policy of an earlier report
 
 Every section is there when its inputs are. Into the output folder go report.json (key by key in
-rlaif/evaluating/measure.py), report.md and its plots, report.html, responses.jsonl (every response with its numbers, so that each
-mean can be checked, and the place and the other columns of its prompt), and replies/: what was sampled and judged,
-which a later run finds and does not pay for again.
+rlaif/evaluating/measure.py), report.md and its plots, report.html, responses.jsonl (every response with its numbers, so
+that each mean can be checked, and the place and the other columns of its prompt), and replies/: what was sampled and
+judged, which a later run finds and does not pay for again.
 
 Under `accelerate launch -m rlaif evaluate ...` sampling, KL and judging are split over the processes; the main process
 does the rest and writes.
