@@ -182,3 +182,15 @@ def test_policies_that_lie_together_stay_apart_on_the_plot():
 def test_nothing_to_draw(tmp_path: Path):
     report = {**REPORT, "policies": {"sft": {"length": 3.0, "no_eos": 0.0}}, "judge": {}}
     assert draw_plots(tmp_path, report) == {}
+
+
+def test_a_prompt_that_is_left_out_is_said_once_and_how_p_comes_about_as_it_does():
+    ledgers = {"prompts": {"read": 1242, "used": 1234, "left_out": {"call failed": 5, "no response in a file": 3}}}
+    tests = {"pairs": 1, "adjusted": "Holm, over the pairs", "flips": 9999, "all_flips_up_to": 14}
+    row = {"policy": "dpo", "other": "sft", "gold_reward": 1.0, "gold_reward_se": 0.1, "gold_reward_p": 0.25}
+    prompts = {**REPORT["prompts"], "failed": 5, "no_response": 3}
+    page = markdown({**REPORT, "prompts": prompts, "ledgers": ledgers, "comparisons": [row], "tests": tests})
+    assert "5 prompts were left out: an endpoint" in page
+    assert "3 prompts were left out: a file" in page
+    assert "others were left out" not in page
+    assert "9,999 random flips of the differences' signs (all of them, where at most 14 are not 0)" in page

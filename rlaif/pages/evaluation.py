@@ -144,7 +144,7 @@ def _opening(report: Report) -> str:
         facts.append(f"The reward model's rendering is assumed to be {assumed}.")
     facts += [_left_out(prompts.get(name, 0), *why) for name, why in _LEFT_OUT.items() if prompts.get(name, 0)]
     for name, ledger in report.get("ledgers", {}).items():
-        said = ("too long", REFUSED) if name == "prompts" else ()
+        said = ("too long", REFUSED, "call failed", "no response in a file") if name == "prompts" else ()
         others = [f"{text(why)} {n:,}" for why, n in ledger["left_out"].items() if why not in said]
         if others:
             facts.append(
@@ -201,7 +201,7 @@ def _policies(report: Report) -> str:
         (
             "… at equal length",
             by_gold(lambda r: interval(r, "lc_win_rate", percent)),
-            "length-controlled, as AlpacaEval 2 does it",
+            "length-controlled after AlpacaEval 2, without its term for the instruction",
         ),
         (
             f"win rate over {baseline} by judge",
@@ -216,10 +216,10 @@ def _policies(report: Report) -> str:
         (
             "… mean z at equal length",
             judge(lambda r: interval(r, "lc_mean_z", decimal)),
-            "AlpacaEval's length-controlled win rate",
+            "AlpacaEval 2's length-controlled win rate, without its term for the instruction",
         ),
         ("… identical responses", judge(lambda r: count(r["identical"])), "counted as ties without asking"),
-        ("… unjudged", judge(lambda r: count(r["unjudged"])), "no verdict could be read: in no rate"),
+        ("… unjudged", judge(lambda r: count(r["unjudged"])), "no verdict, or an empty response: in no rate"),
         (
             "… judge agrees with gold",
             judge(lambda r: interval(r, "agreement", percent)),
@@ -321,7 +321,8 @@ def _comparisons(report: Report) -> str:
     shown = [(title, cells) for title, cells in shown if set(cells) != {"–"}]
     return "\n\n".join(
         [
-            "Mean differences, prompt by prompt. More reward at more KL does not make the better method by itself.",
+            "Mean differences, prompt by prompt; win rates and mean z are the first one's over the second. More reward "
+            "at more KL does not make the better method by itself.",
             *_tests(report.get("tests")),
             table(
                 ["", *(title for title, _ in shown)],
@@ -335,11 +336,12 @@ def _tests(tests: Report | None) -> list[str]:
     """What the p-values are, where there are some."""
     if not tests:
         return []
-    flips = tests.get("flips")
-    signs = "all flips of its signs" if flips == "all" else f"{count(flips)} random flips of its signs"
+    signs = f"{count(tests['flips'])} random flips of the differences' signs"
+    if most := tests.get("all_flips_up_to"):
+        signs += f" (all of them, where at most {most} are not 0)"
     return [
         f"p is of no difference at all between the two on such prompts: for a mean by {signs}, for wins and losses "
-        f"exactly (sign test, ties left out). Holm: adjusted for several looks, {text(tests['adjusted'])}."
+        f"exactly (sign test, ties left out). In brackets it is adjusted for several looks: {text(tests['adjusted'])}."
     ]
 
 
