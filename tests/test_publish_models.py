@@ -216,7 +216,7 @@ def test_of_a_reward_model_what_loads_it_goes_out_and_nothing_else(runs, tmp_pat
     behind = report["left_behind"]
     assert {why: row["files"] for why, row in behind.items()} == {
         "checkpoints": 13,
-        "records of the run": 2,
+        "records of the run": 3,
         "trainer and optimizer state": 2,
     }
     assert sum(row["files"] for row in behind.values()) + len(sent) - 2 == len(whole)
