@@ -34,8 +34,6 @@ class BuildConfig:
 
 def main() -> None:
     (settings,) = config.parse(BuildConfig, description=__doc__)
-    if settings.steps is not None and settings.steps < 1:
-        raise config.UsageError(f"steps is {settings.steps}; expected at least 1.")
 
     import torch
     import transformers

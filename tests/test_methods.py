@@ -656,9 +656,11 @@ def test_toy_methods_obey_the_swap_law(f: Callable[..., float], pair: Pair, comb
     a, b = Functional("a", f), Functional("b", f)
     direct, two = Direct(a, samples=2, combine=combine), TwoRounds(b, combine=combine)
     panel = Panel((direct, two))
-    cascades = Cascade((direct, two)), Cascade((panel, Reference(b, combine=combine)))
-    for method in (direct, two, panel, *cascades, ByRating(Rated(Local("r")))):
+    for method in (direct, two, Cascade((direct, two)), ByRating(Rated(Local("r")))):
         assert swapped_sum(method, pair) == pytest.approx(1.0, abs=5e-9), method
+    # A panel averages log-odds of members' z, which have nine places: half of the last one, over z (1 - z) >= 1e-6.
+    for method in (panel, Cascade((panel, Reference(b, combine=combine)))):
+        assert swapped_sum(method, pair) == pytest.approx(1.0, abs=2e-4), method
 
 
 # gather ---------------------------------------------------------------------------------------------------------------

@@ -250,7 +250,7 @@ def test_of_a_policy_and_of_an_adapter(runs, tmp_path):
         *("README.md", "adapter_config.json", "adapter_model.safetensors", "chat_template.jinja"),
         *("over_optimization.png", "report.json", "tokenizer.json", "tokenizer_config.json"),
     ]
-    assert report["left_behind"]["records of the run"]["files"] == 4
+    assert report["left_behind"]["records of the run"]["files"] == 5
     adapter = json.loads((tmp_path / "ppo/adapter_config.json").read_text())
     assert (adapter["base_model_name_or_path"], adapter["revision"]) == ("jane/dpo", None)
     publish(runs / "reward_adapter", tmp_path / "reward", base_model="jane/base@v1")

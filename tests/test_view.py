@@ -85,7 +85,7 @@ def test_the_command_serves_a_report_until_ctrl_c(tmp_path: Path) -> None:
         ([], 2, "folder must be set"),
         (["nowhere"], 1, "nowhere is not there; expected a folder that `rlaif evaluate`"),
         (["."], 1, "has no report.html, report.json or report.md"),
-        ([".", "--port", "70000"], 2, "expected 0"),
+        ([".", "--port", "70000"], 2, "port is 70000; expected a port from 1 to 65,535"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(

@@ -40,8 +40,6 @@ class ViewConfig:
     def __post_init__(self) -> None:
         if not self.folder:
             raise ValueError("folder must be set; expected --folder FOLDER, or rlaif view FOLDER: one with a report.")
-        if not 0 <= self.port < 1 << 16:
-            raise ValueError(f"port is {self.port}; expected 0 (a free one) to 65535.")
 
 
 SETTINGS = (ViewConfig,)
