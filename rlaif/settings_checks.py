@@ -57,7 +57,7 @@ _SEED = _Range(f"a whole number from 0 to {_SEEDS:,}", 0, _SEEDS)
 _PORT = _Range("a port from 1 to 65,535", 1, 65_535)
 
 _RANGES: dict[str, _Range] = {
-    **dict.fromkeys(("learning_rate", "learning_rate_full", "learning_rate_lora", "critic_learning_rate"), _ABOVE_0),
+    **dict.fromkeys(("learning_rate", "critic_learning_rate"), _ABOVE_0),
     **dict.fromkeys(("beta", "kl_target", "adam_epsilon", "num_train_epochs", "discopop_tau", "lora_alpha"), _ABOVE_0),
     **dict.fromkeys(("repetition_penalty", "epsilon", "epsilon_high", "reward_clip", "value_clip"), _ABOVE_0),
     **dict.fromkeys(("vllm_importance_sampling_clip_min", "vllm_importance_sampling_clip_max"), _ABOVE_0),
