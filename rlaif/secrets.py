@@ -13,7 +13,7 @@ import base64
 import json
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -26,6 +26,7 @@ __all__ = [
     "looks_like_key",
     "redacted",
     "redacted_json",
+    "without_keys",
     "without_secrets",
 ]
 
@@ -96,6 +97,21 @@ def redacted_json(value: Any, *secrets: str | None) -> Any:
             for name, inner in value.items()
         }
     return [redacted_json(inner, *secrets) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def without_keys(words: Sequence[str]) -> list[str]:
+    """A command line, with "(key)" in the place of what stands after a key's name ("--hub_token X", "--hub_token=X")
+    and of what looks like a key."""
+    shown = [redacted(word) for word in words]
+    for at, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if not name.startswith("-") or not _is_keys_name(name.lstrip("-")):
+            continue
+        if equals:
+            shown[at] = f"{name}={REDACTED if value else ''}"
+        elif at + 1 < len(words) and not words[at + 1].startswith("-"):
+            shown[at + 1] = REDACTED
+    return shown
 
 
 def looks_like_key(text: str) -> bool:

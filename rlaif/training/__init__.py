@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rlaif.config import UsageError
+from rlaif.secrets import without_keys
 
 if TYPE_CHECKING:
     from rlaif.training.start import Start
@@ -64,6 +66,8 @@ def output_folder(
             f"eval_strategy is {evaluates!r} and test_split none, so that nothing is held out to evaluate on; expected "
             "a --test_split, or --eval_strategy no."
         )
+    if args.report_to:
+        sys.argv[1:] = without_keys(sys.argv[1:])  # wandb sends the command line too
     args.trust_remote_code = model_config.trust_remote_code
     sources = [source for source in (*reads, model_config.model, base_model(model_config.model)) if source]
     sources = list(dict.fromkeys(sources))

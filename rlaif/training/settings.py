@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from rlaif.errors.words import shown
 from rlaif.models.parallel import on_cpu
+from rlaif.secrets import redacted_json
 from rlaif.settings.declared import Around, described
 from rlaif.training.libraries import check_training
 
@@ -65,6 +66,10 @@ class Defaults:
         "dataset_num_proc": (None, "Tokenization runs in one process."),
         "enable_jit_checkpoint": (False, "With a save_strategy SIGTERM saves a checkpoint; it needs no setting."),
     }
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a manifest keeps, and a tracker (wandb, trackio, TensorBoard) is told: no key."""
+        return dict(redacted_json(super().to_dict()))  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         if not self.output_dir:
