@@ -103,8 +103,13 @@ def test_an_older_run_without_a_page_gets_one(tmp_path: Path) -> None:
     ours = page.read_bytes()
     assert page_of(tmp_path) == ours
     page.write_text("<p>somebody's own</p>")
+    report = json.loads((tmp_path / "report.json").read_text())
+    earlier = {"pairs": 147, "unscored": 0, "accuracy": 0.94, "accuracy_low": 0.9, "accuracy_high": 0.97}
+    report["reward_model"] = {**earlier, "accuracy_by": "gold", "ece": 0.067}
+    (tmp_path / "report.json").write_text(json.dumps(report))
     made = Parsed(page_of(tmp_path).decode())
     assert "81.2 %" in made.text
+    assert "94.0 %" in made.text
     assert [len(json.loads(inner)) for attributes, inner in made.scripts if attributes.get("class") == "rows"] == [8]
     assert "Answer 7 of dpo" in made.scripts[0][1]
     (tmp_path / "responses.jsonl").unlink()

@@ -436,6 +436,8 @@ def _reward_model(model: Report) -> str:
         *([f"{count(model['unscored'])} of them could not be scored"] if model["unscored"] else []),
     ]
     opening = f"{', '.join(left_out)}. p = σ(difference of scores) is held against {_references(sections)}."
+    if not sections and "accuracy" in model:
+        return _earlier_reward_model(model)
     if not sections:
         return f"{', '.join(left_out)}: nothing was measured."
 
@@ -476,6 +478,19 @@ def _reward_model(model: Report) -> str:
     return "\n\n".join(
         [opening, table(["", *(f"against {_REFERENCES[n]}" for n in sections), "what it is"], rows), *notes]
     )
+
+
+def _earlier_reward_model(model: Report) -> str:
+    """The section of a report that an earlier version wrote, which had one reference for most numbers."""
+    by = {"gold": "the gold reward", "label": "the labels", "judge": "the judge's z"}[model["accuracy_by"]]
+    rows = [
+        ["pairs", count(model["pairs"]), "held-out preferences"],
+        ["accuracy", interval(model, "accuracy", percent), f"scores the better response higher, by {by}"],
+        ["NLL (nats)", f"{decimal(model.get('soft_nll'))}; floor {decimal(model.get('soft_nll_floor'))}", "by z"],
+        ["ECE", interval(model, "ece", decimal), f"mean gap between p and {by}"],
+        ["Brier score", decimal(model.get("brier")), f"mean (p − reference)², by {by}"],
+    ]
+    return "Of an earlier version, whose intervals are over pairs.\n\n" + table(["", "value", "what it is"], rows)
 
 
 _REFERENCES = {"gold": "the gold reward", "label": "the labels", "z": "the judge's z"}
