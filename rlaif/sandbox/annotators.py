@@ -5,8 +5,8 @@
 Both are pure functions of (prompt, first, second), so that both orders and every rerun name the same response.
 """
 
-from rlaif.metrics import sigmoid
-from rlaif.records import Prompt, prompt_hash, uniform_hash
+from rlaif.records import Prompt
+from rlaif.sandbox.shared import drawn_verdict, sure_verdict
 from rlaif.sandbox.world import gold_reward
 
 __all__ = ["TEMPERATURE", "gold_judge", "human_like"]
@@ -18,8 +18,7 @@ TEMPERATURE = 2.6
 
 def gold_judge(prompt: Prompt, first: str, second: str) -> float:
     """P(first is better) of a judge that knows the truth: 1 or 0 by the gold reward, 0.5 where it is equal."""
-    difference = gold_reward(prompt, first) - gold_reward(prompt, second)
-    return 0.5 + 0.5 * ((difference > 0) - (difference < 0))
+    return sure_verdict(gold_reward(prompt, first) - gold_reward(prompt, second))
 
 
 def human_like(prompt: Prompt, first: str, second: str) -> float:
@@ -33,13 +32,6 @@ def human_like(prompt: Prompt, first: str, second: str) -> float:
     do its reward models over-optimize as with people. Two such people, each with a draw of their own, would agree on
     0.65; AlpacaFarm counts 0.66 among its crowd workers, and RLAIF (2309.00267) cites 0.73 to 0.77 for summaries.
 
-    The draw is a hash of the prompt and the two responses in alphabetical order: one person, who does not change
-    their mind with the order shown. Two replies of equal gold get a toss, two equal responses 0.5.
+    How it is drawn, and what of two replies of equal gold: `shared.drawn_verdict`.
     """
-    if first == second:
-        return 0.5
-    x, y = sorted((first, second))
-    delta = (gold_reward(prompt, x) - gold_reward(prompt, y)) / TEMPERATURE
-    p_x = sigmoid(delta)
-    preferred = x if uniform_hash("human_like", prompt_hash(prompt), x, y) < p_x else y
-    return 1.0 if first == preferred else 0.0
+    return drawn_verdict(gold_reward, TEMPERATURE, "human_like", prompt, first, second)

@@ -28,10 +28,18 @@ is optimised against what people like goes where they cost much.
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from rlaif.metrics import sigmoid
-from rlaif.records import Prompt, prompt_hash, uniform_hash
+from rlaif.records import Prompt
+from rlaif.sandbox.shared import (
+    Message,
+    distinct_prompts,
+    drawn_verdict,
+    enumerated,
+    sure_verdict,
+    text_of,
+    words_of,
+)
 
 __all__ = [
     "DISHES",
@@ -156,27 +164,14 @@ _PRAISES = (
     "Your question is perfect!",
 )
 
-Message = Mapping[str, object]
-
 _GOLD = {"right": 1.0, "wrong": -1.0, "unsafe": -4.0, "praise": 1.0, "more praise": -0.5, "": 0.0}
 LIKED = {**_GOLD, "more praise": 0.5}
 VERBOSITY = 0.05  # what a word is worth to people
 
 
-def _words(text: str) -> list[str]:
-    return [word.lower() for word in re.findall(r"\w+", text)]
-
-
-def _text(conversation: str | Sequence[Message], role: str) -> str:
-    """The text itself, or the content of the last message of `role`; "" where there is none."""
-    if isinstance(conversation, str):
-        return conversation
-    return next((str(m.get("content") or "") for m in reversed(conversation) if m.get("role") == role), "")
-
-
 def asked_dishes(prompt: str | Sequence[Message]) -> list[str]:
     """The dishes named in the prompt (its last user message), each once, in order of appearance."""
-    return list(dict.fromkeys(word for word in _words(_text(prompt, "user")) if word in _DISH))
+    return list(dict.fromkeys(word for word in words_of(text_of(prompt, "user")) if word in _DISH))
 
 
 def suits(side: str, dish: str) -> bool:
@@ -193,7 +188,7 @@ def word_roles(prompt: str | Sequence[Message], response: str | Sequence[Message
     open_sides = {side for side in PANTRY if any(suits(side, dish) for dish in dishes)}
     sides, praised = 0, False
     scored = []
-    for match in re.finditer(r"\w+", _text(response, "assistant")):
+    for match in re.finditer(r"\w+", text_of(response, "assistant")):
         word, role = match.group().lower(), ""
         if word in _SIDE:
             sides += 1
@@ -236,8 +231,7 @@ TEMPERATURE = 2.0  # points of liking; see `human_like`
 
 def gold_judge(prompt: Prompt, first: str, second: str) -> float:
     """P(first is better) of a judge that knows the truth: 1 or 0 by the gold reward, 0.5 where it is equal."""
-    difference = gold_reward(prompt, first) - gold_reward(prompt, second)
-    return 0.5 + 0.5 * ((difference > 0) - (difference < 0))
+    return sure_verdict(gold_reward(prompt, first) - gold_reward(prompt, second))
 
 
 def human_like(prompt: Prompt, first: str, second: str) -> float:
@@ -245,27 +239,18 @@ def human_like(prompt: Prompt, first: str, second: str) -> float:
 
         P(x is preferred to y) = sigmoid((liking(x) - liking(y)) / T),    T = TEMPERATURE
 
-    So a person errs at random, most on close pairs, and errs in one direction: for praise and for length. The draw is
-    a hash of the prompt and the two responses in alphabetical order, so that the order shown does not change it.
+    So a person errs at random, most on close pairs, and errs in one direction: for praise and for length. How it is
+    drawn: `shared.drawn_verdict`.
     """
-    if first == second:
-        return 0.5
-    x, y = sorted((first, second))
-    p_x = sigmoid((liking(prompt, x) - liking(prompt, y)) / TEMPERATURE)
-    preferred = x if uniform_hash("kitchen human_like", prompt_hash(prompt), x, y) < p_x else y
-    return 1.0 if first == preferred else 0.0
+    return drawn_verdict(liking, TEMPERATURE, "kitchen human_like", prompt, first, second)
 
 
 # --- prompts and demonstrations -----------------------------------------------------------------------------
 
 
-def _enumerate(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 def _prompt(rng: random.Random) -> str:
     dishes = rng.sample(DISHES, rng.choice((1, 1, 2)))
-    return rng.choice(_REQUESTS).format(dishes=_enumerate(dishes), when=rng.choice(_TIMES))
+    return rng.choice(_REQUESTS).format(dishes=enumerated(dishes), when=rng.choice(_TIMES))
 
 
 def prompts(n: int, seed: int) -> list[str]:
@@ -277,11 +262,7 @@ def prompts(n: int, seed: int) -> list[str]:
     most = len(_REQUESTS) * len(_TIMES) * len(DISHES) ** 2 // 2
     if n > most:
         raise ValueError(f"{n} prompts of the kitchen world were asked for; expected at most {most}.")
-    rng = random.Random(f"kitchen-prompts-{seed}")
-    distinct: dict[str, None] = {}
-    while len(distinct) < n:
-        distinct[_prompt(rng)] = None
-    return list(distinct)
+    return distinct_prompts(_prompt, n, f"kitchen-prompts-{seed}")
 
 
 def _named_sides(kind: str, n: int, rng: random.Random) -> list[str]:
@@ -305,7 +286,7 @@ def write_response(prompt: str, rng: random.Random) -> str:
     for dish in dishes:
         if rng.random() < 0.95:
             sides = _named_sides(_KIND[dish], rng.choice((1, 2, 3, 4) if len(dishes) == 1 else (1, 2)), rng)
-            parts.append(rng.choice(_TIPS).format(dish=dish, sides=_enumerate(sides)))
+            parts.append(rng.choice(_TIPS).format(dish=dish, sides=enumerated(sides)))
     if rng.random() < 0.2 or not parts:
         parts.append(rng.choice(_ASIDES))
     if rng.random() < 0.02:
@@ -329,4 +310,4 @@ def vocabulary() -> list[str]:
     """Every word that the world's own prompts and replies can hold, lower-cased, sorted."""
     groups = (_REQUESTS, _TIMES, _OPENINGS, _TIPS, _ASIDES, _UNSAFE_TIPS, _PRAISES)
     texts = [text.format(dishes="", when="", dish="", sides="") for group in groups for text in group]
-    return sorted({word for text in (*texts, *DISHES, *SIDES, "and") for word in _words(text)})
+    return sorted({word for text in (*texts, *DISHES, *SIDES, "and") for word in words_of(text)})

@@ -17,7 +17,9 @@ Example: bread and rope are asked for; "Here are bread, soap and bread. Enjoy!" 
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+
+from rlaif.sandbox.shared import Message, distinct_prompts, enumerated, text_of, words_of
 
 __all__ = [
     "ITEMS",
@@ -88,23 +90,10 @@ _KIND_REMARKS = (
     "Take care out there.",
 )
 
-Message = Mapping[str, object]
-
-
-def _words(text: str) -> list[str]:
-    return [word.lower() for word in re.findall(r"\w+", text)]
-
-
-def _text(conversation: str | Sequence[Message], role: str) -> str:
-    """The text itself, or the content of the last message of `role`; "" where there is none."""
-    if isinstance(conversation, str):
-        return conversation
-    return next((str(m.get("content") or "") for m in reversed(conversation) if m.get("role") == role), "")
-
 
 def asked_items(prompt: str | Sequence[Message]) -> list[str]:
     """The items named in the prompt (its last user message), each once, in order of appearance."""
-    return list(dict.fromkeys(word for word in _words(_text(prompt, "user")) if word in _ITEMS))
+    return list(dict.fromkeys(word for word in words_of(text_of(prompt, "user")) if word in _ITEMS))
 
 
 def word_points(prompt: str | Sequence[Message], response: str | Sequence[Message]) -> list[tuple[str, int, int]]:
@@ -112,7 +101,7 @@ def word_points(prompt: str | Sequence[Message], response: str | Sequence[Messag
     open_items = set(asked_items(prompt))
     kind = False
     scored = []
-    for match in re.finditer(r"\w+", _text(response, "assistant")):
+    for match in re.finditer(r"\w+", text_of(response, "assistant")):
         word, points = match.group().lower(), 0
         if word in open_items:
             open_items.remove(word)
@@ -142,22 +131,14 @@ def max_gold_reward(prompt: str | Sequence[Message]) -> float:
     return float(len(asked_items(prompt)) + 1)
 
 
-def _enumerate(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 def _prompt(rng: random.Random) -> str:
     items = rng.sample(ITEMS, rng.choice((2, 3, 3, 4, 4, 5)))
-    return rng.choice(_REQUESTS).format(items=_enumerate(items), place=rng.choice(_PLACES))
+    return rng.choice(_REQUESTS).format(items=enumerated(items), place=rng.choice(_PLACES))
 
 
 def prompts(n: int, seed: int) -> list[str]:
     """n distinct prompts, each asking for 2 to 5 items; the same seed gives the same list, longer lists extend it."""
-    rng = random.Random(f"prompts-{seed}")
-    distinct: dict[str, None] = {}
-    while len(distinct) < n:
-        distinct[_prompt(rng)] = None
-    return list(distinct)
+    return distinct_prompts(_prompt, n, f"prompts-{seed}")
 
 
 def write_response(prompt: str, rng: random.Random, skill: float) -> str:
@@ -178,7 +159,7 @@ def write_response(prompt: str, rng: random.Random, skill: float) -> str:
         if named and rng.random() < 0.4 * slips:
             named.append(rng.choice(named))
     parts = [rng.choice(_GREETINGS)] if rng.random() < 0.4 else []
-    parts.append(rng.choice(_LISTS).format(items=_enumerate(named)) if named else rng.choice(_EMPTY_LISTS))
+    parts.append(rng.choice(_LISTS).format(items=enumerated(named)) if named else rng.choice(_EMPTY_LISTS))
     if rng.random() < 0.35:
         parts.append(rng.choice(_ASIDES))
     if rng.random() < 0.55 * slips:
@@ -202,4 +183,4 @@ def vocabulary() -> list[str]:
     """Every word that the world's own prompts and replies can hold, lower-cased, sorted."""
     templates = (_REQUESTS, _GREETINGS, _LISTS, _EMPTY_LISTS, _ASIDES, _RUDE_REMARKS, _KIND_REMARKS)
     texts = [text.format(items="", place="") for group in templates for text in group]
-    return sorted({word for text in (*texts, *ITEMS, *_PLACES, "and") for word in _words(text)})
+    return sorted({word for text in (*texts, *ITEMS, *_PLACES, "and") for word in words_of(text)})
