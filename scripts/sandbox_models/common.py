@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import platform
+import random
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
     AutoModelForCausalLM,
@@ -77,6 +81,33 @@ def chat(prompt: str) -> str:
     return f"<|user|>{prompt}<|end|><|assistant|>"
 
 
+# --- examples ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Example:
+    """A rendered text; `replies` are (start, end) character spans in it, `verdict` P("1"), NaN where none is asked."""
+
+    text: str
+    prompt: str
+    replies: tuple[tuple[int, int], ...]
+    verdict: float = math.nan
+
+
+def single(prompt: str, response: str) -> Example:
+    start = len(chat(prompt))
+    return Example(f"{chat(prompt)}{response}<|end|>", prompt, ((start, start + len(response)),))
+
+
+def question(prompt: str, first: str, second: str, p_first: float, rng: random.Random) -> Example:
+    """The compact question, answered by a verdict drawn from `p_first`, so that the judge also learns to stop."""
+    head = f"<|user|>{prompt}\n\nResponse 1: "
+    middle = f"{head}{first}\n\nResponse 2: "
+    spans = ((len(head), len(head) + len(first)), (len(middle), len(middle) + len(second)))
+    text = chat(COMPACT.format(prompt=prompt, first=first, second=second))
+    return Example(f"{text}{'1' if rng.random() < p_first else '2'}", prompt, spans, p_first)
+
+
 # --- models and their losses --------------------------------------------------------------------------------
 
 
@@ -130,6 +161,60 @@ def schedule(step: int, steps: int, warmup: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+Losses = Callable[[list[Example]], tuple[Tensor, dict[str, Tensor]]]
+LabelledBatch = TypeVar("LabelledBatch")
+
+
+def moved(batch: LabelledBatch, device: torch.device) -> LabelledBatch:
+    """A dataclass of tensors on `device`."""
+    return type(batch)(**{field: tensor.to(device) for field, tensor in vars(batch).items()})
+
+
+def fit(
+    name: str,
+    model: LlamaForCausalLM,
+    heads: nn.Module | None,
+    batches: Iterator[list[Example]],
+    losses: Losses,
+    steps: int,
+    learning_rate: float,
+    warmup: int,
+    probe: Callable[[], str] | None,
+    probed: Callable[[int], bool],
+) -> None:
+    """Train model and heads in place on `steps` batches, printing losses every 50 steps.
+
+    Args:
+        losses: of a batch, what is minimized, and by name what is printed.
+        probe: what else is printed, after the steps that `probed` says.
+    """
+    model.train()
+    parameters = [*model.parameters(), *(heads.parameters() if heads else ())]
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step, steps, warmup))
+    started, sums = time.perf_counter(), Counter[str]()
+    for step in range(1, steps + 1):
+        loss, shown = losses(next(batches))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        shown["|grad|"] = nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        scheduler.step()
+        for key, value in shown.items():
+            sums[key] += float(value.detach())
+        if step % 50 == 0:
+            seconds = time.perf_counter() - started
+            means = "  ".join(f"{key} {value / 50:.4f}" for key, value in sums.items())
+            sums.clear()
+            left = seconds / step * (steps - step)
+            print(f"{name} {step:5d}/{steps}  {means}  {seconds:.0f} s, {left:.0f} s to go", flush=True)
+        if probe and probed(step):
+            model.eval()
+            print(f"{name} {step:5d}/{steps}  {probe()}", flush=True)
+            model.train()
+    model.eval()
 
 
 # --- sampling and measuring ---------------------------------------------------------------------------------
@@ -290,6 +375,28 @@ class Clock:
             "wall time (s)": round(time.perf_counter() - self.wall),
             "CPU time (s)": round(time.process_time() - self.cpu),
         }
+
+
+def how_built(
+    model: LlamaForCausalLM,
+    command: str,
+    seed: int,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    clock: Clock,
+    device: torch.device,
+) -> dict[str, object]:
+    """The rows of a card that say how a model was built."""
+    return {
+        "command": command,
+        "seed": seed,
+        "parameters": model.num_parameters(),
+        "layers, hidden size": f"{model.config.num_hidden_layers}, {model.config.hidden_size}",
+        "training steps, batch size": f"{steps}, {batch_size}",
+        "learning rate": learning_rate,
+        **clock.rows(device),
+    }
 
 
 def check_own(folder: Path, command: str) -> None:

@@ -12,7 +12,6 @@ likes words a little, and leans to the first response near ties, as real judges 
 
 import math
 import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,18 +23,22 @@ from sandbox_models.common import (
     IGNORE,
     SPECIAL_TOKENS,
     Clock,
+    Example,
     Pair,
     build_model,
-    chat,
     expected_calibration_error,
     finished,
     first_probabilities,
+    fit,
+    how_built,
     language_loss,
     load,
+    moved,
     policy_pairs,
+    question,
     sample,
     save,
-    schedule,
+    single,
     text_pieces,
     verdict_loss,
 )
@@ -82,37 +85,12 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 # --- examples: text, and what each token of a reply should know ---------------------------------------------
 
 
-@dataclass
-class Example:
-    """A rendered text; `replies` are (start, end) character spans in it, `verdict` P("1") where it is a question."""
-
-    text: str
-    prompt: str
-    replies: tuple[tuple[int, int], ...]
-    verdict: float | None = None
-
-
-def single(prompt: str, response: str) -> Example:
-    start = len(chat(prompt))
-    return Example(f"{chat(prompt)}{response}<|end|>", prompt, ((start, start + len(response)),))
-
-
 def target_probability(prompt: str, first: str, second: str) -> float:
     """P("1"), the judge's target: see the module docstring."""
     scored_first, scored_second = world.word_points(prompt, first), world.word_points(prompt, second)
     d = sum(gain for *_, gain in scored_first) - sum(gain for *_, gain in scored_second)
     d += VERBOSITY * (len(scored_first) - len(scored_second))
     return 1.0 / (1.0 + math.exp(-(d + PRIMACY / max(1.0, abs(d))) / TEMPERATURE))
-
-
-def question(prompt: str, first: str, second: str, rng: random.Random) -> Example:
-    """The compact question, answered by a verdict drawn from the target, so that the judge also learns to stop."""
-    head = f"<|user|>{prompt}\n\nResponse 1: "
-    middle = f"{head}{first}\n\nResponse 2: "
-    p_first = target_probability(prompt, first, second)
-    spans = ((len(head), len(head) + len(first)), (len(middle), len(middle) + len(second)))
-    text = chat(COMPACT.format(prompt=prompt, first=first, second=second))
-    return Example(f"{text}{'1' if rng.random() < p_first else '2'}", prompt, spans, p_first)
 
 
 @dataclass
@@ -159,8 +137,7 @@ def collate(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> 
             for item in world.asked_items(example.prompt):
                 open_items[row, first : named_at.get(item, column), ITEM_INDEX[item]] = 1
     last = torch.tensor([len(tokens) - 1 for tokens in encoded["input_ids"]])
-    verdict = torch.tensor([math.nan if e.verdict is None else e.verdict for e in examples])
-    return Batch(ids, points, so_far, open_items, last, verdict)
+    return Batch(ids, points, so_far, open_items, last, torch.tensor([e.verdict for e in examples]))
 
 
 # --- losses and training ------------------------------------------------------------------------------------
@@ -196,50 +173,28 @@ def train(
     tokenizer: PreTrainedTokenizerBase,
     batches: Iterator[list[Example]],
     steps: int,
-    learning_rate: float,
     device: torch.device,
     probe: Callable[[], str] | None = None,
 ) -> None:
-    """Train in place on `steps` batches, printing the losses every 50 steps and `probe` every 500."""
-    one, two = (tokenizer.convert_tokens_to_ids(label) for label in "12")
-    model.to(device).train()
+    """Train in place on `steps` batches, with `probe` every 500."""
+    labels = [tokenizer.convert_tokens_to_ids(label) for label in "12"]
+    model.to(device)
     heads = AuxiliaryHeads(model.config.hidden_size).to(device)
-    parameters = [*model.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step, steps, warmup=100))
-    started, sums = time.perf_counter(), torch.zeros(5)
-    for step in range(1, steps + 1):
-        batch = collate(next(batches), tokenizer)
-        batch = Batch(**{field: tensor.to(device) for field, tensor in vars(batch).items()})
+
+    def losses(examples: list[Example]) -> tuple[Tensor, dict[str, Tensor]]:
+        batch = moved(collate(examples, tokenizer), device)
         # Padding stands on the right and attention is causal, so no real token can see it: no mask is needed.
         hidden_states = model.model(batch.input_ids, output_hidden_states=True, use_cache=False).hidden_states
-        points_loss, so_far_loss, open_loss = heads(hidden_states, batch)
+        points, so_far, open_items = heads(hidden_states, batch)
         hidden = hidden_states[-1]
         if name == "policy":
-            main_loss = language_loss(model, hidden, batch.input_ids, batch.points != IGNORE)
+            main = language_loss(model, hidden, batch.input_ids, batch.points != IGNORE)
         else:
-            main_loss = verdict_loss(model, hidden, batch.verdict, batch.last, one, two, tokenizer.eos_token_id)
-        loss = main_loss + points_loss + 0.5 * so_far_loss + 5.0 * open_loss
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        scheduler.step()
-        sums += torch.stack([main_loss, points_loss, so_far_loss, open_loss, norm]).detach().cpu()
-        if step % 50 == 0:
-            seconds = time.perf_counter() - started
-            main, points, so_far, open_items, norms = (sums / 50).tolist()
-            sums.zero_()
-            print(
-                f"{name} {step:5d}/{steps}  loss {main:.4f}  points {points:.4f}  gold so far {so_far:.4f}  open items "
-                f"{open_items:.4f}  |grad| {norms:.2f}  {seconds:.0f} s, {seconds / step * (steps - step):.0f} s to go",
-                flush=True,
-            )
-        if probe and step % 500 == 0:
-            model.eval()
-            print(f"{name} {step:5d}/{steps}  {probe()}", flush=True)
-            model.train()
-    model.eval()
+            main = verdict_loss(model, hidden, batch.verdict, batch.last, *labels, tokenizer.eos_token_id)
+        shown = {"loss": main, "points": points, "gold so far": so_far, "open items": open_items}
+        return main + points + 0.5 * so_far + 5.0 * open_items, shown
+
+    fit(name, model, heads, batches, losses, steps, LEARNING_RATE, 100, probe, lambda step: step % 500 == 0)
 
 
 # --- what they learn from -----------------------------------------------------------------------------------
@@ -274,9 +229,10 @@ def judge_batches(pool: Sequence[Pair], seed: int, size: int, warm_steps: int) -
         if step < warm_steps:
             yield [single(prompt, response) for prompt, *both in pairs for response in both]
         else:
-            examples = [
-                question(p, *((a, b) if rng.random() < 0.5 else (b, a)), rng) for p, a, b in pairs[: size * 7 // 8]
-            ]
+            examples = []
+            for prompt, a, b in pairs[: size * 7 // 8]:
+                pair = prompt, *((a, b) if rng.random() < 0.5 else (b, a))
+                examples.append(question(*pair, target_probability(*pair), rng))
             yield examples + [single(p, a) for p, a, _ in pairs[size * 7 // 8 :]]
         step += 1
 
@@ -362,7 +318,7 @@ def build(name: str, folder: Path, seed: int, steps: int | None, device: torch.d
     if name == "policy":
         tokenizer: PreTrainedTokenizerBase = build_tokenizer()
         model = build_model(tokenizer, LAYERS, HIDDEN)
-        train(name, model, tokenizer, policy_batches(seed, BATCH_SIZE), steps, LEARNING_RATE, device)
+        train(name, model, tokenizer, policy_batches(seed, BATCH_SIZE), steps, device)
         measured = measure_policy(model, tokenizer, 500, seed=HELD_OUT_SEED)
     else:
         policy, tokenizer = load(folder / "policy", device)
@@ -383,15 +339,7 @@ def build(name: str, folder: Path, seed: int, steps: int | None, device: torch.d
             measured = measure_judge(model, tokenizer, held_out[:400])
             return "  ".join(f"{key} {measured[key]:.3f}" for key in ("agreement", "agreement_single_order", "ece"))
 
-        train(name, model, tokenizer, batches, steps, LEARNING_RATE, device, probe)
+        train(name, model, tokenizer, batches, steps, device, probe)
         measured = measure_judge(model, tokenizer, held_out)
-    built: dict[str, object] = {
-        "command": command,
-        "seed": seed,
-        "parameters": model.num_parameters(),
-        "layers, hidden size": f"{LAYERS}, {HIDDEN}",
-        "training steps, batch size": f"{steps}, {BATCH_SIZE}",
-        "learning rate": LEARNING_RATE,
-        **clock.rows(device),
-    }
+    built = how_built(model, command, seed, steps, BATCH_SIZE, LEARNING_RATE, clock, device)
     save(name, model, tokenizer, folder / name, measured, built, NOTES[name])

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +27,22 @@ from sandbox_models.common import (
     IGNORE,
     SPECIAL_TOKENS,
     Clock,
+    Example,
     Pair,
     build_model,
-    chat,
     expected_calibration_error,
     finished,
     first_probabilities,
+    fit,
+    how_built,
     language_loss,
     load,
+    moved,
     policy_pairs,
+    question,
     sample,
     save,
-    schedule,
+    single,
     text_pieces,
     verdict_loss,
 )
@@ -81,35 +84,10 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 # --- examples: text, and what each token of a reply should know ---------------------------------------------
 
 
-@dataclass
-class Example:
-    """A rendered text; `replies` are (start, end) character spans in it, `verdict` P("1") where it is a question."""
-
-    text: str
-    prompt: str
-    replies: tuple[tuple[int, int], ...]
-    verdict: float = math.nan
-
-
-def single(prompt: str, response: str) -> Example:
-    start = len(chat(prompt))
-    return Example(f"{chat(prompt)}{response}<|end|>", prompt, ((start, start + len(response)),))
-
-
 def target_probability(prompt: str, first: str, second: str) -> float:
     """P("1"), the judge's target: see the module docstring."""
     d = kitchen.liking(prompt, first) - kitchen.liking(prompt, second)
     return 1.0 / (1.0 + math.exp(-(d + PRIMACY) / TEMPERATURE))
-
-
-def question(prompt: str, first: str, second: str, rng: random.Random) -> Example:
-    """The compact question, answered by a verdict drawn from the target, so that the judge also learns to stop."""
-    head = f"<|user|>{prompt}\n\nResponse 1: "
-    middle = f"{head}{first}\n\nResponse 2: "
-    p_first = target_probability(prompt, first, second)
-    spans = ((len(head), len(head) + len(first)), (len(middle), len(middle) + len(second)))
-    text = chat(COMPACT.format(prompt=prompt, first=first, second=second))
-    return Example(f"{text}{'1' if rng.random() < p_first else '2'}", prompt, spans, p_first)
 
 
 @dataclass
@@ -178,47 +156,29 @@ def train(
     tokenizer: PreTrainedTokenizerBase,
     batches: Iterator[list[Example]],
     steps: int,
-    learning_rate: float,
     device: torch.device,
     probe: Callable[[], str] | None = None,
 ) -> None:
-    """Train in place on `steps` batches, printing losses every 50 steps, and `probe` every 100 after a third."""
-    one, two = (tokenizer.convert_tokens_to_ids(label) for label in "12")
-    model.to(device).train()
+    """Train in place on `steps` batches, with `probe` every 100 after a third of them."""
+    labels = [tokenizer.convert_tokens_to_ids(label) for label in "12"]
+    model.to(device)
     heads = AuxiliaryHeads(model.config.hidden_size).to(device) if name == "judge" else None
-    parameters = [*model.parameters(), *(heads.parameters() if heads else ())]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step, steps, warmup=50))
-    started, sums = time.perf_counter(), torch.zeros(2)
-    for step in range(1, steps + 1):
-        batch = collate(next(batches), tokenizer)
-        batch = Batch(**{field: tensor.to(device) for field, tensor in vars(batch).items()})
+
+    def losses(examples: list[Example]) -> tuple[Tensor, dict[str, Tensor]]:
+        batch = moved(collate(examples, tokenizer), device)
         # Padding stands on the right and attention is causal, so no real token can see it: no mask is needed.
         states = model.model(batch.input_ids, output_hidden_states=True, use_cache=False).hidden_states
         if heads is None:
-            main_loss, extra_loss = (
-                language_loss(model, states[-1], batch.input_ids, batch.roles != IGNORE),
-                torch.zeros(()),
-            )
-        else:
-            main_loss = verdict_loss(model, states[-1], batch.verdict, batch.last, one, two, tokenizer.eos_token_id)
-            extra_loss = heads(states, batch)
-        optimizer.zero_grad(set_to_none=True)
-        (main_loss + extra_loss).backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        scheduler.step()
-        sums += torch.stack([main_loss, extra_loss]).detach().cpu()
-        if step % 50 == 0:
-            main, extra = (sums / 50).tolist()
-            sums.zero_()
-            seconds = time.perf_counter() - started
-            print(f"{name} {step:5d}/{steps}  loss {main:.4f}  heads {extra:.4f}  {seconds:.0f} s", flush=True)
-        if probe and step % 100 == 0 and step > steps // 3:
-            model.eval()
-            print(f"{name} {step:5d}/{steps}  {probe()}", flush=True)
-            model.train()
-    model.eval()
+            main = language_loss(model, states[-1], batch.input_ids, batch.roles != IGNORE)
+            return main, {"loss": main}
+        main = verdict_loss(model, states[-1], batch.verdict, batch.last, *labels, tokenizer.eos_token_id)
+        extra = heads(states, batch)
+        return main + extra, {"loss": main, "heads": extra}
+
+    def probed(step: int) -> bool:
+        return step % 100 == 0 and step > steps // 3
+
+    fit(name, model, heads, batches, losses, steps, LEARNING_RATES[name], 50, probe, probed)
 
 
 # --- what they learn from -----------------------------------------------------------------------------------
@@ -246,7 +206,7 @@ def judge_batches(seed: int, size: int, warm_steps: int) -> Iterator[list[Exampl
         if step < warm_steps:
             yield [single(prompt, first) for prompt, first, _ in pairs]
         else:
-            yield [question(*pair, rng) for pair in pairs]
+            yield [question(*pair, target_probability(*pair), rng) for pair in pairs]
         step += 1
 
 
@@ -348,7 +308,7 @@ def build(name: str, folder: Path, seed: int, steps: int | None, device: torch.d
     if name == "policy":
         tokenizer: PreTrainedTokenizerBase = build_tokenizer()
         model = build_model(tokenizer, *shape)
-        train(name, model, tokenizer, policy_batches(seed, BATCH_SIZE), steps, rate, device)
+        train(name, model, tokenizer, policy_batches(seed, BATCH_SIZE), steps, device)
         measured = measure_policy(model, tokenizer, 500, seed=HELD_OUT_SEED)
     else:
         policy, tokenizer = load(folder / "policy", device)
@@ -359,15 +319,7 @@ def build(name: str, folder: Path, seed: int, steps: int | None, device: torch.d
             measured = measure_judge(model, tokenizer, held_out[:400])
             return "  ".join(f"{key} {measured[key]:.3f}" for key in ("agreement", "conflict_rate", "ece"))
 
-        train(name, model, tokenizer, judge_batches(seed, BATCH_SIZE, steps // 4), steps, rate, device, probe)
+        train(name, model, tokenizer, judge_batches(seed, BATCH_SIZE, steps // 4), steps, device, probe)
         measured = measure_judge(model, tokenizer, held_out)
-    built: dict[str, object] = {
-        "command": command,
-        "seed": seed,
-        "parameters": model.num_parameters(),
-        "layers, hidden size": f"{shape[0]}, {shape[1]}",
-        "training steps, batch size": f"{steps}, {BATCH_SIZE}",
-        "learning rate": rate,
-        **clock.rows(device),
-    }
+    built = how_built(model, command, seed, steps, BATCH_SIZE, rate, clock, device)
     save(name, model, tokenizer, folder / name, measured, built, NOTES[name], ("kitchen", "rlaif/sandbox/kitchen.py"))
