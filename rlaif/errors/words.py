@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["counted", "did_you_mean", "kind_of", "meant", "nearest", "one_of", "plain", "shown"]
+__all__ = ["counted", "did_you_mean", "guess", "kind_of", "meant", "nearest", "one_of", "plain", "shown"]
 
 
 def shown(value: Any, most: int = 60) -> str:
@@ -89,11 +89,10 @@ def did_you_mean(
     names = list(dict.fromkeys(map(str, known)))
     close = list(likely) or nearest(word, names)
     if close:
-        return f"did you mean {' or '.join(map(repr, close))}?"
+        return _question(close)
     if not names:
         return "there are none."
-    left = len(names) - most
-    return f"{known_as} {', '.join(names[:most])}{f' and {left} more' if left > 0 else ''}."
+    return f"{known_as} {_listed(names, most)}."
 
 
 def one_of(value: object, choices: Iterable[object], most: int = 12) -> str:
@@ -102,18 +101,32 @@ def one_of(value: object, choices: Iterable[object], most: int = 12) -> str:
     Of more than `most` choices those that are near are named alone.
     """
     names = list(map(str, choices))
-    close = nearest(value, names)
-    if close and len(names) > most:
-        return f"did you mean {' or '.join(map(repr, close))}?"
-    left = len(names) - most
-    listed = f"expected one of {', '.join(names[:most])}{f' and {left} more' if left > 0 else ''}"
-    return f"{listed}; did you mean {' or '.join(map(repr, close))}?" if close else f"{listed}."
+    asked = guess(value, names)
+    if asked and len(names) > most:
+        return asked
+    listed = f"expected one of {_listed(names, most)}"
+    return f"{listed}; {asked}" if asked else f"{listed}."
 
 
 def meant(word: object, known: Iterable[object], cutoff: float = 0.5) -> str:
     """A sentence that names the known word that was meant, " Did you mean 'test'?"; "" where none is near."""
-    close = nearest(word, known, cutoff)
-    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    asked = guess(word, known, cutoff)
+    return f" D{asked[1:]}" if asked else ""
+
+
+def guess(word: object, known: Iterable[object], cutoff: float = 0.5) -> str:
+    """The question whether a known word was meant, "did you mean 'test'?"; "" where none is near."""
+    return _question(nearest(word, known, cutoff))
+
+
+def _question(close: Sequence[str]) -> str:
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    """The first `most` names, and how many more there are."""
+    left = len(names) - most
+    return f"{', '.join(names[:most])}{f' and {left} more' if left > 0 else ''}"
 
 
 def nearest(word: object, known: Iterable[object], cutoff: float = 0.5) -> list[str]:

@@ -38,7 +38,7 @@ from typing import Any, Protocol, Self
 from rlaif.config import UsageError, import_function, warn
 from rlaif.errors.lines import prefixed
 from rlaif.errors.theirs import is_number, naming
-from rlaif.errors.words import did_you_mean, nearest, shown
+from rlaif.errors.words import guess, shown
 from rlaif.files.store import Store
 from rlaif.judging.pairwise import Annotation, Pairwise, judge_here
 from rlaif.judging.prompts import BaseTemplate, prompt_text
@@ -137,7 +137,7 @@ def parse_rewards(specs: Sequence[str]) -> list[RewardSpec]:
         if not equals or not value:
             raise UsageError(f"reward {spec!r} is not kind=value; expected one of {_EXPECTED}.")
         if kind not in _KINDS:
-            hint = did_you_mean(kind, _KINDS) if nearest(kind, _KINDS) else f"expected one of {_EXPECTED}."
+            hint = guess(kind, _KINDS) or f"expected one of {_EXPECTED}."
             raise UsageError(f"reward {spec!r} is of an unknown kind, {kind!r}; {hint}")
         stem = name = re.sub(r"\W+", "_", value.rpartition(":")[2]) if kind == "function" else kind
         number = 1

@@ -16,7 +16,7 @@ from importlib import resources
 from typing import Any, Literal
 
 from rlaif.config import UsageError
-from rlaif.errors.words import meant
+from rlaif.errors.words import guess
 
 __all__ = [
     "LICENSES",
@@ -74,12 +74,7 @@ class CardFields:
 def check_fields(fields: CardFields) -> None:
     """A UsageError for the first field that the Hub would refuse, with what it takes."""
     if fields.license not in LICENSES:
-        close = meant(fields.license, LICENSES)
-        hint = (
-            f"{close.strip()[0].lower()}{close.strip()[1:]}"
-            if close
-            else "such as apache-2.0, mit, cc-by-4.0 or odc-by."
-        )
+        hint = guess(fields.license, LICENSES) or "such as apache-2.0, mit, cc-by-4.0 or odc-by."
         raise UsageError(
             f"license is {fields.license!r}; expected an identifier of the Hub's list, {hint} For any other licence: "
             "--license other --license_name NAME --license_link URL."

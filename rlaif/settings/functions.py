@@ -20,7 +20,7 @@ from typing import Any
 
 from rlaif.errors.lines import UsageError
 from rlaif.errors.theirs import what_it_raised
-from rlaif.errors.words import did_you_mean, kind_of
+from rlaif.errors.words import guess, kind_of
 
 __all__ = ["function_file", "import_function"]
 
@@ -115,16 +115,15 @@ def _where(module: str, error: ImportError) -> str:
     if module != missing and not module.startswith(f"{missing}."):
         return f"is {missing} installed? {module} imports it."
     here = sorted(path.stem for path in Path.cwd().glob("*.py"))
-    close = did_you_mean(module, here) if here else ""
-    hint = f" ({close.removesuffix('?')}, which is here?)" if close.startswith("did you mean") else ""
+    asked = guess(module, here)
+    hint = f" ({asked.removesuffix('?')}, which is here?)" if asked else ""
     return f"is {module} installed, on PYTHONPATH, or a file in the current folder ({os.getcwd()})?{hint}"
 
 
 def _no_such(module: str, found: Any, attribute: str, colon: bool) -> str:
     file = getattr(found, "__file__", None)
     functions = [name for name, value in vars(found).items() if callable(value) and not name.startswith("_")]
-    close = did_you_mean(attribute, functions) if functions else ""
-    hint = close if close.startswith("did you mean") else ""
+    hint = guess(attribute, functions)
     here = Path.cwd() / f"{module.partition('.')[0]}.py"
     if file and here.is_file() and not here.samefile(file):
         hint = f"{here} is another one, which it hides: give that file a name of its own."
