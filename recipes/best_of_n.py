@@ -393,7 +393,7 @@ def check_training(sft: bool, model_config: Any, args: Any) -> None:
             "none. Download that revision and give its folder as model."
         )
     if sft:
-        if str(args.eval_strategy.value) != "no":
+        if args.eval_strategy != "no":
             raise config.UsageError(
                 f"eval_strategy is {str(args.eval_strategy.value)!r}, but no prompts are held out here; expected 'no'. "
                 "`rlaif evaluate` measures the policy."

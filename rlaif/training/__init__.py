@@ -58,21 +58,20 @@ def output_folder(
     from rlaif.training.models import base_model
     from rlaif.training.same_run import run_settings
     from rlaif.training.saving import check_checkpoints, mend
-    from rlaif.training.start import is_set
+    from rlaif.training.start import asked_for
 
-    evaluates = str(getattr(args.eval_strategy, "value", args.eval_strategy))
-    if evaluates != "no" and getattr(data_config, "test_split", "") is None:
+    if args.eval_strategy != "no" and getattr(data_config, "test_split", "") is None:
         raise UsageError(
-            f"eval_strategy is {evaluates!r} and test_split none, so that nothing is held out to evaluate on; expected "
-            "a --test_split, or --eval_strategy no."
+            f"eval_strategy is {str(args.eval_strategy.value)!r} and test_split none, so that nothing is held out to "
+            "evaluate on; expected a --test_split, or --eval_strategy no."
         )
     if args.report_to:
         sys.argv[1:] = without_keys(sys.argv[1:])  # wandb sends the command line too
     args.trust_remote_code = model_config.trust_remote_code
     sources = [source for source in (*reads, model_config.model, base_model(model_config.model)) if source]
     sources = list(dict.fromkeys(sources))
-    resuming = is_set(args.resume_from_checkpoint)
-    saves = getattr(args.save_strategy, "value", args.save_strategy) != "no"
+    resuming = asked_for(args.resume_from_checkpoint) in {"true", "path"}
+    saves = args.save_strategy != "no"
 
     @cache
     def settings() -> dict[str, Any]:
@@ -134,7 +133,7 @@ def _interrupted(args: Any, command: str, start: str | None, before: set[tuple[s
         start: the checkpoint that it went on from.
         before: the checkpoints that were there.
     """
-    from rlaif.training.start import is_set, step_of
+    from rlaif.training.start import asked_for, step_of
 
     if args.save_only_model:
         return ""
@@ -144,8 +143,7 @@ def _interrupted(args: Any, command: str, start: str | None, before: set[tuple[s
             return ""  # it goes on from its replies
         return "interrupted before a checkpoint was saved; what was stored is kept, and the same command begins anew."
     wanted = args.resume_from_checkpoint
-    automatic = wanted in (None, "") or (is_set(wanted) and str(wanted).lower() in {"true", "last"})
-    without = "" if automatic else f" without --resume_from_checkpoint {wanted}"
+    without = "" if asked_for(wanted) in {"unset", "true"} else f" without --resume_from_checkpoint {wanted}"
     return f"interrupted; the same command{without} goes on from {max(saved, key=step_of)}."
 
 

@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rlaif.config import UsageError, warn
 from rlaif.errors.words import meant, shown
@@ -23,7 +23,7 @@ from rlaif.training.resumed import check_whole
 from rlaif.training.same_run import RUN_FILE, check_same_run, difference
 from rlaif.training.saving import checkpoints_in
 
-__all__ = ["Start", "is_set", "start_of", "step_of"]
+__all__ = ["Start", "asked_for", "start_of", "step_of"]
 
 
 class Start(NamedTuple):
@@ -40,9 +40,14 @@ class Start(NamedTuple):
     said: str = ""
 
 
-def is_set(wanted: str | bool | None) -> bool:
-    """Whether `--resume_from_checkpoint` asks for a checkpoint: true or a path, not false and not nothing."""
-    return wanted is not None and str(wanted).lower() not in {"", "false", "none", "null"}
+def asked_for(wanted: str | bool | None) -> Literal["unset", "true", "false", "path"]:
+    """What a value of `--resume_from_checkpoint` asks for: "true" for a checkpoint, "path" for the one it names."""
+    word = "" if wanted is None else str(wanted).lower()
+    if not word:
+        return "unset"
+    if word in {"false", "none", "null"}:
+        return "false"
+    return "true" if word in {"true", "last"} else "path"
 
 
 def start_of(args: Any, settings: Callable[[], Mapping[str, Any]], processes: int = 1) -> Start:
@@ -58,7 +63,8 @@ def start_of(args: Any, settings: Callable[[], Mapping[str, Any]], processes: in
             on from them or to begin anew is the user's to say.
     """
     wanted, output = args.resume_from_checkpoint, args.output_dir
-    if is_set(wanted) and str(wanted).lower() not in {"true", "last"}:
+    asked = asked_for(wanted)
+    if asked == "path":
         if not os.path.isdir(wanted):
             raise UsageError(
                 f"resume_from_checkpoint is {shown(wanted, 200)}, which is no folder; expected true, false or a "
@@ -69,21 +75,21 @@ def start_of(args: Any, settings: Callable[[], Mapping[str, Any]], processes: in
         return Start(str(wanted), said=_going_on(wanted, args, settings()))
     found = sorted(checkpoints_in(output), key=step_of, reverse=True)
     if not found:
-        if is_set(wanted):
+        if asked == "true":
             raise ValueError(
                 f"resume_from_checkpoint is {wanted}, but {output} holds no whole checkpoint; expected one that a run "
                 "with --save_strategy steps wrote. Start without it."
             )
         return Start()
-    if not is_set(wanted) and wanted not in (None, ""):  # false
-        what = "checkpoint" if _saves(args) else "model"
+    if asked == "false":
+        what = "model" if args.save_strategy == "no" else "checkpoint"
         return Start(said=f"beginning anew; {_named(found)} in {output} will go once this run has saved a {what}")
     return _newest(found, args, settings(), processes)
 
 
 def _newest(found: list[Path], args: Any, now: Mapping[str, Any], processes: int) -> Start:
     """The newest of `found` that is whole and of this run."""
-    explicit = is_set(args.resume_from_checkpoint)
+    explicit = asked_for(args.resume_from_checkpoint) == "true"
     others: dict[Path, str] = {}
     damaged: list[tuple[Path, str]] = []
     unknown, torn = [], []
@@ -156,10 +162,6 @@ def _going_on(checkpoint: str | Path, args: Any, now: Mapping[str, Any]) -> str:
         except (OSError, ValueError, KeyError, TypeError):
             pass  # how many steps it will be is known when the rows are
     return f"going on from {checkpoint}, step {state['global_step']}" + (f" of {steps}" if steps else "")
-
-
-def _saves(args: Any) -> bool:
-    return str(getattr(args.save_strategy, "value", args.save_strategy)) != "no"
 
 
 def _named(found: list[Path]) -> str:

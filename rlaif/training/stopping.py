@@ -32,7 +32,7 @@ class Stoppable:
         Raises:
             KeyboardInterrupt: SIGTERM has come; the last step is saved.
         """
-        if str(getattr(self.args.save_strategy, "value", self.args.save_strategy)) == "no" or self.args.save_only_model:
+        if self.args.save_strategy == "no" or self.args.save_only_model:
             return super().train(*args, **kwargs)  # type: ignore[misc]
         with noted() as self._wish:
             return super().train(*args, **kwargs)  # type: ignore[misc]
