@@ -23,7 +23,7 @@ from rlaif.files.sources import fingerprint, is_still
 from rlaif.models.adapters import adapter_config
 from rlaif.settings.functions import function_file
 
-__all__ = ["MAY_DIFFER", "RUN_FILE", "check_same_run", "decides", "difference", "run_settings"]
+__all__ = ["MAY_DIFFER", "RUN_FILE", "check_same_run", "decides", "difference", "run_settings", "say_of_code"]
 
 RUN_FILE = "run.json"  # in every checkpoint
 
@@ -111,6 +111,11 @@ def check_same_run(checkpoint: str | Path, now: Mapping[str, Any]) -> None:
             f"{differs}; expected the same run: go on with those settings and data, or begin one of its own without "
             "this checkpoint (another --output_dir, or --resume_from_checkpoint false)."
         )
+    say_of_code(checkpoint, now)
+
+
+def say_of_code(checkpoint: str | Path, now: Mapping[str, Any]) -> None:
+    """Warns of each reward function whose module was changed since a checkpoint of this run was saved."""
     code = (_then(checkpoint) or {}).get("code")
     for function, content in now["code"].items():
         if isinstance(code, dict) and code.get(function, content) != content:

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 from rlaif.config import UsageError, warn
 from rlaif.errors.words import meant, shown
 from rlaif.training.resumed import check_whole
-from rlaif.training.same_run import RUN_FILE, check_same_run, difference
+from rlaif.training.same_run import RUN_FILE, check_same_run, difference, say_of_code
 from rlaif.training.saving import checkpoints_in
 
 __all__ = ["Start", "asked_for", "start_of", "step_of"]
@@ -119,7 +119,7 @@ def _newest(found: list[Path], args: Any, now: Mapping[str, Any], processes: int
             warn(f"{unknown_one} is passed over: it has no {RUN_FILE}, which says of which run it is")
         for damaged_one, fault in damaged:
             warn(f"{damaged_one.name} is passed over: {fault}")
-        check_same_run(path, now)  # says what is no other run, and no longer the same
+        say_of_code(path, now)
         return Start(str(path), tuple(map(str, others)), _going_on(path, args, now))
     output = args.output_dir
     ways = "give another --output_dir, or begin anew in this one with --resume_from_checkpoint false, which replaces it"
