@@ -87,7 +87,7 @@ def output_folder(
         start = _agreed(args, settings)
         if start.said and is_main():
             print(start.said, flush=True)
-        if saves or start.checkpoint:
+        if saves and args.should_save:  # the others need not read the data for it
             args.run_settings = settings()
         args.replaced_checkpoints = start.replaced
         args.eval_on_start = args.eval_on_start and start.checkpoint is None  # it has been
