@@ -43,6 +43,7 @@ class ByRow:
     """Evaluations row by row. Stands before one of TRL's trainers that have a loss of their own.
 
     Attributes:
+        columns: of the rows, those that `compute_loss` takes beside the ones that TRL's does.
         held_out_rows: of the newest evaluation, every number of every row, in the data's order: (N,) each.
     """
 
@@ -51,6 +52,7 @@ class ByRow:
     data_collator: Any
     _metrics: Any
     _signature_columns: Any
+    columns: tuple[str, ...] = ()
     held_out_rows: dict[str, Array]
     _kept: list[tuple[Any, dict[str, Array]]] | None = None  # while an evaluation goes on
 
@@ -62,7 +64,7 @@ class ByRow:
         first = self._signature_columns is None
         super()._set_signature_columns_if_needed()  # type: ignore[misc]
         if first:
-            self._signature_columns.append(PLACE)
+            self._signature_columns += [PLACE, *self.columns]
 
     def evaluate(self, eval_dataset: Any = None, **kwargs: Any) -> dict[str, float]:
         """The Trainer's; other rows than those that it began with get their places here."""

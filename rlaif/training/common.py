@@ -23,7 +23,6 @@ class Shared(Stoppable, Finite, Resumed, Counted, WholeCheckpoints):
     model: Any
     add_callback: Any
     remove_callback: Any
-    _signature_columns: Any
 
     def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
         adapters = {n: p.data for n, p in model.named_parameters() if p.requires_grad} if is_peft(model) else {}

@@ -124,6 +124,8 @@ class SoftRewardTrainer(Shared, ByRow, RewardTrainer):  # type: ignore[misc]
         processing_class: tokenizer, padding token set.
     """
 
+    columns = ("z", "chosen_segments", "rejected_segments")
+
     def __init__(self, model: Any, args: SoftRewardConfig, *, processing_class: Any, **kwargs: Any) -> None:
         kwargs.setdefault(
             "data_collator",
@@ -133,12 +135,6 @@ class SoftRewardTrainer(Shared, ByRow, RewardTrainer):  # type: ignore[misc]
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         return dataset  # tokenized already, by the rendering that scoring uses
-
-    def _set_signature_columns_if_needed(self) -> None:
-        first = self._signature_columns is None
-        super()._set_signature_columns_if_needed()
-        if first:
-            self._signature_columns += ["z", "chosen_segments", "rejected_segments"]
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -205,6 +201,8 @@ class SoftDPOTrainer(Shared, ByRow, DPOTrainer):  # type: ignore[misc]
         processing_class: tokenizer, padding token set.
     """
 
+    columns = ("z",)
+
     def __init__(
         self, model: Any, ref_model: Any = None, *, args: SoftDPOConfig, processing_class: Any, **kwargs: Any
     ) -> None:
@@ -220,12 +218,6 @@ class SoftDPOTrainer(Shared, ByRow, DPOTrainer):  # type: ignore[misc]
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         return dataset  # tokenized already, by the rendering that generation uses
-
-    def _set_signature_columns_if_needed(self) -> None:
-        first = self._signature_columns is None
-        super()._set_signature_columns_if_needed()
-        if first:
-            self._signature_columns += ["z"]
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Sequence[torch.Tensor]:
         # Precomputing uses the training collator, so z is in the batch here too.
