@@ -23,7 +23,7 @@ _WIDEST = 120
 _METAVARS = {"int": "N", "float": "NUMBER", "str": "TEXT", "dict": "JSON", "bool": "[true|false]"}
 # What a text is, where its name says it.
 _TEXTS = {
-    **dict.fromkeys(("output", "output_dir", "candidates", "store", "runs", "trl_python"), "PATH"),
+    **dict.fromkeys(("output", "output_dir", "candidates"), "PATH"),
     **dict.fromkeys(
         ("dataset", "prompts", "pairs", "judgments", "preferences", "held_out", "source", "input"), "SOURCE"
     ),

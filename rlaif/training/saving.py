@@ -27,7 +27,6 @@ __all__ = [
     "WholeCheckpoints",
     "check_checkpoints",
     "checkpoints_in",
-    "is_whole",
     "mend",
     "replace_model",
     "save",
@@ -234,14 +233,14 @@ def mend(folder: str | Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
     for earlier in folder.glob(_EARLIER.format("checkpoint-*")):
         place = folder / earlier.name.removeprefix(".").removesuffix(".earlier")
-        if is_whole(place):
+        if _is_whole(place):
             shutil.rmtree(earlier, ignore_errors=True)
         else:
             shutil.rmtree(place, ignore_errors=True)
             os.rename(earlier, place)
 
 
-def is_whole(checkpoint: Path) -> bool:
+def _is_whole(checkpoint: Path) -> bool:
     """Whether a checkpoint was written to its end: the Trainer writes trainer_state.json last."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_bytes())
