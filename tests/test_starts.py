@@ -225,6 +225,17 @@ def lost(name: str, at: float = 0.7) -> Callable[[Path], object]:
     return spoil
 
 
+def turned(name: str, before: bytes, at: int, bit: int) -> Callable[[Path], object]:
+    """One bit is another, `at` bytes behind the last place that `before` begins."""
+
+    def spoil(checkpoint: Path) -> None:
+        content = bytearray((checkpoint / name).read_bytes())
+        content[content.rindex(before) + at] ^= bit
+        (checkpoint / name).write_bytes(content)
+
+    return spoil
+
+
 def diverged(checkpoint: Path) -> None:
     tensors = load_file(checkpoint / "adapter_model.safetensors")
     next(iter(tensors.values()))[0, 0] = float("nan")
@@ -244,6 +255,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "NaN": (diverged, "has weights that are NaN or infinite|its checksum is another"),
     "lost weights": (lost("adapter_model.safetensors"), r"adapter_model.safetensors was changed, .*its checksum"),
     "lost state": (lost("optimizer.pt"), r"optimizer.pt was changed, .*checksum"),
+    # In the list of a PyTorch file's parts, each of which Python's zipfile refuses with an error of another kind.
+    "a part's compression": (turned("optimizer.pt", b"PK\1\2", 10, 8), r"optimizer.pt was changed, .*checksum"),
+    "a part's encryption": (turned("optimizer.pt", b"PK\1\2", 8, 1), r"optimizer.pt was changed, .*checksum"),
+    "a part's name": (turned("optimizer.pt", b"PK\1\2", 46, 128), r"optimizer.pt was changed, .*checksum"),
+    "the number of disks": (turned("optimizer.pt", b"PK\6\7", 4, 1), r"optimizer.pt was changed, .*checksum"),
 }
 
 

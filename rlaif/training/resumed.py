@@ -111,16 +111,18 @@ def check_state(checkpoint: str | Path, processes: int = 1) -> None:
                 "go on as it was; expected a whole checkpoint. Go on from another one, or start without one."
             )
     for path in sorted(path for ending in ("pt", "pth", "bin") for path in folder.glob(f"*.{ending}")):
-        if not zipfile.is_zipfile(path):
+        whole, wrong = True, None
+        try:
+            if whole := zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as parts:
+                    wrong = parts.testzip()  # PyTorch writes the checksum of each part
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError):  # its list of parts is spoilt
+            wrong = "a part"
+        if not whole:
             raise ValueError(
                 f"{path} is cut short, or is no file of a checkpoint; expected a whole one. Go on from another "
                 "checkpoint, or start without one."
             )
-        try:
-            with zipfile.ZipFile(path) as parts:
-                wrong = parts.testzip()  # PyTorch writes the checksum of each part
-        except (zipfile.BadZipFile, EOFError, NotImplementedError):
-            wrong = "a part"
         if wrong is not None:
             raise ValueError(
                 f"{path} was changed, or the disk has lost a part of it (the checksum of {wrong} is another); expected "
