@@ -66,11 +66,11 @@ def test_the_chain_is_followed_back_to_what_nobody_knows(tmp_path: Path) -> None
     )
     assert (base.stage, base.folder, base.found) == (None, "org/base", None)
     assert "no manifest" in str(base.unknown)
-    assert first.row(ASKED) == {
+    assert first.row(keys(*ASKED)) == {
         "stage": "recipes/dpo.py", "folder": str(dpo), "source": str(tmp_path / "preferred.jsonl"), "split": None,
         "rows": 2, "found": 1,
     }  # fmt: skip
-    assert base.row(ASKED) == {"stage": None, "folder": "org/base", "found": None, "unknown": base.unknown}
+    assert base.row(keys(*ASKED)) == {"stage": None, "folder": "org/base", "found": None, "unknown": base.unknown}
 
 
 def test_an_earlier_versions_manifest_says_it_by_its_settings(tmp_path: Path) -> None:

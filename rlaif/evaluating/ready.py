@@ -59,7 +59,8 @@ def read_responses(policy: Policy, prompts: Sequence[Prompt], bad: BadRows) -> R
     Raises:
         ValueError: a row is none; rows of several policies, and none of them is meant; no prompt has a response.
     """
-    wanted = {prompt_hash(prompt) for prompt in prompts}
+    hashes = [prompt_hash(prompt) for prompt in prompts]
+    wanted = set(hashes)
     found: dict[str | None, dict[str, tuple[str, str]]] = {}  # by owner and prompt: where, and the response
     counts: dict[str | None, Counter[str]] = {}
     alike: dict[str | None, set[str]] = {}  # what else could have been meant
@@ -89,7 +90,7 @@ def read_responses(policy: Policy, prompts: Sequence[Prompt], bad: BadRows) -> R
         why = f" {len(bad.rows)} are left out; the first: {bad.first}" if bad.rows else ""
         raise ValueError(f"{policy.path} has no {'usable ' if why else ''}rows; expected a prompt and a response.{why}")
     owner = _meant(policy, list(found))
-    texts = [found[owner].get(prompt_hash(prompt), ("", None))[1] for prompt in prompts]
+    texts = [found[owner].get(key, ("", None))[1] for key in hashes]
     others = sum(counts[name].total() + len(rows) for name, rows in found.items())
     own = counts[owner].total() + len(found[owner])
     left_out = counts[owner] + (Counter({"of other policies": others - own}) if others > own else Counter())

@@ -32,8 +32,11 @@ class TrainedOn:
 
     def of(self, prompt: Prompt) -> list[str]:
         """The stages that knew a prompt, as "sft: recipes/sft.py"."""
+        return self._that_knew(prompt_key(prompt))
+
+    def _that_knew(self, key: str) -> list[str]:
         every = (*self.policies.items(), *self.others.items())
-        return [f"{name}: {stage.stage}" for name, stages in every for stage in stages if stage.knew(prompt)]
+        return [f"{name}: {stage.stage}" for name, stages in every for stage in stages if stage.knew(key)]
 
     def report(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
         """The report's section: how many of `prompts` each stage knew, or why that is not known.
@@ -41,12 +44,13 @@ class TrainedOn:
         `found` of a model counts the prompts that any of its known stages knew; None where none is known. Where not all
         are, it is not `complete`: what a base model was trained on is hardly ever known.
         """
+        keys = list(map(prompt_key, prompts))
 
         def section(stages: Sequence[Stage]) -> dict[str, Any]:
             known = [stage for stage in stages if stage.found is not None]
-            found = sum(any(stage.knew(prompt) for stage in known) for prompt in prompts) if known else None
+            found = sum(any(stage.knew(key) for stage in known) for key in keys) if known else None
             complete = len(known) == len(stages)
-            return {"found": found, "complete": complete, "stages": [stage.row(prompts) for stage in stages]}
+            return {"found": found, "complete": complete, "stages": [stage.row(keys) for stage in stages]}
 
         return {
             "prompts": len(prompts),
@@ -54,18 +58,18 @@ class TrainedOn:
             **{name: section(stages) for name, stages in self.others.items()},
         }
 
-    def warn_of(self, prompts: Sequence[Prompt]) -> None:
-        """Says how many of `prompts` were trained on, and by what, where any was."""
+    def warn_of(self, keys: Sequence[str]) -> None:
+        """Says how many of the prompts with these keys were trained on, and by what, where any was."""
         seen = dict.fromkeys(
-            f"{stage.stage} ({stage.folder}) on {stage.source} saw {sum(map(stage.knew, prompts))}"
+            f"{stage.stage} ({stage.folder}) on {stage.source} saw {sum(map(stage.knew, keys))}"
             for stages in (*self.policies.values(), *self.others.values())
             for stage in stages
             if stage.found
         )
         if seen:
-            found, said = sum(bool(self.of(prompt)) for prompt in prompts), "; ".join(list(seen)[:4])
+            found, said = sum(bool(self._that_knew(key)) for key in keys), "; ".join(list(seen)[:4])
             warn(
-                f"{found} of {len(prompts)} prompts were trained on: {said}. Numbers on them are none on new prompts; "
+                f"{found} of {len(keys)} prompts were trained on: {said}. Numbers on them are none on new prompts; "
                 "`trained_on` in responses.jsonl says which they are."
             )
 
@@ -73,7 +77,8 @@ class TrainedOn:
 def look_up(plan: Plan) -> TrainedOn:
     """Looks the prompts up in the training data of every policy, the reward model and a local judge; warns of them."""
     readings = Readings()
-    wanted = frozenset(map(prompt_key, plan.prompts.texts))
+    keys = list(map(prompt_key, plan.prompts.texts))
+    wanted = frozenset(keys)
 
     def stages_of(kind: str, path: str) -> Sequence[Stage]:
         if kind in _UNKNOWN:
@@ -88,5 +93,5 @@ def look_up(plan: Plan) -> TrainedOn:
         model = plan.judge_settings.model
         others["judge"] = stages_of(model.kind, model.name if isinstance(model.name, str) else repr(model.name))
     found = TrainedOn(policies, others)
-    found.warn_of(plan.prompts.texts)
+    found.warn_of(keys)
     return found

@@ -71,19 +71,19 @@ class Stage:
     unknown: str | None = None
     unread: int = 0
 
-    def knew(self, prompt: Prompt) -> bool:
-        """Whether one of the prompts in question is known to be among them."""
-        return self.found is not None and prompt_key(prompt) in self.found
+    def knew(self, key: str) -> bool:
+        """Whether one of the prompts in question, by its key, is known to be among them."""
+        return self.found is not None and key in self.found
 
-    def row(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
-        """The stage in a report, and how many of `prompts`, which are in question, it knew."""
+    def row(self, keys: Collection[str]) -> dict[str, Any]:
+        """The stage in a report, and how many of the prompts with these `keys`, which are in question, it knew."""
         named = {"stage": self.stage, "folder": self.folder}
         if self.source is not None:
             named |= {"source": self.source, "split": self.split}
         if self.found is None:
             return {**named, "found": None, "unknown": self.unknown}
         unread = {"unread": self.unread} if self.unread else {}
-        return {**named, "rows": self.rows, **unread, "found": sum(map(self.knew, prompts))}
+        return {**named, "rows": self.rows, **unread, "found": sum(map(self.knew, keys))}
 
 
 @dataclass
