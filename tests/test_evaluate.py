@@ -398,7 +398,7 @@ def test_what_became_of_the_rows_of_each_source_is_in_the_report(world, tmp_path
     places = [row["place"].rpartition("/")[2] for row in rows_of(tmp_path / "out/bad_rows.jsonl")]
     assert places == ["p.jsonl:4", "preferences.jsonl:4"]
     page = (tmp_path / "out/report.md").read_text()
-    assert "Of 4 preferences that were read, others were left out (a tie 1; bad rows 1)." in page
+    assert "2 of 4 preferences were left out (a tie 1; bad rows 1)." in page
 
 
 def test_responses_carry_what_their_prompts_say_and_equal_ones_are_scored_once(world, tmp_path, monkeypatch, capsys):

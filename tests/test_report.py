@@ -192,5 +192,15 @@ def test_a_prompt_that_is_left_out_is_said_once_and_how_p_comes_about_as_it_does
     page = markdown({**REPORT, "prompts": prompts, "ledgers": ledgers, "comparisons": [row], "tests": tests})
     assert "5 prompts were left out: an endpoint" in page
     assert "3 prompts were left out: a file" in page
-    assert "others were left out" not in page
+    assert "1,242 prompts" not in page
     assert "9,999 random flips of the differences' signs (all of them, where at most 14 are not 0)" in page
+
+
+def test_ready_responses_alone_were_not_sampled_and_what_is_missing_is_named():
+    ready = {"kind": "responses", "no_eos_missing": "no share without EOS: a file does not say.", "lc_missing": "few"}
+    both = {"old": {**ready, "judge": {"win_rate": 0.5, "identical": 0, "unjudged": 0, "lc_missing": "few"}}}
+    ledgers = {"responses of old": {"read": 1500, "used": 500, "left_out": {"of other policies": 1000}}}
+    page = markdown({**REPORT, "policies": both, "baseline": "old", "ledgers": ledgers})
+    assert "1,234 prompts from `prompts.jsonl`, split `test`; ready responses, as they came.\n" in page
+    assert "1,000 of 1,500 responses of old were left out (of other policies 1,000)." in page
+    assert "`old`: no win rate by gold at equal length: few.\n\n`old`: no mean z at equal length: few.\n" in page

@@ -128,7 +128,7 @@ def _of_file(texts: Sequence[str | None]) -> Responses:
         [text or "" for text in texts],
         kl_missing="no KL: of responses in a file no probabilities are known.",
         length_missing="no length in tokens: a file holds the text alone.",
-        no_eos_missing="not known: a file does not say whether a response was cut.",
+        no_eos_missing="no share without EOS: a file does not say whether a response was cut.",
     )
 
 

@@ -127,13 +127,17 @@ def _opening(report: Report) -> str:
     temperature = sampling["temperature"]
     how = "greedy" if temperature == 0 else f"temperature {temperature:g}, top-p {sampling['top_p']:g}"
     kinds = {row.get("kind", "local") for row in report["policies"].values()}
-    own = "" if "responses" not in kinds else " that is asked; ready responses are as they came"
+    asked = f"{how}, at most {sampling['max_new_tokens']} tokens, seed {sampling['seed']}"
+    own = f"one response a prompt from every policy ({asked})"
+    if "responses" in kinds:
+        own = f"one response a prompt from every policy that is asked ({asked}); ready responses are as they came"
+    if kinds == {"responses"}:
+        own = "ready responses, as they came"
     reference = f" Reference of the KL: {code(report['reference'] or 'none')}."
     opening = [
         f"{prompts['count']:,} prompts from {code(prompts['source'])}"
         + (f", split {code(prompts['split'])}" if prompts["split"] else "")
-        + f"; one response a prompt from every policy{own} ({how}, at most {sampling['max_new_tokens']} tokens, seed "
-        f"{sampling['seed']}).",
+        + f"; {own}.",
         f"Baseline: {code(report['baseline'])}.{reference}"
         + (f" Gold reward: {code(report['gold'])}." if report["gold"] else ""),
         "Brackets hold 95 % intervals: bootstrap over prompts (so two policies are compared in pairs) or over what "
@@ -145,11 +149,10 @@ def _opening(report: Report) -> str:
     facts += [_left_out(prompts.get(name, 0), *why) for name, why in _LEFT_OUT.items() if prompts.get(name, 0)]
     for name, ledger in report.get("ledgers", {}).items():
         said = ("too long", REFUSED, "call failed", "no response in a file") if name == "prompts" else ()
-        others = [f"{text(why)} {n:,}" for why, n in ledger["left_out"].items() if why not in said]
+        others = {why: n for why, n in ledger["left_out"].items() if why not in said}
         if others:
-            facts.append(
-                f"Of {ledger['read']:,} {text(name)} that were read, others were left out ({'; '.join(others)})."
-            )
+            why = "; ".join(f"{text(reason)} {n:,}" for reason, n in others.items())
+            facts.append(f"{sum(others.values()):,} of {ledger['read']:,} {text(name)} were left out ({why}).")
     return "\n".join(opening) + ("\n\n" + "\n".join(f"- {fact}" for fact in facts) if facts else "")
 
 
@@ -277,10 +280,13 @@ def _missing(policies: Mapping[str, Report]) -> list[str]:
     """Why a policy lacks a number, once for all that lack it alike."""
     lacks: dict[str, list[str]] = {}
     for name, row in policies.items():
-        judge = row.get("judge", {})
+        at_equal_length = {
+            "no win rate by gold at equal length": row.get("lc_missing"),
+            "no mean z at equal length": row.get("judge", {}).get("lc_missing"),
+        }
         for said in (
-            *(row.get(f"{number}_missing") for number in ("kl", "length", "no_eos", "lc")),
-            judge.get("lc_missing"),
+            *(row.get(f"{number}_missing") for number in ("kl", "length", "no_eos")),
+            *(f"{what}: {why}." for what, why in at_equal_length.items() if why),
         ):
             if said:
                 lacks.setdefault(said, []).append(code(name))
