@@ -11,9 +11,9 @@ Rewards (--rewards, summed with --reward_weights): reward_model=FOLDER, scored i
 less its zero point; rating=JUDGE.yaml, a judge's expected rating, 0 to 9 (d-RLAIF, 2309.00267);
 pairwise=JUDGE.yaml, its P(better than the row's `reference`); function=module:name.
 
-Watched for over-optimization (--held_out, --watch, --eval_steps): on prompts that nothing trains on, the reward beside
-scores that nothing trains on. This audits a run; it does not prevent anything, and a judge that shares the reward
-model's errors cannot see them.
+Watched for over-optimization (--held_out, --watch, --eval_steps): on prompts that nothing trains on, each of them once,
+the reward beside scores that nothing trains on. This audits a run; it does not prevent anything, and a judge that
+shares the reward model's errors cannot see them.
 
 Beside TRL 1.12's, the last PPO that TRL had (recipes/ablations/compare_ppo.yaml measures both): the critic is a head on
 the policy and not a second model, which halves the cost of an update; the score stands on the last real token, where
@@ -181,6 +181,7 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
             data_config.held_out_config_name,
             bad,
             data_config.watch,
+            once=True,
         )
     bad.say()
     for name, rows in (("prompts", prompts), ("held_out", held_out)):
@@ -189,6 +190,8 @@ def fit(data_config: Any, model_config: Any, args: Any, start: str | None) -> No
     repeated = distinct_prompts(prompts.rows).repeated
     if repeated:
         say(f"prompts: {repeated} of {len(prompts)} stood before; each is answered as often as it stands there")
+    if held_out and held_out.repeated:
+        say(f"held_out: {held_out.repeated} more stood before, and are left out: each prompt is measured once")
     trained_on = set(map(prompt_hash, prompts.rows["prompt"]))
     if held_out and (both := sum(prompt_hash(prompt) in trained_on for prompt in held_out.rows["prompt"])):
         raise ValueError(

@@ -518,15 +518,24 @@ def test_a_function_that_misbehaves_at_the_first_rollout(function, message, good
     assert re.search(message, fails(good | {"rewards": f"function={ME}:{function}"}, monkeypatch, capsys))
 
 
-def test_a_prompt_is_answered_as_often_as_it_stands_in_its_source(inputs, tmp_path):
-    """One that stands there three times weighs three times as much, and is counted."""
+def test_a_prompt_is_learned_from_as_often_as_it_stands_there_and_measured_once(inputs, tmp_path):
+    """One that stands there three times is learned from three times, and counted; what is measured counts it once."""
     prompts = write_rows(tmp_path / "prompts.jsonl", [{"prompt": text} for text in ("Why?", "How?", "Why?", "Why?")])
     settings = {**SETTINGS, "model": inputs / "policy", "prompts": prompts, "output_dir": tmp_path / "out"}
+    held_out = [{"prompt": text} for text in ("Who?", "Where?", "Who?", "When?", "Where?", "Whose?")]
+    settings |= {"held_out": write_rows(tmp_path / "held_out.jsonl", held_out), "held_out_limit": 3}
+    settings |= {"watch": f"function={ME}:letters", "eval_strategy": "epoch"}
     words = [str(word) for name, value in settings.items() for word in (f"--{name}", value)]
     ASKED.clear()
     done = here(*words, "--rewards", f"function={ME}:equal", program=str(PPO))
     assert done.returncode == 0, done.stderr
     assert "prompts: 2 of 4 stood before; each is answered as often as it stands there" in done.stdout
-    report = json.loads((tmp_path / "out/report.json").read_text())["train"]
+    assert "held_out: 2 more stood before, and are left out: each prompt is measured once" in done.stdout
+    whole = json.loads((tmp_path / "out/report.json").read_text())
+    report = whole["train"]
     assert (report["prompts"], report["repeated"], report["samples"]) == (4, 2, 4)
-    assert Counter(ASKED) == {"Why?": 3, "How?": 1}
+    checks = len(whole["over_optimization"]["checks"])
+    assert checks >= 2
+    assert Counter(ASKED) == {"Why?": 3, "How?": 1} | dict.fromkeys(("Who?", "Where?", "When?"), checks)
+    assert whole["over_optimization"]["prompts"] == 3
+    assert whole["ledger"] == {"read": 10, "used": 7, "left_out": {"beyond limit": 1, "prompt stood before": 2}}

@@ -27,7 +27,7 @@ from rlaif.files.sources import placed_prompt_rows
 from rlaif.models.rendering import Encoded, Rendering, Unrenderable
 from rlaif.models.spelling import REFUSED, Spelling, text_ids
 from rlaif.models.template_thoughts import forgotten_thoughts
-from rlaif.records import Prompt
+from rlaif.records import Prompt, prompt_hash
 
 __all__ = [
     "Tokenized",
@@ -63,6 +63,7 @@ class Tokenized:
         too_long: how many were.
         refused: those that the chat template refuses.
         beyond: how many stood beyond a limit.
+        repeated: how many were left out because their prompt stood before.
         places: where the prompts of `policy_prompts` stand.
         kept: which rows came in, of those that are used: numbers from 0.
     """
@@ -71,6 +72,7 @@ class Tokenized:
     too_long: int
     refused: tuple[Refused, ...] = ()
     beyond: int = 0
+    repeated: int = 0
     places: tuple[str, ...] = ()
     kept: tuple[int, ...] = ()
 
@@ -177,6 +179,7 @@ def policy_prompts(
     config_name: str | None = None,
     bad: BadRows | None = None,
     rewards: Iterable[str] = (),
+    once: bool = False,
 ) -> Tokenized:
     """Rows of `source` that a policy is to answer: `prompt` and whatever other columns rewards may want.
 
@@ -186,12 +189,14 @@ def policy_prompts(
         split, config_name: needed where the source has several.
         bad: takes the rows that are none; without it the first one is a ValueError.
         rewards: as settings name them; a `pairwise` one compares with the row's `reference`, which must be a response.
+        once: take each prompt once, its first row: what is measured on prompts counts none of them twice.
     """
     import datasets
 
     bad = BadRows() if bad is None else bad
     compares = any(reward.startswith("pairwise=") for reward in rewards)
-    too_long = beyond = 0
+    too_long = beyond = repeated = 0
+    seen: set[str] = set()
     rows: list[dict[str, Any]] = []
     places: list[str] = []
     refused: list[Refused] = []
@@ -207,11 +212,15 @@ def policy_prompts(
         except Unrenderable as error:
             refused.append(Refused(where, str(error)))
             continue
+        identity = prompt_hash(row["prompt"]) if once else ""
         if length > max_length:
             too_long += 1
+        elif once and identity in seen:
+            repeated += 1
         elif limit is None or len(rows) < limit:
             rows.append(row)
             places.append(where)
+            seen.add(identity)
         else:
             beyond += 1
     _say_forgotten((row["prompt"] for row in rows), tokenizer, rendering)
@@ -221,7 +230,7 @@ def policy_prompts(
         _check_column(name, [row.get(name) for row in rows], places)
     rows = [{name: row.get(name) for name in columns} for row in rows]
     found = datasets.Dataset.from_list(rows) if rows else []
-    return Tokenized(found, too_long, tuple(refused), beyond, tuple(places))
+    return Tokenized(found, too_long, tuple(refused), beyond, repeated, tuple(places))
 
 
 def _check_column(name: str, values: list[Any], places: list[str]) -> None:
@@ -347,6 +356,8 @@ def ledger(data: Iterable[Tokenized | None], bad: BadRows, left_out: Mapping[str
         counts[REFUSED] = refused
     if beyond := sum(split.beyond for split in splits):
         counts["beyond limit"] = beyond
+    if repeated := sum(split.repeated for split in splits):
+        counts["prompt stood before"] = repeated
     used = sum(len(split) for split in splits)
     return bad.ledger(used + counts.total(), used, counts)
 
