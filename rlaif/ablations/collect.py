@@ -18,7 +18,7 @@ from rlaif.ablations.curves import curve_points, entries_at, number_at
 from rlaif.ablations.held_out import compare_prompts
 from rlaif.ablations.parts import Line, Outcome
 from rlaif.ablations.schedule import Failure
-from rlaif.ablations.stages import Plan, Stage
+from rlaif.ablations.stages import Plan, Stage, needed
 from rlaif.ablations.table import Missing, Row, row_of
 from rlaif.assess.envelope import best_within
 from rlaif.errors.words import did_you_mean, shown
@@ -227,8 +227,7 @@ def _report(stage: Stage) -> Mapping[str, Any]:
 
 def _held_out(plan: Plan) -> dict[str, Any]:
     """How many finished stages that are read were compared with what was trained on, how many share prompts with it."""
-    read = {outcome.stage for outcome in plan.study.outcomes}
-    read |= {line.stage for curve in plan.study.curves for line in curve.lines if line.stage}
+    read = needed(plan.study)
     found = [compare_prompts(stage) for stage in plan.order if stage.name in read and stage.done]
     found = [one for one in found if one.measures]
     return {

@@ -36,7 +36,7 @@ from rlaif.ablations.study import read_yaml, words_in
 from rlaif.config import UsageError
 from rlaif.files.sources import fingerprint
 
-__all__ = ["Plan", "Stage", "plan_study", "record_of"]
+__all__ = ["Plan", "Stage", "needed", "plan_study", "record_of"]
 
 # Where things are shown or written to; not what is computed.
 UNADDRESSED = ("report_to", "run_name", "project", "trackio_space_id", "disable_tqdm", "output", "output_dir")
