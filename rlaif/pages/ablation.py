@@ -329,18 +329,12 @@ def _prefixed(report: Report, c: Report) -> dict[str, Any]:
 
 def _plot_outcome(report: Report, outcome: Report) -> Any:
     """Means with intervals and every seed on the left, differences to the baseline on the right; a line a cell."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     cells = _with(report, outcome)
     compared = bool(outcome["comparisons"])
-    figure = Figure(figsize=(10.5 if compared else 6.5, 1.3 + 0.36 * len(cells)), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 2 if compared else 1, sharey=True, squeeze=False)[0]
+    width, columns = (10.5, 2) if compared else (6.5, 1)
+    figure, panels = new_figure(width, 1.3 + 0.36 * len(cells), columns=columns)
     for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#e4e4e4", linewidth=0.8, axis="x")
-        axes.set_axisbelow(True)
+        axes.grid(axis="y", visible=False)
     for y, c in enumerate(cells):
         o = c["outcomes"][outcome["name"]]
         values = [v for v in o["values"].values() if known(v)]

@@ -102,15 +102,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def new_figure(
-    width: float = 6.4, height: float = 4.2, rows: int = 1, heights: Sequence[float] | None = None
+    width: float = 6.4, height: float = 4.2, rows: int = 1, heights: Sequence[float] | None = None, columns: int = 1
 ) -> tuple[Any, Any]:
-    """A figure with `rows` panels over one x axis, `heights` in proportion. No pyplot: no global state, no display."""
+    """A figure with its panels, row by row. No pyplot: no global state, no display.
+
+    Panels above one another (`rows`, `heights` in proportion) share their x axis, those side by side their y axis.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(rows, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    panels = figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False, height_ratios=heights).ravel()
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e4e4e4", linewidth=0.8)
