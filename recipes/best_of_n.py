@@ -122,14 +122,6 @@ class DataConfig:
                 f"reward_weights has {len(self.reward_weights)} numbers for {len(self.rewards)} rewards; expected one "
                 "each."
             )
-        for name in ("n", "limit", "max_new_tokens", "batch_tokens"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} is {value}; expected at least 1.")
-        if self.temperature < 0 or not 0 < self.top_p <= 1:
-            raise ValueError(
-                f"temperature is {self.temperature} and top_p {self.top_p}; expected a temperature of 0 (greedy) or "
-                "more and a top-p in (0, 1]."
-            )
         if self.temperature == 0 and self.n > 1:
             raise ValueError(
                 f"n is {self.n} at temperature 0, which gives the same response again; set --temperature above 0."

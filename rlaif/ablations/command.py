@@ -81,10 +81,6 @@ class AblateConfig:
     )
 
     def __post_init__(self) -> None:
-        for name in ("jobs", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; expected at least 1.")
         if self.cluster_options and not self.cluster:
             raise ValueError(f"cluster_options are {self.cluster_options} without a cluster; expected --cluster slurm.")
         if self.cluster and self.gpus:

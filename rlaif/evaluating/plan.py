@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from rlaif.judging.unscorable import say_of_models
 from rlaif.models.base import Model
 from rlaif.models.rendering import Rendering
 from rlaif.records import Judgment, Prompt
+from rlaif.settings_checks import check_settings
 
 if TYPE_CHECKING:
     from rlaif.evaluating.config import EvaluateConfig
@@ -179,7 +179,7 @@ class Plan:
         Raises:
             ValueError: a setting or a row is not as expected, or there is nothing to hold a judge against.
         """
-        _check_numbers(config)
+        _check(config)
         assert config.prompts is not None
         policies = named_policies(config.policies)
         reference = _reference(config.reference, policies)
@@ -263,22 +263,13 @@ def _say_cost(plan: Plan, judge: Pairwise) -> None:
     )
 
 
-def _check_numbers(config: EvaluateConfig) -> None:
+def _check(config: EvaluateConfig) -> None:
     if not config.output or not config.policies or not config.prompts:
         raise UsageError(
             "output, policies and prompts must be set; expected --policies NAME=PATH ... --prompts SOURCE "
             "--output FOLDER."
         )
-    if not 0.0 <= config.policy_temperature < math.inf or not 0.0 < config.policy_top_p <= 1.0:
-        raise UsageError(
-            f"policy_temperature is {config.policy_temperature} and policy_top_p {config.policy_top_p}; expected a "
-            "temperature of 0 (greedy) or more and a top-p in (0, 1]."
-        )
-    for name in ("max_new_tokens", "batch_tokens", "bootstrap_samples"):
-        if getattr(config, name) < 1:
-            raise UsageError(f"{name} is {getattr(config, name)}; expected at least 1.")
-    if config.limit is not None and config.limit < 1:
-        raise UsageError(f"limit is {config.limit}; expected at least 1 prompt.")
+    check_settings(vars(config))
     if config.judge_pairs not in ("baseline", "all"):
         raise UsageError(f"judge_pairs is {config.judge_pairs!r}; expected baseline or all.")
     if config.has_judge:
