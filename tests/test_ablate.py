@@ -351,6 +351,14 @@ def test_prompts_that_were_trained_on_are_found(tmp_path: Path) -> None:
     assert shared_prompts(
         tmp_path, {"sft": sft, "evaluate": {**evaluate, "prompts": others}}, "evaluate"
     ) == Comparison(True, True)
+    # A file with a column `split` is read as the programs read it.
+    rows = [{"prompt": f"p{i}", "completion": "c", "split": "test" if i < 5 else "train"} for i in range(20)]
+    divided = str(write_rows(tmp_path / "divided.jsonl", rows))
+    of_train = {**sft, "dataset": divided, "train_split": "train"}
+    of_test = {**evaluate, "prompts": divided, "split": "test"}
+    assert shared_prompts(tmp_path, {"sft": of_train, "evaluate": of_test}, "evaluate") == Comparison(True, True)
+    of_test["split"] = "train"
+    assert "15 of the 15" in str(shared_prompts(tmp_path, {"sft": of_train, "evaluate": of_test}, "evaluate").shared)
     # PPO's held-out prompts, seen by the SFT stage before it; best of n, which trains only with `sft`.
     ppo = {"program": "recipes/ppo.py", "model": "${sft}", "prompts": others, "held_out": asked}
     assert "5 of the 25 prompts that ppo measures on (held_out)" in str(

@@ -14,7 +14,7 @@ from pathlib import Path
 from rlaif.ablations.stages import Stage
 from rlaif.files.conversations import prompt_of, sides_of
 from rlaif.files.reads import Rows, Source
-from rlaif.files.rows import read_rows
+from rlaif.files.splits import rows_of_usual_split
 from rlaif.records import prompt_hash
 
 __all__ = ["Comparison", "compare_prompts"]
@@ -76,14 +76,13 @@ def _sources(stage: Stage, declared: Sequence[Rows]) -> list[tuple[str, Source]]
 @lru_cache(maxsize=256)
 def _prompts(rows: Source) -> frozenset[str]:
     """The hashes of a source's prompts; a ValueError where it has none that can be read."""
-    path = Path(rows.source)
-    if (path / "data").is_dir():
+    if (Path(rows.source) / "data").is_dir():
         from rlaif.files.preferences import load_preferences
 
         found = load_preferences(rows.source, rows.split or "train", rows.config_name)
         return frozenset(prompt_hash(prompt) for prompt in found["prompt"])
     hashes = set()
-    for where, row in read_rows(rows.source, None if path.is_file() else rows.split, rows.config_name):
+    for where, row in rows_of_usual_split(rows.source, rows.split, rows.config_name):
         try:
             hashes.add(prompt_hash(sides_of(row)[0] if "chosen" in row else prompt_of(row)))
         except ValueError as error:
