@@ -9,11 +9,11 @@ policy's checkpoints go to `output`, with report.json: samples, seconds of train
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import sys
 import time
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -148,5 +148,17 @@ def arguments(settings: Settings) -> Any:
     )
 
 
+def parse(words: list[str] | None = None) -> str:
+    """The file of settings that the command line names."""
+    listed = [f"  {f.name}: {f.type}{'' if f.default is MISSING else f' = {f.default}'}" for f in fields(Settings)]
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="\n".join(["settings of the file:", *listed]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", required=True, metavar="FILE.yaml", help="the settings, as `name: value`")
+    return str(parser.parse_args(words).config)
+
+
 if __name__ == "__main__":
-    main(sys.argv[sys.argv.index("--config") + 1])
+    main(parse())

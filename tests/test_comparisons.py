@@ -18,7 +18,7 @@ from rlaif.models.loading import load_tokenizer
 from rlaif.models.rendering import Rendering
 from rlaif.training.models import ModelConfig
 from rlaif.training.ppo.config import PPOConfig
-from scripts.trl_ppo import Settings, prompt_ids
+from scripts.trl_ppo import Settings, parse, prompt_ids
 
 
 def arms(name: str, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
@@ -52,6 +52,14 @@ def test_both_trainers_are_given_the_same_numbers(tmp_path: Path, monkeypatch: p
         assert getattr(ours, name) == getattr(theirs, name), name
     assert (ours.epsilon, ours.max_completion_length) == (theirs.cliprange, theirs.response_length)
     assert (head["critic_learning_rate"], full["critic_learning_rate"]) == (10 * ours.learning_rate, ours.learning_rate)
+
+
+def test_the_other_trainer_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse(["--config", "settings.yaml"]) == "settings.yaml"
+    with pytest.raises(SystemExit, match="0"):
+        parse(["--help"])
+    assert "  reward_model: str\n" in (said := capsys.readouterr().out)
+    assert "  samples: int = 2000\n" in said
 
 
 def test_the_other_trainer_starts_from_the_same_tokens() -> None:

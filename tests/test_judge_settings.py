@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support import SECRET, Server, byte_tokenizer, here, save_model, some_pairs, tiny_llama, write_rows
 
+from rlaif.errors.lines import UsageError
 from rlaif.judging.pairwise import Pairwise, judge_pairs
 from rlaif.judging.rewards import load_rewards
 from rlaif.judging.settings import JudgeConfig, judge_settings, load_judge, load_rater
@@ -128,9 +129,20 @@ def test_a_function_itself_is_a_judge() -> None:
     for judge in (says_longer, {"model": says_longer}, {"model": {"name": says_longer}, "orders": "both"}):
         method = load_judge(judge)
         assert judge_pairs([PAIR], method, None).judgments[0].z == pytest.approx((0.2 + 0.1) / 2)
-    imported = load_judge(f"{__name__}:says_longer")
-    assert judge_pairs([PAIR], imported, None).judgments[0].z == pytest.approx(0.15)
+    for name in (f"{__name__}:says_longer", f"{__name__}.says_longer"):
+        assert judge_pairs([PAIR], load_judge(name), None).judgments[0].z == pytest.approx(0.15)
     assert judge_settings(says_longer).row()["judge"] == "scripted"
+
+
+def test_a_dot_makes_a_function_only_of_a_module_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my_judges.py").write_text("def kind(prompt, first, second): return 0.5\n")
+    kinds = {name: judge_settings(name).row()["judge"] for name in ("my_judges.kind", "my_models.kind", "gpt2.kind")}
+    assert kinds == {"my_judges.kind": "scripted", "my_models.kind": "local", "gpt2.kind": "local"}
+    Path("my_judges.kind").mkdir()
+    assert judge_settings("my_judges.kind").row()["judge"] == "local"
+    with pytest.raises(UsageError, match=r"'my_judges\.kinds': my_judges has no 'kinds' .*did you mean 'kind'\?"):
+        load_judge("my_judges.kinds")
 
 
 def test_the_scale_is_the_yamls_in_either_form() -> None:

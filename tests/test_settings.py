@@ -29,7 +29,9 @@ TRAINING = [
     *("recipes/sft.py", "recipes/dpo.py", "recipes/ppo.py", "recipes/best_of_n.py"),
     "reward_models/bradley_terry.py",
 ]
-COMMANDS = [f"rlaif {name}" for name in ("sandbox", "sample", "judge", "build", "convert", "evaluate", "publish")]
+COMMANDS = [
+    f"rlaif {name}" for name in ("sandbox", "sample", "judge", "build", "convert", "evaluate", "view", "publish")
+]
 SCRIPTS = [
     "reward_models/score.py",
     *(f"scripts/{name}.py" for name in ("measure_publish", "benchmark", "ablate", "build_sandbox")),
@@ -150,6 +152,14 @@ def test_help_needs_no_library_and_a_misspelt_name_neither() -> None:
     said = [line for line in done.stdout.splitlines() if line.startswith("status")]
     assert said == [f"status {status} []" for _ in programs for status in (0, 0, 2)], done.stderr
     assert done.stderr.count("did you mean 'learning_rate'?") == len(TRAINING)
+
+
+@pytest.mark.parametrize(
+    ("program", "asked", "meant"),
+    [("dpo", "lr", "learning_rate"), ("sft", "max_new_tokens", "max_length"), ("ppo", "quantize", "load_in_4bit")],
+)
+def test_a_word_of_others_is_understood_where_no_letters_tell(program: str, asked: str, meant: str) -> None:
+    assert f"did you mean {meant!r}?" in Names(program_settings(f"recipes/{program}.py")).unknown(asked)
 
 
 def test_help_says_more_where_it_is_asked(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ from rlaif.models.kinds import ROOM, answer_tokens
 from rlaif.records import ORDERS, Order
 from rlaif.secrets import keep_if_key, redacted_json
 from rlaif.settings.declared import described
+from rlaif.settings.functions import function_file
 
 __all__ = [
     "AnyJudge",
@@ -481,12 +482,20 @@ def _model_mapping(value: Any, where: str, base_url: str | None = None) -> dict[
         elif model.get("base_url") or base_url:
             kind = "api"  # before functions: "llama3:latest" is a name at an endpoint
         else:
-            kind = "function" if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) else "local"
+            kind = "function" if _is_function(name) else "local"
     if not isinstance(kind, str) or kind not in _KINDS:
         raise UsageError(
             f"{where}: the model's kind is {safe('kind', kind)}; {one_of(kind, ('local', 'api', 'function'))}"
         )
     return {**model, "kind": _KINDS[kind]}
+
+
+def _is_function(name: str) -> bool:
+    """Whether a model's name is a function's: "module:function", or "module.function" of a module that is there."""
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+        return True
+    dotted = re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", name)
+    return bool(dotted) and not Path(name).exists() and function_file(name) is not None
 
 
 def _checked(values: Mapping[str, Any], where: str, said: str | None = None) -> JudgeSettings:

@@ -12,7 +12,7 @@ from rlaif.settings.declared import Setting
 __all__ = ["Names"]
 
 _NOW = {"skip_malformed": ("on_bad_row", "skip")}  # a setting of an earlier version, and what says the same
-# What people type for a setting of TRL's or of ours that is called otherwise, and that difflib finds nothing for.
+# What people type for a setting that is called otherwise here, and for which difflib finds nothing or another one.
 _MEANT = {
     "lr": ("learning_rate",),
     "epochs": ("num_train_epochs",),
@@ -23,6 +23,8 @@ _MEANT = {
     "resume": ("resume_from_checkpoint",),
     "quantize": ("load_in_4bit",),
     "peft": ("lora",),
+    "max_new_tokens": ("max_length",),
+    "max_completion_length": ("max_length",),
     "split": ("train_split", "test_split", "prompts_split"),
 }
 
