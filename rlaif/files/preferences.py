@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rlaif.config import warn
-from rlaif.errors.words import counted, meant, shown
+from rlaif.errors.words import counted, shown
 from rlaif.files.bad_rows import BadRows, on_bad_row
 from rlaif.files.conversations import sides_of
 from rlaif.files.pairs import identity_of
-from rlaif.files.rows import read_rows
 from rlaif.files.scores import z_of_scores
-from rlaif.files.shards import SPLITS, parquet_splits
+from rlaif.files.shards import SPLITS
 from rlaif.files.sources import OneKind
-from rlaif.files.splits import is_undivided, names_splits, rows_of_usual_split
+from rlaif.files.splits import is_undivided, names_splits, rows_of_dataset
 from rlaif.records import Preference, check_probability
 from rlaif.settings.declared import described
 
@@ -109,7 +108,7 @@ def load_preferences(
     found: list[str] = []
     kind, read, own_margin = OneKind(), 0, False
     with_z: tuple[bool, str] | None = None
-    for at, (where, row) in enumerate(_rows(source, split, config_name, bad)):
+    for at, (where, row) in enumerate(rows_of_dataset(source, split, config_name, bad)):
         if where in bad:
             continue
         with bad.at(where):
@@ -144,25 +143,6 @@ def load_preferences(
     if own_margin:
         warn(f"{source}, split {split}: its column margin is not used; the margin of a pair here is 2z - 1.")
     return datasets.Dataset.from_list(shaped)
-
-
-def _rows(
-    source: str | Path, split: str, config_name: str | None, bad: BadRows
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    path = Path(source)
-    if is_undivided(path):
-        yield from rows_of_usual_split(path, split, config_name, bad)
-    elif config_name is None and (there := parquet_splits(path / "data")):
-        if split not in there:
-            raise ValueError(
-                f"{source} has the splits {', '.join(there)}, not {split!r}; give it a larger share."
-                f"{meant(split, there)}"
-            )
-        # Read as it is: `load_dataset` would copy it into a cache first.
-        for file in there[split]:
-            yield from read_rows(file, bad=bad)
-    else:
-        yield from read_rows(source, split, config_name, bad)
 
 
 def _one_shape(row: Mapping[str, Any], at: int) -> tuple[dict[str, Any], str | None]:

@@ -9,8 +9,9 @@ from typing import Any
 from rlaif.errors.words import meant, shown
 from rlaif.files.bad_rows import BadRows
 from rlaif.files.rows import read_rows
+from rlaif.files.shards import parquet_splits
 
-__all__ = ["is_undivided", "names_splits", "rows_of_split", "rows_of_usual_split"]
+__all__ = ["is_undivided", "names_splits", "rows_of_dataset", "rows_of_split", "rows_of_usual_split"]
 
 _USUAL = ("train", "training", "validation", "valid", "val", "dev", "test")
 
@@ -60,6 +61,29 @@ def rows_of_usual_split(
                 "one in every row, or in none."
             )
         yield where, row
+
+
+def rows_of_dataset(
+    source: str | Path, split: str | None, config_name: str | None = None, bad: BadRows | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`rows_of_usual_split`, but a folder that `rlaif build` wrote is read as it is, "train" where no split is said.
+
+    `load_dataset` would copy its shards into a cache first.
+
+    Raises:
+        ValueError: as `rows_of_usual_split`; or the folder has no such split.
+    """
+    there = {} if is_undivided(source) or config_name is not None else parquet_splits(Path(source) / "data")
+    if not there:
+        yield from rows_of_usual_split(source, split, config_name, bad)
+        return
+    split = split or "train"
+    if split not in there:
+        raise ValueError(
+            f"{source} has the splits {', '.join(there)}, not {split!r}; give it a larger share.{meant(split, there)}"
+        )
+    for file in there[split]:
+        yield from read_rows(file, bad=bad)
 
 
 def is_undivided(source: str | Path) -> bool:

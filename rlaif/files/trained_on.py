@@ -11,7 +11,7 @@ behind another system turn has seen it. A paraphrase is not found.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,8 @@ from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import conversation, prompt_of, sides_of
 from rlaif.files.demonstrations import answer_column, demonstrations_of
 from rlaif.files.inputs import find_input, rewritten
-from rlaif.files.rows import read_rows
-from rlaif.files.shards import parquet_splits
 from rlaif.files.sources import is_still
-from rlaif.files.splits import rows_of_usual_split
+from rlaif.files.splits import rows_of_dataset
 from rlaif.records import Prompt, content_hash
 
 __all__ = ["Stage", "prompt_key", "training_stages"]
@@ -190,7 +188,7 @@ def _found(
     `turns`: of a conversation the prompt of each answer counts, as SFT learns them.
     """
     rows, found, distinct, bad = 0, set[str](), set[str](), BadRows("skip")
-    for where, row in _rows(source, split, config_name, bad):
+    for where, row in rows_of_dataset(source, split, config_name, bad):
         with bad.at(where):
             keys = [prompt_key(prompt) for prompt in _prompts(row, turns)]
             if limit is not None:
@@ -201,16 +199,6 @@ def _found(
     if not rows:
         raise ValueError(bad.first or f"{source} has no rows")
     return rows, len(bad.rows), frozenset(found)
-
-
-def _rows(
-    source: str, split: str | None, config_name: str | None, bad: BadRows
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if config_name is None and (there := parquet_splits(Path(source) / "data")):
-        for file in there.get(split or "train", []):
-            yield from read_rows(file, bad=bad)
-    else:
-        yield from rows_of_usual_split(source, split, config_name, bad)
 
 
 def _prompts(row: Mapping[str, Any], turns: bool) -> Sequence[Prompt]:
