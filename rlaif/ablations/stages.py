@@ -34,7 +34,7 @@ from rlaif.ablations.parts import Cell, StageSpec, Study
 from rlaif.ablations.programs import Program, changed_in, command_of, program_of, versions
 from rlaif.ablations.study import read_yaml, words_in
 from rlaif.config import UsageError
-from rlaif.files.sources import fingerprint
+from rlaif.files.sources import fingerprint, json_object
 
 __all__ = ["Plan", "Stage", "needed", "plan_study", "record_of"]
 
@@ -90,10 +90,7 @@ class Stage:
 
 def record_of(folder: Path) -> dict[str, Any] | None:
     """stage.json of a stage that has run; None of another, and of one that an earlier version ran."""
-    try:
-        record: dict[str, Any] = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    record = json_object(folder / "stage.json")
     return record if "code" in record else None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import platform
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.files.model_files import weights_fingerprint
-from rlaif.files.sources import fingerprint, write_json
+from rlaif.files.sources import fingerprint, json_object, write_json
 from rlaif.secrets import redacted_json
 
 __all__ = ["elapsed", "rows_of", "write_manifest"]
@@ -46,7 +45,7 @@ def write_manifest(
         earlier: the folder that this one takes the place of, with that earlier run's manifest.
         learned_from: of what trains, the rows that it learned from (`rlaif.files.reads.learned_from`).
     """
-    served = served or _earlier(Path(earlier or folder) / name).get("served")
+    served = served or json_object(Path(earlier or folder) / name).get("served")
     packages = ("rlaif", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "aiohttp", "numpy")
     write_json(
         Path(folder) / name,
@@ -83,7 +82,7 @@ def _fingerprints(inputs: Iterable[str | Path] | Mapping[str, str]) -> dict[str,
 
 def _base_model(folder: Path) -> dict[str, Any]:
     """Of an adapter's folder, the base model and the weights that it was trained on, which loading it looks for."""
-    named = _earlier(folder / "adapter_config.json").get("base_model_name_or_path")
+    named = json_object(folder / "adapter_config.json").get("base_model_name_or_path")
     if not isinstance(named, str) or not Path(named).is_dir():
         return {}
     return {"base_model": {"path": str(Path(named).resolve()), "weights": weights_fingerprint(named)}}
@@ -95,14 +94,6 @@ def rows_of(source: str | Path) -> list[Path]:
     if judged.is_file():
         return [judged]
     return [built] if built.is_dir() and any(built.glob("*.parquet")) else []
-
-
-def _earlier(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def elapsed() -> float:

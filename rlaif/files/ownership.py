@@ -8,11 +8,10 @@ changed nothing: it has not even made the folder.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,7 +20,7 @@ from rlaif.files.bad_rows import BAD_ROWS_FILE, bad_rows_beside, lists_bad_rows
 from rlaif.files.model_files import is_checkpoint, is_generated_card, is_read_by_a_loader
 from rlaif.files.occupied import LEFT, WRITTEN_BY, occupied
 from rlaif.files.room import names_place_of_run
-from rlaif.files.sources import fingerprint, is_still, write_json
+from rlaif.files.sources import fingerprint, is_still, json_object, write_json
 
 __all__ = [
     *("PAGE_MARK", "begin", "check_file", "check_output", "check_place", "claim", "claim_file", "claim_store"),
@@ -151,7 +150,7 @@ def _check_own_names(path: Path, command: str, setting: str) -> None:
     A run writes these now and then, so that its manifest does not say whose one is: a list of bad rows is known by its
     lines, a plot by the report that shows it, a page by what it says of its maker.
     """
-    if command in _object(path / MARK).get("commands", []):  # type: ignore[operator]
+    if command in json_object(path / MARK).get("commands", []):
         return  # a run was killed while it put its files in place
     theirs = [BAD_ROWS_FILE] if not lists_bad_rows(path / BAD_ROWS_FILE) else []
     report = path / "report.md"
@@ -222,20 +221,12 @@ def _check_read(path: Path, command: str, read: str | Path | None, setting: str)
 
 def commands_of(folder: str | Path) -> list[str]:
     """The commands whose output a folder is, the one that finished last at the end; empty where none of ours is."""
-    found = _object(Path(folder) / MARK).get("commands", [])
+    found = json_object(Path(folder) / MARK).get("commands", [])
     commands = [str(command) for command in found] if isinstance(found, list) else []
-    finished = _object(Path(folder) / MANIFEST).get("command")
-    if isinstance(finished, str) and "versions" in _object(Path(folder) / MANIFEST):
+    finished = json_object(Path(folder) / MANIFEST).get("command")
+    if isinstance(finished, str) and "versions" in json_object(Path(folder) / MANIFEST):
         commands = [*(command for command in commands if command != finished), finished]
     return commands
-
-
-def _object(path: Path) -> Mapping[str, object]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _listed(folder: Path) -> list[str]:
@@ -279,7 +270,7 @@ def _is_store(folder: Path) -> bool:
 
 def _note(path: Path, command: str) -> None:
     """Adds `command` to the folder's mark."""
-    found = _object(path / MARK).get("commands", [])
+    found = json_object(path / MARK).get("commands", [])
     commands = [str(other) for other in found] if isinstance(found, list) else []
     if command not in commands:
         write_json(path / MARK, {"commands": [*commands, command]})
@@ -287,9 +278,9 @@ def _note(path: Path, command: str) -> None:
 
 def _forget(path: Path, command: str) -> None:
     """Takes `command` from the folder's mark once its manifest says the same."""
-    if _object(path / MANIFEST).get("command") != command:
+    if json_object(path / MANIFEST).get("command") != command:
         return
-    found = _object(path / MARK).get("commands", [])
+    found = json_object(path / MARK).get("commands", [])
     others = [str(other) for other in found if other != command] if isinstance(found, list) else []
     if others:
         write_json(path / MARK, {"commands": others})
@@ -373,9 +364,9 @@ def check_file(
                 "changed."
             )
     manifest = _manifest_of(path)
-    about = _object(manifest)
-    mark = _object(_file_mark(path))
-    own = about.get("command") == command or command in mark.get("commands", [])  # type: ignore[operator]
+    about = json_object(manifest)
+    mark = json_object(_file_mark(path))
+    own = about.get("command") == command or command in mark.get("commands", [])
     before = mark.get("before")
     for there in (path, manifest, bad_rows_beside(path)):
         if os.path.lexists(there) and not own:
@@ -414,7 +405,7 @@ def claim_file(
     new = [place for place in path.parents if not place.exists()]
     before = _state(path)
     mark = _file_mark(path)
-    left = _object(mark)  # of a run that was killed
+    left = json_object(mark)  # of a run that was killed
     try:
         with names_place_of_run(path):
             there = {file.name: _inode(file) for file in (path, bad_rows_beside(path))}
@@ -428,7 +419,7 @@ def claim_file(
                 place.rmdir()
         raise
     manifest = _manifest_of(path)
-    if (about := _object(manifest)).get("command") == command:
+    if (about := json_object(manifest)).get("command") == command:
         bad = bad_rows_beside(path)
         listed = fingerprint(bad) if bad.exists() else None
         write_json(manifest, {**about, "wrote": fingerprint(path), "wrote_bad_rows": listed})

@@ -36,6 +36,7 @@ __all__ = [
     "distinct_prompts",
     "fingerprint",
     "is_still",
+    "json_object",
     "pairs_file",
     "placed_prompt_rows",
     "prompt_row",
@@ -305,6 +306,15 @@ def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
     """Writes a JSON report for people and programs, whole or not at all; NaN becomes null."""
     with whole_file(path) as file:
         file.write(json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """What a file of JSON says, of somebody who may have damaged it: {} where it is not there, or holds no object."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def fingerprint(source: str | Path) -> str:

@@ -10,7 +10,6 @@ behind another system turn has seen it. A paraphrase is not found.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from rlaif.files.bad_rows import BadRows
 from rlaif.files.conversations import conversation, prompt_of, sides_of
 from rlaif.files.demonstrations import answer_column, demonstrations_of
 from rlaif.files.inputs import find_input, rewritten
-from rlaif.files.sources import is_still
+from rlaif.files.sources import is_still, json_object
 from rlaif.files.splits import rows_of_dataset
 from rlaif.records import Prompt, content_hash
 
@@ -139,7 +138,7 @@ def _learned_from(manifest: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 def _recorded(place: Path) -> list[dict[str, Any]] | None:
     """What rlaif.json beside a reward model says of its data, where no manifest came with it."""
-    data = _json(place / "rlaif.json").get("training_data") or {}
+    data = json_object(place / "rlaif.json").get("training_data") or {}
     return [{**data, "config_name": None}] if isinstance(data, dict) and data.get("source") else None
 
 
@@ -214,17 +213,9 @@ def _prompts(row: Mapping[str, Any], turns: bool) -> Sequence[Prompt]:
 
 def _manifest(place: Path) -> dict[str, Any]:
     """A folder's manifest; of one that somebody damaged what is as a program writes it."""
-    found = _json(place / "manifest.json")
+    found = json_object(place / "manifest.json")
     found |= {name: found[name] if isinstance(found.get(name), dict) else {} for name in ("config", "inputs")}
     learned = found.pop("learned_from", None)
     if isinstance(learned, list) and all(isinstance(one, dict) and one.get("source") for one in learned):
         found["learned_from"] = learned
     return found
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

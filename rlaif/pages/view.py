@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlaif.files.ownership import PAGE_MARK
+from rlaif.files.sources import json_object
 from rlaif.pages import html, responses
 from rlaif.pages.curves import LOSS
 from rlaif.pages.evaluation import PAGE, RESPONSES, html_page
@@ -106,7 +107,7 @@ def _numbers_page(folder: Path, report: Mapping[str, Any]) -> str:
     """A training run's report as a page: its curves, its numbers as report.json calls them, what was watched."""
     watched = (folder / "report.md").is_file()
     sections = [f"# {text(folder.name)}"]
-    command = _report_of(folder / "manifest.json").get("command")
+    command = json_object(folder / "manifest.json").get("command")
     if command:
         sections.append(f"Written by {code(command)}. Numbers are called as in `report.json`.")
     loose = []
@@ -124,14 +125,6 @@ def _numbers_page(folder: Path, report: Mapping[str, Any]) -> str:
     if watched:
         sections.append(_read(folder / "report.md").replace("\n## ", "\n### ").replace("# ", "## ", 1))
     return "\n\n".join(sections)
-
-
-def _report_of(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _rows(values: Mapping[str, Any], before: str = "") -> list[list[str]]:

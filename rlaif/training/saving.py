@@ -18,7 +18,7 @@ from typing import Any
 
 from rlaif.files.model_files import NUMBERED, is_checkpoint, is_read_by_a_loader
 from rlaif.files.room import names_place
-from rlaif.files.sources import write_json
+from rlaif.files.sources import json_object, write_json
 from rlaif.pages.curves import draw_curves
 from rlaif.training.resumed import FILES, checksum
 from rlaif.training.same_run import RUN_FILE
@@ -92,13 +92,13 @@ def replace_model(staged: Path, folder: str | Path) -> None:
     """
     folder = Path(folder)
     aside = staged.with_name(f"{STAGED}-earlier")
-    plan = _object(staged / _STALE)
+    plan = json_object(staged / _STALE)
     if "new" not in plan:
         new = sorted(path.name for path in staged.iterdir() if path.name != _STALE)
-        earlier = _object(folder / "manifest.json")
+        earlier = json_object(folder / "manifest.json")
         wrote = {*new, *(earlier.get(_WROTE) or _REPORTS.get(str(earlier.get("command")), ()))}
         old = sorted(path.name for path in folder.iterdir() if path.name in wrote or is_read_by_a_loader(path))
-        if manifest := _object(staged / "manifest.json"):
+        if manifest := json_object(staged / "manifest.json"):
             write_json(staged / "manifest.json", {**manifest, _WROTE: new})
         plan = {"checkpoints": [], **plan, "new": new, "old": old}
         write_json(staged / _STALE, plan)
@@ -113,14 +113,6 @@ def replace_model(staged: Path, folder: str | Path) -> None:
             os.replace(staged / name, folder / name)
     for path in (aside, *(folder / name for name in plan["checkpoints"]), staged):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 # Checkpoints ----------------------------------------------------------------------------------------------------------
@@ -227,7 +219,7 @@ def mend(folder: str | Path) -> None:
     A model that was whole and on its way into place goes on to there.
     """
     folder = Path(folder)
-    if "new" in _object(folder / STAGED / _STALE):
+    if "new" in json_object(folder / STAGED / _STALE):
         replace_model(folder / STAGED, folder)
     for name in (STAGED, f"{STAGED}-earlier"):
         shutil.rmtree(folder / name, ignore_errors=True)
