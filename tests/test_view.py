@@ -135,6 +135,13 @@ def test_a_training_folder_shows_its_numbers_its_curves_and_what_was_watched(tmp
     report = {
         "train": {"steps": 40, "loss": 0.64512, "resumed_from": None, "last": {"kl": 2.1}},
         "over_optimization": {"checks": [{}]},
+        "held_out": {
+            "z": {"nll": 0.5, "nll_low": 0.25, "nll_high": 0.75},
+            "acc": 1.0,
+            "acc_low": None,
+            "acc_high": None,
+        },
+        "best": {"gold": 2.0, "gold_se": 0.5, "below_low": 3},
         "seconds": 12.0,
     }
     (tmp_path / "report.json").write_text(json.dumps(report))
@@ -144,6 +151,7 @@ def test_a_training_folder_shows_its_numbers_its_curves_and_what_was_watched(tmp
     (tmp_path / "over_optimization.png").write_bytes(PNG)
     page = Parsed(page_of(tmp_path).decode())
     said = " ".join(page.text.split())
+    assert "held_out name value z.nll 0.5 [0.25, 0.75] acc 1 best name value gold 2 [1.02, 2.98] below_low 3" in said
     for words in ("recipes/ppo.py", "steps 40", "loss 0.6451", "last.kl 2.1", "Watching", "<b>step</b>", "seconds 12"):
         assert words in said, words
     assert sum(tag == "img" for tag, _ in page.tags) == 2

@@ -20,7 +20,7 @@ from rlaif.pages.curves import LOSS
 from rlaif.pages.evaluation import PAGE, RESPONSES, html_page
 from rlaif.pages.evaluation_plots import figures
 from rlaif.pages.markdown import cell, code, text
-from rlaif.pages.parts import known, table
+from rlaif.pages.parts import interval, known, table
 from rlaif.secrets import redacted, redacted_json
 
 __all__ = ["page_of"]
@@ -109,7 +109,10 @@ def _numbers_page(folder: Path, report: Mapping[str, Any]) -> str:
     sections = [f"# {text(folder.name)}"]
     command = json_object(folder / "manifest.json").get("command")
     if command:
-        sections.append(f"Written by {code(command)}. Numbers are called as in `report.json`.")
+        sections.append(
+            f"Written by {code(command)}. Numbers are called as in `report.json`; brackets hold 95 % intervals (there "
+            "`..._low` and `..._high`, or from `..._se`)."
+        )
     loose = []
     if (folder / LOSS).is_file():
         sections += ["## Curves", f"![training loss and held-out loss over the steps]({LOSS})"]
@@ -130,11 +133,11 @@ def _numbers_page(folder: Path, report: Mapping[str, Any]) -> str:
 def _rows(values: Mapping[str, Any], before: str = "") -> list[list[str]]:
     rows = []
     for name, value in values.items():
-        called = f"{before}{name}"
+        called, (of, _, end) = f"{before}{name}", name.rpartition("_")
         if isinstance(value, Mapping) and value:
             rows += _rows(value, f"{called}.")
-        else:
-            rows.append([cell(called), _shown(value)])
+        elif end not in ("low", "high", "se") or of not in values:
+            rows.append([cell(called), interval(values, name, _shown)])
     return rows
 
 
