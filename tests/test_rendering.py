@@ -12,7 +12,8 @@ from support import byte_tokenizer, tiny_llama
 from support.tokenizer_kinds import tokenizer_of
 from support.tokenizers import bert_tokenizer
 
-from rlaif.models.rendering import Rendering, Unrenderable, as_messages, padding_token, stop_ids
+from rlaif.files.conversations import conversation
+from rlaif.models.rendering import Rendering, Unrenderable, padding_token, stop_ids
 from rlaif.records import Prompt
 
 CHAT, PLAIN = byte_tokenizer(chat=True), byte_tokenizer(chat=False)
@@ -49,7 +50,7 @@ def test_the_tokens_of_a_chat_are_the_templates_own() -> None:
     assert CHAT.decode(encoded.ids) == whole.removesuffix("\n")
     assert CHAT.decode(encoded.prompt_ids).endswith("<|assistant|>\n")
     string = Rendering.of(CHAT).encode(CHAT, "What is up?", "x")
-    assert string == Rendering.of(CHAT).encode(CHAT, as_messages("What is up?"), "x")
+    assert string == Rendering.of(CHAT).encode(CHAT, conversation("What is up?"), "x")
 
 
 def test_a_template_that_rewrites_the_finished_turn_still_goes_on_from_the_prompt() -> None:

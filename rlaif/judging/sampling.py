@@ -14,6 +14,7 @@ from typing import Any
 
 from rlaif.config import warn
 from rlaif.errors.words import shown
+from rlaif.files.conversations import conversation
 from rlaif.files.store import Store
 from rlaif.files.votes import refuse_older
 from rlaif.judging.ask import answers
@@ -21,7 +22,6 @@ from rlaif.judging.method import Ask, Counts
 from rlaif.judging.question import method_hash
 from rlaif.models.base import UNASKED, Call, Model, Reply, Usage
 from rlaif.models.parallel import process_count
-from rlaif.models.rendering import as_messages
 from rlaif.models.spelling import UNRENDERED
 from rlaif.models.template_thoughts import forgotten_thoughts
 from rlaif.records import Prompt, last_user_text
@@ -108,7 +108,7 @@ class Sampling:
         settings = (*((("seed", self.seed),) if self.seed else ()), ("top_p", float(self.top_p)))
         return Call(
             self.policy.digest,
-            tuple(as_messages(prompt)),
+            tuple(conversation(prompt)),
             max_tokens=self.max_new_tokens,
             temperature=self.temperature,
             sample=sample,
@@ -201,7 +201,7 @@ def _warn_left_out(policy: Model, prompts: Sequence[Prompt], place: Callable[[in
 
     if not isinstance(policy, LocalModel):
         return
-    left_out = {at: roles for at, prompt in enumerate(prompts) if (roles := policy.left_out(as_messages(prompt)))}
+    left_out = {at: roles for at, prompt in enumerate(prompts) if (roles := policy.left_out(conversation(prompt)))}
     if left_out:
         names = " and the ".join(dict.fromkeys(role for roles in left_out.values() for role in roles))
         warn(
@@ -209,7 +209,7 @@ def _warn_left_out(policy: Model, prompts: Sequence[Prompt], place: Callable[[in
             f"prompts, and they are answered without it; the first: {place(min(left_out))}. Put its words into a turn "
             "that is written, or use another template."
         )
-    if forgotten := sum(policy.forgets(as_messages(prompt)) for prompt in prompts):
+    if forgotten := sum(policy.forgets(conversation(prompt)) for prompt in prompts):
         warn(forgotten_thoughts(f"the chat template of {policy.name}", f"{forgotten} of {len(prompts)} prompts"))
 
 

@@ -23,12 +23,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rlaif.errors.words import shown
+from rlaif.files.conversations import conversation
 from rlaif.models.spelling import Spelling, Unrenderable, text_ids
 from rlaif.models.template_thoughts import Tags, keeps
 from rlaif.models.templates import left_out, start_ids, turn_ids, whole_ids, written
 from rlaif.records import Message, Prompt
 
-__all__ = ["Encoded", "Rendering", "Unrenderable", "as_messages", "padding_token", "stop_ids"]
+__all__ = ["Encoded", "Rendering", "Unrenderable", "padding_token", "stop_ids"]
 
 Kind = Literal["chat", "plain", "pair", "template"]
 
@@ -51,11 +52,6 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.prompt_ids) + len(self.response_ids)
-
-
-def as_messages(prompt: Prompt) -> list[Message]:
-    """A prompt as chat messages: a string is what the user said."""
-    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
 
 
 def padding_token(tokenizer: Any) -> str:
@@ -185,7 +181,7 @@ class Rendering:
             Unrenderable: the chat template refuses the prompt.
         """
         if self.kind in ("chat", "template"):
-            return start_ids(tokenizer, as_messages(prompt))
+            return start_ids(tokenizer, conversation(prompt))
         return text_ids(tokenizer, self.plain_prompt(prompt), begins=True)
 
     def encode(self, tokenizer: Any, prompt: Prompt, response: str, stops: Collection[int] = ()) -> Encoded:
@@ -208,13 +204,13 @@ class Rendering:
             return self._encode_pair(tokenizer, self.plain_prompt(prompt), response)
         if self.kind == "template":
             turn: Message = {"role": "assistant", "content": response}
-            ids, start = whole_ids(tokenizer, [*as_messages(prompt), turn]), self.encode_prompt(tokenizer, prompt)
+            ids, start = whole_ids(tokenizer, [*conversation(prompt), turn]), self.encode_prompt(tokenizer, prompt)
             border = next((i for i, (a, b) in enumerate(zip(ids, start, strict=False)) if a != b), len(start))
             return Encoded(ids[:border], ids[border:])
         eos = tokenizer.eos_token_id
         if self.kind == "plain":
             return Encoded(self.encode_prompt(tokenizer, prompt), [*text_ids(tokenizer, response), eos])
-        prompt_ids, response_ids = turn_ids(tokenizer, as_messages(prompt), response)
+        prompt_ids, response_ids = turn_ids(tokenizer, conversation(prompt), response)
         # A template may write more after the end of the turn (a newline, say): the sequence ends where generation
         # would have stopped. Of all that is here, no stop comes of the response: it is text.
         ends = Spelling.of(tokenizer).control.intersection(stops)
@@ -252,7 +248,7 @@ class Rendering:
         """
         if self.kind not in ("chat", "template"):
             return []
-        messages = as_messages(prompt)
+        messages = conversation(prompt)
         roles = [message["role"] for message in messages]
         if answered:
             way: Literal["turn", "whole"] = "turn" if self.kind == "chat" else "whole"
