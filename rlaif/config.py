@@ -191,11 +191,12 @@ def _check_value(path: str, key: str, value: Any, action: Any, declared: str) ->
             raise ValueError(f"{path}: {key} has no value; expected {number}, or no such line for the default.")
         return
     if isinstance(value, list | dict):
-        several = "dict" in declared if isinstance(value, dict) else action.nargs in ("+", "*") or "list" in declared
-        if not several:
+        several = action.nargs in ("+", "*") or "list" in declared
+        if not ("dict" in declared if isinstance(value, dict) else several):
             got = "a mapping" if isinstance(value, dict) else "a list"
             one = {int: "a whole number", float: "a number"}.get(action.type, "one value")
-            raise ValueError(f"{path}: {key} is {got}; expected {one}.")
+            expected = f"a list, `[..., ...]`, of what may follow --{key}" if several else one
+            raise ValueError(f"{path}: {key} is {got}; expected {expected}.")
         return
     if action.choices and value not in action.choices:
         bare = " YAML reads a bare yes, no, on or off as true or false: quote it." if isinstance(value, bool) else ""

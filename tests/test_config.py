@@ -62,6 +62,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         ("samples: [1, 2]", "samples is a list; expected a whole number"),
         ("temperature: {a: 1}", "temperature is a mapping; expected a number"),
         ("output: {a: b}", "output is a mapping; expected one value"),
+        ("names: {a: b}", "names is a mapping; expected a list, `[..., ...]`, of what may follow --names"),
         ("samples: many", "samples is 'many'; expected a whole number"),
         ("temperature: yes", "temperature is true; expected a number"),
         ("output: 5", "output is 5; expected text in quotes"),
