@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import statistics
 import time
@@ -23,6 +22,7 @@ from rlaif.config import UsageError, named_values, parse, warn
 from rlaif.files.manifest import write_manifest
 from rlaif.files.ownership import check_output, claim
 from rlaif.files.runs import aligned
+from rlaif.files.sources import json_object
 from rlaif.pages.ablation import alike, write_page
 
 __all__ = ["AblateConfig", "ablate", "read_command"]
@@ -235,20 +235,15 @@ def _estimate(todo: Sequence[Stage]) -> str:
     """How long stages may take: by the median of those of the same name that the store has."""
     seconds = 0.0
     for name, count in Counter(stage.name for stage in todo).items():
-        took = [_record(path)["seconds"] for path in todo[0].folder.parent.glob(f"{name}-*/stage.json")]
+        took = [json_object(path)["seconds"] for path in todo[0].folder.parent.glob(f"{name}-*/stage.json")]
         if not took:
             return ""
         seconds += count * statistics.median(took)
     return f", about {seconds / 60:.0f} minutes of one job, going by those of the same names" if todo else ""
 
 
-def _record(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
 def _maker(stage: Stage) -> str:
-    return str(_record(stage.folder / "stage.json")["made_by"])
+    return str(json_object(stage.folder / "stage.json")["made_by"])
 
 
 def _cell_line(plan: Plan, index: int) -> str:
