@@ -1,5 +1,6 @@
 """rlaif view: one page on this machine alone, of any folder of the house; and the curves of a training run."""
 
+import _thread
 import http.client
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from support import here, refused, rlaif_env
 from test_page import Parsed, written
 from test_report import REPORT
 
-from rlaif.commands.view import serve
+from rlaif.commands.view import ViewConfig, _open, serve, view
 from rlaif.config import UsageError
 from rlaif.pages.curves import draw_curves, plot_curves
 from rlaif.pages.view import page_of
@@ -93,6 +95,42 @@ def test_what_cannot_be_shown_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert line in refused(here("view", *arguments), status)
+
+
+def test_a_browser_that_waits_for_the_page_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, got = written(tmp_path).read_bytes(), []
+
+    def reads(address: str) -> None:
+        try:
+            got.append(ask(int(address.split(":")[2].strip("/"))))
+        finally:
+            _thread.interrupt_main()
+
+    monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.BackgroundBrowser("firefox"))
+    monkeypatch.setattr(webbrowser, "open", reads)
+    view(ViewConfig(folder=str(tmp_path)))
+    assert got == [(200, page)]
+
+
+@pytest.mark.parametrize(
+    ("browser", "chosen", "opened"),
+    [
+        (webbrowser.GenericBrowser("w3m"), "", False),
+        (webbrowser.GenericBrowser("w3m"), "w3m", True),
+        (webbrowser.Elinks("elinks"), "", False),
+        (webbrowser.BackgroundBrowser("xdg-open"), "", True),
+        (webbrowser.Chrome("chromium"), "", True),
+    ],
+)
+def test_a_browser_of_the_terminal_is_started_only_where_it_was_chosen(
+    monkeypatch: pytest.MonkeyPatch, browser: webbrowser.BaseBrowser, chosen: str, opened: bool
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setenv("BROWSER", chosen)
+    monkeypatch.setattr(webbrowser, "get", lambda: browser)
+    monkeypatch.setattr(webbrowser, "open", seen.append)
+    _open("http://127.0.0.1:1/")
+    assert seen == ["http://127.0.0.1:1/"] * opened
 
 
 # What can be shown ----------------------------------------------------------------------------------------------------

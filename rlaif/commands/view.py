@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import errno
 import http.server
+import os
 import sys
+import threading
 import webbrowser
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,11 +60,27 @@ def view(config: ViewConfig) -> None:
         address = f"http://{HOST}:{server.server_port}/"
         print(f"{config.folder} at {address} (Ctrl-C ends it)", flush=True)
         if config.open:
-            webbrowser.open(address)
+            # Not before the page is served: some browsers come back only when they have it.
+            threading.Thread(target=_open, args=(address,), daemon=True).start()
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             print(file=sys.stderr)
+
+
+def _open(address: str) -> None:
+    """Opens it in the browser that the reader has chosen (BROWSER), or in one with a window.
+
+    A browser of the terminal (w3m, lynx) that happens to be there is not started: it would show no plot and run no
+    script, and it would take the terminal in which Ctrl-C ends the server.
+    """
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return  # there is none; the address is printed
+    in_window = isinstance(browser, webbrowser.BackgroundBrowser) or not isinstance(browser, webbrowser.GenericBrowser)
+    if os.environ.get("BROWSER") or (in_window and getattr(browser, "name", "") != "elinks"):
+        webbrowser.open(address)
 
 
 def serve(page: bytes, port: int = 0) -> _Server:
