@@ -267,6 +267,24 @@ def test_it_is_never_wider_than_the_window(browser: Browser, page: Path, width: 
     browser.resize(1280)
 
 
+def test_on_paper_nothing_lies_beyond_the_edge(browser: Browser, tmp_path: Path) -> None:
+    names = [f"policy-with-a-long-name-{i}" for i in range(12)]
+    policies = dict.fromkeys(names, REPORT["policies"]["dpo"])
+    said = [{"index": i, "policy": n, "prompt": f"q {i}", "response": "so it is"} for i in range(12) for n in names]
+    write_rows(tmp_path / "responses.jsonl", said)
+    report = {**REPORT, "policies": policies, "baseline": names[0], "prompts": {**REPORT["prompts"], "count": 12}}
+    (tmp_path / "report.html").write_text("".join(html_page(report, {}, tmp_path / "responses.jsonl")))
+    browser.resize(700)
+    browser.open((tmp_path / "report.html").as_uri())
+    browser.call("Emulation.setEmulatedMedia", media="print", features=[])
+    wide = "[...document.querySelectorAll('html, .scroll, .answers')].filter((e) => e.scrollWidth > 700).length"
+    assert browser.run(wide) == 0
+    # How many of the prompts stand there is said once.
+    count = "[...document.querySelectorAll('.pager output')].filter((e) => e.offsetParent).map((e) => e.textContent)"
+    assert browser.run(count) == ["12 prompts, 1 to 10 shown"]
+    browser.resize(1280)
+
+
 def test_without_scripts_the_numbers_are_there_and_no_dead_form(browser: Browser, page: Path) -> None:
     browser.with_scripts(False)
     browser.open(page.as_uri())

@@ -7,6 +7,7 @@ import pytest
 
 from rlaif.pages.evaluation import draw_plots, markdown, write_report
 from rlaif.pages.evaluation_plots import _plot_reward_kl
+from rlaif.pages.parts import decimal
 
 REPORT = {
     "gold": "rlaif.sandbox:gold_reward",
@@ -177,6 +178,23 @@ def test_policies_that_lie_together_stay_apart_on_the_plot():
     legend = gold.get_legend().get_window_extent()
     assert legend.x0 >= gold.get_window_extent().x1  # beside the points, not over them
     assert legend.x1 <= figure.bbox.x1
+
+
+def test_many_policies_look_each_like_no_other():
+    few = {"gold_reward": 1.0, "gold_reward_se": 0.1, "kl": 1.0, "kl_se": 0.1}
+    (gold,) = _plot_reward_kl({**REPORT, "policies": {f"p{i}": few for i in range(20)}}).axes
+    assert len({(bars.lines[0].get_color(), bars.lines[0].get_marker()) for bars in gold.containers}) == 20
+
+
+def test_a_long_text_is_begun_in_the_table_of_responses():
+    page = markdown(REPORT, [("p" * 9_000, {"sft": "s" * 1_000_000, "dpo": "d" * 8_000}, {"sft": 1.0, "dpo": None})])
+    assert f"{'s' * 8_000} …<br>*the first 8,000 of 1,000,000 characters*<br>*gold 1*" in page
+    assert f"| {'p' * 8_000} …<br>*the first 8,000 of 9,000 characters* |" in page
+    assert f"| {'d' * 8_000} |" in page
+
+
+def test_a_number_that_rounds_to_nothing_has_no_sign():
+    assert [decimal(value) for value in (-0.0001, -0.0, -0.0006, 0.0001)] == ["0.000", "0.000", "-0.001", "0.000"]
 
 
 def test_nothing_to_draw(tmp_path: Path):

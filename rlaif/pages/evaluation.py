@@ -31,6 +31,7 @@ __all__ = ["PAGE", "PLOTS", "Example", "draw_plots", "html_page", "markdown", "w
 
 PAGE = "report.html"
 RESPONSES = "responses.jsonl"
+LONGEST = 8000  # characters of a text that is shown in a table
 
 Example = tuple[Prompt, Mapping[str, str], Mapping[str, float | None]]  # prompt, response and gold by policy
 
@@ -515,7 +516,14 @@ def _side_by_side(examples: Sequence[Example]) -> str:
         cells = []
         for name in names:
             value = gold.get(name)
-            cells.append(cell(said[name]) + (f"<br>*gold {value:g}*" if value is not None else ""))
-        rows.append([cell(words), *cells])
+            cells.append(_begun(said[name]) + (f"<br>*gold {value:g}*" if value is not None else ""))
+        rows.append([_begun(words), *cells])
     head = ["prompt", *(code(name, in_cell=True) for name in names)]
     return "The first prompts in the order of the source, not chosen ones.\n\n" + table(head, rows)
+
+
+def _begun(words: str) -> str:
+    """A text in a cell; of a long one its beginning: twenty of a megabyte each would make a page that nothing opens."""
+    if len(words) <= LONGEST:
+        return cell(words)
+    return f"{cell(words[:LONGEST])} …<br>*the first {count(LONGEST)} of {count(len(words))} characters*"

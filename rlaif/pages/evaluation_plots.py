@@ -93,7 +93,7 @@ def _plot_reward_kl(report: Report) -> Any:
     # The two rewards have units of their own: a panel each, over the same KL. Policies may lie close together, so they
     # are told apart by colour and marker in a legend, not by words that would cover each other.
     figure, panels = new_figure(7.2, height=1.4 + 2.6 * len(series), rows=len(series))
-    styles = dict(zip(policies, itertools.cycle(_STYLES), strict=False))
+    styles = dict(zip(policies, zip(itertools.cycle(_COLOURS), itertools.cycle(_MARKERS), strict=False), strict=False))
     for axes, (key, title, shown) in zip(panels, series, strict=True):
         for name, row in shown.items():
             colour, marker = styles[name]
@@ -115,8 +115,10 @@ def _plot_reward_kl(report: Report) -> Any:
     return figure
 
 
-# Colours that stay apart to the colour-blind (Okabe and Ito 2008), the house's two among them.
-_STYLES = [(GREY, "o"), (BLUE, "s"), (ORANGE, "D"), ("#009e73", "^"), ("#cc79a7", "v"), ("#000000", "P")]
+# Colours that stay apart to the colour-blind (Okabe and Ito 2008), the house's two among them; with a marker more than
+# colours, 42 policies look each like no other.
+_COLOURS = (GREY, BLUE, ORANGE, "#009e73", "#cc79a7", "#000000")
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 
 
 def _plot_judge_calibration(report: Report) -> Any:

@@ -43,8 +43,11 @@ def percent(value: Any) -> str:
 
 
 def decimal(value: Any, digits: int = 3) -> str:
-    """0.8125 as "0.812"."""
-    return f"{value:.{digits}f}" if known(value) else "–"
+    """0.8125 as "0.812"; -0.0001 as "0.000", which has no sign."""
+    if not known(value):
+        return "–"
+    shown = f"{value:.{digits}f}"
+    return shown if float(shown) else shown.removeprefix("-")
 
 
 def count(value: Any) -> str:
