@@ -13,11 +13,11 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from rlaif.errors.words import one_of
-from rlaif.settings.declared import settings_of_class
+from rlaif.errors.words import one_of, shown
+from rlaif.settings.declared import Setting, settings_of_class
 from rlaif.settings.spelled import Names
 
-__all__ = ["check_number", "check_settings", "settings_of"]
+__all__ = ["check_number", "check_settings", "check_values", "settings_of"]
 
 Settings = TypeVar("Settings")
 
@@ -107,6 +107,30 @@ def check_settings(values: Mapping[str, Any], defaults: Mapping[str, Any] | None
     for name, value in values.items():
         if defaults is None or name not in defaults or not _same(value, defaults[name]):
             check_number(name, value)
+
+
+def check_values(settings: Mapping[str, Setting], values: Mapping[str, Any]) -> None:
+    """A ValueError for the first value that a program's settings, by name, say that it is none of theirs.
+
+    Only what is declared is looked at: choices, numbers and their ranges. A null is left to the program.
+    """
+    for name, value in values.items():
+        setting = settings[name]
+        called = setting.spellings[0]
+        if value is None or isinstance(value, list | Mapping):
+            continue
+        if setting.choices and not setting.several and str(value) not in setting.choices:
+            bare = (
+                " YAML reads a bare yes, no, on or off as true or false: quote it." if isinstance(value, bool) else ""
+            )
+            raise ValueError(f"{called} is {shown(value)}; {one_of(value, setting.choices)}{bare}")
+        read = {"int": int, "float": float}.get(setting.kind)
+        if read is not None and isinstance(value, str):
+            try:
+                value = read(value)
+            except ValueError:
+                raise ValueError(f"{called} is {shown(value)}; expected {_WORDS[read]}.") from None
+        check_settings({called: value}, {called: setting.default})
 
 
 def settings_of(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.toy_programs import toy_study
 
 from rlaif.ablations import programs
@@ -205,6 +206,46 @@ def test_another_name_of_a_setting_is_the_same_setting(tmp_path: Path) -> None:
         content["stages"]["second"] = {"program": "recipes/ppo.py", "set": {"prompts": "${first}", name: 5}}
         found.append(addresses(plan(tmp_path, content), "second"))
     assert found[0] == found[1]
+
+
+def test_a_level_sets_what_the_stage_sets_under_another_name(tmp_path: Path) -> None:
+    """It takes its place, as a number and as null; so do a file's settings those of its base."""
+    content = toy_study(tmp_path, seeds=[0], baseline={}, launch=CPU, outcomes={"v": {"stage": "ppo", "metric": "v"}})
+    content["factors"] = {"n": {"5": {}, "6": {"ppo.max-new-tokens": 6}, "none": {"ppo.response_length": None}}}
+    content["stages"]["ppo"] = {
+        "program": "recipes/ppo.py",
+        "config": "recipes/configs/ppo/kitchen.yaml",
+        "set": {"prompts": "${first}", "max_new_tokens": 5},
+    }
+    made = plan(tmp_path, content)
+    found = [made.stages[index, 0]["ppo"].settings.get("max_completion_length") for index in range(3)]
+    assert found == [5, 6, None]
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump({"stages": content["stages"], "launch": CPU}))
+    built = {key: content[key] for key in ("seeds", "factors", "outcomes")} | {"base": str(tmp_path / "base.yaml")}
+    built["stages"] = {"ppo": {"set": {"response_length": 7}}}
+    made = plan(tmp_path, built)
+    assert made.stages[0, 0]["ppo"].settings["max_completion_length"] == 7
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        ({"preference_loss": "hrad"}, "stage dpo: preference_loss is 'hrad'; .*did you mean 'hard'"),
+        ({"eval_strategy": False}, "stage dpo: eval_strategy is false; .*quote it"),
+        ({"max_steps": "many"}, "stage dpo: max_steps is 'many'; expected a whole number"),
+        ({"beta": -0.1}, "stage dpo: beta is -0.1; expected a number above 0"),
+        ({"learning_rate": "-1e-4"}, "stage dpo: learning_rate is -0.0001; expected a number above 0"),
+    ],
+)
+def test_a_value_that_a_program_refuses_is_found_before_anything_runs(
+    tmp_path: Path, sets: dict[str, Any], message: str
+) -> None:
+    content = toy_study(tmp_path, baseline={}, launch=CPU, outcomes={"v": {"stage": "dpo", "metric": "v"}})
+    dpo = {"dataset": "${first}", "model": "m", "beta": "1e-1", "max_steps": -1, "seed": "${seed}"}
+    content["stages"]["dpo"] = {"program": "recipes/dpo.py", "set": dpo}
+    content["factors"] = {"a": {"x": {}, "y": {f"dpo.{name}": value for name, value in sets.items()}}}
+    with pytest.raises(ValueError, match=message):
+        plan(tmp_path, content)
 
 
 def test_a_stage_that_is_done_has_its_mark_and_its_output(tmp_path: Path) -> None:

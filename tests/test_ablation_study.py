@@ -117,6 +117,8 @@ def test_a_question_is_asked_in_another_world(tmp_path: Path) -> None:
     assert (here.name, there.name, there.seeds) == ("toy", "toy_other", [7])
     assert (here.note, there.note) == (None, f"Asked of {tmp_path / 'other.yaml'}.")
     assert there.bases == [str(tmp_path / "other.yaml"), str(tmp_path / "base.yaml")]
+    with pytest.raises(ValueError, match="words has 'sizs', which nothing uses and no base has; did you mean 'sizes'"):
+        load_study({**content, "words": {"sizs": [3]}}, "toy.yaml")
     (tmp_path / "base.yaml").write_text(yaml.safe_dump({**base, "base": str(tmp_path / "other.yaml")}))
     with pytest.raises(ValueError, match="builds upon itself"):
         load_study(content, "toy.yaml")
@@ -132,6 +134,8 @@ def test_a_level_gives_a_stage_another_program(tmp_path: Path) -> None:
 
 
 LINE = {"x": "value", "y": "value"}
+BOTH = {"x": "scale", "y": "scale"}
+VALUE = {"stage": "second", "metric": "value"}
 
 
 @pytest.mark.parametrize(
@@ -180,6 +184,16 @@ LINE = {"x": "value", "y": "value"}
             "l has 2 cells: scale=1",
         ),
         ({"curves": {"c": {"lines": {"l": {**LINE, "fit": "rl"}}}}}, "has the fit 'rl'; expected .* of `points`"),
+        ({"source": 2305.14380}, "source is 2305.1438; expected a text: put it in quotes"),
+        ({"outcomes": {"v": {**VALUE, "compare": "false"}}}, "compare: 'false'; expected true or false"),
+        ({"outcomes": {"v": {**VALUE, "metric": 5}}}, "its metric is 5; expected a text"),
+        ({"outcomes": {"v": {**VALUE, "label": ["a"]}}}, "its label is .*; expected a text"),
+        ({"curves": {"c": {"x_label": 1, "lines": {"l": LINE}}}}, "its x_label is 1; expected a text"),
+        ({"words": {"first": "x"}}, "a word is called 'first', as a stage or the seed is"),
+        (
+            {"outcomes": {"scale": VALUE}, "curves": {"c": {"lines": {"l": {"x": "scale", "y": "scale"}}}}},
+            "'scale', a factor and an outcome",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -203,4 +217,12 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "twice.yaml"
     path.write_text("factors:\n  loss:\n    soft: {}\n    soft: {a.b: 1}\n")
     with pytest.raises(ValueError, match="'soft' stands twice"):
+        read_yaml(path)
+
+
+def test_what_no_report_can_hold_is_refused(tmp_path: Path) -> None:
+    """A day as a level's name would end the run when its table is written."""
+    path = tmp_path / "days.yaml"
+    path.write_text("factors:\n  day:\n    2024-01-01: {}\n")
+    with pytest.raises(ValueError, match='has "2024-01-01", which YAML reads as a date; put it in quotes'):
         read_yaml(path)

@@ -21,7 +21,7 @@ from rlaif.files.reads import Rows
 from rlaif.settings.programs import program_module, program_settings
 from rlaif.settings.spelled import Names
 
-__all__ = ["Program", "changed_in", "command_of", "hashes", "program_of", "versions"]
+__all__ = ["Program", "changed_in", "command_of", "hashes", "laid_over", "program_of", "versions"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,32 @@ def program_of(name: str) -> Program:
     if learns is not None:  # a program that cannot import `Rows` gives its arguments
         learns = [Rows(**rows) if isinstance(rows, Mapping) else rows for rows in learns]
     return Program(name, names, learns, getattr(module, "MEASURES", ()), getattr(module, "NEEDS", None))
+
+
+def laid_over(where: str, program: str, *layers: Mapping[str, Any]) -> dict[str, Any]:
+    """A program's settings, each layer over those before it: `max_new_tokens` over `max_completion_length` too.
+
+    What the program does not know, and settings of one that is not there, stay as they are written: of a stage that is
+    needed that is said when it is planned.
+
+    Args:
+        where: "stage dpo: ", for messages.
+        program: its name.
+        layers: settings by any of their names.
+
+    Raises:
+        UsageError: two names in a layer mean one setting, and have different values.
+    """
+    try:
+        names = program_of(program).names
+    except UsageError:
+        names = None
+    found: dict[str, Any] = {}
+    for layer in layers:
+        known = {key: value for key, value in layer.items() if names is not None and names.field_of(str(key))}
+        found |= {key: value for key, value in layer.items() if key not in known}
+        found |= {} if names is None else names.of_mapping(known, where)
+    return found
 
 
 def command_of(program: Program, launch: str | None, python: str | None, files: Path) -> list[str]:

@@ -31,10 +31,12 @@ from string import Template
 from typing import Any
 
 from rlaif.ablations.parts import Cell, StageSpec, Study
-from rlaif.ablations.programs import Program, changed_in, command_of, program_of, versions
-from rlaif.ablations.study import read_yaml, words_in
+from rlaif.ablations.programs import Program, changed_in, command_of, laid_over, program_of, versions
+from rlaif.ablations.study import read_yaml
+from rlaif.ablations.words import words_in
 from rlaif.config import UsageError
 from rlaif.files.sources import fingerprint, json_object
+from rlaif.settings_checks import check_values
 
 __all__ = ["Plan", "Stage", "needed", "plan_study", "record_of"]
 
@@ -182,7 +184,8 @@ def _overridden(stages: Mapping[str, StageSpec], cell: Cell) -> dict[str, StageS
         own = {key.partition(".")[2]: v for key, v in cell.overrides.items() if key.partition(".")[0] == name}
         if "program" in own:
             spec = StageSpec(name, str(own.pop("program")), {}, own.pop("launch", None), own.pop("python", None))
-        settings = {key: value for key, value in {**spec.settings, **own}.items() if value is not None}
+        settings = laid_over(f"the cell {cell.label}, stage {name}: ", spec.program, spec.settings, own)
+        settings = {key: value for key, value in settings.items() if value is not None}
         specs[name] = replace(spec, settings=settings)
     return specs
 
@@ -221,6 +224,8 @@ class _Maker:
         settings = dict(spec.settings)
         if program.names is not None:  # a misspelt one would else be found when its stage runs, after all before it
             settings = program.names.of_mapping(settings, f"stage {name}: ")
+        filled = _filled(settings, {s.name: str(s.output) for s in inputs}, self.seed)
+        _check_values(program, filled, name)
         addressed = {key: value for key, value in settings.items() if key not in UNADDRESSED}
         files = {path: _fingerprint(path) for path in _files(addressed)}
         address = _address(
@@ -238,7 +243,7 @@ class _Maker:
         folder = self.store / f"{name}-{address}"
         words = command_of(program, launch, spec.python, folder / "imported.json")
         if address not in self.made:
-            settings = _filled(settings, {s.name: str(s.output) for s in inputs}, self.seed)
+            settings = filled
             if program.trains and self.report_to != "none":
                 settings |= {"report_to": self.report_to, "run_name": folder.name}
             settings[spec.writes or ("output_dir" if program.trains else "output")] = str(folder / "output")
@@ -250,6 +255,15 @@ class _Maker:
             )
         self._here[name] = self.made[address]
         return self._here[name]
+
+
+def _check_values(program: Program, settings: Mapping[str, Any], stage: str) -> None:
+    """A UsageError for a value that the program would refuse: else it is found when all stages before it have run."""
+    if program.names is not None:
+        try:
+            check_values(program.names.settings, settings)
+        except ValueError as error:
+            raise UsageError(f"stage {stage}: {error}") from None
 
 
 def _address(asked: Mapping[str, Any]) -> str:

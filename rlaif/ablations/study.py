@@ -61,23 +61,34 @@ that is set to null is left out.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from rlaif.ablations.parts import VARIANT, Cell, Curve, Line, Outcome, StageSpec, Study
+from rlaif.ablations.programs import laid_over
+from rlaif.ablations.words import with_words, words_in, words_over
 from rlaif.assess.scaling import FORMS
 from rlaif.config import read_mapping
 from rlaif.errors.words import did_you_mean, kind_of, shown
 
-__all__ = ["load_study", "read_yaml", "words_in"]
+__all__ = ["load_study", "read_yaml"]
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping, in which no key stands twice."""
-    return read_mapping(path, str(path))
+    """A YAML file that holds a mapping, in which no key stands twice and everything can be written as JSON."""
+    content = read_mapping(path, str(path))
+    _check_plain(str(path), content)
+    return content
+
+
+def _check_plain(path: str, value: Any) -> None:
+    """A ValueError for what YAML reads as a date or a set where a text was meant: no report could hold it."""
+    if isinstance(value, Mapping | list):
+        for part in [*value, *value.values()] if isinstance(value, Mapping) else value:
+            _check_plain(path, part)
+    elif value is not None and not isinstance(value, str | int | float):
+        raise ValueError(f"{path} has {shown(value)}, which YAML reads as {kind_of(value)}; put it in quotes.")
 
 
 # The file -------------------------------------------------------------------------------------------------------------
@@ -118,7 +129,11 @@ def _study(content: Mapping[str, Any], path: str | Path, seeds: Sequence[int] | 
     name = str(content.get("name") or Path(path).stem) + (f"_{Path(base).stem}" if base else "")
     _check_name("name", name, "folders are called like it")
     content, bases = _built_upon(content)
-    content = _with_words(content, _mapping(content, "words"))
+    for word in (words := _mapping(content, "words")):
+        if word == "seed" or word in _mapping(content, "stages"):
+            raise ValueError(f"a word is called {shown(word)}, as a stage or the seed is; expected another name.")
+    content = with_words(content, words)
+    _check_texts("", content, ("title", "finding", "source", "note"))
     stages = _stages(_mapping(content, "stages"))
     cells = _cells(_mapping(content, "factors"), _mapping(content, "variants"), stages)
     outcomes = _outcomes(_mapping(content, "outcomes"), stages)
@@ -150,6 +165,13 @@ def _check_keys(where: str, spec: Any, known: Collection[str], needed: Sequence[
     for key in spec:
         if key not in known:
             raise ValueError(f"{where} has the key {shown(key)}; {did_you_mean(str(key), known)}")
+
+
+def _check_texts(where: str, spec: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """A ValueError for a number, a list and so on where a text is expected: 2305.14380 would lose its last digit."""
+    for key in keys:
+        if not isinstance(value := spec.get(key), str | None):
+            raise ValueError(f"{where}{key} is {shown(value)}; expected a text: put it in quotes.")
 
 
 def _check_known(where: str, word: Any, known: Iterable[Any]) -> None:
@@ -185,7 +207,9 @@ def _built_upon(content: Mapping[str, Any], above: tuple[str, ...] = ()) -> tupl
     stages = _mapping(base, "stages")
     for name, spec in _mapping(content, "stages").items():
         if isinstance(spec, Mapping) and isinstance(there := stages.get(name), Mapping):
-            spec = {**there, **spec, "set": {**_mapping(there, "set"), **_mapping(spec, "set")}}
+            program = str(spec.get("program") or there.get("program"))
+            sets = laid_over(f"stage {name}: ", program, _mapping(there, "set"), _mapping(spec, "set"))
+            spec = {**there, **spec, "set": sets}
         stages[name] = spec
     known, own = _mapping(base, "outcomes"), _mapping(content, "outcomes")
     for name, spec in own.items():
@@ -193,22 +217,8 @@ def _built_upon(content: Mapping[str, Any], above: tuple[str, ...] = ()) -> tupl
             hint = did_you_mean(str(name), known)
             raise ValueError(f"outcome {name} is null, but the base has no such outcome; {hint}")
     outcomes = {name: spec for name, spec in {**known, **own}.items() if spec is not None}
-    words = {**_mapping(base, "words"), **_mapping(content, "words")}
+    words = words_over(_mapping(base, "words"), _mapping(content, "words"), content)
     return {**base, **content, "stages": stages, "outcomes": outcomes, "words": words}, bases
-
-
-def _with_words(value: Any, words: Mapping[str, Any]) -> Any:
-    """`value` with the `${word}`s that `words` has; one that is all of a text may stand for anything, a list say."""
-    if isinstance(value, Mapping):
-        return {key: _with_words(item, words) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_words(item, words) for item in value]
-    if not isinstance(value, str):
-        return value
-    whole = re.fullmatch(r"\$\{(\w+)\}", value)
-    if whole and whole[1] in words:
-        return words[whole[1]]
-    return re.sub(r"\$\{(\w+)\}", lambda found: str(words.get(found[1], found[0])), value)
 
 
 def _seeds(value: Any) -> list[int]:
@@ -235,17 +245,18 @@ def _stages(specs: Mapping[str, Any]) -> dict[str, StageSpec]:
             raise ValueError(f"stage {name} has no program; expected program: recipes/dpo.py, or rlaif judge, say.")
         _check_keys(f"stage {name}", spec, _STAGE_KEYS, (), "")
         settings = read_yaml(spec["config"]) if spec.get("config") else {}
-        _check_free(f"stage {name}", _mapping(spec, "set"))
+        _check_free(f"stage {name}", _mapping(spec, "set"), spec.get("writes"))
         others = {key: spec.get(key) for key in ("launch", "python", "writes")}
-        stages[name] = StageSpec(name, str(spec["program"]), settings | _mapping(spec, "set"), **others)
+        settings = laid_over(f"stage {name}: ", str(spec["program"]), settings, _mapping(spec, "set"))
+        stages[name] = StageSpec(name, str(spec["program"]), settings, **others)
     for stage in stages.values():
         _check_words(f"stage {stage.name}", stage.settings, stages)
     return stages
 
 
-def _check_free(where: str, settings: Iterable[str]) -> None:
+def _check_free(where: str, settings: Iterable[str], writes: str | None) -> None:
     """A ValueError for a setting that says where a stage writes: each has a folder of its own."""
-    if taken := sorted({"output", "output_dir"} & set(settings)):
+    if taken := [name for name in settings if name in ("output", "output_dir", "output-dir", writes)]:
         raise ValueError(f"{where} sets {taken[0]}; every stage writes to a folder of its own: leave it out.")
 
 
@@ -253,25 +264,6 @@ def _check_words(where: str, value: Any, stages: Iterable[str]) -> None:
     for word in words_in(value):
         if word not in ("seed", *stages):
             raise ValueError(f"{where} names ${{{word}}}; {did_you_mean(word, ['seed', *stages])}")
-
-
-def words_in(value: Any) -> list[str]:
-    """The words within `${...}` in a setting, or in a mapping or list of them.
-
-    Raises:
-        ValueError: a `$` names nothing.
-    """
-    if isinstance(value, Mapping | list):
-        items = value.values() if isinstance(value, Mapping) else value
-        return [word for item in items for word in words_in(item)]
-    if not isinstance(value, str):
-        return []
-    template = Template(value)
-    if not template.is_valid():
-        raise ValueError(
-            f"{shown(value)} holds a `$` that names nothing; expected ${{stage}} or ${{seed}}, or $$ for `$`."
-        )
-    return template.get_identifiers()
 
 
 # Cells ----------------------------------------------------------------------------------------------------------------
@@ -310,7 +302,7 @@ def _check_overrides(where: str, sets: Any, stages: Mapping[str, StageSpec]) -> 
         if not dot or not setting:
             raise ValueError(f"{where} sets {shown(key)}; expected stage.setting, dpo.beta, say.")
         _check_known(f"{where} sets {key}, but there is no stage", stage, stages)
-        _check_free(where, [setting])
+        _check_free(where, [setting], stages[stage].writes)
         _check_words(where, value, stages)
 
 
@@ -395,6 +387,9 @@ def _outcomes(specs: Mapping[str, Any], stages: Mapping[str, StageSpec]) -> list
         expected = "{stage: evaluate, metric: path.to.number}, or {stage: ..., points: ..., x: ..., y: ..., at: 2}"
         _check_keys(f"outcome {name}", spec, _OUTCOME_KEYS, needed, expected)
         _check_known(f"outcome {name} is of the stage", spec["stage"], stages)
+        _check_texts(f"outcome {name}: its ", spec, ("metric", "label", "points", "x", "y"))
+        if not isinstance(compare := spec.get("compare", True), bool):
+            raise ValueError(f"outcome {name} has compare: {shown(compare)}; expected true or false, without quotes.")
         for key in ("unit", "at"):
             if not isinstance(number := spec.get(key, 1.0), int | float) or isinstance(number, bool) or number <= 0:
                 raise ValueError(f"outcome {name} has {key}: {shown(number)}; expected a number above 0.")
@@ -402,7 +397,8 @@ def _outcomes(specs: Mapping[str, Any], stages: Mapping[str, StageSpec]) -> list
             "label": str(name).replace("_", " "),
             "metric": f"{spec.get('y')} at {spec.get('x')} of at most {spec.get('at')} ({spec.get('points')})",
         }
-        outcomes.append(Outcome(name=str(name), **{**words, **spec}))
+        given = {key: value for key, value in spec.items() if value is not None}
+        outcomes.append(Outcome(name=str(name), **{**words, **given}))
     return outcomes
 
 
@@ -419,6 +415,7 @@ def _curves(
         if name in {outcome.name for outcome in outcomes}:
             raise ValueError(f"a curve is called {shown(name)}, as an outcome is; expected another name.")
         _check_keys(f"curve {name}", spec, _CURVE_KEYS, ("lines",), "lines: {name: {x: ..., y: ...}}")
+        _check_texts(f"curve {name}: its ", spec, ("x_label", "y_label"))
         scale = spec.get("scale", "linear")
         _check_known(f"curve {name} has the scale", scale, ("linear", "sqrt", "log"))
         lines = [
@@ -440,6 +437,7 @@ def _line(
     cells: Sequence[Cell],
 ) -> Line:
     _check_keys(where, spec, _LINE_KEYS, ("x", "y"), "{x: ..., y: ...}")
+    _check_texts(f"{where}: its ", spec, ("points", *(("x", "y") if spec.get("points") else ())))
     line = Line(str(name), **{key: spec[key] for key in _LINE_KEYS if spec.get(key) is not None})
     _check_coordinates(where, line.cells, cells)
     mine = [cell for cell in cells if line.cells.items() <= cell.coordinates.items()]
@@ -465,6 +463,8 @@ def _line(
     # Numbers that a cell does not have cannot be its place on an axis.
     names = [outcome.name for outcome in outcomes if all(cell.has(outcome.stage) for cell in mine)]
     for axis in (line.x, line.y):
+        if axis in names and any(axis in cell.coordinates for cell in mine):
+            raise ValueError(f"{where} has the axis {shown(axis)}, a factor and an outcome; expected distinct names.")
         if not all(isinstance(cell.coordinates.get(axis), int | float) for cell in mine):
             _check_known(f"{where} has the axis", axis, names)
     return line
