@@ -503,6 +503,29 @@ def test_cells_that_differ_in_name_only_are_found_by_their_numbers(tmp_path: Pat
     assert "**Problem:** the cells scale=default" in (tmp_path / "table/report.md").read_text()
 
 
+def test_a_number_that_is_equal_in_two_cells_is_no_sign_that_they_are_one(tmp_path: Path) -> None:
+    """A win rate of 1 in both, say. And a factor that is called as a column of the tables keeps its own."""
+    content = toy_study(
+        tmp_path,
+        seeds=[0, 1],
+        factors={"n": {"second.scale": [1, 2]}},
+        baseline={},
+        outcomes={"first": {"stage": "second", "metric": "series.0.n"}},
+    )
+    done = ablate(tmp_path, content)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "table/table.csv").open() as file:
+        assert [(row["n (factor)"], row["n"], row["mean"]) for row in csv.DictReader(file)] == [
+            ("1", "2", "1.0"),
+            ("2", "2", "1.0"),
+        ]
+    # A record that lost its end with the machine's power is none, also where times are estimated from it.
+    next((tmp_path / "store").glob("second-*")).joinpath("stage.json").write_text("")
+    again = ablate(tmp_path, content)
+    assert again.returncode == 0, again.stderr
+    assert "1 to run, about 0 minutes" in again.stdout
+
+
 def test_an_outcome_that_is_not_to_be_compared(tmp_path: Path) -> None:
     content = toy_study(tmp_path, seeds=[0, 1], note="A word on it.")
     content["outcomes"]["value"]["compare"] = False

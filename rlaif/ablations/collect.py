@@ -188,19 +188,34 @@ def _unknown(plan: Plan) -> list[str]:
 
 
 def _alike(plan: Plan, rows: Mapping[tuple[int, str], Row]) -> list[str]:
-    """Cells whose every value is the same: they set things that make no difference, such as a default by name."""
+    """Cells that compute the same: they set things that make no difference, such as a default by name.
+
+    Their values are equal with every seed, and so is every other number of these reports but for times: a win rate of 1
+    in both is no such thing.
+    """
     seen: dict[str, str] = {}
     lines = []
     for index, cell in enumerate(plan.study.cells):
-        mine = {o.name: rows[index, o.name].values for o in plan.study.outcomes if (index, o.name) in rows}
-        if not mine or any(value is None for values in mine.values() for value in values.values()):
+        read = [outcome for outcome in plan.study.outcomes if (index, outcome.name) in rows]
+        mine = [rows[index, outcome.name].values for outcome in read]
+        if not mine or any(value is None for values in mine for value in values.values()):
             continue
-        other = seen.setdefault(json.dumps(mine), cell.label)
+        reports = [
+            [(path, number_at(report, path)) for path in _numbers(report) if not _is_time(path)]
+            for seed in plan.study.seeds
+            for name in dict.fromkeys(outcome.stage for outcome in read)
+            if (report := _read_report(str(plan.stages[index, seed][name].output / "report.json")))
+        ]
+        other = seen.setdefault(json.dumps([mine, reports]), cell.label)
         if other != cell.label:
             lines.append(
                 f"the cells {other} and {cell.label} have the same values with every seed: they compute the same."
             )
     return lines
+
+
+def _is_time(path: str) -> bool:
+    return any(word in path for word in ("second", "memory"))
 
 
 def _numbers(report: Any, path: str = "") -> list[str]:

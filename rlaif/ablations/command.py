@@ -16,13 +16,12 @@ from rlaif.ablations.collect import collect, missing_metric, missing_points
 from rlaif.ablations.held_out import compare_prompts
 from rlaif.ablations.parts import Study
 from rlaif.ablations.schedule import Cluster, Launcher, ThisMachine, missing, run_stages
-from rlaif.ablations.stages import Plan, Stage, plan_study
+from rlaif.ablations.stages import Plan, Stage, plan_study, record_of
 from rlaif.ablations.study import load_study, read_yaml
 from rlaif.config import UsageError, named_values, parse, warn
 from rlaif.files.manifest import write_manifest
 from rlaif.files.ownership import check_output, claim
 from rlaif.files.runs import aligned
-from rlaif.files.sources import json_object
 from rlaif.pages.ablation import alike, write_page
 
 __all__ = ["AblateConfig", "ablate", "read_command"]
@@ -235,7 +234,8 @@ def _estimate(todo: Sequence[Stage]) -> str:
     """How long stages may take: by the median of those of the same name that the store has."""
     seconds = 0.0
     for name, count in Counter(stage.name for stage in todo).items():
-        took = [json_object(path)["seconds"] for path in todo[0].folder.parent.glob(f"{name}-*/stage.json")]
+        found = [record_of(path.parent) for path in todo[0].folder.parent.glob(f"{name}-*/stage.json")]
+        took = [record["seconds"] for record in found if record is not None]
         if not took:
             return ""
         seconds += count * statistics.median(took)
@@ -243,7 +243,8 @@ def _estimate(todo: Sequence[Stage]) -> str:
 
 
 def _maker(stage: Stage) -> str:
-    return str(json_object(stage.folder / "stage.json")["made_by"])
+    record = record_of(stage.folder)
+    return str(record["made_by"]) if record is not None else "nobody"
 
 
 def _cell_line(plan: Plan, index: int) -> str:

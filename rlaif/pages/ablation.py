@@ -302,8 +302,8 @@ def _table_rows(report: Report) -> list[dict[str, Any]]:
         for c in _with(report, outcome):
             o = c["outcomes"][outcome["name"]]
             row = {**_prefixed(report, c), "outcome": outcome["name"], "seeds": len(o["values"])}
-            for name, e in (("", o["estimate"]), ("difference_", o["difference"]), ("others_", o["of_the_others"])):
-                row |= {f"{name}{part}": e[part] if e else None for part in ("mean", "low", "high", "n")}
+            for name, e in ((name, o[key]) for name, key in _ESTIMATES.items()):
+                row |= {f"{name}{part}": e[part] if e else None for part in _PARTS}
             row |= {"baseline": c["baseline"], "clear": o["clear"], "clear_of_all": o["clear_of_all"]}
             rows.append({**row, "missing": "; ".join(f"seed {s}: {m['why']}" for s, m in o["missing"].items())})
     return rows
@@ -321,7 +321,15 @@ def _value_rows(report: Report) -> list[dict[str, Any]]:
 
 
 def _prefixed(report: Report, c: Report) -> dict[str, Any]:
-    return {"cell": c["label"], **{factor: c["coordinates"].get(factor) for factor in _factors(report)}}
+    """A cell's label and coordinates. A factor with the name of a column, `n` say, stands as "n (factor)"."""
+    names = {f: f"{f} (factor)" if str(f) in _COLUMNS else str(f) for f in _factors(report)}
+    return {"cell": c["label"], **{name: c["coordinates"].get(factor) for factor, name in names.items()}}
+
+
+_ESTIMATES = {"": "estimate", "difference_": "difference", "others_": "of_the_others"}
+_PARTS = ("mean", "low", "high", "n")
+_COLUMNS = {"cell", "outcome", "seed", "seeds", "value", "baseline", "clear", "clear_of_all", "missing"}
+_COLUMNS |= {f"{name}{part}" for name in _ESTIMATES for part in _PARTS}
 
 
 # Pictures -------------------------------------------------------------------------------------------------------------
