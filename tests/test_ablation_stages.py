@@ -10,6 +10,7 @@ import yaml
 from support.toy_programs import toy_study
 
 from rlaif.ablations import programs
+from rlaif.ablations.held_out import compare_prompts
 from rlaif.ablations.schedule import missing
 from rlaif.ablations.stages import Plan, Stage, plan_study
 from rlaif.ablations.study import load_study
@@ -195,6 +196,7 @@ def test_a_program_that_says_nothing_of_itself_is_a_stage_too(tmp_path: Path) ->
     made = plan(tmp_path, content).stages[0, 0]["second"]
     assert made.program.names is None
     assert made.settings["folder"] == str(made.output)
+    assert "measures on is not known" in str(compare_prompts(made).unread)
     assert made.words[1:4] == ["-m", "accelerate.commands.launch", "--quiet"]
     assert made.words[-3:] == [str(tmp_path / "mine.py"), "--config", str(made.folder / "settings.yaml")]
 

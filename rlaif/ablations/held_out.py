@@ -44,6 +44,9 @@ def compare_prompts(stage: Stage) -> Comparison:
     What a program measures on apart from its own training data (DPO's test split, PPO's held-out prompts) is its own to
     check, and they do.
     """
+    if stage.program.measures is None:
+        why = f"what {stage.name} ({stage.program.name}) measures on is not known"
+        return Comparison(measures=True, compared=False, unread=why)
     measured = _sources(stage, stage.program.measures)
     if not measured:
         return Comparison(measures=False, compared=False)

@@ -38,7 +38,7 @@ class Program:
     name: str
     names: Names | None
     learns: Sequence[Rows] | None = None
-    measures: Sequence[Rows] = ()
+    measures: Sequence[Rows] | None = None
     needs: Mapping[str, str] | None = None
 
     @property
