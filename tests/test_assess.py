@@ -22,7 +22,7 @@ from rlaif.assess.drawn import wilson
 from rlaif.assess.length import longer, longer_wins
 from rlaif.assess.rewards import assess_reward_model
 from rlaif.assess.truth import truth_of
-from rlaif.assess.wins import mean_and_error, win_rate_by_judge, win_rate_by_reward
+from rlaif.assess.wins import mean_and_error, mean_row, win_rate_by_judge, win_rate_by_reward
 from rlaif.models.rendering import Encoded
 from rlaif.records import Pair
 
@@ -309,3 +309,14 @@ def test_a_difference_draws_both_answers_to_a_pair_together():
     half = 1.96 * math.sqrt(0.1 * 0.9 / 200)
     assert difference(p, q) == pytest.approx([0.1, 0.1 - half, 0.1 + half], abs=0.01)
     assert difference(p, p) == [0.0, 0.0, 0.0]
+
+
+def test_a_mean_has_students_interval_and_none_of_few_values():
+    values = np.arange(10.0)
+    row = mean_row("kl", values)
+    half = 2.2621572 * values.std(ddof=1) / math.sqrt(10)  # t of 9 degrees of freedom, 97.5 %
+    assert (row["kl"], row["kl_se"]) == pytest.approx((4.5, values.std(ddof=1) / math.sqrt(10)))
+    assert (row["kl_low"], row["kl_high"]) == pytest.approx((4.5 - half, 4.5 + half))
+    assert mean_row("kl", np.ones(9)) == {"kl": 1.0, "kl_se": 0.0, "kl_low": None, "kl_high": None}
+    many = mean_row("kl", np.tile([0.0, 1.0], 1000))
+    assert many["kl_high"] - 0.5 == pytest.approx(1.96 * many["kl_se"], rel=1e-4)

@@ -7,7 +7,7 @@ import pytest
 
 from rlaif.pages.evaluation import draw_plots, markdown, write_report
 from rlaif.pages.evaluation_plots import _plot_reward_kl
-from rlaif.pages.parts import decimal
+from rlaif.pages.parts import decimal, half_width
 
 REPORT = {
     "gold": "rlaif.sandbox:gold_reward",
@@ -178,6 +178,20 @@ def test_policies_that_lie_together_stay_apart_on_the_plot():
     legend = gold.get_legend().get_window_extent()
     assert legend.x0 >= gold.get_window_extent().x1  # beside the points, not over them
     assert legend.x1 <= figure.bbox.x1
+
+
+def test_means_have_the_interval_of_the_report_or_none_where_prompts_are_few():
+    ends = {"characters": 8.0, "characters_se": 1.0, "characters_low": 5.7, "characters_high": 10.3}
+    page = markdown({**REPORT, "policies": {"sft": ends, "dpo": ends}})
+    assert "| 8.0 [5.7, 10.3] | 8.0 [5.7, 10.3] |" in page
+    assert "Student's t for means" in page
+    assert "no interval" not in page
+    few = ends | {"characters_low": None, "characters_high": None}
+    page = markdown({**REPORT, "policies": {"sft": few, "dpo": few}})
+    assert "| 8.0 | 8.0 |" in page
+    assert "- Means and win rates have no interval: so few prompts" in page
+    assert half_width(ends, "characters") == pytest.approx(2.3)
+    assert half_width(few, "characters") == 0.0
 
 
 def test_many_policies_look_each_like_no_other():

@@ -23,7 +23,7 @@ from rlaif.assess.drawn import Drawn, Mean, interval_row, intervals
 from rlaif.assess.length_controlled import length_controlled
 from rlaif.assess.paired import EXACT, FLIPS, holm, sign_flip_test, sign_test
 from rlaif.assess.responses import Responses
-from rlaif.assess.wins import mean_and_error, win_rate_by_judge, win_rate_by_reward
+from rlaif.assess.wins import mean_row, win_rate_by_judge, win_rate_by_reward
 from rlaif.records import Judgment
 
 __all__ = ["adjusted", "compare_policies", "judged_wins", "wins_by_gold", "wins_by_judge"]
@@ -119,7 +119,7 @@ def compare_policies(
 
     def difference(name: str, values: Array, test: bool = True) -> None:
         known = values[~np.isnan(values)]
-        row[name], row[f"{name}_se"] = mean_and_error(known)
+        row.update(mean_row(name, known))
         if test:
             row[f"{name}_p"] = sign_flip_test(known, seed=seed)
 
@@ -143,8 +143,7 @@ def compare_policies(
     elif over_baseline is not None:
         d = judged_wins(over_baseline[0]) - judged_wins(over_baseline[1])
         d = d[~np.isnan(d)]
-        mean, error = mean_and_error(d)
-        row["judge_over_baseline"] = {"prompts": d.size, "z": mean, "z_se": error, "z_p": sign_flip_test(d, seed=seed)}
+        row["judge_over_baseline"] = {"prompts": d.size, **mean_row("z", d), "z_p": sign_flip_test(d, seed=seed)}
     return row
 
 

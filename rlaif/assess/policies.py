@@ -10,7 +10,7 @@ import numpy as np
 from rlaif.assess.agreement import assess_judgments
 from rlaif.assess.responses import Responses
 from rlaif.assess.truth import GoldReward
-from rlaif.assess.wins import mean_and_error
+from rlaif.assess.wins import mean_row
 from rlaif.records import Judgment
 
 __all__ = ["assess_policy"]
@@ -30,7 +30,7 @@ def assess_policy(
     gold: GoldReward | None,
     **bootstrap: int,
 ) -> dict[str, Any]:
-    """The means of a policy's numbers with their standard errors, and its win rate over the baseline.
+    """The means of a policy's numbers with their errors and intervals, and its win rate over the baseline.
 
     Args:
         policy: its responses.
@@ -41,10 +41,10 @@ def assess_policy(
     """
     row: dict[str, Any] = {}
     if policy.gold is not None:
-        row["gold_reward"], row["gold_reward_se"] = mean_and_error(policy.gold)
+        row |= mean_row("gold_reward", policy.gold)
     if policy.reward is not None:
         scored = ~np.isnan(policy.reward)
-        row["reward"], row["reward_se"] = mean_and_error(policy.reward[scored])
+        row |= mean_row("reward", policy.reward[scored])
         row["reward_unscored"] = int((~scored).sum())
     if by_judge:
         asked = [j for j in judgments if j is not None]
@@ -57,9 +57,9 @@ def assess_policy(
     elif "judge" in row:
         row |= {k: row["judge"][k] for k in _OF_WINS if k in row["judge"]}
         row["win_rate_by"] = "judge"
-    row["characters"], row["characters_se"] = mean_and_error(policy.characters)
+    row |= mean_row("characters", policy.characters)
     if policy.tokens is not None:
-        row["length"], row["length_se"] = mean_and_error(policy.tokens)
+        row |= mean_row("length", policy.tokens)
     else:
         row["length_missing"] = policy.length_missing
     if policy.ended is not None:
@@ -67,7 +67,7 @@ def assess_policy(
     else:
         row["no_eos_missing"] = policy.no_eos_missing
     if policy.kl is not None:
-        row["kl"], row["kl_se"] = mean_and_error(policy.kl)
+        row |= mean_row("kl", policy.kl)
         row["kl_retokenized"] = policy.retokenized
     else:
         row["kl_missing"] = policy.kl_missing

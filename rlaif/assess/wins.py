@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rlaif import metrics
-from rlaif.assess.drawn import Drawn, Mean, interval_row, intervals
+from rlaif.assess.drawn import LEVEL, MIN_UNITS, Drawn, Mean, interval_row, intervals
 
-__all__ = ["mean_and_error", "win_rate_by_judge", "win_rate_by_reward"]
+__all__ = ["mean_and_error", "mean_row", "win_rate_by_judge", "win_rate_by_reward"]
 
 
 def mean_and_error(values: ArrayLike) -> tuple[float, float]:
@@ -21,6 +23,27 @@ def mean_and_error(values: ArrayLike) -> tuple[float, float]:
         return float("nan"), float("nan")
     error = float(v.std(ddof=1) / np.sqrt(v.size)) if v.size > 1 else float("nan")
     return float(v.mean()), error
+
+
+def mean_row(name: str, values: ArrayLike) -> dict[str, float | None]:
+    """The mean of (N,) values as a report has it: `name`, `name`_se, and its 95 % interval, `name`_low and `name`_high.
+
+    The interval is Student's, t standard errors to both sides with N - 1 degrees of freedom. Of fewer than `MIN_UNITS`
+    values there is none (None), as there is none of a share: the spread of so few says little of others, and that of a
+    few equal ones, 0, nothing.
+    """
+    v = np.asarray(values, dtype=np.float64)
+    mean, error = mean_and_error(v)
+    half = _t(v.size) * error if v.size >= MIN_UNITS else None
+    low, high = (None, None) if half is None else (mean - half, mean + half)
+    return {name: mean, f"{name}_se": error, f"{name}_low": low, f"{name}_high": high}
+
+
+@cache
+def _t(n: int) -> float:
+    """Standard errors from the mean of n values to an end of its interval."""
+    p = (1.0 + LEVEL) / 2.0
+    return metrics.t_quantile(p, n - 1) if n <= 1000 else NormalDist().inv_cdf(p)
 
 
 def win_rate_by_reward(

@@ -23,7 +23,8 @@ report.json:
 Each mean is that of a column of responses.jsonl: `gold`, `reward`, `kl`, `tokens`, `characters`, `ended`; z over the
 baseline is in `z`, over another policy that was named before in `z_over`; it is 0.5 where both responses are the same
 text, which are not judged.
-A mean has `_se`, its standard error, or `_low` and `_high`, its 95 % interval.
+A mean or a share has `_low` and `_high`, its 95 % interval, null where prompts are too few (`rlaif.assess.drawn`); a
+mean also `_se`, its standard error.
 """
 
 from __future__ import annotations

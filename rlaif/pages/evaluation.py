@@ -142,9 +142,11 @@ def _opening(report: Report) -> str:
         f"Baseline: {code(report['baseline'])}.{reference}"
         + (f" Gold reward: {code(report['gold'])}." if report["gold"] else ""),
         "Brackets hold 95 % intervals: bootstrap over prompts (so two policies are compared in pairs) or over what "
-        f"a section says, ± 1.96 standard errors for means. Every response is in `{RESPONSES}`.",
+        f"a section says, {_of_means(report)} for means. Every response is in `{RESPONSES}`.",
     ]
     facts = _seen_before(report)
+    if any(row.get("characters_low", 0) is None for row in report["policies"].values()):
+        facts.append("Means and win rates have no interval: so few prompts do not say how others would come out.")
     if assumed := report.get("reward_rendering_assumed"):
         facts.append(f"The reward model's rendering is assumed to be {assumed}.")
     facts += [_left_out(prompts.get(name, 0), *why) for name, why in _LEFT_OUT.items() if prompts.get(name, 0)]
@@ -155,6 +157,14 @@ def _opening(report: Report) -> str:
             why = "; ".join(f"{text(reason)} {n:,}" for reason, n in others.items())
             facts.append(f"{sum(others.values()):,} of {ledger['read']:,} {text(name)} were left out ({why}).")
     return "\n".join(opening) + ("\n\n" + "\n".join(f"- {fact}" for fact in facts) if facts else "")
+
+
+def _of_means(report: Report) -> str:
+    """How means come to their intervals: an older report has standard errors alone."""
+    rows = report["policies"].values()
+    if not any("characters_low" in row for row in rows):
+        return "± 1.96 standard errors"
+    return "Student's t"
 
 
 # Prompts that were left out for all, by their name in the report: why, of one and of several.

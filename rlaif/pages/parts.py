@@ -71,7 +71,7 @@ def interval(row: Report, name: str, show: Callable[[Any], str]) -> str:
     """ "81.2 % [77.0 %, 85.1 %]", from `name`, `name`_low and `name`_high (or `name`_se); "–" where it is missing."""
     value = row.get(name)
     low, high, error = row.get(f"{name}_low"), row.get(f"{name}_high"), row.get(f"{name}_se")
-    if value is not None and error is not None and known(error):
+    if f"{name}_low" not in row and value is not None and error is not None and known(error):
         low, high = value - _Z95 * error, value + _Z95 * error
     return show(value) + (f" [{show(low)}, {show(high)}]" if known(value) and known(low) and known(high) else "")
 
@@ -93,7 +93,11 @@ def _number(n: Any, noun: str) -> str:
 
 
 def half_width(row: Report, name: str) -> float:
-    """Half of the 95 % interval of `name`: 1.96 of its standard errors; 0, a bar without length, where unknown."""
+    """Half of the 95 % interval of a mean: of `name`_low and `name`_high, else 1.96 of its standard errors; 0, a bar
+    without length, where unknown."""
+    if f"{name}_low" in row:
+        low, high = row[f"{name}_low"], row[f"{name}_high"]
+        return float(high - low) / 2 if known(low) and known(high) else 0.0
     error = row.get(f"{name}_se")
     return _Z95 * float(error) if error is not None and known(error) else 0.0
 
