@@ -354,3 +354,23 @@ def test_a_null_of_an_endpoint_is_an_empty_response(world: Path, tmp_path: Path,
     report, rows = run(world, tmp_path, [f"api={policy_yaml(tmp_path, server)}"])
     assert [(row["response"], row["ended"]) for row in rows] == [("", False)] * 2 + [("soap", True)] * 4
     assert report["prompts"]["failed"] == 0
+
+
+def test_thoughts_in_responses_are_counted_and_said(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_one = ["<think>\nsoap soap\n</think>\n\nrope", "<think>cut off", "the template opened it</think>rope"]
+    texts = [*with_one, "I think </so>", "soap", ""]
+    rows = [{"prompt": p, "response": texts[i % 6]} for i, p in enumerate(PROMPTS)]
+    ready = write_rows(tmp_path / "ready.jsonl", rows)
+    report, _ = run(world, tmp_path, [f"x={ready}", f"sft={world}/sft"])
+    many = report["prompts"]["count"] // 2
+    assert (report["policies"]["x"]["thoughts"], report["policies"]["sft"]["thoughts"]) == (many, 0)
+    assert f"responses hold a thought, as in <think>...</think> ({many} of x)" in capsys.readouterr().err
+    assert f"| with a thought | {many} | – |" in (tmp_path / "out" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("value", ["hf://datasets/me/answers", "https://example.org/answers", "no/such-answers"])
+def test_a_dataset_on_the_hub_is_told_to_be_a_file(world: Path, tmp_path: Path, value: str) -> None:
+    with pytest.raises(ValueError, match=r"on the Hub .*file: datasets\.load_dataset\(\.\.\.\)\.to_json"):
+        run(world, tmp_path, [f"sft={world}/sft", f"x={value}"])

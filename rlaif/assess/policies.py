@@ -58,6 +58,7 @@ def assess_policy(
         row |= {k: row["judge"][k] for k in _OF_WINS if k in row["judge"]}
         row["win_rate_by"] = "judge"
     row |= mean_row("characters", policy.characters)
+    row["thoughts"] = policy.thoughts
     if policy.tokens is not None:
         row |= mean_row("length", policy.tokens)
     else:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rlaif.judging.thoughts import split_thought
+
 __all__ = ["Responses"]
 
 Array = NDArray[np.float64]
@@ -46,3 +48,9 @@ class Responses:
     def characters(self) -> Array:
         """The length of each response in characters, which every policy has: (N,)."""
         return np.array([len(text) for text in self.texts], dtype=np.float64)
+
+    @property
+    def thoughts(self) -> int:
+        """How many texts hold a thought: with its tags, cut off in it, or with the closing tag alone (the chat template
+        wrote the opening one)."""
+        return sum(split_thought(text).thought is not None for text in self.texts)

@@ -5,8 +5,9 @@ report.json:
     gold, prompts, sampling, baseline, reference, seconds
                         what was compared, on what; `reference` is null where no policy is local
     policies            by name: `path`, `kind` (local, endpoint, responses), `gold_reward`, `reward`, `kl`, `length`
-                        (in tokens) and `characters`, each with its `_se`; `no_eos`; where a number cannot be had, why
-                        not, as `kl_missing`, `length_missing`, `no_eos_missing`; of an endpoint its `usage`
+                        (in tokens) and `characters`, each with its `_se`; `no_eos`; `thoughts`, how many responses
+                        hold one; where a number cannot be had, why not, as `kl_missing`, `length_missing`,
+                        `no_eos_missing`; of an endpoint its `usage`
       win_rate          the share of prompts won over the baseline, ties half, by what `win_rate_by` says; by gold also
                         `lc_win_rate`, that at equal length
       judge             `win_rate`, the share of prompts with z above 1/2; `mean_z`, the mean of z, which AlpacaEval

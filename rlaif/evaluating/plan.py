@@ -331,7 +331,15 @@ def _seconds(name: str, folder: str) -> float:
 def _load_tokenizer(path: str, trust_remote_code: bool) -> Any:
     from rlaif.models.loading import load_tokenizer
 
-    tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
+    try:
+        tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code)
+    except ValueError as error:
+        if Path(path).exists():
+            raise
+        raise ValueError(
+            f"{error} Of a dataset of responses on the Hub expected a file: "
+            "datasets.load_dataset(...).to_json('responses.jsonl')."
+        ) from error
     if Rendering.of(tokenizer).kind == "pair":
         raise ValueError(f"{path} has an encoder's tokenizer (no EOS); expected a causal language model as policy.")
     return tokenizer

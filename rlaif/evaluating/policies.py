@@ -97,6 +97,11 @@ def _policy(name: str, value: str) -> Policy:
             f"policies has {name}={value}, a folder with neither a model ({' or '.join(_MODELS)}) nor responses "
             f"(responses.jsonl); expected {_WHAT}."
         )
+    if value.startswith(("hf://", "http://", "https://", "datasets/")):
+        raise ValueError(
+            f"policies has {name}={value}, an address; expected {_WHAT}. Responses in a dataset on the Hub are read "
+            "from a file: datasets.load_dataset(...).to_json('responses.jsonl')."
+        )
     return Policy(name, LOCAL, value)
 
 

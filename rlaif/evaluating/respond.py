@@ -60,8 +60,21 @@ def respond(plan: Plan) -> tuple[Prompts, dict[str, Responses]]:
         else _of_local(sampled[name])
         for name in plan.policies
     }
+    _say_thoughts(responses)
     _measure_kl(plan, prompts, responses)
     return prompts, responses
+
+
+def _say_thoughts(responses: Mapping[str, Responses]) -> None:
+    """Says whose texts hold a thought: others may have had theirs taken out, by a server or by who wrote the file."""
+    said = {name: row.thoughts for name, row in responses.items() if row.thoughts}
+    if said:
+        counts = ", ".join(f"{many} of {name}" for name, many in said.items())
+        warn(
+            f"responses hold a thought, as in <think>...</think> ({counts}): it is measured and judged as a part of "
+            "them. Where only the answer is meant, let the server send thoughts apart (vLLM: --reasoning-parser), or "
+            "take them out of the file."
+        )
 
 
 def _complete(plan: Plan, policy: Policy, prompts: Prompts) -> list[Completion]:

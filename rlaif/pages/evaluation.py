@@ -255,6 +255,11 @@ def _policies(report: Report) -> str:
             "mean, with the EOS, by the policy's own tokenizer",
         ),
         ("length (characters)", lambda r: interval(r, "characters", lambda v: decimal(v, 1)), "mean"),
+        (
+            "with a thought",
+            lambda r: count(r.get("thoughts") or None),
+            "responses that hold one (&lt;think> or the like): it is measured and judged as a part of them",
+        ),
         ("without EOS", lambda r: percent(r.get("no_eos")), "share that was cut at the limit of new tokens"),
     ]
     rows = []
