@@ -52,7 +52,7 @@ def named_values(words: Sequence[str], setting: str, what: str) -> dict[str, str
     named: dict[str, str] = {}
     for word in words:
         name, _, value = word.partition("=")
-        if not name or not value:
+        if not name.strip() or not value.strip():
             raise UsageError(f"{setting} has {word!r}; expected name=value, where the value is {what}.")
         if name in named:
             raise UsageError(

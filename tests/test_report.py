@@ -236,3 +236,10 @@ def test_ready_responses_alone_were_not_sampled_and_what_is_missing_is_named():
     assert "1,234 prompts from `prompts.jsonl`, split `test`; ready responses, as they came.\n" in page
     assert "1,000 of 1,500 responses of old were left out (of other policies 1,000)." in page
     assert "`old`: no win rate by gold at equal length: few.\n\n`old`: no mean z at equal length: few.\n" in page
+
+
+def test_two_policies_without_a_rate_at_equal_length_have_the_reason_below_their_row():
+    by_judge = {"win_rate": 0.5, "identical": 0, "unjudged": 0, "lc_missing": "all lengths differ alike"}
+    row = {"policy": "dpo", "other": "ppo", "characters": 1.0, "judge": by_judge}
+    page = markdown({**REPORT, "comparisons": [row], "tests": None})
+    assert "- `dpo` − `ppo`: no mean z at equal length: all lengths differ alike.\n" in page

@@ -134,9 +134,9 @@ def _opening(report: Report) -> str:
         own = f"one response a prompt from every policy that is asked ({asked}); ready responses are as they came"
     if kinds == {"responses"}:
         own = "ready responses, as they came"
-    reference = f" Reference of the KL: {code(report['reference'] or 'none')}."
+    reference = f" Reference of the KL: {code(report['reference'])}." if report["reference"] else ""
     opening = [
-        f"{prompts['count']:,} prompts from {code(prompts['source'])}"
+        f"{prompts['count']:,} {'prompt' if prompts['count'] == 1 else 'prompts'} from {code(prompts['source'])}"
         + (f", split {code(prompts['split'])}" if prompts["split"] else "")
         + f"; {own}.",
         f"Baseline: {code(report['baseline'])}.{reference}"
@@ -294,19 +294,29 @@ def _source(row: Report) -> str:
 
 def _missing(policies: Mapping[str, Report]) -> list[str]:
     """Why a policy lacks a number, once for all that lack it alike."""
-    lacks: dict[str, list[str]] = {}
-    for name, row in policies.items():
-        at_equal_length = {
-            "no win rate by gold at equal length": row.get("lc_missing"),
-            "no mean z at equal length": row.get("judge", {}).get("lc_missing"),
-        }
-        for said in (
-            *(row.get(f"{number}_missing") for number in ("kl", "length", "no_eos")),
-            *(f"{what}: {why}." for what, why in at_equal_length.items() if why),
-        ):
-            if said:
-                lacks.setdefault(said, []).append(code(name))
-    return [f"{', '.join(dict.fromkeys(names))}: {text(why)}" for why, names in lacks.items()]
+    return _why(
+        (code(name), said)
+        for name, row in policies.items()
+        for said in (*(row.get(f"{number}_missing") for number in ("kl", "length", "no_eos")), *_unequal(row))
+        if said
+    )
+
+
+def _unequal(row: Report) -> list[str]:
+    """Why a policy, or two of them, have no win rate at equal length."""
+    lacks = {
+        "no win rate by gold at equal length": row.get("lc_missing"),
+        "no mean z at equal length": row.get("judge", {}).get("lc_missing"),
+    }
+    return [f"{what}: {why}." for what, why in lacks.items() if why]
+
+
+def _why(lacks: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each reason: who lacks something by it (Markdown), and the reason."""
+    names: dict[str, dict[str, None]] = {}
+    for name, why in lacks:
+        names.setdefault(why, {})[name] = None
+    return [f"{', '.join(of)}: {text(why)}" for why, of in names.items()]
 
 
 def _comparisons(report: Report) -> str:
@@ -341,6 +351,7 @@ def _comparisons(report: Report) -> str:
     names = [f"{code(row['policy'], in_cell=True)} − {code(row['other'], in_cell=True)}" for row in rows]
     shown = [(title, [show(row) for row in rows]) for title, show in columns]
     shown = [(title, cells) for title, cells in shown if set(cells) != {"–"}]
+    reasons = _why((name, why) for name, row in zip(names, rows, strict=True) for why in _unequal(row))
     return "\n\n".join(
         [
             "Mean differences, prompt by prompt; win rates and mean z are the first one's over the second. More reward "
@@ -350,6 +361,7 @@ def _comparisons(report: Report) -> str:
                 ["", *(title for title, _ in shown)],
                 [list(row) for row in zip(names, *(c for _, c in shown), strict=True)],
             ),
+            *(["\n".join(f"- {reason}" for reason in reasons)] if reasons else []),
         ]
     )
 
