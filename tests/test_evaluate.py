@@ -169,7 +169,9 @@ def test_the_manifest_says_how_the_judge_was_asked(world, tmp_path):
     """A judge's YAML file: what is in it and what it leaves out are both in the manifest, where `publish` looks."""
     (tmp_path / "judge.yaml").write_text(f"model: {SUPPORT}:prefers_soap\norders: ab\n")
     report = evaluate(config_of(world, tmp_path / "out", judge=str(tmp_path / "judge.yaml")))
-    written = json.loads((tmp_path / "out" / "manifest.json").read_text())["config"]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["inputs"][str(tmp_path / "judge.yaml")].startswith("sha256:")
+    written = manifest["config"]
     said = {name: written[name] for name in ("judge", "judge_model", "template", "orders", "samples", "combine")}
     assert said == {
         "judge": "scripted",

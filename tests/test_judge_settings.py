@@ -11,9 +11,10 @@ import pytest
 from support import SECRET, Server, byte_tokenizer, here, save_model, some_pairs, tiny_llama, write_rows
 
 from rlaif.errors.lines import UsageError
+from rlaif.files.reads import sources
 from rlaif.judging.pairwise import Pairwise, judge_pairs
 from rlaif.judging.rewards import load_rewards
-from rlaif.judging.settings import JudgeConfig, judge_settings, load_judge, load_rater
+from rlaif.judging.settings import JudgeConfig, JudgeSettings, ModelSettings, judge_settings, load_judge, load_rater
 from rlaif.models.base import Call
 from rlaif.models.loading import quiet
 from rlaif.models.local import LocalModel
@@ -215,6 +216,25 @@ def test_the_command_line_wins_over_the_file() -> None:
     assert judge_settings(JudgeConfig(yaml("model: m\n"), judge_tokens=1)).model.tokens == 1
 
 
+def test_a_judge_reads_its_own_model_and_template_and_nothing_that_only_has_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An output folder `compact` or `local` is no input, a Hub id is no folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("compact", "local", "judge", "me"):
+        Path(name).mkdir()
+    Path("judge/config.json").write_text("{}")
+    Path("mine.yaml").write_text("")
+
+    def settings(model: str, template: str, kind: str = "local") -> JudgeSettings:
+        return JudgeSettings(ModelSettings(model, kind), template)
+
+    assert settings("judge", "mine.yaml").reads == ["judge", "mine.yaml"]
+    assert settings("judge", "compact", "api").reads == settings("me", "compact").reads == []
+    reads = {"judge": "judge", "judge_model": "judge", "template": "judge"}
+    assert sources(reads, {"judge": "local", "judge_model": "judge", "template": "compact"}) == ["judge"]
+
+
 def test_the_program_takes_the_file_and_lets_the_command_line_win(server: Server, tmp_path: Path) -> None:
     judge = yaml(f"model: {{name: m, base_url: {server.url}, logprobs: never}}\ntemplate: compact\norders: ab\n")
     pairs = write_rows(tmp_path / "pairs.jsonl", some_pairs(3))
@@ -223,7 +243,9 @@ def test_the_program_takes_the_file_and_lets_the_command_line_win(server: Server
         done = here("judge", "--judge", judge, "--pairs", pairs, "--output", tmp_path / "out", *more)
         assert done.returncode == 0, done.stderr
         assert len(server.bodies) - before == asked
-    config = json.loads((tmp_path / "out" / "manifest.json").read_text())["config"]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["inputs"].keys() == {str(pairs), judge}
+    config = manifest["config"]
     assert (config["judge"], config["judge_model"], config["orders"], config["template"]) == (
         "api",
         "m",

@@ -24,6 +24,7 @@ from rlaif.files.bad_rows import BAD_ROWS_FILE, BadRows, on_bad_row
 from rlaif.files.manifest import elapsed, write_manifest
 from rlaif.files.ownership import claim
 from rlaif.files.pairs import is_judged
+from rlaif.files.reads import sources
 from rlaif.files.rows import read_rows
 from rlaif.files.sources import pairs_file, stream_pairs, whole_file, write_json, write_row
 from rlaif.files.splits import rows_of_split
@@ -34,7 +35,7 @@ from rlaif.judging.ask import answers
 from rlaif.judging.explain import explain
 from rlaif.judging.method import Counts
 from rlaif.judging.pairwise import Comparison, Pairwise, VoteCounts
-from rlaif.judging.settings import JudgeConfig, load_judge
+from rlaif.judging.settings import JudgeConfig, judge_settings, load_judge
 from rlaif.models.base import served_by
 from rlaif.models.parallel import is_main
 from rlaif.records import Pair
@@ -132,7 +133,7 @@ def judge(config: JudgingConfig) -> dict[str, Any]:
         by=config.by,
         ask=not config.reread,
         settings=dataclasses.asdict(config),
-        inputs=[config.pairs],
+        inputs=list(dict.fromkeys((*sources(READS, config), *judge_settings(config).reads))),
         bad=bad,
         beyond=beyond,
     )

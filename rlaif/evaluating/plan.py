@@ -18,6 +18,7 @@ from rlaif.errors.words import did_you_mean, nearest
 from rlaif.evaluating.policies import LOCAL, RESPONSES, Policy, named_policies
 from rlaif.evaluating.ready import ReadyResponses, read_responses
 from rlaif.files.bad_rows import BAD_ROWS_FILE, BadRows
+from rlaif.files.reads import is_there
 from rlaif.files.sources import distinct_placed, placed_prompt_rows, read_judgments, say_differing
 from rlaif.judging.pairwise import Pairwise
 from rlaif.judging.settings import JudgeSettings, judge_settings, load_judge, model_of
@@ -133,6 +134,9 @@ class Plan:
         reference = self.reference.path if self.reference else None
         sources = (reference, config.reward_model, config.preferences, config.judgments)
         named = [str(config.prompts), *(policy.path for policy in self.policies.values()), *filter(None, sources)]
+        if self.judge_settings is not None:
+            yaml = config.judge if config.judge and is_there(config.judge) else None
+            named += [*filter(None, [yaml]), *self.judge_settings.reads]
         return list(dict.fromkeys(named))
 
     @property

@@ -5,8 +5,8 @@
     MEASURES = (Rows("dataset", "test_split", "config_name", needs_split=True),)
 
 READS gives, by setting, what it names: "rows", "model", "folder" or "file" (a path, or a Hub id), "judge" (a judge's
-YAML, model or template, where that is a path), "function" (module:name), "named" (a list of name=path) or "rewards" (a
-list of kind=value, as `recipes/ppo.py --rewards`). What an output must not lie in, which fingerprints stand in a
+YAML, model's folder or template's file), "function" (module:name), "named" (a list of name=path) or "rewards" (a list
+of kind=value, as `recipes/ppo.py --rewards`). What an output must not lie in, which fingerprints stand in a
 manifest, and whether a number is measured on prompts that were learned from: all of it is told by these three.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["KINDS", "Rows", "Source", "learned_from", "sources"]
+__all__ = ["KINDS", "Rows", "Source", "is_there", "learned_from", "sources"]
 
 KINDS = ("rows", "model", "folder", "file", "judge", "function", "named", "rewards")
 
@@ -79,10 +79,16 @@ def _paths(kind: str, value: Any) -> Iterator[str]:
             if what == "reward_model" or Path(named).is_file():
                 yield named
     elif kind == "judge":
-        if value and Path(value).exists():
+        if value and is_there(str(value)):
             yield str(value)
     elif kind != "function" and value:
         yield str(value)
+
+
+def is_there(named: str) -> bool:
+    """Whether a word, which may also be a kind, a built-in template or a Hub id, is a file or a model's folder here."""
+    path = Path(named)
+    return path.is_file() or any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
 
 
 def learned_from(learns: Iterable[Rows], settings: Mapping[str, Any]) -> list[dict[str, str | None]]:

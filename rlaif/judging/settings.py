@@ -24,6 +24,7 @@ from typing import Any
 
 from rlaif.config import UsageError, read_mapping, redacted
 from rlaif.errors.words import did_you_mean, meant, nearest, one_of, shown
+from rlaif.files.reads import is_there
 from rlaif.judging.pairwise import Pairwise
 from rlaif.judging.prompts import (
     TEMPLATES,
@@ -249,6 +250,12 @@ class JudgeSettings:
     max_tokens: int | None = None
     salt: str = ""
     scale: str | None = None
+
+    @property
+    def reads(self) -> list[str]:
+        """The files and folders that the judge is made of: its template's file, the folder of a local model."""
+        named = (self.model.name if self.model.kind == "local" else None, self.template)
+        return [name for name in named if isinstance(name, str) and is_there(name)]
 
     def tokens(self, marked: bool = False) -> int:
         """The longest answer; `marked` where the template asks for reasons and a marked last line."""
