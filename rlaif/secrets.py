@@ -161,7 +161,7 @@ def _without(text: str, secret: str) -> str:
         return text
     for form in _forms(secret):
         if form in text:
-            text = text.replace(form, REDACTED)
+            text = _of_longer(text.replace(form, REDACTED))
     if len(secret) < 16:
         return text
     hidden = bytearray(len(text))
@@ -175,7 +175,15 @@ def _without(text: str, secret: str) -> str:
     for match in re.finditer(rb"\x01+", bytes(hidden)):
         parts += [text[at : match.start()], REDACTED]
         at = match.end()
-    return "".join([*parts, text[at:]])
+    return _of_longer("".join([*parts, text[at:]]))
+
+
+def _of_longer(text: str) -> str:
+    """A secret may be the beginning of another one, which is known or not: no end of a longer one stays."""
+    return _REST.sub(REDACTED, text)
+
+
+_REST = re.compile(rf"{re.escape(REDACTED)}[A-Za-z0-9_-]++")
 
 
 # What looks like a secret ---------------------------------------------------------------------------------------------

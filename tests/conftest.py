@@ -27,11 +27,19 @@ from support import Server, byte_tokenizer, save_model, tiny_llama
 from support.hub import Hub
 from support.world import make_world
 
+from rlaif import secrets
+
 # A job in the background may have been told to ignore interrupts, and what it starts with it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("rlaif", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("rlaif")
+
+
+@pytest.fixture(autouse=True)
+def secrets_are_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test's settings hold that may be a key is hidden in that test alone, not in those that come after it."""
+    monkeypatch.setattr(secrets, "_kept", set(secrets._kept))
 
 
 @pytest.hookimpl(wrapper=True)

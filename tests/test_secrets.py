@@ -74,6 +74,15 @@ def test_a_piece_of_a_secret_is_hidden_and_a_chance_is_not() -> None:
     assert redacted("at http://ollama:11434/v1 with EMPTY", "ollama", "EMPTY") == "at http://ollama:11434/v1 with EMPTY"
 
 
+def test_a_secret_that_begins_a_longer_one_leaves_no_end_of_it() -> None:
+    """A key that somebody cut off in one place stands whole in another, where only its beginning is known."""
+    keep_secret(KEY[:14], PLAIN)
+    assert redacted(f"--run_name={KEY} {KEY[:14]}.") == "--run_name=(key) (key)."
+    assert redacted(f'{{"model": "{KEY}"}}\n{PLAIN}-and_more, then') == '{"model": "(key)"}\n(key), then'
+    assert without_secrets(f"{KEY}\\n{KEY[:14]}/v1") == "(key)\\n(key)/v1"
+    assert redacted("(key)s are hidden") == "(key)s are hidden"  # where no secret was found
+
+
 def test_what_is_kept_once_is_hidden_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
     keep_secret(PLAIN, None, "")
     warn(f"the server said {PLAIN}")
