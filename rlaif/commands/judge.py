@@ -113,7 +113,8 @@ def judge(config: JudgingConfig) -> dict[str, Any]:
         raise UsageError(f"limit is {config.limit}; expected at least one pair, or no limit.")
     if config.reread and config.retry_unjudged:
         raise UsageError("reread asks nothing and retry_unjudged asks again; expected one of them.")
-    method = load_judge(config, retry=config.retry_unjudged)
+    settings = judge_settings(config)
+    method = load_judge(settings, retry=config.retry_unjudged)
     method.check_function()
     if config.explain is not None:
         _explain(config, method)
@@ -133,7 +134,7 @@ def judge(config: JudgingConfig) -> dict[str, Any]:
         by=config.by,
         ask=not config.reread,
         settings=dataclasses.asdict(config),
-        inputs=list(dict.fromkeys((*sources(READS, config), *judge_settings(config).reads))),
+        inputs=list(dict.fromkeys((*sources(READS, config), *settings.reads))),
         bad=bad,
         beyond=beyond,
     )

@@ -18,7 +18,7 @@ from rlaif.errors.words import did_you_mean, nearest
 from rlaif.evaluating.policies import LOCAL, RESPONSES, Policy, named_policies
 from rlaif.evaluating.ready import ReadyResponses, read_responses
 from rlaif.files.bad_rows import BAD_ROWS_FILE, BadRows
-from rlaif.files.reads import is_there
+from rlaif.files.reads import sources
 from rlaif.files.sources import distinct_placed, placed_prompt_rows, read_judgments, say_differing
 from rlaif.judging.pairwise import Pairwise
 from rlaif.judging.settings import JudgeSettings, judge_settings, load_judge, model_of
@@ -132,11 +132,10 @@ class Plan:
         """The files, folders and Hub ids that are read."""
         config = self.config
         reference = self.reference.path if self.reference else None
-        sources = (reference, config.reward_model, config.preferences, config.judgments)
-        named = [str(config.prompts), *(policy.path for policy in self.policies.values()), *filter(None, sources)]
+        others = (reference, config.reward_model, config.preferences, config.judgments)
+        named = [str(config.prompts), *(policy.path for policy in self.policies.values()), *filter(None, others)]
         if self.judge_settings is not None:
-            yaml = config.judge if config.judge and is_there(config.judge) else None
-            named += [*filter(None, [yaml]), *self.judge_settings.reads]
+            named += [*sources({"judge": "judge"}, config), *self.judge_settings.reads]
         return list(dict.fromkeys(named))
 
     @property
@@ -192,8 +191,8 @@ class Plan:
         }
         gold = load_gold(config.gold) if config.gold else None
         ready_ones = [name for name, policy in policies.items() if policy.kind == RESPONSES]
-        sources = ("prompts", "judgments", "preferences", *(f"responses of {name}" for name in ready_ones))
-        bad = {name: BadRows(config.on_bad_row) for name in sources}
+        read = ("prompts", "judgments", "preferences", *(f"responses of {name}" for name in ready_ones))
+        bad = {name: BadRows(config.on_bad_row) for name in read}
         judgments = read_judgments(config.judgments, bad=bad["judgments"]) if config.judgments else []
         if judgments and truth_name(judgments, gold) is None:
             raise ValueError(
