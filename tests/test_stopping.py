@@ -14,7 +14,8 @@ import pytest
 from support import rlaif_env, wait_until
 from support.programs import process_kept
 
-from rlaif.errors.stopping import ending, listen, noted
+from rlaif.errors import stopping
+from rlaif.errors.stopping import listen, noted
 
 LINE = "error: interrupted; what was stored is kept, and the same command goes on from there.\n"
 
@@ -47,7 +48,7 @@ def test_it_interrupts_once(listening: None) -> None:
     assert ended == ["in peace"]
     with pytest.raises(KeyboardInterrupt):
         told()
-    ending()
+    stopping.over = True
     told()
 
 
@@ -144,3 +145,38 @@ def test_a_program_ends_with_status_4(tmp_path: Path) -> None:
     assert program.communicate(timeout=60)[1] == LINE
     assert program.returncode == 4
     assert not mark.exists()
+
+
+# The signal comes while the error is put into words, and while what will fail still runs (C code that hears no signal:
+# 400 comparisons of 10 MB each).
+FAILING = """
+import os, signal, subprocess, sys
+from rlaif.config import run
+class Slow(ValueError):
+    def __str__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return "the row has no prompt"
+def in_words():
+    raise Slow
+def at_work():
+    rows, row = ("a" * 10_000_000 + "b",) * 400, "a" * 10_000_000 + "c"
+    subprocess.Popen(["sh", "-c", f"sleep 0.05; kill -TERM {os.getpid()}"])
+    rows.index(row)
+def done():
+    import atexit
+    atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+run({"in words": in_words, "at work": at_work, "done": done}[sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize(
+    "name, line, status",
+    [("in words", "error: the row has no prompt\n", 1), ("at work", "not in tuple", 1), ("done", "", 0)],
+)
+def test_a_program_that_ends_already_says_why(name: str, line: str, status: int, tmp_path: Path) -> None:
+    """Under a launcher the first process that fails ends the others, which often fail at the same moment."""
+    (tmp_path / "program.py").write_text(FAILING)
+    words = [sys.executable, str(tmp_path / "program.py"), name]
+    done = subprocess.run(words, stderr=subprocess.PIPE, text=True, env=rlaif_env(), timeout=60)
+    assert "KeyboardInterrupt" not in done.stderr
+    assert (done.returncode, line in done.stderr, bool(done.stderr)) == (status, True, bool(line)), done.stderr

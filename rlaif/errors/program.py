@@ -8,9 +8,9 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from rlaif.errors import stopping
 from rlaif.errors.libraries import in_words
 from rlaif.errors.lines import GateError, UsageError, fail
-from rlaif.errors.stopping import ending, listen
 from rlaif.errors.streams import keep_writing
 from rlaif.secrets import redacted
 
@@ -30,24 +30,38 @@ def run(main: Callable[[], None]) -> None:
     RLAIF_TRACEBACK=1 in the environment shows the traceback of each. No key is shown in either.
     """
     keep_writing()
-    listen()
+    stopping.listen()
     sys.excepthook = _show_traceback
     try:
-        try:
-            main()
-        except SystemExit as end:
-            if end.code in (None, 0):  # --help
-                sys.stdout.flush()
+        _to_its_end(main)
+    except BaseException as error:
+        stopping.over = True  # before any call: a signal that has come already is heard as the next one begins
+        said = _last_words(error)
+        if said is None:
             raise
-        sys.stdout.flush()
-    except KeyboardInterrupt as stop:  # its own words, where it has some
-        ending()
-        fail(str(stop) or "interrupted; what was stored is kept, and the same command goes on from there.", 4)
-    except Exception as error:
-        line = None if os.environ.get("RLAIF_TRACEBACK") else in_words(error)
-        if line is None:
-            raise
-        fail(line, 2 if isinstance(error, UsageError) else 3 if isinstance(error, GateError) else 1)
+        fail(*said)
+    else:
+        stopping.over = True
+
+
+def _to_its_end(main: Callable[[], None]) -> None:
+    try:
+        main()
+    except SystemExit as end:
+        if end.code in (None, 0):  # --help
+            sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+
+
+def _last_words(error: BaseException) -> tuple[str, int] | None:
+    """The line that ends a program, and its exit status; None for a bug, and for an end that is said already."""
+    if isinstance(error, KeyboardInterrupt):  # its own words, where it has some
+        return str(error) or "interrupted; what was stored is kept, and the same command goes on from there.", 4
+    if not isinstance(error, Exception) or os.environ.get("RLAIF_TRACEBACK"):
+        return None
+    line = in_words(error)
+    return line and (line, 2 if isinstance(error, UsageError) else 3 if isinstance(error, GateError) else 1)
 
 
 def _show_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:

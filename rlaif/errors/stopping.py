@@ -19,7 +19,7 @@ from types import FrameType
 
 from rlaif.errors.launcher import is_launched
 
-__all__ = ["Wish", "ending", "listen", "noted"]
+__all__ = ["Wish", "listen", "noted", "over"]
 
 
 class Wish:
@@ -40,24 +40,18 @@ class Wish:
 
 _wish: Wish | None = None
 _listener: int | None = None  # the process that listens: what it forks ends on SIGTERM as ever
-_ends = False  # it is interrupted already
+over = False  # the program has come to its end, good or bad, and says so: from then on SIGTERM changes nothing
 
 
 def listen() -> None:
     """From now on SIGTERM ends this program as Ctrl-C does, unless it was told to ignore it."""
-    global _listener, _ends
-    _ends = False
+    global _listener, over
+    over = False
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         return
     _listener = os.getpid()
     signal.signal(signal.SIGTERM, _stop)
     _hear_of_the_launcher()
-
-
-def ending() -> None:
-    """From now on SIGTERM changes nothing: this program has been interrupted and says so."""
-    global _ends
-    _ends = True
 
 
 @contextmanager
@@ -80,7 +74,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
         os.kill(os.getpid(), number)
     elif _wish is not None and _wish.held:
         _wish.asked = True
-    elif _ends or isinstance(sys.exc_info()[1], KeyboardInterrupt):
+    elif over or isinstance(sys.exc_info()[1], KeyboardInterrupt):
         pass  # a scheduler tells the launcher and its processes, and the launcher tells them again
     else:
         interrupt = signal.getsignal(signal.SIGINT)  # asyncio has one that cancels what runs
