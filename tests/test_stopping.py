@@ -170,7 +170,7 @@ run({"in words": in_words, "at work": at_work, "done": done}[sys.argv[1]])
 
 
 @pytest.mark.parametrize(
-    "name, line, status",
+    ("name", "line", "status"),
     [("in words", "error: the row has no prompt\n", 1), ("at work", "not in tuple", 1), ("done", "", 0)],
 )
 def test_a_program_that_ends_already_says_why(name: str, line: str, status: int, tmp_path: Path) -> None:

@@ -61,7 +61,11 @@ def _last_words(error: BaseException) -> tuple[str, int] | None:
     if not isinstance(error, Exception) or os.environ.get("RLAIF_TRACEBACK"):
         return None
     line = in_words(error)
-    return line and (line, 2 if isinstance(error, UsageError) else 3 if isinstance(error, GateError) else 1)
+    return (
+        None
+        if line is None
+        else (line, 2 if isinstance(error, UsageError) else 3 if isinstance(error, GateError) else 1)
+    )
 
 
 def _show_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
