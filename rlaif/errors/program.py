@@ -60,12 +60,9 @@ def _last_words(error: BaseException) -> tuple[str, int] | None:
         return str(error) or "interrupted; what was stored is kept, and the same command goes on from there.", 4
     if not isinstance(error, Exception) or os.environ.get("RLAIF_TRACEBACK"):
         return None
-    line = in_words(error)
-    return (
-        None
-        if line is None
-        else (line, 2 if isinstance(error, UsageError) else 3 if isinstance(error, GateError) else 1)
-    )
+    if (line := in_words(error)) is None:
+        return None
+    return line, 2 if isinstance(error, UsageError) else 3 if isinstance(error, GateError) else 1
 
 
 def _show_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
