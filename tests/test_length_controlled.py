@@ -102,6 +102,7 @@ def test_separation_by_length_and_draws_without_a_loss_stay_finite():
         ([1.0, 0.0] * 9, range(18), "18 prompts are too few"),
         ([1.0] * 30, range(30), "it wins every prompt"),
         ([0.0] * 30, range(30), "it loses every prompt"),
+        ([1e-130] + [0.0] * 29, range(30), "it loses every prompt"),
         ([1.0, 0.0] * 15, [7] * 30, "the same on every prompt"),
     ],
 )

@@ -32,6 +32,7 @@ Array = NDArray[np.float64]
 
 FEWEST = 20  # prompts below which no rate is given: two coefficients and an interval want more
 _PRECISION = 0.01  # of the prior of phi: 1 / 10^2
+_CERTAIN = 1e-12  # a z nearer to 0 or 1 is 0 or 1: of 1 - z nothing of it is left
 _CELLS = 1 << 20  # of draws times prompts at once
 _STEPS, _LONGEST, _TOLERANCE = 100, 2.0, 1e-10
 
@@ -56,8 +57,8 @@ def length_controlled(
     d = a - b
     if z.size < FEWEST:
         return f"{z.size} prompts are too few to tell length from quality; expected at least {FEWEST}"
-    if z.min() == 1.0 or z.max() == 0.0:
-        return f"it {'wins' if z.min() == 1.0 else 'loses'} every prompt, whatever the length"
+    if z.min() > 1.0 - _CERTAIN or z.max() < _CERTAIN:
+        return f"it {'wins' if z.min() > 0.5 else 'loses'} every prompt, whatever the length"
     if not np.ptp(d):
         return "the difference in length is the same on every prompt, so its effect cannot be seen"
     (rate,), start = _rates(z, d, np.ones((1, z.size)), (0.0, 0.0))
@@ -83,8 +84,8 @@ def _rates(z_N: Array, d_N: Array, counts_BN: Array, start: tuple[float, float])
     s_B = np.sqrt((counts_BN * deviation_BN**2).sum(axis=1) / (n_B - 1))
     x_BN = np.tanh(d_N / np.where(s_B > 0, s_B, np.inf)[:, None])  # one length in all of a draw: no effect of it
     total_B = counts_BN @ z_N
-    decided = (total_B > 0) & (total_B < n_B)
-    rates_B = (total_B > 0).astype(np.float64)
+    decided = (total_B > _CERTAIN * n_B) & (total_B < (1.0 - _CERTAIN) * n_B)
+    rates_B = (total_B > 0.5 * n_B).astype(np.float64)
     if not decided.any():
         return rates_B, start
     theta_D, phi_D = _fitted(x_BN[decided], z_N, counts_BN[decided], start)
