@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from rlaif.errors.lines import GateError, UsageError, fail, warn
 from rlaif.errors.program import run
-from rlaif.errors.words import kind_of, one_of, shown
+from rlaif.errors.words import bare_word, kind_of, one_of, shown
 from rlaif.secrets import CREDENTIAL, keep_secret, looks_like_key, redacted
 from rlaif.settings.declared import Around, declared
 from rlaif.settings.files import read_mapping
@@ -199,8 +199,8 @@ def _check_value(path: str, key: str, value: Any, action: Any, declared: str) ->
             raise ValueError(f"{path}: {key} is {got}; expected {expected}.")
         return
     if action.choices and value not in action.choices:
-        bare = " YAML reads a bare yes, no, on or off as true or false: quote it." if isinstance(value, bool) else ""
-        raise ValueError(f"{path}: {key} is {shown(value)}; {one_of(value, action.choices)}{bare}")
+        hint = one_of(value, action.choices) + bare_word(value)
+        raise ValueError(f"{path}: {key} is {shown(value)}; {hint}")
     truth = getattr(action.type, "__name__", "") == "string_to_bool"
     if truth and not isinstance(value, str) and value not in (0, 1):  # which are words for true and false too
         raise ValueError(f"{path}: {key} is {shown(value)}; expected true or false.")

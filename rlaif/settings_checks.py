@@ -13,7 +13,7 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from rlaif.errors.words import one_of, shown
+from rlaif.errors.words import bare_word, one_of, shown
 from rlaif.settings.declared import Setting, settings_of_class
 from rlaif.settings.spelled import Names
 
@@ -120,10 +120,8 @@ def check_values(settings: Mapping[str, Setting], values: Mapping[str, Any]) -> 
         if value is None or isinstance(value, list | Mapping):
             continue
         if setting.choices and not setting.several and str(value) not in setting.choices:
-            bare = (
-                " YAML reads a bare yes, no, on or off as true or false: quote it." if isinstance(value, bool) else ""
-            )
-            raise ValueError(f"{called} is {shown(value)}; {one_of(value, setting.choices)}{bare}")
+            hint = one_of(value, setting.choices) + bare_word(value)
+            raise ValueError(f"{called} is {shown(value)}; {hint}")
         read = {"int": int, "float": float}.get(setting.kind)
         if read is not None and isinstance(value, str):
             try:

@@ -38,7 +38,7 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from statistics import NormalDist
 from typing import Any, Protocol
 
@@ -50,7 +50,7 @@ from rlaif.records import Prompt, prompt_hash
 
 __all__ = [
     *("LEVEL", "MIN_UNITS", "Drawn", "Ece", "Mean", "PairKeys", "Statistic", "interval_row", "intervals", "keys_of"),
-    *("prompt_key", "wilson"),
+    *("errors_to_end", "prompt_key", "wilson"),
 ]
 
 Array = NDArray[np.float64]
@@ -338,9 +338,15 @@ def _ends(s: Statistic, drawn: Drawn, draws: Array, tail: float, level: float) -
 
 def _tail(units: float, level: float) -> float:
     """The share of draws beyond an end: (1 - level) / 2 of many units, of few as Student's t has it."""
-    n, p = max(2, math.floor(units)), (1.0 + level) / 2.0
-    t = metrics.t_quantile(p, n - 1) if n <= 1000 else NormalDist().inv_cdf(p)
-    return NormalDist().cdf(-math.sqrt(n / (n - 1)) * t)
+    n = max(2, math.floor(units))
+    return NormalDist().cdf(-math.sqrt(n / (n - 1)) * errors_to_end(n, level))
+
+
+@cache
+def errors_to_end(n: int, level: float = LEVEL) -> float:
+    """Standard errors from the mean of n values, n >= 2, to an end of its interval: Student's t, of many the normal."""
+    p = (1.0 + level) / 2.0
+    return metrics.t_quantile(p, n - 1) if n <= 1000 else NormalDist().inv_cdf(p)
 
 
 def wilson(share: float, n: float, level: float = LEVEL) -> tuple[float, float]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rlaif import metrics
-from rlaif.assess.drawn import LEVEL, MIN_UNITS, Drawn, Mean, interval_row, intervals
+from rlaif.assess.drawn import MIN_UNITS, Drawn, Mean, errors_to_end, interval_row, intervals
 
 __all__ = ["mean_and_error", "mean_row", "win_rate_by_judge", "win_rate_by_reward"]
 
@@ -34,16 +32,9 @@ def mean_row(name: str, values: ArrayLike) -> dict[str, float | None]:
     """
     v = np.asarray(values, dtype=np.float64)
     mean, error = mean_and_error(v)
-    half = _t(v.size) * error if v.size >= MIN_UNITS else None
+    half = errors_to_end(v.size) * error if v.size >= MIN_UNITS else None
     low, high = (None, None) if half is None else (mean - half, mean + half)
     return {name: mean, f"{name}_se": error, f"{name}_low": low, f"{name}_high": high}
-
-
-@cache
-def _t(n: int) -> float:
-    """Standard errors from the mean of n values to an end of its interval."""
-    p = (1.0 + LEVEL) / 2.0
-    return metrics.t_quantile(p, n - 1) if n <= 1000 else NormalDist().inv_cdf(p)
 
 
 def win_rate_by_reward(

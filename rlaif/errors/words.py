@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["counted", "did_you_mean", "guess", "kind_of", "meant", "nearest", "one_of", "plain", "shown"]
+__all__ = ["bare_word", "counted", "did_you_mean", "guess", "kind_of", "meant", "nearest", "one_of", "plain", "shown"]
 
 
 def shown(value: Any, most: int = 60) -> str:
@@ -106,6 +106,11 @@ def one_of(value: object, choices: Iterable[object], most: int = 12) -> str:
         return asked
     listed = f"expected one of {_listed(names, most)}"
     return f"{listed}; {asked}" if asked else f"{listed}."
+
+
+def bare_word(value: object) -> str:
+    """A sentence about a value that is true or false where a word was expected: how YAML may have made it; else ""."""
+    return " YAML reads a bare yes, no, on or off as true or false: quote it." if isinstance(value, bool) else ""
 
 
 def meant(word: object, known: Iterable[object], cutoff: float = 0.5) -> str:
